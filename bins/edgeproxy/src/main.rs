@@ -1,0 +1,3 @@
+//! The load balancer that backends register themselves with.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The discovery API: register, heartbeat, list, deregister, explain.

@@ -1,0 +1,312 @@
+//! What changes with every request, in one cache line that outlives every snapshot.
+
+mod in_flight;
+mod word;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::{BackendId, Incarnation, Limits};
+pub use in_flight::InFlight;
+use word::Word;
+
+/// Who may begin a request on an endpoint at this instant.
+///
+/// The registry decides; the data plane may close an [`Open`](Gate::Open) gate on its own authority when a
+/// streak of failures is long enough, so that the very next pick, on every worker, goes elsewhere. The
+/// registry then confirms or takes it back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gate {
+    /// Everyone.
+    Open,
+    /// No one, by reason of consecutive failures; as a last resort someone may still try.
+    Excluded,
+    /// One request at a time, and nobody is trying right now.
+    Trial,
+    /// One request at a time, and it is under way.
+    TrialBusy,
+    /// No one, by the registry's decision. What is in flight goes on.
+    Closed,
+    /// No one, and what is in flight shall be ended: the drain deadline has passed.
+    Cut,
+}
+
+/// Whom [`Meter::admit`] lets in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admission {
+    /// Through an open gate, or as a trial.
+    Regular,
+    /// Also past [`Gate::Excluded`]: when nobody else is left, a backend that failed often is better than
+    /// a certain 503.
+    LastResort,
+}
+
+/// Why [`Meter::admit`] let nobody in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// At its hard limit.
+    Full,
+    /// The gate: excluded, closed or cut.
+    Shut,
+    /// On trial, and another request is the trial.
+    OnTrial,
+}
+
+/// What an outcome means for the registry. Rare: a success that follows a success says nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// Consecutive failures reached the maximum; the gate was closed to [`Gate::Excluded`].
+    StreakReached,
+    /// The trial request got a response; the gate stays on trial until the registry opens it.
+    TrialPassed,
+    /// The trial request failed; the gate was closed to [`Gate::Excluded`].
+    TrialFailed,
+}
+
+/// A [`Signal`] with the endpoint that it is about, on its way to the registry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TrafficReport {
+    /// The backend.
+    pub id: BackendId,
+    /// Which of its lives; a report about a past one is void.
+    pub incarnation: Incarnation,
+    /// What happened.
+    pub signal: Signal,
+    /// [`Meter::epoch`] right after it happened; a report from a past epoch is void.
+    pub epoch: u32,
+}
+
+/// The live counters of one [`Endpoint`](crate::Endpoint), shared by every worker without a lock.
+///
+/// One cache line on purpose: a request writes the in-flight count anyway, so the totals beside it are
+/// free, while two lines would be fetched from another core's cache twice.
+///
+/// The **epoch** counts changes of the gate. A request remembers the epoch that it began in, and its
+/// outcome moves the streak and the gate only if the epoch is still the same: failures of requests that
+/// began before an ejection don't lengthen it, and a success that began before doesn't end it.
+#[repr(align(64))]
+pub struct Meter {
+    ledger: AtomicU64,
+    in_flight: AtomicU32,
+    /// In [`LATENCY_UNIT_NANOS`], so that an average of small samples doesn't get stuck by rounding.
+    latency: AtomicU32,
+    requests: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// A u32 of these spans 214 seconds, longer than any response is waited for.
+const LATENCY_UNIT_NANOS: u32 = 50;
+
+impl Meter {
+    /// A meter at zero with an open gate.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            ledger: AtomicU64::new(Word::NEW.bits()),
+            in_flight: AtomicU32::new(0),
+            latency: AtomicU32::new(0),
+            requests: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        }
+    }
+
+    /// Begins a request, if the gate and the hard limit allow it. The returned handle counts until it is
+    /// dropped, so hold it to the end of the response's body.
+    ///
+    /// The hard limit is never exceeded, whatever the number of threads.
+    ///
+    /// # Errors
+    /// Why not; nothing has changed then.
+    #[inline]
+    pub fn admit(self: &Arc<Self>, limits: Limits, admission: Admission) -> Result<InFlight, Refusal> {
+        let word = self.word();
+        let trial = match (word.gate(), admission) {
+            (Gate::Open, _) | (Gate::Excluded, Admission::LastResort) => false,
+            (Gate::Trial, _) => {
+                self.swap(word, word.with_gate(Gate::TrialBusy)).map_err(|_| Refusal::OnTrial)?;
+                true
+            }
+            (Gate::TrialBusy, _) => return Err(Refusal::OnTrial),
+            (Gate::Excluded | Gate::Closed | Gate::Cut, _) => return Err(Refusal::Shut),
+        };
+        if !self.enter(limits.hard()) {
+            if trial {
+                self.end_trial(word.epoch());
+            }
+            return Err(Refusal::Full);
+        }
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        Ok(InFlight::new(Arc::clone(self), word.epoch(), trial))
+    }
+
+    /// Requests under way.
+    #[inline]
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Who may begin a request right now.
+    #[inline]
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        self.word().gate()
+    }
+
+    /// Changes of the gate so far.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.word().epoch()
+    }
+
+    /// Consecutive failures since the last success, or since the gate last opened.
+    #[must_use]
+    pub fn streak(&self) -> u32 {
+        self.word().streak()
+    }
+
+    /// Requests begun, and requests failed.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
+        (self.requests.load(Ordering::Relaxed), self.failures.load(Ordering::Relaxed))
+    }
+
+    /// The moving average of the time to a response's head; the newest counts an eighth. Zero until the
+    /// first response.
+    #[must_use]
+    pub fn latency(&self) -> Duration {
+        let units = self.latency.load(Ordering::Relaxed);
+        Duration::from_nanos(u64::from(units) * u64::from(LATENCY_UNIT_NANOS))
+    }
+
+    /// Opens the gate to everyone and forgets the streak. For the registry alone.
+    pub fn open(&self) {
+        self.set_gate(Gate::Open);
+    }
+
+    /// Closes the gate by reason of failures. For the registry alone; the data plane does it by
+    /// [`InFlight::failed`].
+    pub fn exclude(&self) {
+        self.set_gate(Gate::Excluded);
+    }
+
+    /// Opens the gate to one request at a time and forgets the streak. For the registry alone.
+    pub fn start_trial(&self) {
+        self.set_gate(Gate::Trial);
+    }
+
+    /// Closes the gate; what is in flight goes on. For the registry alone.
+    pub fn close(&self) {
+        self.set_gate(Gate::Closed);
+    }
+
+    /// Closes the gate for good and asks the data plane to end what is in flight. For the registry alone.
+    pub fn cut(&self) {
+        self.set_gate(Gate::Cut);
+    }
+
+    fn set_gate(&self, gate: Gate) {
+        let mut word = self.word();
+        loop {
+            let unchanged = word.gate() == gate || (gate == Gate::Trial && word.gate() == Gate::TrialBusy);
+            if unchanged || word.gate() == Gate::Cut {
+                return;
+            }
+            let forgets = matches!(gate, Gate::Open | Gate::Trial);
+            let streak = if forgets { 0 } else { word.streak() };
+            match self.swap(word, word.next_epoch().with_gate(gate).with_streak(streak)) {
+                Ok(()) => return,
+                Err(found) => word = found,
+            }
+        }
+    }
+
+    /// Counts one more request in flight unless `hard` are (0: no limit).
+    #[inline]
+    fn enter(&self, hard: u32) -> bool {
+        if hard == 0 {
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        // A compare-and-swap loop, not add-then-undo: the undo would refuse others a place that is free.
+        let mut count = self.in_flight.load(Ordering::Relaxed);
+        while count < hard {
+            match self.in_flight.compare_exchange_weak(
+                count,
+                count + 1,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(found) => count = found,
+            }
+        }
+        false
+    }
+
+    fn leave(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Gives the trial's place back, if the trial of that epoch is still on.
+    fn end_trial(&self, epoch: u32) {
+        let mut word = self.word();
+        while word.epoch() == epoch && word.gate() == Gate::TrialBusy {
+            match self.swap(word, word.with_gate(Gate::Trial)) {
+                Ok(()) => return,
+                Err(found) => word = found,
+            }
+        }
+    }
+
+    #[inline]
+    fn word(&self) -> Word {
+        Word::from_bits(self.ledger.load(Ordering::Relaxed))
+    }
+
+    fn swap(&self, from: Word, to: Word) -> Result<(), Word> {
+        self.ledger
+            .compare_exchange(from.bits(), to.bits(), Ordering::AcqRel, Ordering::Relaxed)
+            .map(drop)
+            .map_err(Word::from_bits)
+    }
+
+    fn record_latency(&self, latency: Duration) {
+        let sample = u32::try_from(latency.as_nanos() / u128::from(LATENCY_UNIT_NANOS)).unwrap_or(u32::MAX).max(1);
+        let average = self.latency.load(Ordering::Relaxed);
+        let next = if average == 0 {
+            sample
+        } else {
+            // Seven eighths and one eighth, without overflow. Never 0, which stands for "none yet".
+            (average - average / 8 + sample / 8).max(1)
+        };
+        // One sample lost to a race moves an average by nothing that matters; a loop would cost every
+        // request.
+        self.latency.store(next, Ordering::Relaxed);
+    }
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.word();
+        f.debug_struct("Meter")
+            .field("gate", &word.gate())
+            .field("epoch", &word.epoch())
+            .field("streak", &word.streak())
+            .field("in_flight", &self.in_flight())
+            .field("latency", &self.latency())
+            .field("totals", &self.totals())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn meter() -> Arc<Meter> {
+    Arc::new(Meter::new())
+}
+
+fn admit(meter: &Arc<Meter>) -> Result<InFlight, Refusal> {
+    meter.admit(Limits::NONE, Admission::Regular)
+}
+
+#[test]
+fn a_meter_is_one_cache_line() {
+    assert_eq!((size_of::<Meter>(), align_of::<Meter>()), (64, 64));
+}
+
+#[test]
+fn the_hard_limit_is_never_exceeded_by_eight_threads() {
+    let (meter, highest) = (meter(), AtomicU32::new(0));
+    let limits = Limits::new(2, 3).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..20_000 {
+                    if let Ok(request) = meter.admit(limits, Admission::Regular) {
+                        highest.fetch_max(meter.in_flight(), Ordering::Relaxed);
+                        drop(request);
+                    }
+                }
+            });
+        }
+    });
+    assert!(highest.into_inner() <= 3);
+    assert_eq!(meter.in_flight(), 0);
+}
+
+#[test]
+fn a_streak_excludes_at_once_and_reports_once() {
+    let meter = meter();
+    for _ in 0..4 {
+        assert_eq!(admit(&meter).unwrap().failed(5), None);
+    }
+    let late = admit(&meter).unwrap();
+    assert_eq!(admit(&meter).unwrap().failed(5), Some(Signal::StreakReached));
+    assert_eq!(admit(&meter).unwrap_err(), Refusal::Shut);
+    assert_eq!((late.failed(5), late.succeeded(MS)), (None, None), "it began before the ejection");
+    assert_eq!(meter.gate(), Gate::Excluded);
+    assert!(meter.admit(Limits::NONE, Admission::LastResort).is_ok());
+    assert_eq!(meter.totals(), (7, 6));
+}
+
+#[test]
+fn a_success_ends_the_streak_and_zero_max_failures_never_excludes() {
+    let meter = meter();
+    for _ in 0..4 {
+        let _ = admit(&meter).unwrap().failed(5);
+    }
+    assert_eq!(admit(&meter).unwrap().succeeded(MS), None);
+    assert_eq!(meter.streak(), 0);
+    for _ in 0..1_000 {
+        assert_eq!(admit(&meter).unwrap().failed(0), None);
+    }
+    assert_eq!((meter.gate(), meter.streak()), (Gate::Open, 1_000));
+}
+
+#[test]
+fn a_trial_is_one_request_at_a_time_until_the_registry_decides() {
+    let meter = meter();
+    meter.exclude();
+    meter.start_trial();
+    let trial = admit(&meter).unwrap();
+    assert!(trial.is_trial());
+    assert_eq!(admit(&meter).unwrap_err(), Refusal::OnTrial);
+    assert_eq!(trial.succeeded(MS), Some(Signal::TrialPassed));
+    drop(trial);
+    assert_eq!(meter.gate(), Gate::Trial, "still on trial, but free");
+    assert_eq!(admit(&meter).unwrap().failed(5), Some(Signal::TrialFailed));
+    assert_eq!(meter.gate(), Gate::Excluded);
+    meter.start_trial();
+    drop(admit(&meter).unwrap()); // the client went away: neither good nor bad news
+    assert_eq!(meter.gate(), Gate::Trial);
+    let trial = admit(&meter).unwrap();
+    meter.open();
+    drop(trial);
+    assert_eq!(meter.gate(), Gate::Open);
+}
+
+#[test]
+fn a_full_endpoint_on_trial_stays_free_for_the_next() {
+    let meter = meter();
+    let limits = Limits::new(1, 1).unwrap();
+    let before = meter.admit(limits, Admission::Regular).unwrap();
+    meter.exclude();
+    meter.start_trial();
+    assert_eq!(meter.admit(limits, Admission::Regular).unwrap_err(), Refusal::Full);
+    drop(before);
+    assert!(meter.admit(limits, Admission::Regular).unwrap().is_trial());
+}
+
+#[test]
+fn a_cut_gate_never_opens_again() {
+    let meter = meter();
+    meter.cut();
+    meter.open();
+    assert_eq!(meter.gate(), Gate::Cut);
+}
+
+#[test]
+fn the_latency_average_follows_and_never_reads_none() {
+    let meter = meter();
+    assert_eq!(meter.latency(), Duration::ZERO);
+    admit(&meter).unwrap().succeeded(Duration::from_millis(8));
+    assert_eq!(meter.latency(), Duration::from_millis(8));
+    admit(&meter).unwrap().succeeded(Duration::from_millis(16));
+    assert_eq!(meter.latency(), Duration::from_millis(9));
+    for _ in 0..1_000 {
+        admit(&meter).unwrap().succeeded(Duration::ZERO);
+    }
+    assert!(!meter.latency().is_zero() && meter.latency() < Duration::from_micros(1));
+    for _ in 0..1_000 {
+        admit(&meter).unwrap().succeeded(Duration::from_secs(3_600));
+    }
+    assert!(meter.latency() > Duration::from_secs(200), "saturated, not wrapped");
+}
+
+fn gate() -> impl Strategy<Value = Gate> {
+    prop_oneof![
+        Just(Gate::Open),
+        Just(Gate::Excluded),
+        Just(Gate::Trial),
+        Just(Gate::TrialBusy),
+        Just(Gate::Closed),
+        Just(Gate::Cut)
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_parts_of_a_word_do_not_touch_each_other(bits: u64, gate in gate(), streak in 0_u32..1 << 29) {
+        let word = Word::from_bits(bits);
+        let set = word.with_gate(gate).with_streak(streak);
+        prop_assert_eq!((set.gate(), set.streak(), set.epoch()), (gate, streak, word.epoch()));
+        let next = set.next_epoch();
+        let expected = (gate, streak, word.epoch().wrapping_add(1));
+        prop_assert_eq!((next.gate(), next.streak(), next.epoch()), expected);
+        prop_assert_eq!(set.is_clean(word.epoch()), gate == Gate::Open && streak == 0);
+    }
+}

@@ -1,0 +1,1 @@
+//! Settings from flags, environment and edgeproxy.toml, and what is wrong with them.

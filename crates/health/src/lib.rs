@@ -1,0 +1,1 @@
+//! When to probe which backend, and the tokio driver that does it.

@@ -1,0 +1,1 @@
+//! The data plane: listeners, forwarding, upstream pools, retries.

@@ -1,0 +1,65 @@
+use edgeproxy_backend::{AppName, BackendId, Incarnation, MonoTime};
+
+/// Something that happened to a backend, numbered in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// 1 for the first of this registry; a gap means that events were dropped unread.
+    pub sequence: u64,
+    /// When.
+    pub at: MonoTime,
+    /// To whom.
+    pub id: BackendId,
+    /// Its app.
+    pub app: AppName,
+    /// Which of its lives.
+    pub incarnation: Incarnation,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum EventKind {
+    /// It registered; a takeover by another address included.
+    Registered,
+    /// It registered again at the same address. A heartbeat is no event.
+    Renewed,
+    /// Its lease ran out.
+    Expired,
+    /// Consecutive failures took it out.
+    Ejected,
+    /// Its ejection ended; it is on trial.
+    TrialStarted,
+    /// Consecutive probes took it out.
+    Unhealthy,
+    /// It takes traffic again, after an ejection, failed probes or a mass expiry.
+    Readmitted,
+    /// It gets no new requests; what is in flight goes on.
+    Draining,
+    /// An operator changed it.
+    Changed,
+    /// The mass-expiry guard keeps it although its lease ran out.
+    Suspected,
+    /// It is gone, with nothing left in flight or its drain deadline passed.
+    Removed,
+}
+
+impl EventKind {
+    /// The name in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Renewed => "renewed",
+            Self::Expired => "expired",
+            Self::Ejected => "ejected",
+            Self::TrialStarted => "trial",
+            Self::Unhealthy => "unhealthy",
+            Self::Readmitted => "readmitted",
+            Self::Draining => "draining",
+            Self::Changed => "changed",
+            Self::Suspected => "suspected",
+            Self::Removed => "removed",
+        }
+    }
+}

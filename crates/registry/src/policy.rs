@@ -1,0 +1,127 @@
+use std::time::Duration;
+
+use edgeproxy_backend::Incarnation;
+
+/// How a registry behaves. Fixed for its life, but for [`AppPolicy`], which can be set by app.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The lease of a backend that asks for none. 60 s.
+    pub ttl: Duration,
+    /// The shortest lease that a backend may ask for. 5 s.
+    pub ttl_min: Duration,
+    /// The longest lease that a backend may ask for. 3600 s.
+    pub ttl_max: Duration,
+    /// How many backends there may be, draining ones included. 100,000.
+    pub max_backends: usize,
+    /// How many apps there may be. 10,000.
+    pub max_apps: usize,
+    /// How many operator's changes are remembered for backends that are gone. 4,096.
+    pub max_remembered: usize,
+    /// How many events wait to be polled; beyond that the oldest is dropped and counted. 65,536.
+    pub max_events: usize,
+    /// How long a superseded incarnation may finish what it has in flight. 30 s.
+    pub drain_timeout: Duration,
+    /// The longest drain that can be asked for. 3600 s.
+    pub drain_max: Duration,
+    /// The owner calls at least this often while there are leases; a longer silence was a pause of the
+    /// process, and extends every lease. 1 s.
+    pub tick: Duration,
+    /// How much later than a tick a call may come before it counts as a pause. 1 s.
+    pub tick_tolerance: Duration,
+    /// Whether a mass expiry is distrusted.
+    pub mass_expiry_guard: bool,
+    /// The number of the first incarnation.
+    pub first_incarnation: Incarnation,
+    /// Seeds the jitter of ejection times; the same seed and inputs give the same outputs.
+    pub seed: u64,
+    /// What holds for every app without a policy of its own.
+    pub app: AppPolicy,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(60),
+            ttl_min: Duration::from_secs(5),
+            ttl_max: Duration::from_secs(3_600),
+            max_backends: 100_000,
+            max_apps: 10_000,
+            max_remembered: 4_096,
+            max_events: 65_536,
+            drain_timeout: Duration::from_secs(30),
+            drain_max: Duration::from_secs(3_600),
+            tick: Duration::from_secs(1),
+            tick_tolerance: Duration::from_secs(1),
+            mass_expiry_guard: true,
+            first_incarnation: Incarnation::FIRST,
+            seed: 0,
+            app: AppPolicy::default(),
+        }
+    }
+}
+
+/// The ledgers' thresholds for one app.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AppPolicy {
+    /// Consecutive failed requests that eject a backend; 0, the default, never does. The data plane
+    /// counts; the registry needs it for `fall`.
+    pub max_failures: u32,
+    /// Whether traffic failures may take the last routable backend.
+    pub last_backend: LastBackend,
+    /// Consecutive failed probes that take a backend out. `None`: `max_failures`, or 3 where that is 0.
+    pub fall: Option<u32>,
+    /// Consecutive passed probes that bring it back. 1.
+    pub rise: u32,
+    /// Whether a new backend waits for its first passing probe.
+    pub initial: Initial,
+    /// The first ejection's length. 30 s.
+    pub ejection_base: Duration,
+    /// The longest ejection. 300 s.
+    pub ejection_max: Duration,
+}
+
+impl Default for AppPolicy {
+    fn default() -> Self {
+        Self {
+            max_failures: 0,
+            last_backend: LastBackend::Keep,
+            fall: None,
+            rise: 1,
+            initial: Initial::Routable,
+            ejection_base: Duration::from_secs(30),
+            ejection_max: Duration::from_secs(300),
+        }
+    }
+}
+
+impl AppPolicy {
+    /// The number of consecutive failed probes in force.
+    #[must_use]
+    pub fn fall_in_force(&self) -> u32 {
+        match (self.fall, self.max_failures) {
+            (Some(fall), _) => fall.max(1),
+            (None, 0) => 3,
+            (None, max_failures) => max_failures,
+        }
+    }
+}
+
+/// What happens when traffic failures would eject the last routable backend of an app.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LastBackend {
+    /// It stays: its users see its own errors rather than a 503 that outlives the fault.
+    #[default]
+    Keep,
+    /// It goes, as Apigee's rule has it.
+    Eject,
+}
+
+/// When a new backend becomes routable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Initial {
+    /// At once.
+    #[default]
+    Routable,
+    /// After its first passing probe.
+    ProbeFirst,
+}

@@ -1,0 +1,89 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgeproxy_backend::{AppName, Endpoint};
+use hashbrown::HashMap;
+
+use crate::{LoadReport, Overrides, Reason, State};
+
+/// Every app and its members at one moment. Immutable, cheap to clone; an app that did not change since
+/// the snapshot before is shared with it.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Grows with every snapshot that differs.
+    pub version: u64,
+    /// The apps that have a member.
+    pub apps: Arc<HashMap<AppName, Arc<AppSnapshot>, foldhash::fast::RandomState>>,
+}
+
+/// One app's members at one moment.
+#[derive(Clone, Debug)]
+pub struct AppSnapshot {
+    /// The app.
+    pub app: AppName,
+    /// The version of the first snapshot that held it like this.
+    pub version: u64,
+    /// Its members, in the order of their registration.
+    pub members: Vec<Member>,
+}
+
+/// One backend in a snapshot.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The backend, its effective weight and limits, and its meter.
+    pub endpoint: Arc<Endpoint>,
+    /// Whether it gets requests.
+    pub state: State,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// All that is known of one backend at one moment, for a listing.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The backend, its effective weight and limits, and its meter.
+    pub endpoint: Arc<Endpoint>,
+    /// Whether it gets requests.
+    pub state: State,
+    /// Why.
+    pub reason: Reason,
+    /// The time since it registered, in this incarnation.
+    pub registered: Duration,
+    /// The time since its last heartbeat, or registration.
+    pub last_heartbeat: Duration,
+    /// The time until its lease runs out.
+    pub expires_in: Duration,
+    /// Its lease.
+    pub ttl: Duration,
+    /// What an operator has set.
+    pub overrides: Overrides,
+    /// What it last reported about itself.
+    pub reported: LoadReport,
+}
+
+/// How full a registry is, and what has happened in it since it began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Backends listed, in any state.
+    pub backends: usize,
+    /// Apps with at least one.
+    pub apps: usize,
+    /// Registrations of new backends or incarnations.
+    pub registrations: u64,
+    /// Renewals by registration.
+    pub renewals: u64,
+    /// Heartbeats accepted.
+    pub heartbeats: u64,
+    /// Leases that ran out.
+    pub expiries: u64,
+    /// Backends that the mass-expiry guard kept.
+    pub suspected: u64,
+    /// Ejections by traffic.
+    pub ejections: u64,
+    /// Ejections that `last_backend = keep` refused.
+    pub ejections_refused: u64,
+    /// Events dropped unread.
+    pub events_dropped: u64,
+    /// Pauses of the process that extended every lease.
+    pub pauses: u64,
+}

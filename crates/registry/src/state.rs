@@ -1,0 +1,135 @@
+use std::fmt;
+use std::time::Duration;
+
+/// Whether a backend gets requests, in one word. Where several reasons hold, the one that is listed last
+/// here wins.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum State {
+    /// It gets requests.
+    Routable,
+    /// Its lease ran out in a mass expiry; it gets requests while a TCP probe reaches it.
+    Suspect,
+    /// It gets one request at a time, until one succeeds.
+    Trial,
+    /// Too many consecutive requests failed.
+    Ejected,
+    /// Too many consecutive probes failed, or it awaits its first.
+    Unhealthy,
+    /// It is leaving: no new request, what is in flight goes on.
+    Draining,
+    /// Switched off by an operator, or its weight is 0.
+    Disabled,
+}
+
+impl State {
+    /// Every state, in the order of the documentation.
+    pub const ALL: [Self; 7] = [
+        Self::Routable,
+        Self::Trial,
+        Self::Ejected,
+        Self::Unhealthy,
+        Self::Draining,
+        Self::Disabled,
+        Self::Suspect,
+    ];
+
+    /// The name in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Routable => "routable",
+            Self::Trial => "trial",
+            Self::Ejected => "ejected",
+            Self::Unhealthy => "unhealthy",
+            Self::Draining => "draining",
+            Self::Disabled => "disabled",
+            Self::Suspect => "suspect",
+        }
+    }
+
+    /// The state of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+
+    /// Whether a backend in this state may get a request.
+    #[must_use]
+    pub const fn takes_traffic(self) -> bool {
+        matches!(self, Self::Routable | Self::Trial | Self::Suspect)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why a backend is in its [`State`]. `Display` is a sentence for people.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// Nothing is against it.
+    Well,
+    /// Its lease ran out together with most of its app's.
+    MassExpiry {
+        /// Since when.
+        since: Duration,
+        /// When it is removed at the latest.
+        removed_in: Duration,
+    },
+    /// It was ejected and is being tried.
+    Trial,
+    /// Consecutive requests failed.
+    Failures {
+        /// How many.
+        streak: u32,
+        /// When it gets its trial at the latest.
+        trial_in: Duration,
+    },
+    /// Consecutive probes failed.
+    Probes {
+        /// How many.
+        streak: u32,
+    },
+    /// It awaits its first passing probe.
+    FirstProbe,
+    /// It, or someone for it, deregistered it.
+    Deregistered {
+        /// When what is in flight is cut.
+        cut_in: Duration,
+    },
+    /// It said so itself, in a heartbeat.
+    SelfDraining,
+    /// An operator switched it off.
+    Operator,
+    /// Its weight is 0.
+    WeightZero,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Well => f.write_str("takes traffic"),
+            Self::MassExpiry { since, removed_in } => write!(
+                f,
+                "its lease ran out {} s ago together with most of its app's; kept while a TCP probe reaches it, \
+                 for {} s more at the most",
+                since.as_secs(),
+                removed_in.as_secs()
+            ),
+            Self::Trial => f.write_str("on trial: one request at a time until one succeeds"),
+            Self::Failures { streak, trial_in } => {
+                write!(f, "{streak} consecutive requests failed; on trial in {} s at the latest", trial_in.as_secs())
+            }
+            Self::Probes { streak } => write!(f, "{streak} consecutive health checks failed"),
+            Self::FirstProbe => f.write_str("awaits its first passing health check"),
+            Self::Deregistered { cut_in } => {
+                write!(f, "deregistered; requests in flight have {} s to end", cut_in.as_secs())
+            }
+            Self::SelfDraining => f.write_str("draining: it said so in its heartbeat"),
+            Self::Operator => f.write_str("disabled by an operator"),
+            Self::WeightZero => f.write_str("its weight is 0: it takes no new traffic"),
+        }
+    }
+}

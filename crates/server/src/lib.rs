@@ -1,0 +1,1 @@
+//! Joins the crates into a running proxy: build, spawn, drain.
