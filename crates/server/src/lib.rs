@@ -1,1 +1,34 @@
-//! Joins the crates into a running proxy: build, spawn, drain.
+//! Joins the crates of edgeproxy into a running server: [`App::build`] binds the listeners,
+//! [`App::spawn`] starts the workers and the control thread, [`Running::drain`] ends them.
+//!
+//! This is the one place where the data plane, the registry and the API meet. The registry's snapshots
+//! become the proxy's routing table; the proxy's reports go into the registry's queue; the API asks the
+//! table in force to explain itself. None of the three knows another.
+//!
+//! ```no_run
+//! use edgeproxy_config::Settings;
+//! use edgeproxy_server::App;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let settings = Settings { api_enabled: true, ..Settings::default() };
+//! let running = App::build(settings)?.spawn()?;
+//! println!("proxy on {}, API on {:?}", running.proxy_addr(), running.api_addr());
+//! tokio::signal::ctrl_c().await?;
+//! running.drain().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it leaves to the caller
+//!
+//! Reading the settings, logging, signals, and the process's limits.
+
+mod app;
+mod control;
+mod explain;
+mod probes;
+mod reporter;
+mod table;
+mod translate;
+
+pub use app::{App, BuildError, Running};

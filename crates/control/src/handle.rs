@@ -1,0 +1,247 @@
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use edgeproxy_backend::{AppName, BackendId, Incarnation, MonoTime};
+use edgeproxy_registry::{
+    AppPolicy, Config, Deregistered, FencedError, LoadReport, Pace, Page, Patch, PatchError, Probe,
+    RegisterError, Registered, Registration, Registry, Renewed, Snapshot, Stats, Status,
+};
+use tokio::sync::{Notify, watch};
+
+use crate::clock::Clock;
+use crate::driver::Driver;
+
+/// Begins a registry: the handle to call it by, and the driver to run on the control thread's runtime.
+pub fn registry(config: Config) -> (Handle, Driver) {
+    let clock = Clock::start();
+    let shared = Arc::new(Shared {
+        state: Mutex::new(State { registry: Registry::new(config.clone(), clock.now()), version: 0 }),
+        config,
+        clock,
+        wake: Notify::new(),
+        published: watch::Sender::new(0),
+        stopping: AtomicBool::new(false),
+    });
+    (Handle { shared: Arc::clone(&shared) }, Driver::new(shared))
+}
+
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    config: Config,
+    pub(crate) clock: Clock,
+    /// Something changed that the driver should look at.
+    pub(crate) wake: Notify,
+    /// The version of the newest snapshot that has been published.
+    pub(crate) published: watch::Sender<u64>,
+    stopping: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // The registry keeps its invariants at every return; a panic elsewhere doesn't spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("published", &*self.published.borrow()).finish_non_exhaustive()
+    }
+}
+
+pub(crate) struct State {
+    pub(crate) registry: Registry,
+    /// The version of the newest snapshot taken.
+    version: u64,
+}
+
+impl State {
+    pub(crate) fn poll_snapshot(&mut self, now: MonoTime) -> Option<Snapshot> {
+        let snapshot = self.registry.poll_snapshot(now)?;
+        self.version = snapshot.version;
+        Some(snapshot)
+    }
+
+    /// The first version of a snapshot that holds all that has happened until now.
+    fn current(&self) -> u64 {
+        self.version + u64::from(self.registry.is_dirty())
+    }
+}
+
+/// Why a call changed nothing.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ControlError<E> {
+    /// The process is going down.
+    #[error("the server is stopping")]
+    Stopping,
+    /// The registry refused.
+    #[error(transparent)]
+    Refused(#[from] E),
+}
+
+/// The running registry. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// Registers or renews a backend, and resolves once the table that routes to it has been published.
+    /// Dropped halfway, the registration stands all the same.
+    ///
+    /// # Errors
+    /// As [`Registry::handle_register`], or the server is stopping.
+    pub async fn register(
+        &self,
+        registration: Registration,
+    ) -> Result<Registered, ControlError<RegisterError>> {
+        self.publish(|registry, now| registry.handle_register(registration, now)).await
+    }
+
+    /// Renews a lease.
+    ///
+    /// # Errors
+    /// As [`Registry::handle_heartbeat`], or the server is stopping.
+    pub fn heartbeat(
+        &self,
+        id: &BackendId,
+        fence: Option<Incarnation>,
+        report: &LoadReport,
+    ) -> Result<Renewed, ControlError<FencedError>> {
+        let (renewed, version) =
+            self.change(|registry, now| registry.handle_heartbeat(id, fence, report, now))?;
+        // Most heartbeats change nothing that anyone but the lease would see.
+        if version > *self.shared.published.borrow() {
+            self.shared.wake.notify_one();
+        }
+        Ok(renewed)
+    }
+
+    /// Takes a backend out for good, and resolves once the table without it has been published. `drain`
+    /// keeps it listed until its work in flight has ended, and cuts what is left after that time.
+    ///
+    /// # Errors
+    /// As [`Registry::handle_deregister`], or the server is stopping.
+    pub async fn deregister(
+        &self,
+        id: &BackendId,
+        fence: Option<Incarnation>,
+        drain: Option<Duration>,
+    ) -> Result<Deregistered, ControlError<FencedError>> {
+        self.publish(|registry, now| registry.handle_deregister(id, fence, drain, now)).await
+    }
+
+    /// An operator's change; resolves once it has been published.
+    ///
+    /// # Errors
+    /// As [`Registry::handle_patch`], or the server is stopping.
+    pub async fn patch(
+        &self,
+        id: &BackendId,
+        fence: Option<Incarnation>,
+        patch: &Patch,
+    ) -> Result<Status, ControlError<PatchError>> {
+        self.publish(|registry, now| registry.handle_patch(id, fence, patch, now)).await
+    }
+
+    /// The result of a probe, and how soon the next is due.
+    #[must_use]
+    pub fn report_probe(&self, id: &BackendId, incarnation: Incarnation, probe: Probe, passed: bool) -> Pace {
+        let pace = {
+            let now = self.shared.clock.now();
+            self.shared.lock().registry.handle_probe(id, incarnation, probe, passed, now)
+        };
+        self.shared.wake.notify_one();
+        pace
+    }
+
+    /// One backend.
+    #[must_use]
+    pub fn get(&self, id: &BackendId) -> Option<Status> {
+        self.read(|registry, now| registry.get(id, now))
+    }
+
+    /// A page of the backends that match, from `cursor` (0 is the beginning), at most `limit`.
+    #[must_use]
+    pub fn list(&self, cursor: usize, limit: usize, matches: impl FnMut(&Status) -> bool) -> Page {
+        self.read(|registry, now| registry.list(cursor, limit, matches, now))
+    }
+
+    /// The backends of one app, in the order of their registration; `None` if there is no such app.
+    #[must_use]
+    pub fn app(&self, app: &AppName) -> Option<Vec<Status>> {
+        self.read(|registry, now| registry.app(app, now))
+    }
+
+    /// Every app that has a backend.
+    #[must_use]
+    pub fn apps(&self) -> Vec<AppName> {
+        self.read(|registry, _| registry.apps())
+    }
+
+    /// The thresholds that hold for an app.
+    #[must_use]
+    pub fn app_policy(&self, app: &AppName) -> AppPolicy {
+        self.read(|registry, _| registry.app_policy(app))
+    }
+
+    /// How full the registry is, and what has happened in it.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.read(|registry, _| registry.stats())
+    }
+
+    /// The time since the registry began.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.shared.clock.elapsed()
+    }
+
+    /// The bounds that the registry keeps.
+    #[must_use]
+    pub fn limits(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// From now on every change is refused as [`ControlError::Stopping`]. Reading goes on, and so do the
+    /// ledgers, for the sake of the requests still in flight.
+    pub fn stop(&self) {
+        self.shared.stopping.store(true, Ordering::Release);
+    }
+
+    fn read<T>(&self, ask: impl FnOnce(&Registry, MonoTime) -> T) -> T {
+        let now = self.shared.clock.now();
+        ask(&self.shared.lock().registry, now)
+    }
+
+    /// Applies a change; the number is the first version that holds it.
+    fn change<T, E>(
+        &self,
+        apply: impl FnOnce(&mut Registry, MonoTime) -> Result<T, E>,
+    ) -> Result<(T, u64), ControlError<E>> {
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return Err(ControlError::Stopping);
+        }
+        let now = self.shared.clock.now();
+        let mut state = self.shared.lock();
+        let value = apply(&mut state.registry, now)?;
+        Ok((value, state.current()))
+    }
+
+    async fn publish<T, E>(
+        &self,
+        apply: impl FnOnce(&mut Registry, MonoTime) -> Result<T, E>,
+    ) -> Result<T, ControlError<E>> {
+        let (value, version) = self.change(apply)?;
+        self.shared.wake.notify_one();
+        let mut published = self.shared.published.subscribe();
+        // The sender lives in what `self` holds, so this ends with a publication or not at all.
+        let _ = published.wait_for(|at| *at >= version).await;
+        Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgeproxy_api as api;
+use edgeproxy_config::Settings;
+use edgeproxy_control::Handle;
+use edgeproxy_health::{Monitor, SettingError};
+use edgeproxy_proxy as proxy;
+use edgeproxy_proxy::{RouteTable, SharedTable};
+
+use crate::control::{Control, ControlThread};
+use crate::explain::Explainer;
+use crate::reporter::QueueReporter;
+use crate::table::TableBuilder;
+use crate::translate;
+
+/// Why the server could not be built or started.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The proxy's listener could not be bound.
+    #[error(transparent)]
+    Proxy(#[from] proxy::BindError),
+    /// The API's listener could not be bound.
+    #[error("cannot listen on {addr} for the API: {source}{}", hint(source))]
+    Api {
+        /// The address asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A health monitor that can't be.
+    #[error("health_monitor: {0}")]
+    Monitor(#[from] SettingError),
+    /// A thread or a runtime could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "; another process listens there: stop it, or choose another address with --api-listen-addr"
+        }
+        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
+        std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        _ => "",
+    }
+}
+
+/// A server whose listeners are bound and that serves nobody yet.
+pub struct App {
+    settings: Settings,
+    monitor: Option<Arc<Monitor>>,
+    proxy: proxy::Bound,
+    api: Option<TcpListener>,
+}
+
+impl App {
+    /// Binds every listener. From here on the ports are taken, and connections wait for
+    /// [`App::spawn`].
+    ///
+    /// # Errors
+    /// When an address can't be bound, or a setting makes no sense to the part that it is for.
+    pub fn build(settings: Settings) -> Result<Self, BuildError> {
+        let monitor = translate::monitor(&settings)?;
+        let proxy = proxy::bind(translate::proxy(&settings))?;
+        let api = settings.api_enabled.then(|| bind_api(settings.api_listen_addr)).transpose()?;
+        Ok(Self { settings, monitor, proxy, api })
+    }
+
+    /// Starts the workers and the control thread.
+    ///
+    /// # Errors
+    /// When a thread can't be started.
+    pub fn spawn(self) -> Result<Running, BuildError> {
+        let Self { settings, monitor, proxy: bound, api: api_listener } = self;
+        let proxy_addr = bound.local_addr();
+        let api_addr = api_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let (handle, driver) = edgeproxy_control::registry(translate::registry(&settings));
+        let (sender, reports) = edgeproxy_control::reports(REPORT_QUEUE);
+        let table: SharedTable = Arc::new(arc_swap::ArcSwap::from_pointee(RouteTable::default()));
+        let readiness = api::Readiness::starting();
+        let workers = bound.spawn(Arc::clone(&table), Arc::new(QueueReporter::new(sender)))?;
+        let workers = Arc::new(workers);
+        let api = api_listener.map(|listener| {
+            let state = api::State {
+                handle: handle.clone(),
+                readiness: readiness.clone(),
+                explain: Arc::new(Explainer::new(Arc::clone(&table), handle.clone())),
+                admission: translate::admission(&settings, own_listener(proxy_addr)),
+                access: translate::access(&settings),
+                bounds: translate::bounds(&settings),
+            };
+            (listener, state)
+        });
+        let control = ControlThread::spawn(Control {
+            handle: handle.clone(),
+            driver,
+            reports,
+            builder: TableBuilder::new(translate::app_defaults(&settings)),
+            table: Arc::clone(&table),
+            workers: Arc::clone(&workers),
+            monitor,
+            api,
+        })?;
+        readiness.ready();
+        Ok(Running { proxy_addr, api_addr, handle, workers, readiness, control })
+    }
+}
+
+/// Reports of the data plane that may wait. Only changes of a backend's fate are reported, so thousands at
+/// once mean that everything is failing; what doesn't fit is found by comparison.
+const REPORT_QUEUE: usize = 4_096;
+
+fn bind_api(addr: SocketAddr) -> Result<TcpListener, BuildError> {
+    let bind = || {
+        let listener = TcpListener::bind(addr)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|source| BuildError::Api { addr, source })
+}
+
+/// Whether an address is the proxy's own listener: a backend there would be a loop.
+fn own_listener(listener: SocketAddr) -> impl Fn(SocketAddr) -> bool + Send + Sync {
+    move |addr| {
+        addr.port() == listener.port()
+            && (addr.ip() == listener.ip() || (listener.ip().is_unspecified() && is_local(addr.ip())))
+    }
+}
+
+/// Whether this machine has that address: only then can a socket be bound to it.
+fn is_local(ip: IpAddr) -> bool {
+    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
+}
+
+/// A server at work.
+pub struct Running {
+    proxy_addr: SocketAddr,
+    api_addr: Option<SocketAddr>,
+    handle: Handle,
+    workers: Arc<proxy::Running>,
+    readiness: api::Readiness,
+    control: ControlThread,
+}
+
+impl Running {
+    /// Where the proxy listens.
+    #[must_use]
+    pub fn proxy_addr(&self) -> SocketAddr {
+        self.proxy_addr
+    }
+
+    /// Where the API listens, if it is enabled.
+    #[must_use]
+    pub fn api_addr(&self) -> Option<SocketAddr> {
+        self.api_addr
+    }
+
+    /// The registry.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Stops accepting, lets what is in flight end within the drain time-out, then stops everything.
+    /// Resolves when nothing runs any more.
+    pub async fn drain(self) {
+        self.readiness.drain();
+        self.handle.stop();
+        self.workers.drain();
+        self.workers.stopped().await;
+        // Only now: whoever watches `/ready` sees the draining to its end.
+        self.control.stop(API_GRACE).await;
+    }
+}
+
+/// How long the API may finish the replies that it has begun.
+const API_GRACE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_listener_is_known_by_every_local_address() {
+        let everywhere = own_listener("0.0.0.0:8080".parse().unwrap());
+        assert!(everywhere("127.0.0.1:8080".parse().unwrap()));
+        assert!(everywhere("[::1]:8080".parse().unwrap()));
+        assert!(!everywhere("127.0.0.1:8081".parse().unwrap()));
+        assert!(!everywhere("192.0.2.1:8080".parse().unwrap()), "an address of documentation is nobody's");
+        let one = own_listener("127.0.0.1:8080".parse().unwrap());
+        assert!(one("127.0.0.1:8080".parse().unwrap()));
+        assert!(!one("127.0.0.2:8080".parse().unwrap()));
+    }
+}

@@ -1,0 +1,71 @@
+//! Whom the health monitor probes, and where the results go.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use edgeproxy_control::Handle;
+use edgeproxy_health as health;
+use edgeproxy_health::{Class, First, Monitor, Outcome, Pace, Target};
+use edgeproxy_registry as registry;
+use edgeproxy_registry::{Member, Probe, Reason, Snapshot, State};
+
+/// Keeps the health monitor's targets equal to the registry's members.
+pub(crate) struct Probes {
+    health: health::Handle,
+    monitor: Option<Arc<Monitor>>,
+    /// How a suspect is probed, monitor or not.
+    suspects: Arc<Monitor>,
+    /// Whether there were targets the last time, so that a server without a monitor does nothing.
+    any: bool,
+}
+
+impl Probes {
+    /// The probes, and the driver to run beside the registry's.
+    pub(crate) fn new(handle: Handle, monitor: Option<Arc<Monitor>>) -> (Self, impl Future<Output = ()>) {
+        let sink = move |target: &Target, outcome: &Outcome| report(&handle, target, outcome);
+        let (health, driver) = health::Driver::new(health::Config::default(), sink);
+        (Self { health, monitor, suspects: Arc::new(Monitor::tcp()), any: false }, driver.run())
+    }
+
+    pub(crate) fn update(&mut self, snapshot: &Snapshot) {
+        let members = || snapshot.apps.values().flat_map(|app| &app.members);
+        let suspected = members().any(|member| member.state == State::Suspect);
+        let wanted = self.monitor.is_some() || suspected;
+        if wanted || self.any {
+            self.health.set_targets(members().flat_map(|member| self.targets(member)));
+        }
+        self.any = wanted;
+    }
+
+    fn targets(&self, member: &Member) -> impl Iterator<Item = Target> {
+        let monitored = !matches!(member.state, State::Disabled | State::Draining);
+        let monitor = self.monitor.as_ref().filter(|_| monitored);
+        let suspects = (member.state == State::Suspect).then_some(&self.suspects);
+        let first = if member.reason == Reason::FirstProbe { First::AtOnce } else { First::Spread };
+        let both = [(Class::Monitor, monitor), (Class::Suspect, suspects)];
+        let endpoint = Arc::clone(&member.endpoint);
+        let both = both.map(|(class, monitor)| (class, monitor.cloned()));
+        both.into_iter().filter_map(move |(class, monitor)| {
+            Some(Target {
+                id: endpoint.id.clone(),
+                incarnation: endpoint.incarnation,
+                class,
+                addr: endpoint.addr,
+                monitor: monitor?,
+                first,
+            })
+        })
+    }
+}
+
+fn report(handle: &Handle, target: &Target, outcome: &Outcome) -> Pace {
+    let probe = match target.class {
+        Class::Monitor => Probe::Monitor,
+        Class::Suspect => Probe::Suspect,
+    };
+    tracing::debug!(backend = %target.id, addr = %target.addr, %outcome, "probe");
+    match handle.report_probe(&target.id, target.incarnation, probe, outcome.passed()) {
+        registry::Pace::Settled => Pace::Settled,
+        registry::Pace::Changing => Pace::Changing,
+    }
+}

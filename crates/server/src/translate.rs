@@ -1,0 +1,98 @@
+//! From the settings to what each crate calls its own configuration.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use edgeproxy_api::{Access, Admission, Bounds};
+use edgeproxy_balance::{Algorithm, Inner, Policy, Spill};
+use edgeproxy_config as config;
+use edgeproxy_config::{HealthMonitor, Settings};
+use edgeproxy_health::{Monitor, SettingError};
+use edgeproxy_registry as registry;
+use edgeproxy_registry::{AppPolicy, LastBackend};
+
+use crate::table::AppDefaults;
+
+pub(crate) fn proxy(settings: &Settings) -> edgeproxy_proxy::Config {
+    edgeproxy_proxy::Config {
+        listen: settings.listen_addr,
+        workers: settings.workers.count(),
+        drain_timeout: settings.drain_timeout,
+        trusted_proxies: settings.trusted_proxies.clone(),
+        ..edgeproxy_proxy::Config::default()
+    }
+}
+
+pub(crate) fn registry(settings: &Settings) -> registry::Config {
+    registry::Config {
+        ttl: settings.heartbeat_ttl,
+        max_backends: settings.max_backends,
+        mass_expiry_guard: settings.mass_expiry_guard,
+        drain_timeout: settings.drain_timeout,
+        // Jitter only has to differ between proxies.
+        seed: fastrand::u64(..),
+        app: AppPolicy {
+            max_failures: settings.max_failures,
+            last_backend: last_backend(settings),
+            ..AppPolicy::default()
+        },
+        ..registry::Config::default()
+    }
+}
+
+fn last_backend(settings: &Settings) -> LastBackend {
+    match settings.last_backend {
+        config::LastBackend::Keep => LastBackend::Keep,
+        config::LastBackend::Eject => LastBackend::Eject,
+    }
+}
+
+pub(crate) fn app_defaults(settings: &Settings) -> AppDefaults {
+    let algorithm = match settings.algorithm {
+        config::Algorithm::RoundRobin => Algorithm::RoundRobin,
+        config::Algorithm::Weighted => Algorithm::Weighted,
+        config::Algorithm::LeastConnections => Algorithm::LeastConnections,
+        config::Algorithm::RegionAffinity => Algorithm::RegionAffinity(Inner::LeastConnections),
+    };
+    let spill = match settings.spill {
+        config::Spill::Hard => Spill::Hard,
+        config::Spill::Soft => Spill::Soft,
+    };
+    AppDefaults {
+        policy: Policy { algorithm, spill, own_region: Some(settings.region), region_order: Vec::new() },
+        max_failures: settings.max_failures,
+        last_resort: last_backend(settings) == LastBackend::Keep,
+    }
+}
+
+/// How backends are probed, and `None` where they are not.
+pub(crate) fn monitor(settings: &Settings) -> Result<Option<Arc<Monitor>>, SettingError> {
+    let monitor = match &settings.health_monitor {
+        HealthMonitor::Off => return Ok(None),
+        HealthMonitor::Tcp => Monitor::tcp(),
+        HealthMonitor::Http { path } => Monitor::http(path)?,
+    };
+    Ok(Some(Arc::new(monitor.with_interval(settings.health_interval)?)))
+}
+
+pub(crate) fn admission(
+    settings: &Settings,
+    own_listeners: impl Fn(SocketAddr) -> bool + Send + Sync + 'static,
+) -> Admission {
+    Admission {
+        regions: settings.regions.iter().collect(),
+        allowed_cidrs: settings.allowed_backend_cidrs.clone(),
+        own_listeners: Arc::new(own_listeners),
+    }
+}
+
+pub(crate) fn access(settings: &Settings) -> Access {
+    Access { insecure: settings.api_insecure, ..Access::default() }
+}
+
+pub(crate) fn bounds(settings: &Settings) -> Bounds {
+    // 0 stands for no limit.
+    let rate = NonZeroU32::new(settings.api_rate_per_peer).unwrap_or(NonZeroU32::MAX);
+    Bounds { requests_per_sec: rate, burst: rate, ..Bounds::default() }
+}
