@@ -122,15 +122,11 @@ impl Meter {
     #[inline]
     pub fn admit(self: &Arc<Self>, limits: Limits, admission: Admission) -> Result<InFlight, Refusal> {
         let word = self.word();
-        let trial = match (word.gate(), admission) {
-            (Gate::Open, _) | (Gate::Excluded, Admission::LastResort) => false,
-            (Gate::Trial, _) => {
-                self.swap(word, word.with_gate(Gate::TrialBusy)).map_err(|_| Refusal::OnTrial)?;
-                true
-            }
-            (Gate::TrialBusy, _) => return Err(Refusal::OnTrial),
-            (Gate::Excluded | Gate::Closed | Gate::Cut, _) => return Err(Refusal::Shut),
-        };
+        pass(word.gate(), admission)?;
+        let trial = word.gate() == Gate::Trial;
+        if trial {
+            self.swap(word, word.with_gate(Gate::TrialBusy)).map_err(|_| Refusal::OnTrial)?;
+        }
         if !self.enter(limits.hard()) {
             if trial {
                 self.end_trial(word.epoch());
@@ -139,6 +135,15 @@ impl Meter {
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         Ok(InFlight::new(Arc::clone(self), word.epoch(), trial))
+    }
+
+    /// What [`admit`](Self::admit) would answer at this instant, without beginning anything.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub fn would_admit(&self, limits: Limits, admission: Admission) -> Result<(), Refusal> {
+        pass(self.gate(), admission)?;
+        if limits.below_hard(self.in_flight()) { Ok(()) } else { Err(Refusal::Full) }
     }
 
     /// Requests under way.
@@ -285,6 +290,16 @@ impl Meter {
         // One sample lost to a race moves an average by nothing that matters; a loop would cost every
         // request.
         self.latency.store(next, Ordering::Relaxed);
+    }
+}
+
+/// Whether the gate alone lets a request in.
+#[inline]
+const fn pass(gate: Gate, admission: Admission) -> Result<(), Refusal> {
+    match (gate, admission) {
+        (Gate::Open | Gate::Trial, _) | (Gate::Excluded, Admission::LastResort) => Ok(()),
+        (Gate::TrialBusy, _) => Err(Refusal::OnTrial),
+        (Gate::Excluded | Gate::Closed | Gate::Cut, _) => Err(Refusal::Shut),
     }
 }
 

@@ -106,6 +106,24 @@ fn a_full_endpoint_on_trial_stays_free_for_the_next() {
 }
 
 #[test]
+fn would_admit_says_what_admit_does_and_changes_nothing() {
+    let limits = Limits::new(1, 1).unwrap();
+    for set in [Meter::open, Meter::exclude, Meter::start_trial, Meter::close, Meter::cut] {
+        for admission in [Admission::Regular, Admission::LastResort] {
+            let meter = meter();
+            set(&meter);
+            let before = format!("{meter:?}");
+            let said = meter.would_admit(limits, admission);
+            assert_eq!(format!("{meter:?}"), before);
+            let first = meter.admit(limits, admission);
+            assert_eq!(first.as_ref().map(drop).map_err(|refusal| *refusal), said);
+            let said = meter.would_admit(limits, admission);
+            assert_eq!(meter.admit(limits, admission).map(drop), said, "with one in flight");
+        }
+    }
+}
+
+#[test]
 fn a_cut_gate_never_opens_again() {
     let meter = meter();
     meter.cut();
