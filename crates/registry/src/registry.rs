@@ -1,23 +1,161 @@
+//! The state machine itself. Each kind of input has a file of its own beside this one.
+
+mod audit;
+mod drain;
+mod expiry;
+mod guard;
+mod heartbeat;
+mod leave;
+mod operate;
+mod probe;
+mod publish;
+mod query;
+mod register;
+mod settle;
+mod traffic;
+
 use std::time::Duration;
 
 use edgeproxy_backend::{AppName, BackendId, Incarnation, MonoTime, TrafficReport};
 
-use crate::*;
+use crate::apps::Apps;
+use crate::clock::{Active, Clock};
+use crate::entry::Entry;
+use crate::events::Events;
+use crate::index::Index;
+use crate::jitter::Jitter;
+use crate::remembered::Remembered;
+use crate::slots::{MAX_SLOTS, Slots};
+use crate::timers::Timers;
+use crate::{
+    AppPolicy, Config, Deregistered, Event, FencedError, LoadReport, Pace, Patch, PatchError, Probe,
+    RegisterError, Registered, Registration, Renewed, Snapshot, Stats, Status,
+};
+use drain::Drains;
+use publish::Publisher;
 
-/// The registry: a state machine without clock, lock, runtime or random source.
-pub struct Registry {}
+/// Which backends exist and which of them may be routed to, as a state machine without clock, lock,
+/// runtime or random source.
+///
+/// # Order of calls
+///
+/// 1. Feed it: every `handle_*` takes the time at which its input arrived. Times should not go backwards;
+///    one that does counts as the latest seen.
+/// 2. After any number of `handle_*` calls, [`poll_timeout`](Self::poll_timeout) says when
+///    [`handle_timeout`](Self::handle_timeout) is due. The answer may be earlier than anything that then
+///    happens, since a heartbeat doesn't touch the timers, and it is at most [`Config::tick`] after the
+///    last call while anything is registered.
+/// 3. [`poll_event`](Self::poll_event) until `None`, and
+///    [`poll_snapshot`](Self::poll_snapshot) when [`is_dirty`](Self::is_dirty), as often or as rarely as
+///    one likes: changes add up to one snapshot.
+///
+/// A gate of a meter moves within the call that decides it, before any snapshot tells: a backend that is
+/// out gets no request from that instant.
+///
+/// # Pauses
+///
+/// A call that comes later than a tick and its tolerance after the one before, while anything is
+/// registered, ends a pause of the process: nobody can have sent a heartbeat, so every deadline moves by
+/// the whole silence. Any `handle_*` detects it, before it does anything else.
+///
+/// # Limits
+///
+/// Backends, apps, waiting events and remembered changes are bounded by [`Config`]; timers are one for
+/// each backend; and one call of [`handle_timeout`](Self::handle_timeout) does a bounded amount of work.
+#[derive(Debug)]
+pub struct Registry {
+    config: Config,
+    clock: Clock,
+    entries: Slots<Entry>,
+    index: Index,
+    timers: Timers,
+    apps: Apps,
+    drains: Drains,
+    remembered: Remembered,
+    events: Events,
+    publisher: Publisher,
+    jitter: Jitter,
+    next_incarnation: Incarnation,
+    stats: Stats,
+}
 
-#[allow(unused_variables, clippy::todo, clippy::needless_pass_by_value, missing_docs)]
 impl Registry {
-    pub fn new(config: Config, now: MonoTime) -> Self {
-        todo!()
+    /// An empty registry, at `now`.
+    #[must_use]
+    pub fn new(mut config: Config, now: MonoTime) -> Self {
+        // One place is kept for an incarnation that supersedes another in a full registry.
+        config.max_backends = config.max_backends.min(MAX_SLOTS - 1);
+        Self {
+            clock: Clock::new(now, config.tick, config.tick_tolerance),
+            entries: Slots::new(),
+            index: Index::new(config.seed),
+            timers: Timers::default(),
+            apps: Apps::new(config.app, config.seed),
+            drains: Drains::new(config.seed),
+            remembered: Remembered::new(config.max_remembered, config.seed),
+            events: Events::new(config.max_events),
+            publisher: Publisher::default(),
+            jitter: Jitter::new(config.seed),
+            next_incarnation: config.first_incarnation,
+            stats: Stats::default(),
+            config,
+        }
     }
+
+    /// What it was made with.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The policy in force for an app, whether it has members or not.
+    #[must_use]
+    pub fn app_policy(&self, app: &AppName) -> AppPolicy {
+        self.apps.policy(app)
+    }
+
+    /// Sets the policy for one app, which need not have members yet. It holds from the next decision on;
+    /// [`LastBackend::Keep`](crate::LastBackend::Keep) brings a backend back at once where all are
+    /// ejected. The app is published again. Policies are kept until the registry goes: they are the
+    /// owner's, as many as its configuration names.
     pub fn set_app_policy(&mut self, app: &AppName, policy: AppPolicy, now: MonoTime) {
-        todo!()
+        self.advance(now);
+        if let Some(app) = self.apps.set_policy(app, policy) {
+            self.mark_dirty(app);
+            self.rescue(app);
+        }
+        debug_assert!(self.check_invariants());
     }
-    pub fn handle_register(&mut self, registration: Registration, now: MonoTime) -> Result<Registered, RegisterError> {
-        todo!()
+
+    /// Registers a backend, renews it, or lets a new incarnation take over.
+    ///
+    /// - An unknown id becomes a new backend, with what an operator once set on it, if that is remembered.
+    /// - A live id with the same app and address is renewed: the fields are applied, what it reported about
+    ///   itself is forgotten, ledgers and statistics stay.
+    /// - A live id with another address, or one that drains after a deregistration, gets a new incarnation
+    ///   with a meter of its own; the old one drains unlisted for [`Config::drain_timeout`] at the most.
+    ///   In a full registry it isn't waited for.
+    ///
+    /// # Errors
+    /// When the id lives in another app, the lease is out of bounds, or the registry is full. Nothing has
+    /// changed then.
+    pub fn handle_register(
+        &mut self,
+        registration: Registration,
+        now: MonoTime,
+    ) -> Result<Registered, RegisterError> {
+        self.advance(now);
+        let result = self.register(registration);
+        debug_assert!(self.check_invariants());
+        result
     }
+
+    /// Renews a lease and takes in what the backend reports about itself; a field that is `None` leaves
+    /// what was reported before. O(1); publishes nothing unless the report changes the weight, or whether
+    /// it drains. A backend that drains after its deregistration is not revived by it.
+    ///
+    /// # Errors
+    /// When the id is unknown, or `fence` names an incarnation that isn't the live one.
     pub fn handle_heartbeat(
         &mut self,
         id: &BackendId,
@@ -25,9 +163,19 @@ impl Registry {
         report: &LoadReport,
         now: MonoTime,
     ) -> Result<Renewed, FencedError> {
-        todo!()
+        self.advance(now);
+        let result = self.heartbeat(id, fence, report);
+        debug_assert!(self.check_invariants());
+        result
     }
-    /// `drain: None` removes it at once (in-flight work is not cut); `Some(d)` keeps it listed as draining.
+
+    /// Takes a backend out; it gets no new request from this instant. With `drain: None` it is gone at
+    /// once, and what it has in flight is not cut. With `Some`, at most [`Config::drain_max`], it stays
+    /// listed as draining until nothing is in flight, looked at every 100 ms, or the time is over and the
+    /// rest is cut. For one that drains already, a second call can shorten the time, not lengthen it.
+    ///
+    /// # Errors
+    /// When the id is unknown, or `fence` names an incarnation that isn't the live one.
     pub fn handle_deregister(
         &mut self,
         id: &BackendId,
@@ -35,8 +183,20 @@ impl Registry {
         drain: Option<Duration>,
         now: MonoTime,
     ) -> Result<Deregistered, FencedError> {
-        todo!()
+        self.advance(now);
+        let result = self.deregister(id, fence, drain);
+        debug_assert!(self.check_invariants());
+        result
     }
+
+    /// Applies an operator's change. It outlives renewals and later incarnations until it is cleared.
+    ///
+    /// Limits that contradict each other are refused here; where a later registration contradicts an
+    /// operator's limit, the hard limit wins, whoever set it, and the soft one is lowered to it.
+    ///
+    /// # Errors
+    /// As for a heartbeat, and when the limits that would result contradict each other. Nothing has
+    /// changed then.
     pub fn handle_patch(
         &mut self,
         id: &BackendId,
@@ -44,15 +204,29 @@ impl Registry {
         patch: &Patch,
         now: MonoTime,
     ) -> Result<Status, PatchError> {
-        todo!()
+        self.advance(now);
+        let result = self.patch(id, fence, patch);
+        debug_assert!(self.check_invariants());
+        result
     }
+
+    /// Takes in what the data plane found. A report about a past incarnation or a past epoch of its meter
+    /// is void.
     pub fn handle_traffic(&mut self, report: &TrafficReport, now: MonoTime) {
-        todo!()
+        self.advance(now);
+        self.traffic(report);
+        debug_assert!(self.check_invariants());
     }
-    /// Reports were lost because the queue was full: compares every meter's gate with its ledger.
+
+    /// Reports were lost, because a queue was full: compares every meter's gate with its ledger. O(n).
     pub fn handle_lost_reports(&mut self, now: MonoTime) {
-        todo!()
+        self.advance(now);
+        self.lost_reports();
+        debug_assert!(self.check_invariants());
     }
+
+    /// Takes in a probe's result and says how soon the next is due. One about a past incarnation, or one
+    /// that was asked for a suspect that isn't one any more, is void.
     pub fn handle_probe(
         &mut self,
         id: &BackendId,
@@ -61,46 +235,64 @@ impl Registry {
         passed: bool,
         now: MonoTime,
     ) -> Pace {
-        todo!()
+        self.advance(now);
+        let pace = self.probe(id, incarnation, probe, passed);
+        debug_assert!(self.check_invariants());
+        pace
     }
+
+    /// Does what is due: leases, suspects, ejections and drains that end, in the order of their deadlines.
+    /// Looks at 1,024 timers and as many drains at the most; if more are due,
+    /// [`poll_timeout`](Self::poll_timeout) says "at once". May be called at any time.
     pub fn handle_timeout(&mut self, now: MonoTime) {
-        todo!()
+        self.advance(now);
+        self.timeout();
+        debug_assert!(self.check_invariants());
     }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due next; not later than now if work is left over.
+    /// `None` while nothing is registered.
+    #[must_use]
     pub fn poll_timeout(&self) -> Option<MonoTime> {
-        todo!()
+        let (timer, _) = self.timers.peek()?;
+        let next = self.drains.next_sweep().map_or(timer, |sweep| sweep.min(timer));
+        Some(self.clock.real(next).clamp(self.clock.last(), self.clock.next_tick()))
     }
+
+    /// The oldest event that hasn't been polled.
     pub fn poll_event(&mut self) -> Option<Event> {
-        todo!()
+        self.events.pop()
     }
-    /// The snapshot, if anything that routing sees has changed since the last call.
+
+    /// The snapshot, if anything that routing sees has changed since the last call: members, their
+    /// endpoints, their states. Rebuilds the apps that changed and shares the others. The reasons in it
+    /// are those of the moment at which their app was rebuilt.
     pub fn poll_snapshot(&mut self, now: MonoTime) -> Option<Snapshot> {
-        todo!()
+        let now = self.clock.preview(now, self.is_watched());
+        self.publisher.publish(&mut self.apps, &self.entries, now)
     }
-    /// Whether `poll_snapshot` would give one.
+
+    /// Whether [`poll_snapshot`](Self::poll_snapshot) would give one.
+    #[must_use]
     pub fn is_dirty(&self) -> bool {
-        todo!()
+        self.publisher.is_dirty()
     }
-    pub fn get(&self, id: &BackendId, now: MonoTime) -> Option<Status> {
-        todo!()
+
+    fn advance(&mut self, now: MonoTime) {
+        if self.clock.advance(now, self.is_watched()) {
+            self.stats.pauses += 1;
+        }
     }
-    /// Backends in the order of their ids, beginning after `after`.
-    pub fn list(
-        &self,
-        after: Option<&BackendId>,
-        limit: usize,
-        matches: impl FnMut(&Status) -> bool,
-        now: MonoTime,
-    ) -> Vec<Status> {
-        todo!()
+
+    /// Whether a silence would be noticed: there is something that a heartbeat could have been sent for.
+    fn is_watched(&self) -> bool {
+        self.entries.len() > 0
     }
-    /// The members of one app, in the order of their registration.
-    pub fn app(&self, app: &AppName, now: MonoTime) -> Option<Vec<Status>> {
-        todo!()
-    }
-    pub fn apps(&self) -> Vec<AppName> {
-        todo!()
-    }
-    pub fn stats(&self) -> Stats {
-        todo!()
+
+    fn now(&self) -> Active {
+        self.clock.now()
     }
 }
+
+#[cfg(test)]
+mod tests;

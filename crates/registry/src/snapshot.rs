@@ -34,7 +34,7 @@ pub struct Member {
     pub endpoint: Arc<Endpoint>,
     /// Whether it gets requests.
     pub state: State,
-    /// Why.
+    /// Why, when its app was last rebuilt.
     pub reason: Reason,
 }
 
@@ -47,11 +47,11 @@ pub struct Status {
     pub state: State,
     /// Why.
     pub reason: Reason,
-    /// The time since it registered, in this incarnation.
+    /// The time since it registered, in this incarnation. Like the next two, without pauses of the process.
     pub registered: Duration,
     /// The time since its last heartbeat, or registration.
     pub last_heartbeat: Duration,
-    /// The time until its lease runs out.
+    /// The time until its lease runs out. Zero for a suspect.
     pub expires_in: Duration,
     /// Its lease.
     pub ttl: Duration,
@@ -59,6 +59,17 @@ pub struct Status {
     pub overrides: Overrides,
     /// What it last reported about itself.
     pub reported: LoadReport,
+}
+
+/// A part of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The backends on it.
+    pub items: Vec<Status>,
+    /// Where the next page begins; `None` if this is the last.
+    pub next: Option<usize>,
+    /// How many match on all pages.
+    pub total: usize,
 }
 
 /// How full a registry is, and what has happened in it since it began.

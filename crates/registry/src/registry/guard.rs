@@ -1,0 +1,59 @@
+//! The mass-expiry guard: when most of an app falls silent at once, the network is the likelier culprit.
+
+use super::Registry;
+
+/// Members that must be missing, at the least.
+const MIN_MISSING: usize = 3;
+/// Up to this many members are counted at every expiry; in a larger app, one count is believed for as many
+/// expiries as it has times this many members. So an expiry costs a look at 1,024 entries at the most, on
+/// average, and an app has to lose a thousandth of its members before a mass expiry is noticed.
+const MEMBERS_PER_EXPIRY: usize = 1_024;
+
+impl Registry {
+    /// Whether the guard keeps the backend in `slot`, whose lease has just run out.
+    ///
+    /// Heartbeats are due after each third of a lease. Whoever has been silent for two thirds, which is to
+    /// say would expire within a third, is *missing*; so is a suspect. When the first lease runs out, the
+    /// members that have renewed at least three times are counted: if 3 or more of them, and more than
+    /// half, are missing, then every lease of such a member that runs out within a third of the first
+    /// one's length is distrusted. Each becomes a suspect at its own deadline, not before: nobody loses a
+    /// lease that hasn't run out. After that third it is counted anew.
+    pub(super) fn guard_keeps(&mut self, slot: u32) -> bool {
+        let now = self.now();
+        let entry = &self.entries[slot];
+        if !self.config.mass_expiry_guard || entry.suspect || !entry.is_seasoned() {
+            return false;
+        }
+        let (app, window) = (entry.app, entry.ttl() / 3);
+        let guard = self.apps.get(app).guard;
+        if guard.distrust_until.is_some_and(|until| now <= until) {
+            return true;
+        }
+        if guard.believed > 0 {
+            self.apps.get_mut(app).guard.believed -= 1;
+            return false;
+        }
+        let distrust = self.is_mass_expiry(app);
+        let believed = self.apps.get(app).len() / MEMBERS_PER_EXPIRY;
+        let guard = &mut self.apps.get_mut(app).guard;
+        if distrust {
+            guard.distrust_until = Some(now + window);
+        } else {
+            guard.believed = u32::try_from(believed).unwrap_or(u32::MAX);
+        }
+        distrust
+    }
+
+    fn is_mass_expiry(&self, app: u32) -> bool {
+        let now = self.now();
+        let (mut seasoned, mut missing) = (0_usize, 0_usize);
+        for slot in self.apps.get(app).members() {
+            let entry = &self.entries[slot];
+            if entry.is_seasoned() {
+                seasoned += 1;
+                missing += usize::from(entry.is_missing(now));
+            }
+        }
+        missing >= MIN_MISSING && missing * 2 > seasoned
+    }
+}

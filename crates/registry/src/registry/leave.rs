@@ -1,0 +1,102 @@
+//! How a backend goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgeproxy_backend::{BackendId, Incarnation};
+
+use super::Registry;
+use crate::entry::Life;
+use crate::{Deregistered, EventKind, FencedError, State};
+
+impl Registry {
+    pub(super) fn deregister(
+        &mut self,
+        id: &BackendId,
+        fence: Option<Incarnation>,
+        drain: Option<Duration>,
+    ) -> Result<Deregistered, FencedError> {
+        let slot = self.find_fenced(id, fence)?;
+        let endpoint = Arc::clone(&self.entries[slot].endpoint);
+        match drain {
+            None => self.drop_entry(slot, EventKind::Removed),
+            Some(drain) => self.begin_leaving(slot, drain.min(self.config.drain_max)),
+        }
+        Ok(Deregistered { in_flight: endpoint.meter.in_flight(), endpoint, draining: drain.is_some() })
+    }
+
+    fn begin_leaving(&mut self, slot: u32, drain: Duration) {
+        let until = self.now() + drain;
+        if self.entries[slot].life == Life::Leaving {
+            self.shorten_drain(slot, until);
+            return;
+        }
+        self.entries[slot].life = Life::Leaving;
+        self.entries[slot].suspect = false;
+        self.start_drain(slot, until);
+        let _ = self.settle(slot);
+        self.emit(EventKind::Draining, slot);
+        self.rescue(self.entries[slot].app);
+    }
+
+    /// Another incarnation has this one's id: it drains, unseen.
+    pub(super) fn supersede(&mut self, slot: u32) {
+        let was = self.entries[slot].life;
+        self.entries[slot].endpoint.meter.close();
+        let app = self.entries[slot].app;
+        let stays = self.leave_app(slot);
+        let entry = &mut self.entries[slot];
+        entry.life = Life::Superseded;
+        entry.suspect = false;
+        entry.state = State::Draining;
+        entry.details_mut().overrides = crate::Overrides::default();
+        if was == Life::Live {
+            self.start_drain(slot, self.now() + self.config.drain_timeout);
+            self.emit(EventKind::Draining, slot);
+        }
+        let due = self.entries[slot].due();
+        self.timers.ensure(slot, due);
+        self.follow_predecessor(slot);
+        if stays {
+            self.rescue(app);
+        }
+    }
+
+    /// Removes an entry at once. What it has in flight goes on, unwatched.
+    pub(super) fn drop_entry(&mut self, slot: u32, kind: EventKind) {
+        self.entries[slot].endpoint.meter.close();
+        self.emit(kind, slot);
+        self.remove(slot);
+    }
+
+    /// Forgets an entry, wherever it is known.
+    pub(super) fn remove(&mut self, slot: u32) {
+        self.stop_drain(slot);
+        self.timers.remove(slot);
+        if self.entries[slot].life == Life::Superseded {
+            self.entries.remove(slot);
+            return;
+        }
+        let app = self.entries[slot].app;
+        let stays = self.leave_app(slot);
+        let entry = self.entries.remove(slot);
+        self.index.forget(&entry.endpoint.id, slot);
+        self.remembered.put(&entry.endpoint.id, entry.details().overrides);
+        if stays {
+            self.rescue(app);
+        }
+    }
+
+    /// Takes an entry out of its app, and says whether the app still has members.
+    fn leave_app(&mut self, slot: u32) -> bool {
+        let app = self.entries[slot].app;
+        self.mark_dirty(app);
+        let name = self.entries[slot].endpoint.app.clone();
+        let stays = self.apps.get(app).len() > 1;
+        self.apps.leave(slot, &mut self.entries);
+        if !stays {
+            self.publisher.app_removed(&name);
+        }
+        stays
+    }
+}

@@ -1,0 +1,35 @@
+//! An operator's changes.
+
+use edgeproxy_backend::{BackendId, Incarnation};
+
+use super::Registry;
+use crate::ledger::apply;
+use crate::{EventKind, Patch, PatchError, Status};
+
+impl Registry {
+    pub(super) fn patch(
+        &mut self,
+        id: &BackendId,
+        fence: Option<Incarnation>,
+        patch: &Patch,
+    ) -> Result<Status, PatchError> {
+        let slot = self.find_fenced(id, fence)?;
+        let now = self.now();
+        let entry = &mut self.entries[slot];
+        let asked = entry.asked();
+        let overrides = apply(entry.details().overrides, patch, asked)?;
+        if overrides != entry.details().overrides {
+            entry.details_mut().overrides = overrides;
+            let backend = entry.endpoint.backend.clone();
+            let app = entry.app;
+            if entry.overlay(asked, backend) {
+                self.mark_dirty(app);
+            }
+            // One event tells of it, whatever state follows.
+            let _ = self.settle(slot);
+            self.emit(EventKind::Changed, slot);
+            self.rescue(app);
+        }
+        Ok(self.status(slot, now))
+    }
+}

@@ -1,0 +1,56 @@
+//! Results of probes.
+
+use edgeproxy_backend::{BackendId, Incarnation};
+
+use super::Registry;
+use crate::entry::Life;
+use crate::ledger::{Turn, Verdict};
+use crate::{EventKind, Pace, Probe};
+
+impl Registry {
+    pub(super) fn probe(
+        &mut self,
+        id: &BackendId,
+        incarnation: Incarnation,
+        probe: Probe,
+        passed: bool,
+    ) -> Pace {
+        let Some(slot) = self.index.find(id, &self.entries) else { return Pace::Settled };
+        let entry = &self.entries[slot];
+        if entry.endpoint.incarnation != incarnation || entry.life != Life::Live {
+            return Pace::Settled;
+        }
+        match probe {
+            Probe::Monitor => self.monitor(slot, passed),
+            Probe::Suspect if !entry.suspect => Pace::Settled,
+            Probe::Suspect if passed => Pace::Changing,
+            Probe::Suspect => {
+                self.stats.expiries += 1;
+                self.drop_entry(slot, EventKind::Expired);
+                Pace::Settled
+            }
+        }
+    }
+
+    fn monitor(&mut self, slot: u32, passed: bool) -> Pace {
+        let now = self.now();
+        let entry = &mut self.entries[slot];
+        if passed && !entry.has_details() {
+            return Pace::Settled; // by far the most frequent case: nothing was against it
+        }
+        let policy = &self.apps.get(entry.app).policy;
+        let details = entry.details_mut();
+        let turn = if passed { details.probe.pass(policy) } else { details.probe.fail(policy) };
+        match turn {
+            Some(Turn::Out) => details.traffic.halt_decay(policy, now),
+            Some(Turn::Back) => details.traffic.resume_decay(now),
+            None => {}
+        }
+        if passed && details.probe.verdict() == Verdict::Healthy {
+            details.traffic.begin_trial();
+        }
+        let pace = details.probe.pace();
+        self.reconsider(slot);
+        pace
+    }
+}

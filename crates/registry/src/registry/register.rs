@@ -1,0 +1,127 @@
+//! Registration, renewal and takeover.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgeproxy_backend::{AppName, Backend, Endpoint};
+
+use super::Registry;
+use crate::entry::{Entry, Life};
+use crate::ledger::{Asked, ProbeLedger};
+use crate::{
+    EventKind, Initial, LoadReport, Overrides, RegisterError, Registered, RegisteredKind, Registration,
+};
+
+impl Registry {
+    pub(super) fn register(&mut self, registration: Registration) -> Result<Registered, RegisterError> {
+        let Registration { backend, ttl } = registration;
+        let ttl = self.lease_length(ttl)?;
+        let Some(slot) = self.index.find(&backend.id, &self.entries) else {
+            self.check_room(&backend.app, 1)?;
+            let overrides = self.remembered.take(&backend.id);
+            let slot = self.insert(backend, ttl, overrides);
+            return Ok(self.registered(slot, RegisteredKind::New));
+        };
+        let entry = &self.entries[slot];
+        if entry.life == Life::Leaving {
+            return self.take_over(slot, backend, ttl);
+        }
+        if entry.endpoint.app != backend.app {
+            return Err(RegisterError::AppTaken { id: backend.id, app: entry.endpoint.app.clone() });
+        }
+        if entry.endpoint.addr != backend.addr {
+            return self.take_over(slot, backend, ttl);
+        }
+        self.renew(slot, backend, ttl);
+        Ok(self.registered(slot, RegisteredKind::Renewed))
+    }
+
+    fn lease_length(&self, asked: Option<Duration>) -> Result<Duration, RegisterError> {
+        let (min, max) = (self.config.ttl_min, self.config.ttl_max);
+        match asked {
+            None => Ok(self.config.ttl),
+            Some(found) if found < min || found > max => Err(RegisterError::Ttl { found, min, max }),
+            Some(ttl) => Ok(ttl),
+        }
+    }
+
+    fn check_room(&self, app: &AppName, places: usize) -> Result<(), RegisterError> {
+        let (max_backends, max_apps) = (self.config.max_backends, self.config.max_apps);
+        if self.entries.len() + places > max_backends {
+            return Err(RegisterError::TooManyBackends { max: max_backends });
+        }
+        if self.apps.find(app).is_none() && self.apps.len() >= max_apps {
+            return Err(RegisterError::TooManyApps { max: max_apps });
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, mut backend: Backend, ttl: Duration, overrides: Overrides) -> u32 {
+        let app = self.apps.find_or_add(&backend.app);
+        let home = self.apps.get(app);
+        // One text for the whole app instead of one for each member.
+        backend.app = home.name.clone();
+        let probe_first = home.policy.initial == Initial::ProbeFirst;
+        let incarnation = self.next_incarnation;
+        self.next_incarnation = incarnation.next();
+
+        let asked = Asked::of(&backend);
+        let endpoint = Arc::new(Endpoint::new(backend.clone(), incarnation));
+        let mut entry = Entry::new(endpoint, ttl, app, self.now());
+        if probe_first {
+            entry.details_mut().probe = ProbeLedger::AWAITS_FIRST;
+        }
+        if overrides != Overrides::default() {
+            entry.details_mut().overrides = overrides;
+            entry.overlay(asked, backend);
+        }
+        let slot = self.entries.insert(entry);
+        let id = self.entries[slot].endpoint.id.clone();
+        self.index.point(&id, slot, &self.entries);
+        self.apps.join(slot, &mut self.entries);
+        self.mark_dirty(app);
+        // Its state needs no event of its own: it has been like that from the beginning.
+        let _ = self.settle(slot);
+        self.stats.registrations += 1;
+        self.emit(EventKind::Registered, slot);
+        slot
+    }
+
+    fn take_over(&mut self, old: u32, backend: Backend, ttl: Duration) -> Result<Registered, RegisterError> {
+        self.check_room(&backend.app, 0)?;
+        let superseded = self.entries[old].endpoint.incarnation;
+        let overrides = self.entries[old].details().overrides;
+        let is_full = self.entries.len() >= self.config.max_backends;
+        // In before out, so that an app of one member is never without.
+        let slot = self.insert(backend, ttl, overrides);
+        self.supersede(old);
+        if is_full {
+            self.let_go(old);
+        }
+        Ok(self.registered(slot, RegisteredKind::Superseded(superseded)))
+    }
+
+    fn renew(&mut self, slot: u32, mut backend: Backend, ttl: Duration) {
+        let now = self.now();
+        let entry = &mut self.entries[slot];
+        // Shares the texts that are there already.
+        backend.id = entry.endpoint.id.clone();
+        backend.app = entry.endpoint.app.clone();
+        entry.lease(ttl, now);
+        entry.renew(now);
+        entry.suspect = false;
+        entry.reported = LoadReport::default();
+        if entry.overlay(Asked::of(&backend), backend) {
+            let app = entry.app;
+            self.mark_dirty(app);
+        }
+        self.stats.renewals += 1;
+        self.emit(EventKind::Renewed, slot);
+        self.reconsider(slot);
+    }
+
+    fn registered(&self, slot: u32, kind: RegisteredKind) -> Registered {
+        let entry = &self.entries[slot];
+        Registered { endpoint: Arc::clone(&entry.endpoint), kind, ttl: entry.ttl() }
+    }
+}

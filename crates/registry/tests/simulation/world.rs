@@ -1,0 +1,435 @@
+//! What happens: backends that come, beat, fail and go; a data plane that sends requests; an operator;
+//! a clock that is paused now and then.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgeproxy_backend::{
+    Admission, AppName, Backend, BackendAddr, BackendId, Country, Endpoint, InFlight, Incarnation, Limits,
+    Region, TrafficReport, Weight,
+};
+use edgeproxy_registry::{
+    AppPolicy, Change, Config, FencedError, Initial, LastBackend, LoadReport, Patch, PatchError, Probe,
+    RegisterError, RegisteredKind, Registration, Registry, Snapshot,
+};
+use fastrand::Rng;
+
+use crate::model::{Asking, Fenced, Micros, Model, Outcome, Phase, SECOND};
+
+const IDS: usize = 8;
+
+pub struct World {
+    pub seed: u64,
+    pub step: u32,
+    rng: Rng,
+    pub registry: Registry,
+    pub model: Model,
+    ids: Vec<BackendId>,
+    apps: Vec<AppName>,
+    requests: Vec<(Arc<Endpoint>, InFlight)>,
+    reports: VecDeque<TrafficReport>,
+    pub snapshot: Snapshot,
+    pub last_sequence: u64,
+    pub dropped: u64,
+    /// How many ids' heartbeats don't get through.
+    cut_off: usize,
+    /// The app that each id belongs to, mostly.
+    homes: [usize; IDS],
+    pub doing: String,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let config = config(&mut rng);
+        let homes = if rng.bool() { [0; IDS] } else { [0, 0, 0, 0, 0, 1, 1, 2] };
+        let start = rng.u64(0..5 * SECOND);
+        let model = Model::new(config.clone(), start);
+        let registry = Registry::new(config, model.time());
+        Self {
+            seed,
+            step: 0,
+            rng,
+            registry,
+            model,
+            ids: (0..IDS).map(|n| BackendId::parse(&format!("b{n}")).unwrap()).collect(),
+            apps: ["a", "b", "c"].iter().map(|name| AppName::parse(name).unwrap()).collect(),
+            requests: Vec::new(),
+            reports: VecDeque::new(),
+            snapshot: Snapshot::default(),
+            last_sequence: 0,
+            dropped: 0,
+            cut_off: 0,
+            homes,
+            doing: String::new(),
+        }
+    }
+
+    pub fn run(mut self, steps: u32) {
+        for step in 0..steps {
+            self.step = step;
+            self.act();
+            self.model.finish();
+            self.compare();
+        }
+    }
+
+    fn act(&mut self) {
+        // Every step has a time of its own, so that no two deadlines fall together by design.
+        let pass = match self.rng.u32(0..10) {
+            0..4 => self.rng.u64(1..1_000),
+            4..9 => self.rng.u64(1..SECOND / 2),
+            _ => self.rng.u64(1..2 * SECOND),
+        };
+        let mut now = self.model.now + pass;
+        match self.rng.u32(0..1_000) {
+            0..4 => now += self.rng.u64(SECOND..60 * SECOND), // the process was paused
+            4..10 => now = now.saturating_sub(self.rng.u64(1..10 * SECOND)), // a clock that goes backwards
+            _ => {}
+        }
+        match self.rng.u32(0..100) {
+            0..8 => self.register(now),
+            8..24 => self.heartbeat(now),
+            24..27 => self.everybody_beats(now),
+            27..30 => self.deregister(now),
+            30..35 => self.patch(now),
+            35..53 => self.request(),
+            53..65 => self.outcome(),
+            65..75 => self.report(now),
+            75..84 => self.probe(now),
+            84 => self.set_policy(now),
+            85 => self.cut_off = if self.rng.bool() { 0 } else { self.rng.usize(0..=IDS) },
+            86..90 => self.poll(),
+            _ => self.timeout(now),
+        }
+    }
+
+    fn begin(&mut self, doing: String, now: Micros) -> edgeproxy_backend::MonoTime {
+        self.doing = doing;
+        self.model.advance(now);
+        edgeproxy_backend::MonoTime::from_micros(now)
+    }
+
+    fn register(&mut self, now: Micros) {
+        let asking = self.asking();
+        let at = self.begin(format!("register {} in {} at {}", asking.id, asking.app, asking.addr), now);
+        let expected = self.model.foresee(&asking);
+        let mut backend = Backend::new(
+            asking.id.clone(),
+            asking.app.clone(),
+            Region::parse("eu").unwrap(),
+            Country::parse("DE").unwrap(),
+            asking.addr,
+        );
+        backend.weight = Weight::new(u64::from(asking.weight)).unwrap();
+        backend.limits = Limits::new(asking.soft, asking.hard).unwrap();
+        backend.fallback = asking.fallback;
+        let ttl = asking.ttl.map(Duration::from_micros);
+        let found = self.registry.handle_register(Registration { backend, ttl }, at);
+        let outcome = match &found {
+            Ok(registered) => match registered.kind {
+                RegisteredKind::New => Outcome::New,
+                RegisteredKind::Renewed => Outcome::Renewed,
+                RegisteredKind::Superseded(incarnation) => Outcome::Superseded(incarnation),
+            },
+            Err(RegisterError::AppTaken { .. }) => Outcome::AppTaken,
+            Err(RegisterError::Ttl { .. }) => Outcome::Ttl,
+            Err(RegisterError::TooManyBackends { .. }) => Outcome::TooManyBackends,
+            Err(RegisterError::TooManyApps { .. }) => Outcome::TooManyApps,
+        };
+        self.check(outcome == expected, || format!("{outcome:?}, expected {expected:?}"));
+        if let Ok(registered) = found {
+            self.model.register(asking, outcome, &registered.endpoint);
+        }
+    }
+
+    fn asking(&mut self) -> Asking {
+        let rng = &mut self.rng;
+        let n = rng.usize(0..IDS);
+        // Most of an id's registrations are for its own app and address.
+        let app = if rng.u32(0..10) > 0 { self.homes[n] } else { rng.usize(0..3) };
+        let port = if rng.u32(0..4) > 0 { 80 } else { rng.u16(81..84) };
+        let (soft, more) = (rng.u32(0..4), rng.u32(0..3));
+        Asking {
+            id: self.ids[n].clone(),
+            app: self.apps[app].clone(),
+            addr: BackendAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port).unwrap(),
+            weight: if rng.u32(0..12) > 0 { rng.u16(1..5) } else { 0 },
+            soft,
+            hard: if rng.bool() { 0 } else { soft + more },
+            fallback: n % 4 == 3,
+            ttl: match rng.u32(0..10) {
+                0 => Some(rng.u64(0..100 * SECOND)),
+                1..4 => Some(rng.u64(5 * SECOND..15 * SECOND)),
+                _ => None,
+            },
+        }
+    }
+
+    fn heartbeat(&mut self, now: Micros) {
+        let (id, fence) = (self.any_id(), self.any_fence());
+        let rng = &mut self.rng;
+        let report = LoadReport {
+            in_flight: rng.bool().then(|| rng.u32(0..9)),
+            utilization_permille: rng.bool().then(|| rng.u16(0..1_000)),
+            draining: (rng.u32(0..12) == 0).then(|| rng.u32(0..3) == 0),
+            weight: (rng.u32(0..12) == 0).then(|| Weight::new(rng.u64(0..4)).unwrap()),
+        };
+        let at = self.begin(format!("heartbeat of {id}, fence {fence:?}, {report:?}"), now);
+        let fence = fence.of(&self.model, &id);
+        let expected = self.model.fence(&id, fence);
+        let found = self.registry.handle_heartbeat(&id, fence, &report, at);
+        self.check_fence(expected, found.as_ref().err());
+        if let Fenced::Fine(i) = expected {
+            self.model.heartbeat(i, &report);
+        }
+    }
+
+    fn everybody_beats(&mut self, now: Micros) {
+        for (id, late) in self.ids[self.cut_off..].to_vec().into_iter().zip(0..) {
+            if let Fenced::Fine(i) = self.model.fence(&id, None) {
+                let at = self.begin("everybody's heartbeat".to_owned(), now + late);
+                let report = LoadReport::default();
+                self.registry.handle_heartbeat(&id, None, &report, at).unwrap();
+                self.model.heartbeat(i, &report);
+            }
+        }
+    }
+
+    fn deregister(&mut self, now: Micros) {
+        let (id, fence) = (self.any_id(), self.any_fence());
+        let drain = self.rng.bool().then(|| self.rng.u64(0..8 * SECOND));
+        let at = self.begin(format!("deregister {id}, fence {fence:?}, drain {drain:?}"), now);
+        let fence = fence.of(&self.model, &id);
+        let expected = self.model.fence(&id, fence);
+        let found = self.registry.handle_deregister(&id, fence, drain.map(Duration::from_micros), at);
+        self.check_fence(expected, found.as_ref().err());
+        if let Fenced::Fine(i) = expected {
+            let found = found.unwrap();
+            let in_flight = self.model.all[i].endpoint.meter.in_flight();
+            self.check((found.in_flight, found.draining) == (in_flight, drain.is_some()), || format!("{found:?}"));
+            self.model.deregister(i, drain);
+        }
+    }
+
+    fn patch(&mut self, now: Micros) {
+        let (id, fence) = (self.any_id(), self.any_fence());
+        let rng = &mut self.rng;
+        let patch = Patch {
+            enabled: change(rng, |rng| rng.u32(0..3) > 0),
+            weight: change(rng, |rng| Weight::new(rng.u64(0..6)).unwrap()),
+            soft_limit: change(rng, |rng| rng.u32(0..5)),
+            hard_limit: change(rng, |rng| rng.u32(0..5)),
+        };
+        let at = self.begin(format!("{patch:?} of {id}, fence {fence:?}"), now);
+        let fence = fence.of(&self.model, &id);
+        let expected = self.model.fence(&id, fence);
+        let found = self.registry.handle_patch(&id, fence, &patch, at);
+        let Fenced::Fine(i) = expected else {
+            let Err(PatchError::Fenced(error)) = found else { self.fail("not fenced") };
+            self.check_fence(expected, Some(&error));
+            return;
+        };
+        let accepted = self.model.patch(i, &patch).is_some();
+        self.check(found.is_ok() == accepted, || format!("accepted: {accepted}, but {found:?}"));
+    }
+
+    /// The data plane begins a request somewhere, even where it should not be let in.
+    fn request(&mut self) {
+        if self.requests.len() > 12 || self.model.all.is_empty() {
+            return;
+        }
+        let i = self.rng.usize(0..self.model.all.len());
+        let b = &self.model.all[i];
+        let (state, excluded) = (b.state, b.excluded);
+        let endpoint = Arc::clone(&b.endpoint);
+        let last_resort = self.rng.u32(0..10) == 0;
+        let admission = if last_resort { Admission::LastResort } else { Admission::Regular };
+        self.doing = format!("request to {} {:?}", endpoint.id, endpoint.incarnation);
+        let gate = endpoint.meter.gate();
+        if let Ok(request) = endpoint.meter.admit(endpoint.limits, admission) {
+            let allowed = last_resort && gate == edgeproxy_backend::Gate::Excluded
+                || state.takes_traffic() && !excluded && !request.is_trial()
+                || state == edgeproxy_registry::State::Trial && !excluded;
+            self.check(allowed, || format!("admitted, though {state} and excluded: {excluded}"));
+            self.requests.push((endpoint, request));
+        }
+    }
+
+    /// A request ends.
+    fn outcome(&mut self) {
+        if self.requests.is_empty() {
+            return;
+        }
+        let (endpoint, request) = self.requests.swap_remove(self.rng.usize(0..self.requests.len()));
+        let policy = self.model.policy(&endpoint.app);
+        let (signal, what) = match self.rng.u32(0..10) {
+            0..6 => (request.failed(policy.max_failures), "failed"),
+            6..9 => (request.succeeded(Duration::from_millis(3)), "succeeded"),
+            _ => (None, "aborted"),
+        };
+        self.doing = format!("request to {} {:?} {what}: {signal:?}", endpoint.id, endpoint.incarnation);
+        if let Some(signal) = signal {
+            if signal != edgeproxy_backend::Signal::TrialPassed
+                && let Some(b) = self.model.all.iter_mut().find(|b| b.incarnation == endpoint.incarnation)
+            {
+                b.excluded = true;
+            }
+            self.reports.push_back(request.report(&endpoint, signal));
+        }
+    }
+
+    fn report(&mut self, now: Micros) {
+        match self.rng.u32(0..20) {
+            0 => {
+                self.reports.clear();
+            }
+            1 => {
+                let at = self.begin("lost reports".to_owned(), now);
+                self.registry.handle_lost_reports(at);
+                self.model.lost_reports();
+            }
+            choice => {
+                let Some(report) = self.reports.pop_front() else { return };
+                let at = self.begin(format!("{report:?}"), now);
+                let known = self.model.listed(&report.id);
+                let epoch = known.map(|i| self.model.all[i].endpoint.meter.epoch());
+                self.registry.handle_traffic(&report, at);
+                self.model.traffic(&report, epoch);
+                if choice < 5 {
+                    self.reports.push_back(report); // and once more, later
+                }
+            }
+        }
+    }
+
+    fn probe(&mut self, now: Micros) {
+        let (id, fence) = (self.any_id(), self.any_fence());
+        let probe = if self.rng.u32(0..4) == 0 { Probe::Suspect } else { Probe::Monitor };
+        let passed = self.rng.u32(0..5) < 3;
+        let live = fence.of(&self.model, &id).or_else(|| Fence::Right.of(&self.model, &id));
+        let Some(incarnation) = live else { return };
+        let at = self.begin(format!("{probe:?} probe of {id} {incarnation:?} passed: {passed}"), now);
+        let found = self.registry.handle_probe(&id, incarnation, probe, passed, at);
+        let expected = self.model.probe(&id, incarnation, probe, passed);
+        self.check(found == expected, || format!("{found:?}, expected {expected:?}"));
+    }
+
+    fn set_policy(&mut self, now: Micros) {
+        let app = self.apps[self.rng.usize(0..self.apps.len())].clone();
+        let policy = policy(&mut self.rng);
+        let at = self.begin(format!("{policy:?} for {app}"), now);
+        self.registry.set_app_policy(&app, policy, at);
+        self.model.set_policy(&app, policy);
+        self.check(self.registry.app_policy(&app) == policy, || "another policy".to_owned());
+    }
+
+    fn timeout(&mut self, now: Micros) {
+        // At times exactly when it asked to be called, else whenever.
+        let asked = self.registry.poll_timeout().map(edgeproxy_backend::MonoTime::as_micros);
+        let now = match asked {
+            Some(asked) if self.rng.bool() => asked,
+            _ => now,
+        };
+        let at = self.begin("timeout".to_owned(), now);
+        self.registry.handle_timeout(at);
+        self.model.timeout();
+        let next = self.registry.poll_timeout();
+        let late = next.is_some_and(|next| next <= self.model.time());
+        self.check(!late, || format!("asks to be called at {next:?} after a timeout at {at:?}"));
+    }
+
+    fn poll(&mut self) {
+        self.doing = "poll".to_owned();
+        if self.rng.bool() {
+            self.poll_events();
+        } else {
+            self.poll_snapshot();
+        }
+    }
+
+    fn any_id(&mut self) -> BackendId {
+        self.ids[self.rng.usize(0..IDS)].clone()
+    }
+
+    fn any_fence(&mut self) -> Fence {
+        match self.rng.u32(0..10) {
+            0..4 => Fence::None,
+            4..8 => Fence::Right,
+            8 => Fence::Past,
+            _ => Fence::Never,
+        }
+    }
+
+    fn check_fence(&self, expected: Fenced, found: Option<&FencedError>) {
+        let agrees = matches!(
+            (expected, found),
+            (Fenced::Fine(_), None)
+                | (Fenced::Unknown, Some(FencedError::Unknown(_)))
+                | (Fenced::Dead, Some(FencedError::DeadIncarnation { .. }))
+        );
+        self.check(agrees, || format!("{found:?}, expected {expected:?}"));
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fence {
+    None,
+    Right,
+    Past,
+    Never,
+}
+
+impl Fence {
+    fn of(self, model: &Model, id: &BackendId) -> Option<Incarnation> {
+        let listed = model.all.iter().find(|b| b.listed() && b.id == *id);
+        let past = model.all.iter().find(|b| b.phase == Phase::Superseded && b.id == *id);
+        match self {
+            Self::None => None,
+            Self::Right => listed.map(|b| b.incarnation),
+            Self::Past => past.or(listed).map(|b| b.incarnation),
+            Self::Never => Incarnation::new(u64::MAX),
+        }
+    }
+}
+
+fn change<T>(rng: &mut Rng, value: impl Fn(&mut Rng) -> T) -> Change<T> {
+    match rng.u32(0..10) {
+        0 | 1 => Change::Set(value(rng)),
+        2..5 => Change::Clear,
+        _ => Change::Keep,
+    }
+}
+
+fn config(rng: &mut Rng) -> Config {
+    Config {
+        ttl: Duration::from_secs(10),
+        ttl_max: Duration::from_secs(60),
+        max_backends: if rng.u32(0..4) == 0 { rng.usize(1..9) } else { 100 },
+        max_apps: if rng.u32(0..4) == 0 { rng.usize(1..3) } else { 10 },
+        max_remembered: if rng.u32(0..4) == 0 { 0 } else { 100 },
+        max_events: if rng.u32(0..4) == 0 { rng.usize(0..20) } else { 100_000 },
+        drain_timeout: Duration::from_micros(rng.u64(0..5 * SECOND)),
+        drain_max: Duration::from_secs(6),
+        mass_expiry_guard: rng.u32(0..5) > 0,
+        first_incarnation: Incarnation::new(rng.u64(1..100)).unwrap(),
+        seed: rng.u64(..),
+        app: policy(rng),
+        ..Config::default()
+    }
+}
+
+fn policy(rng: &mut Rng) -> AppPolicy {
+    AppPolicy {
+        max_failures: rng.u32(0..4),
+        last_backend: if rng.u32(0..3) > 0 { LastBackend::Keep } else { LastBackend::Eject },
+        fall: rng.bool().then(|| rng.u32(0..4)),
+        rise: rng.u32(0..4),
+        initial: if rng.u32(0..4) == 0 { Initial::ProbeFirst } else { Initial::Routable },
+        ejection_base: Duration::from_micros(rng.u64(SECOND..4 * SECOND)),
+        // The same for all: what has decayed by one policy would come back by another.
+        ejection_max: Duration::from_secs(20),
+    }
+}
