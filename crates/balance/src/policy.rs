@@ -1,0 +1,227 @@
+use std::fmt;
+use std::str::FromStr;
+
+use edgeproxy_backend::{Country, Region};
+
+/// How one of several equally near members is picked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Inner {
+    /// Each in turn, in the order of registration.
+    RoundRobin,
+    /// In proportion to weight, spread out.
+    Weighted,
+    /// The one with the fewest requests in flight for its weight.
+    #[default]
+    LeastConnections,
+}
+
+/// How a member is picked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Algorithm {
+    /// Each in turn, in the order of registration.
+    RoundRobin,
+    /// In proportion to weight, spread out.
+    Weighted,
+    /// The one with the fewest requests in flight for its weight.
+    LeastConnections,
+    /// The nearest tier that has room, and inside it another algorithm.
+    RegionAffinity(Inner),
+}
+
+impl Inner {
+    /// Every algorithm that picks inside a tier, in the order of the documentation.
+    pub const ALL: [Self; 3] = [Self::RoundRobin, Self::Weighted, Self::LeastConnections];
+
+    /// The name in the API and the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::Weighted => "weighted",
+            Self::LeastConnections => "least_connections",
+        }
+    }
+}
+
+impl Algorithm {
+    /// Every algorithm, in the order of the documentation; affinity with its default inside.
+    pub const ALL: [Self; 4] = [
+        Self::RoundRobin,
+        Self::Weighted,
+        Self::LeastConnections,
+        Self::RegionAffinity(Inner::LeastConnections),
+    ];
+
+    /// The name in the API and the configuration. What is inside `region_affinity` has a name of its own.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RegionAffinity(_) => "region_affinity",
+            _ => self.inner().as_str(),
+        }
+    }
+
+    /// The algorithm that picks inside a tier.
+    #[must_use]
+    pub const fn inner(self) -> Inner {
+        match self {
+            Self::RoundRobin => Inner::RoundRobin,
+            Self::Weighted => Inner::Weighted,
+            Self::LeastConnections => Inner::LeastConnections,
+            Self::RegionAffinity(inner) => inner,
+        }
+    }
+}
+
+impl Default for Algorithm {
+    fn default() -> Self {
+        Self::RegionAffinity(Inner::default())
+    }
+}
+
+/// When a tier's traffic goes on to the next tier.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Spill {
+    /// When all of the tier are at their hard limit.
+    #[default]
+    Hard,
+    /// When all of the tier are at their soft limit and another tier has one that isn't.
+    Soft,
+}
+
+impl Spill {
+    /// Both, in the order of the documentation.
+    pub const ALL: [Self; 2] = [Self::Hard, Self::Soft];
+
+    /// The name in the API and the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Soft => "soft",
+        }
+    }
+}
+
+/// A name that is none of those known.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NameError {
+    /// No such algorithm.
+    #[error("{found:?} is no algorithm; known are round_robin, weighted, least_connections, region_affinity")]
+    Algorithm {
+        /// The text found, cut after 32 characters.
+        found: String,
+    },
+    /// No such algorithm inside a tier.
+    #[error("{found:?} is no algorithm inside a tier; known are round_robin, weighted, least_connections")]
+    Inner {
+        /// The text found, cut after 32 characters.
+        found: String,
+    },
+    /// No such spill.
+    #[error("{found:?} is no spill; known are hard, soft")]
+    Spill {
+        /// The text found, cut after 32 characters.
+        found: String,
+    },
+}
+
+macro_rules! named {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let known = Self::ALL.into_iter().find(|known| known.as_str() == text);
+                // An error message must not repeat a megabyte.
+                known.ok_or_else(|| NameError::$name {
+                    found: text.chars().take(32).collect(),
+                })
+            }
+        }
+    };
+}
+
+named!(Algorithm);
+named!(Inner);
+named!(Spill);
+
+/// How an app's members are picked.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Policy {
+    /// How a member is picked.
+    pub algorithm: Algorithm,
+    /// When a tier's traffic goes on to the next tier. Without tiers it makes no difference.
+    pub spill: Spill,
+    /// The region that this proxy runs in; `None` leaves tier 2 out.
+    pub own_region: Option<Region>,
+    /// The regions of tier 3, nearest first. Those not listed come after them, all together.
+    pub region_order: Vec<Region>,
+}
+
+/// Where a request comes from, as far as known.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Client {
+    /// Its country; `None` leaves tier 0 out.
+    pub country: Option<Country>,
+    /// Its region; `None` leaves tier 1 out.
+    pub region: Option<Region>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(algorithm.to_string().parse(), Ok(algorithm));
+        }
+        for inner in Inner::ALL {
+            assert_eq!(inner.to_string().parse(), Ok(inner));
+        }
+        for spill in Spill::ALL {
+            assert_eq!(spill.to_string().parse(), Ok(spill));
+        }
+        assert_eq!(
+            Algorithm::RegionAffinity(Inner::Weighted).to_string(),
+            "region_affinity"
+        );
+        assert_eq!(
+            Algorithm::default(),
+            Algorithm::RegionAffinity(Inner::LeastConnections)
+        );
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_every_known_one() {
+        let error = "fastest".parse::<Algorithm>().unwrap_err().to_string();
+        assert!(error.starts_with("\"fastest\" is no algorithm"), "{error}");
+        assert!(
+            Algorithm::ALL
+                .into_iter()
+                .all(|known| error.contains(known.as_str())),
+            "{error}"
+        );
+        let error = "region_affinity".parse::<Inner>().unwrap_err().to_string();
+        assert!(
+            Inner::ALL.into_iter().all(|known| error.contains(known.as_str())),
+            "{error}"
+        );
+        let error = "HARD".parse::<Spill>().unwrap_err().to_string();
+        assert!(
+            Spill::ALL.into_iter().all(|known| error.contains(known.as_str())),
+            "{error}"
+        );
+        let NameError::Spill { found } = "x".repeat(1_000_000).parse::<Spill>().unwrap_err() else {
+            panic!()
+        };
+        assert_eq!(found.len(), 32);
+    }
+}

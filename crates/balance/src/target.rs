@@ -1,0 +1,83 @@
+use std::sync::Arc;
+
+use edgeproxy_backend::{Country, Endpoint, Limits, Region};
+
+/// What a [`Balancer`](crate::Balancer) has to know of something that it may pick.
+///
+/// All but [`in_flight`](Target::in_flight) is read once, in
+/// [`prepare`](crate::Balancer::prepare); a change takes effect with the next one.
+pub trait Target {
+    /// Identity across rebuilds: the same thing has the same key, and no two things share one.
+    fn key(&self) -> u64;
+    /// Its share of traffic relative to the others; 0 takes none.
+    fn weight(&self) -> u16;
+    /// How many requests it takes at a time.
+    fn limits(&self) -> Limits;
+    /// Requests that it has under way right now. Read on every pick, so it must be cheap.
+    fn in_flight(&self) -> u32;
+    /// The region that it runs in.
+    fn region(&self) -> Region;
+    /// The country that it runs in.
+    fn country(&self) -> Country;
+}
+
+impl Target for Endpoint {
+    fn key(&self) -> u64 {
+        self.incarnation.get()
+    }
+
+    fn weight(&self) -> u16 {
+        self.backend.weight.get()
+    }
+
+    fn limits(&self) -> Limits {
+        self.backend.limits
+    }
+
+    #[inline]
+    fn in_flight(&self) -> u32 {
+        self.meter.in_flight()
+    }
+
+    fn region(&self) -> Region {
+        self.backend.region
+    }
+
+    fn country(&self) -> Country {
+        self.backend.country
+    }
+}
+
+macro_rules! through_pointer {
+    ($pointer:ty) => {
+        impl<T: Target + ?Sized> Target for $pointer {
+            fn key(&self) -> u64 {
+                (**self).key()
+            }
+
+            fn weight(&self) -> u16 {
+                (**self).weight()
+            }
+
+            fn limits(&self) -> Limits {
+                (**self).limits()
+            }
+
+            #[inline]
+            fn in_flight(&self) -> u32 {
+                (**self).in_flight()
+            }
+
+            fn region(&self) -> Region {
+                (**self).region()
+            }
+
+            fn country(&self) -> Country {
+                (**self).country()
+            }
+        }
+    };
+}
+
+through_pointer!(Arc<T>);
+through_pointer!(&T);

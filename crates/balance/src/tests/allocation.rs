@@ -1,0 +1,97 @@
+use std::sync::Arc;
+
+use super::fleet::{ALGORITHMS, Server, client, policy, prepare};
+use crate::{Claim, PickError, Spill};
+
+fn servers(count: u64) -> Vec<Arc<Server>> {
+    let region = |key| ["eu", "us", "sa", "ap"][usize::try_from(key).unwrap() % 4];
+    (0..count)
+        .map(|key| {
+            Arc::new(
+                Server::new(key, 1 + (key % 7) as u16)
+                    .at(region(key), "DE")
+                    .limits(1, 2),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_pick_allocates_nothing_whether_granted_refused_or_spilled() {
+    for spill in Spill::ALL {
+        for algorithm in ALGORITHMS {
+            for count in [1, 3, 100, 1_000] {
+                let servers = servers(count);
+                let balancer = prepare(&policy(algorithm, spill), &servers);
+                let (near, far) = (client("DE", "us"), client("DE", "ap"));
+                let everyone = || {
+                    for load in 0..=2 {
+                        servers.iter().for_each(|server| server.set(load));
+                        for refused in 0..5_u64 {
+                            let mut asked = 0;
+                            let picked = balancer.pick(far, refused, |_| {
+                                asked += 1;
+                                if asked > refused {
+                                    Claim::Granted(())
+                                } else {
+                                    Claim::Full
+                                }
+                            });
+                            assert!(load < 2 || picked == Err(PickError::AllFull));
+                        }
+                        let nobody = balancer.pick(near, 1, |_| Claim::<()>::Shut);
+                        assert!(nobody.is_err());
+                    }
+                };
+                assert_eq!(
+                    allocation_counter::measure(everyone).count_total,
+                    0,
+                    "{algorithm} {count}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_full_members_are_looked_at_a_few_times_each() {
+    for spill in Spill::ALL {
+        for algorithm in ALGORITHMS {
+            let servers = servers(10_000);
+            let balancer = prepare(&policy(algorithm, spill), &servers);
+            servers.iter().for_each(|server| server.set(2));
+            let before: u64 = servers.iter().map(|server| u64::from(server.looks())).sum();
+            let picked = balancer.pick(client("DE", "us"), 7, |_| Claim::Granted(()));
+            assert_eq!(picked, Err(PickError::AllFull));
+            let after: u64 = servers.iter().map(|server| u64::from(server.looks())).sum();
+            // Each member is in at most three groups here, and a group is searched at most three times.
+            assert!(
+                after - before <= 9 * 10_000,
+                "{algorithm} {spill}: {}",
+                after - before
+            );
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_refusals_are_bounded_too() {
+    for spill in Spill::ALL {
+        for algorithm in ALGORITHMS {
+            let servers = servers(10_000);
+            let balancer = prepare(&policy(algorithm, spill), &servers);
+            let (mut asked, mut seen) = (0, vec![false; 10_000]);
+            let picked = balancer.pick(client("DE", "us"), 7, |server| {
+                asked += 1;
+                seen[usize::try_from(server.key).unwrap()] = true;
+                Claim::<()>::Shut
+            });
+            assert_eq!(picked, Err(PickError::NoneRoutable));
+            assert!(
+                seen.into_iter().all(|seen| seen),
+                "{algorithm} {spill} asks everyone"
+            );
+            assert!(asked <= 9 * 10_000, "{algorithm} {spill}: {asked}");
+        }
+    }
+}

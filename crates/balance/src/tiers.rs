@@ -1,0 +1,225 @@
+//! Which members are how near to whom.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use edgeproxy_backend::{Country, Region};
+
+use crate::rotation::Rotation;
+use crate::{Algorithm, Client, Policy};
+
+/// What the members of a tier have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Scope {
+    /// Nothing: the policy has no tiers.
+    All,
+    /// The country.
+    Country(Country),
+    /// The region.
+    Region(Region),
+    /// A region that is neither this proxy's own nor in the policy's order.
+    Elsewhere,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Country(country) => write!(f, "country {country}"),
+            Self::Region(region) => write!(f, "region {region}"),
+            Self::Elsewhere => f.write_str("elsewhere"),
+        }
+    }
+}
+
+/// Members that are equally near to some client, in the order of registration. Never empty.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) scope: Scope,
+    /// Places in the balancer's list.
+    pub(crate) members: Box<[u32]>,
+    /// Their turns, where the algorithm takes turns or samples by weight.
+    pub(crate) rotation: Option<Arc<Rotation>>,
+}
+
+/// One step of a client's way from near to far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Step {
+    /// The tier's number in the specification; without tiers 0.
+    pub(crate) tier: u8,
+    group: u32,
+}
+
+/// Every group that some client may be sent to.
+///
+/// A group may hold members of a nearer one too: by the time that it is asked those are known to be full,
+/// and leaving them in makes one group of each country and region serve every client. Countries ×
+/// regions × members of lists it would be otherwise.
+#[derive(Debug)]
+pub(crate) struct Tiers {
+    groups: Box<[Group]>,
+    /// By [`country_slot`]; [`NONE`] where no member is.
+    countries: Box<[u32]>,
+    /// Sorted.
+    regions: Box<[(Region, u32)]>,
+    /// What is the same for every client: tiers 2 and 3, or the one group of all.
+    rest: Box<[Step]>,
+}
+
+const NONE: u32 = u32::MAX;
+const COUNTRY_SLOTS: usize = 26 * 26;
+
+/// Where a member is.
+pub(crate) struct Place {
+    pub(crate) member: u32,
+    pub(crate) country: Country,
+    pub(crate) region: Region,
+}
+
+impl Tiers {
+    /// Groups the members; `rotation` makes a group's turns.
+    pub(crate) fn new(
+        policy: &Policy,
+        places: &[Place],
+        rotation: impl FnMut(Scope, &[u32]) -> Option<Arc<Rotation>>,
+    ) -> Self {
+        let mut builder = Builder {
+            lists: Vec::new(),
+            index: HashMap::new(),
+        };
+        if !matches!(policy.algorithm, Algorithm::RegionAffinity(_)) {
+            builder.add_all(Scope::All, places.iter());
+            return builder.finish(&[(0, Scope::All)], rotation);
+        }
+        for place in places {
+            builder.add(Scope::Country(place.country), place.member);
+            builder.add(Scope::Region(place.region), place.member);
+        }
+        let near =
+            |region: &Region| policy.own_region == Some(*region) || policy.region_order.contains(region);
+        builder.add_all(
+            Scope::Elsewhere,
+            places.iter().filter(|place| !near(&place.region)),
+        );
+        let own = policy.own_region.map(|region| (2, Scope::Region(region)));
+        let listed = policy
+            .region_order
+            .iter()
+            .map(|region| (3, Scope::Region(*region)));
+        let rest: Vec<(u8, Scope)> = own
+            .into_iter()
+            .chain(listed)
+            .chain([(3, Scope::Elsewhere)])
+            .collect();
+        builder.finish(&rest, rotation)
+    }
+
+    #[inline]
+    pub(crate) fn group(&self, step: Step) -> &Group {
+        &self.groups[step.group as usize]
+    }
+
+    pub(crate) fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// The client's way from near to far. No group comes twice.
+    #[inline]
+    pub(crate) fn steps(&self, client: Client) -> impl Iterator<Item = Step> {
+        let country = client.country.and_then(|country| self.country(country));
+        let region = client.region.and_then(|region| self.region(region));
+        let near = [
+            country.map(|group| Step { tier: 0, group }),
+            region.map(|group| Step { tier: 1, group }),
+        ];
+        let rest = self
+            .rest
+            .iter()
+            .copied()
+            .filter(move |step| Some(step.group) != region);
+        near.into_iter().flatten().chain(rest)
+    }
+
+    fn country(&self, country: Country) -> Option<u32> {
+        self.countries
+            .get(country_slot(country))
+            .copied()
+            .filter(|group| *group != NONE)
+    }
+
+    fn region(&self, region: Region) -> Option<u32> {
+        let found = self
+            .regions
+            .binary_search_by_key(&region, |(region, _)| *region)
+            .ok()?;
+        Some(self.regions[found].1)
+    }
+}
+
+fn country_slot(country: Country) -> usize {
+    let letter = |byte: u8| usize::from(byte.saturating_sub(b'A'));
+    country
+        .as_str()
+        .bytes()
+        .fold(0, |slot, byte| slot * 26 + letter(byte))
+}
+
+struct Builder {
+    lists: Vec<(Scope, Vec<u32>)>,
+    index: HashMap<Scope, usize>,
+}
+
+impl Builder {
+    fn add(&mut self, scope: Scope, member: u32) {
+        let index = *self.index.entry(scope).or_insert_with(|| {
+            self.lists.push((scope, Vec::new()));
+            self.lists.len() - 1
+        });
+        self.lists[index].1.push(member);
+    }
+
+    fn add_all<'a>(&mut self, scope: Scope, places: impl Iterator<Item = &'a Place>) {
+        for place in places {
+            self.add(scope, place.member);
+        }
+    }
+
+    fn finish(
+        self,
+        rest: &[(u8, Scope)],
+        mut rotation: impl FnMut(Scope, &[u32]) -> Option<Arc<Rotation>>,
+    ) -> Tiers {
+        let mut countries = vec![NONE; COUNTRY_SLOTS];
+        let mut regions = Vec::new();
+        for ((scope, _), group) in self.lists.iter().zip(0..) {
+            match scope {
+                Scope::Country(country) => countries[country_slot(*country)] = group,
+                Scope::Region(region) => regions.push((*region, group)),
+                Scope::All | Scope::Elsewhere => {}
+            }
+        }
+        regions.sort_unstable();
+        let mut steps: Vec<Step> = Vec::new();
+        for (tier, scope) in rest {
+            let group = self.index.get(scope).and_then(|index| u32::try_from(*index).ok());
+            if let Some(group) = group.filter(|group| steps.iter().all(|step| step.group != *group)) {
+                steps.push(Step { tier: *tier, group });
+            }
+        }
+        let groups = self.lists.into_iter().map(|(scope, members)| {
+            let rotation = rotation(scope, &members);
+            Group {
+                scope,
+                members: members.into(),
+                rotation,
+            }
+        });
+        Tiers {
+            groups: groups.collect(),
+            countries: countries.into(),
+            regions: regions.into(),
+            rest: steps.into(),
+        }
+    }
+}
