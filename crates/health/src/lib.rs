@@ -1,1 +1,66 @@
-//! When to probe which backend, and the tokio driver that does it.
+//! Health checks: when to probe which backend, and, behind the feature `driver`, the tokio driver that
+//! does it with TCP and HTTP probes.
+//!
+//! # Why the schedule holds no socket
+//!
+//! What is hard about health checks is not to connect but to keep the order: a hundred thousand backends
+//! spread evenly, at most 64 probes under way, a slow one in nobody's way, a result that comes after its
+//! backend has left heard by nobody, and all of that while the set changes. [`Schedule`] decides it as a
+//! state machine that is told the time and the results, so a test runs a day in a millisecond and a
+//! property test finds the order of events that breaks it. `Driver` only does what the schedule says; an
+//! embedder with another runtime writes his own in its place. Without the feature there is neither a
+//! runtime nor an HTTP engine in the dependency tree, and a test sees to that.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use edgeproxy_backend::{BackendAddr, BackendId, Incarnation, MonoTime};
+//! use edgeproxy_health::{Class, Config, First, Monitor, Pace, Schedule, Start, Target};
+//!
+//! let mut schedule = Schedule::new(Config { seed: 7, ..Config::default() });
+//! let mut now = MonoTime::ZERO;
+//! schedule.upsert(
+//!     Target {
+//!         id: BackendId::parse("backend-eu-1")?,
+//!         incarnation: Incarnation::FIRST,
+//!         class: Class::Monitor,
+//!         addr: BackendAddr::parse("10.50.1.1", 8080)?,
+//!         monitor: Arc::new(Monitor::http("/health")?),
+//!         first: First::AtOnce,
+//!     },
+//!     now,
+//! );
+//! let mut failures = 0;
+//! for _ in 0..3 {
+//!     while let Some(Start { ticket, target }) = schedule.poll_probe() {
+//!         // … probe `target`; here it fails, whereupon the next probe comes within 1.1 s …
+//!         schedule.handle_result(ticket, now, |_| {
+//!             failures += 1;
+//!             Pace::Changing
+//!         });
+//!     }
+//!     now = schedule.poll_timeout().unwrap_or(now);
+//!     schedule.handle_timeout(now);
+//! }
+//! assert_eq!(failures, 3);
+//! assert!(now <= MonoTime::from_micros(3_300_000));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it leaves to the caller
+//!
+//! - What a result means: how many failures take a backend out, and how many successes bring it back. The
+//!   caller counts, and answers with a [`Pace`].
+//! - Who is probed, and how many that may be: the schedule holds whatever it is given, one entry for each.
+//! - The clock and the seed of the schedule. TLS and gRPC probes don't exist yet.
+
+#[cfg(feature = "driver")]
+mod driver;
+mod monitor;
+mod schedule;
+mod target;
+
+#[cfg(feature = "driver")]
+pub use driver::{Driver, Failure, Handle, Outcome, Sink};
+pub use monitor::{Header, HttpProbe, Kind, Monitor, Problem, SettingError, StatusCodes, TcpProbe};
+pub use schedule::{Config, Schedule, Start, Ticket, Verdict};
+pub use target::{Class, First, Pace, Target};

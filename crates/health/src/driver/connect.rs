@@ -1,0 +1,79 @@
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use edgeproxy_backend::BackendAddr;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::Failure;
+use super::probe::{OwnFault, Stop};
+
+/// Where a probe connects to.
+pub(super) fn address(backend: BackendAddr, port: Option<NonZeroU16>) -> SocketAddr {
+    SocketAddr::new(backend.ip(), port.map_or(backend.port(), NonZeroU16::get))
+}
+
+pub(super) async fn tcp(
+    backend: BackendAddr,
+    port: Option<NonZeroU16>,
+    limit: Duration,
+) -> Result<TcpStream, Stop> {
+    match timeout(limit, TcpStream::connect(address(backend, port))).await {
+        Ok(connected) => judge(connected),
+        Err(_) => Err(Failure::ConnectTimeout { limit }.into()),
+    }
+}
+
+/// What the system's answer says about the backend.
+pub(super) fn judge(connected: io::Result<TcpStream>) -> Result<TcpStream, Stop> {
+    match connected {
+        Ok(stream) if met_itself(&stream) => Err(Failure::SelfConnect.into()),
+        Ok(stream) => Ok(stream),
+        Err(error) if is_own_fault(&error) => Err(Stop::OwnFault(OwnFault(error))),
+        Err(error) => Err(Failure::Connect { what: words(&error) }.into()),
+    }
+}
+
+/// Ends a connection that has told all it had to.
+///
+/// By FIN, not by RST (linger 0): many servers log a reset as an error, some count it against the peer,
+/// and one that has not accepted yet may be handed a connection that is dead already. What FIN costs, a
+/// socket in TIME-WAIT for a minute, falls to the prober and not to the backend, and is one of 28,000
+/// ports for each backend and interval. Nothing is waited for: a server that closes late would hold one
+/// of few places.
+pub(super) fn leave(stream: TcpStream) {
+    // A greeting that was not read would turn the FIN into an RST.
+    let mut greeting = [0; 1024];
+    let _ = stream.try_read(&mut greeting);
+    drop(stream);
+}
+
+/// TCP's simultaneous open (RFC 9293 §3.5): a connection to a local port in the ephemeral range that
+/// nobody listens on succeeds when the kernel picks that very port for our own end. It would report a
+/// dead backend as alive.
+fn met_itself(stream: &TcpStream) -> bool {
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
+}
+
+/// Whether a connection failed for want of something on this side: descriptors, memory, buffers or local
+/// ports.
+fn is_own_fault(error: &io::Error) -> bool {
+    /// The same numbers on every Unix.
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
+    matches!(
+        error.kind(),
+        io::ErrorKind::OutOfMemory | io::ErrorKind::AddrNotAvailable
+    ) || matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOBUFS))
+}
+
+/// What an error is, in words alone where the standard library has some.
+pub(super) fn words(error: &io::Error) -> String {
+    match error.kind().to_string() {
+        vague if matches!(vague.as_str(), "uncategorized error" | "other error") => error.to_string(),
+        words => words,
+    }
+}

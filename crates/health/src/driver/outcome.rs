@@ -1,0 +1,107 @@
+use std::fmt;
+use std::time::Duration;
+
+use http::{HeaderName, StatusCode};
+
+use crate::StatusCodes;
+
+/// How a probe ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It did what its monitor asks for.
+    Passed {
+        /// From its beginning to the verdict.
+        took: Duration,
+    },
+    /// It didn't.
+    Failed {
+        /// Why; `Display` says it in words.
+        reason: Failure,
+        /// From its beginning to the verdict.
+        took: Duration,
+    },
+}
+
+impl Outcome {
+    /// Whether it passed.
+    #[must_use]
+    pub const fn passed(&self) -> bool {
+        matches!(self, Self::Passed { .. })
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Passed { took } => write!(f, "passed in {took:.1?}"),
+            Self::Failed { reason, took } => write!(f, "failed in {took:.1?}: {reason}"),
+        }
+    }
+}
+
+/// Why a probe failed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Failure {
+    /// No connection.
+    #[error("connect: {what}")]
+    Connect {
+        /// What the system said, such as `connection refused`.
+        what: String,
+    },
+    /// No connection in time.
+    #[error("connect: no connection within {limit:?}")]
+    ConnectTimeout {
+        /// The time-out.
+        limit: Duration,
+    },
+    /// The probe was connected to itself: a local port that nobody listens on was also the one that the
+    /// connection was given to start from.
+    #[error("connect: nobody listens there, the connection met itself")]
+    SelfConnect,
+    /// No whole response head in time.
+    #[error("response: no complete head within {limit:?}")]
+    ReadTimeout {
+        /// The time-out.
+        limit: Duration,
+    },
+    /// A head beyond what is read.
+    #[error("response: the head is larger than {} KiB or {} fields", max_bytes / 1024, max_fields)]
+    HeadTooLarge {
+        /// Bytes allowed.
+        max_bytes: usize,
+        /// Fields allowed.
+        max_fields: usize,
+    },
+    /// A connection that broke, or something that isn't HTTP/1.1.
+    #[error("response: {what}")]
+    Exchange {
+        /// What happened.
+        what: String,
+    },
+    /// A status code that doesn't pass.
+    #[error("response: status {}, expected {expected}", found.as_u16())]
+    Status {
+        /// The code found.
+        found: StatusCode,
+        /// The codes that pass.
+        expected: StatusCodes,
+    },
+    /// A header that isn't there.
+    #[error("response: no header {name}, expected {expected:?}")]
+    HeaderMissing {
+        /// Its name.
+        name: HeaderName,
+        /// The value that passes.
+        expected: String,
+    },
+    /// A header with another value.
+    #[error("response: header {name} is {found:?}, expected {expected:?}")]
+    HeaderValue {
+        /// Its name.
+        name: HeaderName,
+        /// The first value found, shortened.
+        found: String,
+        /// The value that passes.
+        expected: String,
+    },
+}
