@@ -1,0 +1,142 @@
+use std::net::IpAddr;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Json, Response};
+use edgeproxy_backend::{AppName, BackendId, Country, Region};
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::fields::excerpt;
+use crate::problem::Problem;
+use crate::query::Params;
+use crate::state::Shared;
+
+/// Who knows how the next request would be balanced. Implemented where the routing table is.
+pub trait Explain: Send + Sync {
+    /// What would be picked now for that client, and why; `None` if there is no such app.
+    fn explain(&self, app: &AppName, client: &ClientQuery) -> Option<Explanation>;
+
+    /// How the app is balanced, for its policy; `None` leaves it out.
+    fn balancing(&self, app: &AppName) -> Option<Balancing> {
+        let _ = app;
+        None
+    }
+}
+
+/// The client that an explanation is for. Whatever is unknown is derived from the address, as for a real
+/// request, or stays unknown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ClientQuery {
+    /// Its address.
+    pub ip: Option<IpAddr>,
+    /// Its country, in place of what the address says.
+    pub country: Option<Country>,
+    /// Its region, in place of what the address says.
+    pub region: Option<Region>,
+}
+
+/// How an app is balanced, by the names of the configuration.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Balancing {
+    /// Such as `region_affinity`.
+    pub algorithm: String,
+    /// `hard` or `soft`.
+    pub spill: String,
+}
+
+/// Which backend would be picked, and for every other one, why not.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Explanation {
+    /// The app.
+    pub app: AppName,
+    /// Its algorithm, by the name of the configuration.
+    pub algorithm: String,
+    /// The client, as the balancer saw it.
+    pub client: ExplainedClient,
+    /// The tiers for this client, nearest first.
+    pub tiers: Vec<ExplainedTier>,
+    /// Every backend of the app.
+    pub candidates: Vec<ExplainedCandidate>,
+    /// The one that would be picked.
+    pub picked: Option<BackendId>,
+    /// Why none would be.
+    pub error: Option<String>,
+}
+
+/// The client of an [`Explanation`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct ExplainedClient {
+    /// Its address, if one was given.
+    pub ip: Option<IpAddr>,
+    /// Its country, if known.
+    pub country: Option<Country>,
+    /// Its region, if known.
+    pub region: Option<Region>,
+}
+
+/// A tier of an [`Explanation`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct ExplainedTier {
+    /// 0, the nearest, to 3. The last may come several times, once for each region in its order.
+    pub tier: usize,
+    /// What its backends share, such as `country DE`.
+    pub name: String,
+    /// How many candidates it has.
+    pub candidates: usize,
+    /// What became of it, such as `all at their hard limit`.
+    pub why: String,
+}
+
+/// A backend of an [`Explanation`].
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ExplainedCandidate {
+    /// The backend.
+    pub id: BackendId,
+    /// Its tier, unless it is in none.
+    pub tier: Option<usize>,
+    /// Its state, by the name that a listing has for it.
+    pub state: String,
+    /// Its weight.
+    pub weight: u16,
+    /// Its weight now, slow start considered.
+    pub effective_weight: f64,
+    /// Its requests under way.
+    pub in_flight: u32,
+    /// Its soft limit; 0 is none.
+    pub soft_limit: u32,
+    /// Its hard limit; 0 is none.
+    pub hard_limit: u32,
+    /// What the algorithm compares, where it compares.
+    pub score: Option<f64>,
+    /// Whether it is the one.
+    pub picked: bool,
+    /// Why it is, or is not.
+    pub why: String,
+}
+
+/// `GET /api/v1/explain`.
+pub(crate) async fn explain(State(shared): State<Shared>, mut params: Params) -> Result<Response, Problem> {
+    let app = params.required("app", |text| {
+        AppName::parse(text).map_err(|error| error.to_string())
+    });
+    let ip = params.optional("client_ip", |text| {
+        let literal = text.parse::<IpAddr>().map(|ip| ip.to_canonical());
+        literal.map_err(|_| format!("is {:?}; expected an IPv4 or IPv6 address", excerpt(text)))
+    });
+    let country = params.optional("country", |text| {
+        Country::parse(text).map_err(|error| error.to_string())
+    });
+    let region = params.optional("region", |text| {
+        shared.admission.region(text).map(|(region, _)| region)
+    });
+    params.finish()?;
+    // A bad or missing app has been refused above.
+    let explanation = app
+        .as_ref()
+        .and_then(|app| shared.explain.explain(app, &ClientQuery { ip, country, region }))
+        .ok_or_else(|| {
+            let app = app.as_ref().map_or("", AppName::as_str);
+            Problem::new(StatusCode::NOT_FOUND, format!("no app {app:?} has a backend"))
+        })?;
+    Ok(Json(explanation).into_response())
+}

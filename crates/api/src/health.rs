@@ -1,0 +1,45 @@
+use axum::extract::State;
+use axum::response::{IntoResponse, Json, Response};
+use serde::Serialize;
+
+use crate::problem::Problem;
+use crate::readiness::Phase;
+use crate::state::Shared;
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    version: &'static str,
+    backends: usize,
+    uptime_secs: u64,
+}
+
+/// `GET /health`: the process answers.
+pub(crate) async fn health(State(shared): State<Shared>) -> impl IntoResponse {
+    Json(Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        backends: shared.handle.stats().backends,
+        uptime_secs: shared.handle.uptime().as_secs(),
+    })
+}
+
+#[derive(Serialize)]
+struct Ready {
+    status: &'static str,
+}
+
+/// `GET /ready`: send traffic here.
+pub(crate) async fn ready(State(shared): State<Shared>) -> Result<Response, Problem> {
+    match shared.readiness.phase() {
+        Phase::Ready => Ok(Json(Ready { status: "ready" }).into_response()),
+        Phase::Starting => Err(Problem::unavailable(
+            "starting: listeners or registrations are not there yet",
+            1,
+        )),
+        Phase::Draining => Err(Problem::unavailable(
+            "draining: what is in flight ends, nothing new is taken",
+            5,
+        )),
+    }
+}

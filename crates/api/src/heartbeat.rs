@@ -1,0 +1,55 @@
+use axum::extract::State;
+use axum::response::{IntoResponse, Json, Response};
+use edgeproxy_registry::LoadReport;
+
+use crate::dto::{RenewedView, heartbeat_interval_secs};
+use crate::extract::{OptionalJson, PathId};
+use crate::fields::{Fields, flag, permille, whole_u32};
+use crate::if_match::IfMatch;
+use crate::problem::Problem;
+use crate::state::Shared;
+use crate::{refusal, register};
+
+/// The members that a load report has.
+const MEMBERS: [&str; 4] = ["in_flight", "utilization", "draining", "weight"];
+
+/// `POST /api/v1/heartbeat/{id}`.
+pub(crate) async fn heartbeat(
+    State(shared): State<Shared>,
+    PathId(id): PathId,
+    if_match: IfMatch,
+    OptionalJson(body): OptionalJson,
+) -> Result<Response, Problem> {
+    let (report, warnings) = match body {
+        Some(fields) => report(fields).map_err(|problem| problem.with_id(&id))?,
+        None => Default::default(),
+    };
+    let fence = if_match.fence(&shared.handle, &id)?;
+    let renewed = shared
+        .handle
+        .heartbeat(&id, fence, &report)
+        .map_err(|error| refusal::of_fenced(error, &id))?;
+    let view = RenewedView {
+        id: &id,
+        renewed: true,
+        incarnation: renewed.endpoint.incarnation.get(),
+        ttl_secs: renewed.ttl.as_secs(),
+        heartbeat_interval_secs: heartbeat_interval_secs(renewed.ttl),
+        state: shared.handle.get(&id).map(|status| status.state.as_str()),
+        warnings,
+    };
+    Ok(Json(view).into_response())
+}
+
+fn report(mut fields: Fields) -> Result<(LoadReport, Vec<String>), Problem> {
+    let report = LoadReport {
+        in_flight: fields.optional("in_flight", whole_u32),
+        utilization_permille: fields.optional("utilization", permille),
+        draining: fields.optional("draining", flag),
+        weight: fields.optional("weight", register::weight),
+    };
+    if !fields.problems.is_empty() {
+        return Err(Problem::unprocessable(fields.problems));
+    }
+    Ok((report, fields.warnings(&MEMBERS)))
+}

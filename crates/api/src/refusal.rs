@@ -1,0 +1,66 @@
+//! What the registry refuses, as the API says it.
+
+use edgeproxy_backend::BackendId;
+use edgeproxy_control::ControlError;
+use edgeproxy_registry::{FencedError, PatchError, RegisterError};
+use http::StatusCode;
+
+use crate::problem::{Problem, Problems};
+
+/// Places become free when leases run out; the shortest common lease is a minute.
+const FULL_RETRY_SECS: u64 = 30;
+
+pub(crate) fn of_register(error: ControlError<RegisterError>, id: &BackendId) -> Problem {
+    let error = match error {
+        ControlError::Stopping => return Problem::stopping(),
+        ControlError::Refused(error) => error,
+    };
+    let sentence = error.to_string();
+    let problem = match error {
+        RegisterError::AppTaken { .. } => Problem::new(StatusCode::CONFLICT, sentence),
+        RegisterError::Ttl { .. } => {
+            let mut problems = Problems::default();
+            problems.refuse("ttl_secs", sentence);
+            Problem::unprocessable(problems)
+        }
+        RegisterError::TooManyBackends { .. } | RegisterError::TooManyApps { .. } => {
+            Problem::unavailable(sentence, FULL_RETRY_SECS)
+        }
+    };
+    problem.with_id(id)
+}
+
+pub(crate) fn of_fenced(error: ControlError<FencedError>, id: &BackendId) -> Problem {
+    match error {
+        ControlError::Stopping => Problem::stopping().with_id(id),
+        ControlError::Refused(error) => fenced(&error, id),
+    }
+}
+
+pub(crate) fn of_patch(error: ControlError<PatchError>, id: &BackendId, field: &str) -> Problem {
+    match error {
+        ControlError::Stopping => Problem::stopping().with_id(id),
+        ControlError::Refused(PatchError::Fenced(error)) => fenced(&error, id),
+        ControlError::Refused(PatchError::Limits(error)) => {
+            let mut problems = Problems::default();
+            problems.refuse(
+                field,
+                format!("is refused: the limits that would result don't agree: {error}"),
+            );
+            Problem::unprocessable(problems).with_id(id)
+        }
+    }
+}
+
+/// 404: there is no such backend.
+pub(crate) fn unknown(id: &BackendId) -> Problem {
+    fenced(&FencedError::Unknown(id.clone()), id)
+}
+
+fn fenced(error: &FencedError, id: &BackendId) -> Problem {
+    let status = match error {
+        FencedError::Unknown(_) => StatusCode::NOT_FOUND,
+        FencedError::DeadIncarnation { .. } => StatusCode::PRECONDITION_FAILED,
+    };
+    Problem::new(status, error.to_string()).with_id(id)
+}

@@ -1,0 +1,86 @@
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::connection::Acceptor;
+use crate::router::router;
+use crate::state::State;
+
+/// Serves the API on `listener` until `shutdown` resolves, and then until requests under way have ended,
+/// or [`Bounds::drain_timeout`](crate::Bounds::drain_timeout) has passed. Runs on any tokio runtime; one
+/// thread is enough.
+///
+/// # Errors
+/// When the listener is no working socket. A connection that fails, or can't be accepted, costs itself
+/// alone.
+pub async fn serve(
+    listener: TcpListener,
+    state: State,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let bounds = state.bounds;
+    tracing::info!(addr = %listener.local_addr()?, "serving the API");
+    let places = Arc::new(Semaphore::new(
+        bounds.connections.clamp(1, Semaphore::MAX_PERMITS),
+    ));
+    let (stop, stopping) = watch::channel(());
+    let acceptor = Acceptor::new(router(state), bounds, Arc::clone(&places), stopping);
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => {}
+            (stream, peer, place) = accept(&listener, &places) => {
+                connections.spawn(acceptor.clone().serve(stream, peer, place));
+            }
+        }
+    }
+    drop((listener, stop));
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if timeout(bounds.drain_timeout, ended).await.is_err() {
+        tracing::warn!(
+            left = connections.len(),
+            "API requests did not end in time; closing their connections"
+        );
+        connections.shutdown().await;
+    }
+    Ok(())
+}
+
+/// A place first, then a connection: whoever finds no place waits in the kernel's queue, not in ours.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, std::net::SocketAddr, Option<OwnedSemaphorePermit>) {
+    /// Out of file descriptors or memory: trying again at once would only burn a core.
+    const PAUSE: Duration = Duration::from_millis(50);
+    // The semaphore is never closed.
+    let place = Arc::clone(places).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => return (stream, peer, place),
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the API can't accept a connection");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// The connection was gone before it was accepted.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+#[cfg(test)]
+mod tests;

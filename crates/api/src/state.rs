@@ -1,0 +1,144 @@
+use std::fmt;
+use std::num::NonZeroU32;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgeproxy_control::Handle;
+
+use crate::host::Hosts;
+use crate::rate::RateLimit;
+use crate::{Access, Admission, Explain, Readiness};
+
+/// All that the API needs from the rest of the server.
+#[derive(Clone)]
+pub struct State {
+    /// The running registry.
+    pub handle: Handle,
+    /// What `GET /ready` tells.
+    pub readiness: Readiness,
+    /// Who explains a pick.
+    pub explain: Arc<dyn Explain>,
+    /// Which backends may register.
+    pub admission: Admission,
+    /// Who may use the API.
+    pub access: Access,
+    /// How much of it.
+    pub bounds: Bounds,
+}
+
+impl State {
+    /// Starting, with the built-in regions, closed to strangers, and the default bounds.
+    #[must_use]
+    pub fn new(handle: Handle, explain: Arc<dyn Explain>) -> Self {
+        Self {
+            handle,
+            readiness: Readiness::starting(),
+            explain,
+            admission: Admission::default(),
+            access: Access::default(),
+            bounds: Bounds::default(),
+        }
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("readiness", &self.readiness)
+            .field("admission", &self.admission)
+            .field("access", &self.access)
+            .field("bounds", &self.bounds)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How much the API serves at once. Bodies end at 64 KiB, heads at 16 KiB and 100 fields; those are fixed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Requests that one peer may send per second, on average. 20,000.
+    pub requests_per_sec: NonZeroU32,
+    /// Requests that one peer may send at once. 40,000.
+    pub burst: NonZeroU32,
+    /// Peers that are remembered for it; beyond that they share budgets. 16,384.
+    pub peers: usize,
+    /// Connections at once; the next waits in the listener's queue. 1,024.
+    pub connections: usize,
+    /// The time for a request's head, from its first byte, or from the connection's beginning. 10 s.
+    pub head_timeout: Duration,
+    /// The time that a connection may be idle between two requests. Longer than heartbeats are apart, so
+    /// that a backend with the usual lease keeps its connection. 75 s.
+    pub idle_timeout: Duration,
+    /// The time for a request's body. 10 s.
+    pub body_timeout: Duration,
+    /// The time for a whole answer, the body's included. 20 s.
+    pub request_timeout: Duration,
+    /// The time that a peer may take nothing of an answer that waits for it. 10 s.
+    pub write_timeout: Duration,
+    /// The time that requests under way get when the server stops. 5 s.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            requests_per_sec: at_least_one(20_000),
+            burst: at_least_one(40_000),
+            peers: 16_384,
+            connections: 1_024,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(20),
+            write_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+fn at_least_one(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
+}
+
+/// The [`State`] and what the router derives from it, shared by every request.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Derived>);
+
+pub(crate) struct Derived {
+    state: State,
+    pub(crate) hosts: Hosts,
+    pub(crate) rate: RateLimit,
+}
+
+impl Shared {
+    pub(crate) fn new(state: State) -> Self {
+        let Bounds {
+            requests_per_sec,
+            burst,
+            peers,
+            ..
+        } = state.bounds;
+        let hosts = Hosts::new(&state.access.allowed_hosts);
+        Self(Arc::new(Derived {
+            state,
+            hosts,
+            rate: RateLimit::new(requests_per_sec, burst, peers),
+        }))
+    }
+}
+
+impl Deref for Shared {
+    type Target = Derived;
+
+    fn deref(&self) -> &Derived {
+        &self.0
+    }
+}
+
+impl Deref for Derived {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
