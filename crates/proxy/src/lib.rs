@@ -1,1 +1,112 @@
-//! The data plane: listeners, forwarding, upstream pools, retries.
+//! The data plane: it accepts clients' connections, picks a backend for every request, forwards the request
+//! and streams the answer back.
+//!
+//! # The key decision: a worker is a thread that shares nothing
+//!
+//! Each worker is an OS thread with a current-thread tokio runtime, its own `SO_REUSEPORT` listener, its own
+//! pools of upstream connections and its own retry budget. A request lives and dies on the thread that
+//! accepted its connection: no lock, no work stealing, no wake-up across threads, and `Rc` instead of `Arc`
+//! for everything that a request holds. What workers do share is read-only (the [`RouteTable`], behind one
+//! [`ArcSwap`](arc_swap::ArcSwap)) or made of atomics (an endpoint's
+//! [`Meter`](edgeproxy_backend::Meter)), which is what keeps a hard limit exact whatever their number. The
+//! price: a connection stays with its worker, however busy that is, and idle upstream connections are not
+//! shared.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use arc_swap::ArcSwap;
+//! use edgeproxy_backend::TrafficReport;
+//! use edgeproxy_proxy::{Config, RouteTable, SharedTable, bind};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let table: SharedTable = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
+//! let reporter = Arc::new(|report: TrafficReport| { /* into a bounded queue */ drop(report) });
+//! let running = bind(Config::default())?.spawn(Arc::clone(&table), reporter)?;
+//!
+//! // Whenever the registry has published something:
+//! table.store(Arc::new(RouteTable::new(1, [])));
+//! running.table_changed();
+//!
+//! // On SIGTERM:
+//! running.drain();
+//! running.stopped().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # One request
+//!
+//! Its head is checked, an app is found by [`RouteTable::route`], its balancer proposes endpoints, and the
+//! first whose meter admits the request gets it. The place is held to the end of the answer's body. The
+//! outcome goes to the meter: an answer of any status is a success, and no answer (refused, timed out, reset,
+//! malformed) a failure; what the client broke off counts for neither. What that means for the backend, if
+//! anything, goes to the [`Reporter`].
+//!
+//! | what failed | tried again |
+//! |---|---|
+//! | connecting, before a byte was sent | elsewhere, any method |
+//! | a kept connection that was closed before the answer's first byte | once, on a fresh connection, if the request can be repeated |
+//! | sent, no answer | elsewhere, if the request can be repeated |
+//! | the answer has begun | never: the client's connection (or HTTP/2 stream) is broken off |
+//!
+//! A request can be repeated if its method is idempotent and its body is within
+//! [`replay_max_bytes`](Config::replay_max_bytes), whatever its framing: the body is streamed at once and
+//! kept as it passes, so a request that succeeds at once waits for nothing.
+//!
+//! # What clients are told
+//!
+//! The proxy's own answers are `application/problem+json` with `type`, `title`, `status` and `error` (a
+//! sentence), `Server: edgeproxy`, and a word in `X-Edgeproxy-Error`:
+//!
+//! | word | status | |
+//! |---|---|---|
+//! | `bad_request` | 400 | `Host`, the target's authority, `Transfer-Encoding` or `Max-Forwards` is wrong, or the body broke off |
+//! | `no_route` | 404 | no app of that name |
+//! | `method_not_allowed` | 405 | CONNECT |
+//! | `request_timeout` | 408 | the head, or the body, came too slowly |
+//! | `body_too_large`, `target_too_long`, `head_too_large` | 413, 414, 431 | a limit |
+//! | `connect_failed`, `no_response`, `bad_response` | 502 | the backend refused, hung up, or sent nonsense |
+//! | `no_backend`, `backends_full` | 503 | none is routable, or all are at their hard limit; with `Retry-After` |
+//! | `connect_timeout`, `response_timeout` | 504 | the backend is too slow |
+//! | `http_version` | 505 | neither HTTP/1.0, 1.1 nor 2 |
+//! | `loop_detected` | 508 | `Via` names this proxy |
+//!
+//! # What it leaves to the caller, and to a later codec
+//!
+//! Which backends there are and whether they are well is decided elsewhere, and comes in as a table and by
+//! gates. Backends of another protocol than `http1` get no request here.
+//!
+//! HTTP/1 is parsed by hyper, both ways. What follows from that: a head that it can't parse gets a bare 400
+//! without a body; line ends of a lone LF are taken; of `Transfer-Encoding` and `Content-Length` together only
+//! the former is seen and forwarded; 1xx answers end here, and `Expect: 100-continue` is answered by the proxy
+//! as soon as a backend is connected. Nothing ambiguous is passed on, since every message is framed anew. A
+//! client's FIN is taken for the end of its requests, not of its interest (RFC 9112 §9.6 leaves both open), so
+//! an HTTP/1 client that has left is noticed when there is something to send to it.
+
+mod answer;
+mod attempt;
+mod config;
+mod download;
+mod exchange;
+mod forward;
+mod front;
+mod headers;
+mod host;
+mod inbound;
+mod listener;
+mod phase;
+mod pick;
+mod pool;
+mod report;
+mod retry;
+mod route;
+mod running;
+mod stream;
+mod upload;
+mod worker;
+
+pub use config::Config;
+pub use listener::{BindError, Bound, bind};
+pub use report::Reporter;
+pub use route::{AppRoute, RouteTable, SharedTable};
+pub use running::{Running, SpawnError};

@@ -1,0 +1,122 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// How the data plane behaves. Fixed for its life; the routing table is what changes.
+///
+/// Every limit is there because something can grow without it. Time-outs are of the request's own phases,
+/// never of a whole request: a long download is not a fault.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where clients connect: HTTP/1 and HTTP/2 without TLS. Port 0 lets the system choose. `0.0.0.0:8080`.
+    pub listen: SocketAddr,
+    /// Worker threads, at least 1. The number of cores.
+    pub workers: usize,
+    /// Connections that the system holds for a worker until it accepts them. 4,096.
+    pub backlog: i32,
+
+    /// A request's head, from its first byte to its last. Else 408. 10 s.
+    pub header_timeout: Duration,
+    /// A client's connection without a request. 75 s.
+    pub idle_timeout: Duration,
+    /// A client that takes nothing of an answer while there is something to take. 60 s.
+    pub send_timeout: Duration,
+    /// Connecting to a backend. Else another one, or 504. 5 s.
+    pub connect_timeout: Duration,
+    /// From the last byte of a request's body to the response's head. Else another backend, or 504. Also how
+    /// long a client may pause in the middle of its body. 60 s.
+    pub response_header_timeout: Duration,
+    /// How long what is in flight may go on after [`Running::drain`](crate::Running::drain). 30 s.
+    pub drain_timeout: Duration,
+    /// How long a connection that has not sent a request yet is still listened to when draining begins, so
+    /// that one accepted a moment before is answered. 500 ms.
+    pub drain_grace: Duration,
+
+    /// A request's head: its target and all fields. Else 431. 32 KiB, at least 8 KiB.
+    pub max_head_bytes: usize,
+    /// A request's fields. Else 431. 100.
+    pub max_fields: usize,
+    /// A request's target. Else 414. 8 KiB.
+    pub max_target_bytes: usize,
+    /// A request's body. Else 413. `None`, the default, is no limit.
+    pub max_body_bytes: Option<u64>,
+    /// Clients' connections, all workers together; each takes its share. A worker that is full accepts no
+    /// more until one ends; they wait in the backlog. 65,536.
+    pub max_connections: usize,
+    /// Requests at a time on one HTTP/2 connection. 128.
+    pub max_streams: u32,
+    /// Streams that an HTTP/2 client may reset before they were served, until its connection is closed
+    /// (CVE-2023-44487). 64.
+    pub max_reset_streams: usize,
+
+    /// An idle connection to a backend. 60 s.
+    pub pool_idle_timeout: Duration,
+    /// Idle connections that one worker keeps to one backend. 256.
+    pub pool_max_idle: usize,
+
+    /// Whether a failed request may be tried again. `true`.
+    pub retry_enabled: bool,
+    /// Attempts at one request, the first included. 3.
+    pub max_attempts: u32,
+    /// The largest request body that is kept for another attempt. 64 KiB.
+    pub replay_max_bytes: usize,
+    /// Whether a request that was sent and got no response is tried again although its method is not
+    /// idempotent (RFC 9110 §9.2.2). `false`.
+    pub retry_non_idempotent: bool,
+    /// Retries allowed for every hundred requests. 20.
+    pub retry_budget_percent: u32,
+    /// Retries allowed each second besides, for each worker. 10.
+    pub retry_budget_per_sec: u32,
+
+    /// Peers whose own forwarding headers are believed. None.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What this proxy calls itself in `Via`, by which it knows a loop: 1–64 of `A–Z a–z 0–9 . _ -`, different
+    /// for every proxy. `None`, the default, makes one up.
+    pub pseudonym: Option<String>,
+    /// What a client that was refused for lack of a backend is told in `Retry-After`. 1 s.
+    pub retry_after: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            backlog: 4_096,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            send_timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(5),
+            response_header_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(30),
+            drain_grace: Duration::from_millis(500),
+            max_head_bytes: 32 * 1024,
+            max_fields: 100,
+            max_target_bytes: 8 * 1024,
+            max_body_bytes: None,
+            max_connections: 65_536,
+            max_streams: 128,
+            max_reset_streams: 64,
+            pool_idle_timeout: Duration::from_secs(60),
+            pool_max_idle: 256,
+            retry_enabled: true,
+            max_attempts: 3,
+            replay_max_bytes: 64 * 1024,
+            retry_non_idempotent: false,
+            retry_budget_percent: 20,
+            retry_budget_per_sec: 10,
+            trusted_proxies: Vec::new(),
+            pseudonym: None,
+            retry_after: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Config {
+    /// A worker's share of the connections.
+    pub(crate) fn connections_per_worker(&self) -> u32 {
+        let share = self.max_connections.div_ceil(self.workers.max(1)).max(1);
+        u32::try_from(share).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,182 @@
+//! The rewriting of heads: what a backend and a client get to see. No I/O.
+
+use std::net::IpAddr;
+
+use edgeproxy_backend::BackendAddr;
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, Version, response};
+
+use crate::Config;
+use crate::headers::via::Pseudonym;
+use crate::headers::{forwarded, hop, trace};
+use crate::inbound::Inbound;
+
+/// Turns a client's fields into those that the backend gets, but for `Host` where the client gave none.
+pub(crate) fn to_backend(
+    parts: &mut Parts,
+    inbound: &Inbound,
+    peer: IpAddr,
+    config: &Config,
+    pseudonym: &Pseudonym,
+    random: impl FnMut() -> u64,
+) {
+    let headers = &mut parts.headers;
+    let trailers = hop::takes_trailers(headers);
+    hop::strip(headers);
+    if trailers {
+        hop::ask_for_trailers(headers);
+    }
+    // The codec of the client's side has answered it (RFC 9110 §10.1.1 lets a proxy do so).
+    if headers
+        .get(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    {
+        headers.remove(header::EXPECT);
+    }
+    join_cookies(headers);
+    if let Some(host) = &inbound.host {
+        headers.insert(header::HOST, host.clone());
+    }
+    let trusted = forwarded::is_trusted(peer, &config.trusted_proxies);
+    forwarded::write(headers, peer, inbound.host.as_ref(), trusted);
+    trace::identify(headers, random);
+    pseudonym.sign(headers, parts.version);
+}
+
+/// HTTP/1.1 has to name a host; a client that spoke HTTP/1.0 may not have done so.
+pub(crate) fn host_for(addr: BackendAddr) -> Option<HeaderValue> {
+    HeaderValue::from_str(&addr.to_string()).ok()
+}
+
+/// Turns a backend's fields into those that the client gets. `false`: the response is none that may be
+/// passed on.
+#[must_use]
+pub(crate) fn to_client(parts: &mut response::Parts, pseudonym: &Pseudonym) -> bool {
+    // Nothing asked for an upgrade, so nobody may make one.
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return false;
+    }
+    let headers = &mut parts.headers;
+    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
+        return false;
+    }
+    hop::strip(headers);
+    pseudonym.sign(headers, parts.version);
+    // The codec of the client's side adds what its version needs.
+    parts.version = Version::HTTP_11;
+    true
+}
+
+/// HTTP/2 may split a cookie into crumbs; HTTP/1.1 has one field (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    if crumbs.next().is_none() || crumbs.next().is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, cookie);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+
+    use super::*;
+
+    fn forwarded(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut request = Request::builder().uri("/");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        let pseudonym = Pseudonym::parse("here").unwrap();
+        let config = Config::default();
+        let inbound = crate::inbound::check(&mut parts, &config, &pseudonym).unwrap();
+        to_backend(
+            &mut parts,
+            &inbound,
+            IpAddr::from([192, 0, 2, 7]),
+            &config,
+            &pseudonym,
+            || 1,
+        );
+        parts.headers
+    }
+
+    #[test]
+    fn cookie_crumbs_are_joined() {
+        let headers = forwarded(&[("host", "a"), ("cookie", "a=1"), ("cookie", "b=2")]);
+        assert_eq!(headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+    }
+
+    #[test]
+    fn an_upgrade_is_never_forwarded_and_an_answered_expectation_neither() {
+        let headers = forwarded(&[
+            ("host", "a"),
+            ("connection", "Upgrade, HTTP2-Settings"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABkAAQAoAAAAAIAAAAA"),
+            ("expect", "100-Continue"),
+        ]);
+        for gone in ["upgrade", "http2-settings", "connection", "expect"] {
+            assert!(!headers.contains_key(gone), "{gone}");
+        }
+    }
+
+    #[test]
+    fn trailers_are_still_asked_for() {
+        let headers = forwarded(&[("host", "a"), ("connection", "te"), ("te", "trailers, deflate")]);
+        assert_eq!(headers["te"], "trailers");
+        assert_eq!(headers["connection"], "te");
+    }
+
+    #[test]
+    fn a_client_cannot_have_the_proxys_own_fields_removed() {
+        let headers = forwarded(&[
+            ("host", "a"),
+            ("connection", "x-forwarded-for, via, host, x-request-id"),
+        ]);
+        for kept in [
+            "x-forwarded-for",
+            "via",
+            "host",
+            "x-request-id",
+            "traceparent",
+            "x-forwarded-host",
+        ] {
+            assert!(headers.contains_key(kept), "{kept}");
+        }
+    }
+
+    #[test]
+    fn a_response_loses_what_was_between_the_backend_and_us() {
+        let response = Response::builder()
+            .header("connection", "x-hop")
+            .header("x-hop", "1")
+            .header("keep-alive", "5");
+        let (mut parts, ()) = response.header("x-end", "1").body(()).unwrap().into_parts();
+        assert!(to_client(&mut parts, &Pseudonym::parse("here").unwrap()));
+        assert_eq!(parts.headers["via"], "1.1 here");
+        assert_eq!(parts.headers["x-end"], "1");
+        assert_eq!(parts.headers.len(), 2);
+    }
+
+    #[test]
+    fn an_unasked_101_and_a_response_of_two_lengths_are_refused() {
+        let pseudonym = Pseudonym::parse("here").unwrap();
+        let (mut parts, ()) = Response::builder().status(101).body(()).unwrap().into_parts();
+        assert!(!to_client(&mut parts, &pseudonym));
+        let response = Response::builder()
+            .header("transfer-encoding", "chunked")
+            .header("content-length", "1");
+        let (mut parts, ()) = response.body(()).unwrap().into_parts();
+        assert!(!to_client(&mut parts, &pseudonym));
+    }
+}

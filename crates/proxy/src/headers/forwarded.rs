@@ -1,0 +1,119 @@
+//! Whom a request comes from, as told to the backend.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use http::header::{self, HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Says who the client is besides those three, and is believed by some backends.
+static OTHERS: [HeaderName; 4] = [
+    header::FORWARDED,
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-real-ip"),
+];
+
+/// Whether a peer's own forwarding headers are believed.
+pub(crate) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
+    let peer = peer.to_canonical();
+    trusted.iter().any(|network| network.contains(&peer))
+}
+
+/// Writes the three headers. From a trusted peer the chain of addresses is continued, and the scheme and host
+/// that it names are kept; anybody else's claims are dropped.
+pub(crate) fn write(headers: &mut HeaderMap, peer: IpAddr, host: Option<&HeaderValue>, trusted: bool) {
+    let chain = if trusted { chain(headers) } else { None };
+    let address = peer.to_canonical();
+    let chain = match chain {
+        Some(chain) => format!("{chain}, {address}"),
+        None => address.to_string(),
+    };
+    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)) {
+        headers.insert(FOR, value);
+    }
+    if !trusted {
+        for name in &OTHERS {
+            headers.remove(name);
+        }
+    }
+    if !(trusted && headers.contains_key(PROTO)) {
+        headers.insert(PROTO, HeaderValue::from_static("http"));
+    }
+    if !(trusted && headers.contains_key(HOST)) {
+        match host {
+            Some(host) => headers.insert(HOST, host.clone()),
+            None => headers.remove(HOST),
+        };
+    }
+}
+
+fn chain(headers: &HeaderMap) -> Option<String> {
+    let values: Vec<&str> = headers
+        .get_all(FOR)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    if values.is_empty() {
+        None
+    } else {
+        Some(values.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+
+    fn claims() -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.append(FOR, HeaderValue::from_static("198.51.100.1"));
+        headers.append(FOR, HeaderValue::from_static("198.51.100.2"));
+        headers.insert(PROTO, HeaderValue::from_static("https"));
+        headers.insert(HOST, HeaderValue::from_static("claimed"));
+        headers.insert(header::FORWARDED, HeaderValue::from_static("for=198.51.100.1"));
+        headers.insert("x-real-ip", HeaderValue::from_static("198.51.100.1"));
+        headers
+    }
+
+    #[test]
+    fn a_strangers_claims_are_replaced() {
+        let mut headers = claims();
+        write(&mut headers, PEER, Some(&HeaderValue::from_static("shop")), false);
+        assert_eq!(headers.get_all(FOR).iter().collect::<Vec<_>>(), ["192.0.2.7"]);
+        assert_eq!(headers[PROTO], "http");
+        assert_eq!(headers[HOST], "shop");
+        assert_eq!(headers.len(), 3);
+    }
+
+    #[test]
+    fn a_trusted_proxys_claims_are_kept_and_its_address_is_appended() {
+        let mut headers = claims();
+        write(&mut headers, PEER, Some(&HeaderValue::from_static("shop")), true);
+        assert_eq!(
+            headers.get_all(FOR).iter().collect::<Vec<_>>(),
+            ["198.51.100.1, 198.51.100.2, 192.0.2.7"]
+        );
+        assert_eq!(headers[PROTO], "https");
+        assert_eq!(headers[HOST], "claimed");
+        assert!(headers.contains_key(header::FORWARDED));
+    }
+
+    #[test]
+    fn a_mapped_address_is_trusted_and_written_as_the_ipv4_address_that_it_is() {
+        let peer: IpAddr = "::ffff:192.0.2.7".parse().unwrap();
+        assert!(is_trusted(peer, &["192.0.2.0/24".parse().unwrap()]));
+        assert!(!is_trusted(peer, &["198.51.100.0/24".parse().unwrap()]));
+        assert!(!is_trusted(peer, &[]));
+        let mut headers = HeaderMap::new();
+        write(&mut headers, peer, None, false);
+        assert_eq!(headers[FOR], "192.0.2.7");
+        assert!(!headers.contains_key(HOST));
+    }
+}

@@ -1,0 +1,85 @@
+//! `Via` (RFC 9110 §7.6.3): who has handled a message, and so whether it runs in a circle.
+
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Version};
+
+/// This proxy's name in `Via`, one value for each version of the protocol that a message can have come by.
+#[derive(Clone, Debug)]
+pub(crate) struct Pseudonym {
+    name: String,
+    http10: HeaderValue,
+    http11: HeaderValue,
+    http2: HeaderValue,
+}
+
+impl Pseudonym {
+    /// The longest name.
+    const MAX_LEN: usize = 64;
+
+    /// Reads a name of 1–64 of `A–Z a–z 0–9 . _ -`; `None` otherwise.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let permitted = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        if name.is_empty() || name.len() > Self::MAX_LEN || !name.bytes().all(permitted) {
+            return None;
+        }
+        let value = |version: &str| HeaderValue::from_str(&format!("{version} {name}")).ok();
+        Some(Self {
+            name: name.to_owned(),
+            http10: value("1.0")?,
+            http11: value("1.1")?,
+            http2: value("2")?,
+        })
+    }
+
+    /// Whether a message has come through this proxy before.
+    pub(crate) fn is_named_in(&self, headers: &HeaderMap) -> bool {
+        let values = headers
+            .get_all(header::VIA)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let mut hops = values.flat_map(|value| value.split(','));
+        hops.any(|hop| hop.split_ascii_whitespace().nth(1) == Some(self.name.as_str()))
+    }
+
+    /// Signs a message that came by `version`.
+    pub(crate) fn sign(&self, headers: &mut HeaderMap, version: Version) {
+        let value = match version {
+            Version::HTTP_2 => &self.http2,
+            Version::HTTP_11 => &self.http11,
+            _ => &self.http10,
+        };
+        headers.append(header::VIA, value.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_known_by_the_name_it_was_signed_with() {
+        let (a, b) = (
+            Pseudonym::parse("edge-a").unwrap(),
+            Pseudonym::parse("edge-b").unwrap(),
+        );
+        let mut headers = HeaderMap::new();
+        b.sign(&mut headers, Version::HTTP_2);
+        assert!(!a.is_named_in(&headers) && b.is_named_in(&headers));
+        a.sign(&mut headers, Version::HTTP_11);
+        assert!(a.is_named_in(&headers));
+        assert_eq!(
+            headers.get_all("via").iter().collect::<Vec<_>>(),
+            ["2 edge-b", "1.1 edge-a"]
+        );
+        let mut joined = HeaderMap::new();
+        joined.insert("via", HeaderValue::from_static("1.0 fred, 1.1 edge-a (comment)"));
+        assert!(a.is_named_in(&joined) && !b.is_named_in(&joined));
+    }
+
+    #[test]
+    fn a_name_that_would_break_the_field_is_refused() {
+        for bad in ["", "a b", "a,b", "a(b", "é", &"x".repeat(65)] {
+            assert!(Pseudonym::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Picking a backend for an attempt: the balancer proposes, the endpoint's meter decides.
+
+use std::sync::Arc;
+
+use edgeproxy_backend::{Admission, Endpoint, InFlight, Incarnation, Protocol, Refusal};
+use edgeproxy_balance::{Claim, Client, Explanation, PickError};
+
+use crate::AppRoute;
+
+/// A place on an endpoint, taken until it is dropped.
+pub(crate) struct Place {
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) in_flight: InFlight,
+}
+
+/// Takes a place on a backend of `app` for a request that has been `tried` on some already, the latest last.
+///
+/// One that was tried is not tried again while another is there; the one that has just failed is not tried
+/// again at all, since with one backend only there is nothing to retry on.
+pub(crate) fn pick(
+    app: &AppRoute,
+    client: Client,
+    mut entropy: impl FnMut() -> u64,
+    tried: &[Incarnation],
+) -> Result<Place, PickError> {
+    let attempt = |admission, skipped: &[Incarnation]| {
+        app.balancer.pick(client, entropy(), |endpoint| {
+            claim(endpoint, skipped, || {
+                let in_flight = endpoint.meter.admit(endpoint.limits, admission)?;
+                Ok(Place {
+                    endpoint: Arc::clone(endpoint),
+                    in_flight,
+                })
+            })
+        })
+    };
+    decide(app, tried, attempt, |decided| decided.as_ref().err().copied())
+}
+
+impl AppRoute {
+    /// What the next request of such a client would be told, and why: the decision of a request, but nobody
+    /// is admitted and nobody's turn is taken.
+    #[must_use]
+    pub fn explain(&self, client: Client, entropy: u64) -> Explanation {
+        let attempt = |admission, skipped: &[Incarnation]| {
+            self.balancer.explain_with(client, entropy, |endpoint| {
+                claim(endpoint, skipped, || {
+                    endpoint.meter.would_admit(endpoint.limits, admission)
+                })
+            })
+        };
+        decide(self, &[], attempt, |explanation| explanation.error)
+    }
+}
+
+/// The order in which admissions are tried, until one doesn't fail.
+fn decide<R>(
+    app: &AppRoute,
+    tried: &[Incarnation],
+    mut attempt: impl FnMut(Admission, &[Incarnation]) -> R,
+    error: impl Fn(&R) -> Option<PickError>,
+) -> R {
+    let first = attempt(Admission::Regular, tried);
+    match error(&first) {
+        Some(PickError::NoneRoutable | PickError::Exhausted) => {}
+        // Somebody is routable but has no room: a last resort would push in front of it.
+        None | Some(PickError::AllFull) => return first,
+    }
+    if app.last_resort {
+        let last_resort = attempt(Admission::LastResort, tried);
+        if error(&last_resort).is_none() {
+            return last_resort;
+        }
+    }
+    match tried {
+        [.., latest] if tried.len() > 1 => attempt(Admission::Regular, &[*latest]),
+        _ => first,
+    }
+}
+
+fn claim<L>(
+    endpoint: &Endpoint,
+    skipped: &[Incarnation],
+    admit: impl FnOnce() -> Result<L, Refusal>,
+) -> Claim<L> {
+    if skipped.contains(&endpoint.incarnation) {
+        return Claim::Skip;
+    }
+    // The others need a codec that this crate doesn't have; to send them HTTP/1.1 would count as their failure.
+    if endpoint.protocol != Protocol::Http1 {
+        return Claim::Shut;
+    }
+    match admit() {
+        Ok(place) => Claim::Granted(place),
+        Err(Refusal::Full) => Claim::Full,
+        Err(Refusal::Shut | Refusal::OnTrial) => Claim::Shut,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! Connections to backends that wait for their next request. One pool for each worker, without a lock.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgeproxy_backend::{Endpoint, Gate, Incarnation, Meter};
+use hashbrown::HashMap;
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::upload::Draw;
+
+/// A connection to a backend. Dropping it closes it.
+pub(crate) struct Conn {
+    pub(crate) sender: SendRequest<Draw>,
+    /// Whether the backend has sent anything since the latest request began.
+    pub(crate) heard: Rc<Cell<bool>>,
+    /// Whether a request has been answered on it before.
+    pub(crate) reused: bool,
+}
+
+/// What one worker holds of one incarnation of a backend.
+pub(crate) struct Upstream {
+    meter: Arc<Meter>,
+    idle: RefCell<Vec<Idle>>,
+    cut: CancellationToken,
+    max_idle: usize,
+}
+
+struct Idle {
+    conn: Conn,
+    since: Instant,
+}
+
+/// The connections of one worker. Last in, first out: the latest used is the least likely to have been closed,
+/// and the others get old enough to be dropped.
+pub(crate) struct Pool {
+    upstreams: RefCell<HashMap<Incarnation, Rc<Upstream>, foldhash::fast::RandomState>>,
+    idle_timeout: Duration,
+    max_idle: usize,
+}
+
+impl Pool {
+    pub(crate) fn new(idle_timeout: Duration, max_idle: usize) -> Self {
+        Self {
+            upstreams: RefCell::default(),
+            idle_timeout,
+            max_idle,
+        }
+    }
+
+    /// What is held of `endpoint`. Hold it for as long as a request is under way there, so that it can be cut.
+    pub(crate) fn upstream(&self, endpoint: &Endpoint) -> Rc<Upstream> {
+        let mut upstreams = self.upstreams.borrow_mut();
+        let upstream = upstreams.entry(endpoint.incarnation).or_insert_with(|| {
+            Rc::new(Upstream {
+                meter: Arc::clone(&endpoint.meter),
+                idle: RefCell::default(),
+                cut: CancellationToken::new(),
+                max_idle: self.max_idle,
+            })
+        });
+        Rc::clone(upstream)
+    }
+
+    /// Takes the latest used connection that is still open.
+    pub(crate) fn take(&self, upstream: &Upstream) -> Option<Conn> {
+        let mut idle = upstream.idle.borrow_mut();
+        let latest = loop {
+            let latest = idle.pop()?;
+            if latest.conn.sender.is_ready() {
+                break latest;
+            }
+        };
+        if latest.since.elapsed() >= self.idle_timeout {
+            // Those below are older still.
+            idle.clear();
+            return None;
+        }
+        Some(latest.conn)
+    }
+
+    /// Drops what is too old, closed, or leads to a backend that takes no requests; ends what is in flight
+    /// where the gate says so.
+    pub(crate) fn prune(&self) {
+        let now = Instant::now();
+        self.upstreams.borrow_mut().retain(|_, upstream| {
+            let gate = upstream.meter.gate();
+            if gate == Gate::Cut {
+                upstream.cut.cancel();
+                return false;
+            }
+            let open = is_open(gate);
+            let mut idle = upstream.idle.borrow_mut();
+            let lives = |idle: &Idle| now - idle.since < self.idle_timeout && !idle.conn.sender.is_closed();
+            idle.retain(|idle| open && lives(idle));
+            // Without a request under way nothing would be lost: it is made again when it is needed.
+            !idle.is_empty() || Rc::strong_count(upstream) > 1
+        });
+    }
+}
+
+impl Upstream {
+    /// Keeps a connection for the next request, unless there are enough or the backend takes no more.
+    pub(crate) fn keep(&self, conn: Conn) {
+        if !is_open(self.meter.gate()) {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < self.max_idle {
+            idle.push(Idle {
+                conn: Conn { reused: true, ..conn },
+                since: Instant::now(),
+            });
+        }
+    }
+
+    /// Told when every connection shall end, with what is in flight on it.
+    pub(crate) fn cut(&self) -> &CancellationToken {
+        &self.cut
+    }
+}
+
+fn is_open(gate: Gate) -> bool {
+    matches!(gate, Gate::Open | Gate::Trial | Gate::TrialBusy)
+}

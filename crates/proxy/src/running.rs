@@ -1,0 +1,168 @@
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::listener::Bound;
+use crate::worker::{self, Shared};
+use crate::{Reporter, SharedTable};
+
+/// A worker could not be started; those that were have been stopped.
+#[derive(Debug, thiserror::Error)]
+#[error("can't start worker {worker}: {source}")]
+pub struct SpawnError {
+    /// Which, from 0.
+    pub worker: usize,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// The data plane at work. Dropping it ends it as [`Running::abort`] does.
+pub struct Running {
+    shared: Arc<Shared>,
+    changed: watch::Sender<u64>,
+    alive: watch::Receiver<usize>,
+}
+
+impl Bound {
+    /// Starts the workers. `table` is read for every request; replace it at any time, and then call
+    /// [`Running::table_changed`]. `reporter` is told what requests mean for a backend.
+    ///
+    /// # Errors
+    /// When the system refuses a thread or an event queue.
+    pub fn spawn(self, table: SharedTable, reporter: Arc<dyn Reporter>) -> Result<Running, SpawnError> {
+        let Self {
+            config,
+            pseudonym,
+            listeners,
+            ..
+        } = self;
+        let shared = Arc::new(Shared {
+            config,
+            pseudonym,
+            table,
+            reporter,
+            drain: CancellationToken::new(),
+            abort: CancellationToken::new(),
+        });
+        let (changed, _) = watch::channel(0);
+        let (count, alive) = watch::channel(0);
+        // From here on an error drops it, which stops the workers that have begun.
+        let running = Running {
+            shared,
+            changed,
+            alive,
+        };
+        for (worker, listener) in listeners.into_iter().enumerate() {
+            let (shared, changed) = (Arc::clone(&running.shared), running.changed.subscribe());
+            let alive = Alive::new(count.clone());
+            let (started, outcome) = std::sync::mpsc::sync_channel(1);
+            thread::Builder::new()
+                .name(format!("proxy-{worker}"))
+                .spawn(move || {
+                    let _alive = alive;
+                    work(shared, listener, changed, &started);
+                })
+                .map_err(|source| SpawnError { worker, source })?;
+            match outcome.recv() {
+                Ok(Ok(())) => {}
+                Ok(Err(source)) => return Err(SpawnError { worker, source }),
+                Err(_) => {
+                    let source = io::Error::other("its thread ended at once");
+                    return Err(SpawnError { worker, source });
+                }
+            }
+        }
+        Ok(running)
+    }
+}
+
+fn work(
+    shared: Arc<Shared>,
+    listener: std::net::TcpListener,
+    changed: watch::Receiver<u64>,
+    started: &std::sync::mpsc::SyncSender<io::Result<()>>,
+) {
+    let built = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default());
+    // The runtime registers sockets only from within itself.
+    let ready = built.and_then(|runtime| {
+        let listener = runtime.block_on(async { tokio::net::TcpListener::from_std(listener) })?;
+        Ok((runtime, listener))
+    });
+    match ready {
+        Ok((runtime, listener)) => {
+            let _ = started.send(Ok(()));
+            runtime.block_on(worker::run(shared, listener, changed));
+        }
+        Err(error) => {
+            let _ = started.send(Err(error));
+        }
+    }
+}
+
+/// Counts a worker's thread for as long as it runs, however it ends.
+struct Alive(watch::Sender<usize>);
+
+impl Alive {
+    fn new(count: watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count)
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Running {
+    /// Tells every worker that the table or a gate has changed: idle connections to backends that take no
+    /// requests any more are closed, and what is in flight on one that is [cut](edgeproxy_backend::Gate::Cut)
+    /// is ended, visibly truncated. Never blocks.
+    ///
+    /// A request looks at the table by itself; without this call connections would only linger.
+    pub fn table_changed(&self) {
+        self.changed
+            .send_modify(|version| *version = version.wrapping_add(1));
+    }
+
+    /// Stops accepting. What has been accepted is still answered: HTTP/2 clients get GOAWAY, HTTP/1.1 answers
+    /// carry `Connection: close`. What is in flight goes on until it ends, or until
+    /// [`drain_timeout`](crate::Config::drain_timeout) is over. Never blocks; a second call does nothing.
+    pub fn drain(&self) {
+        self.shared.drain.cancel();
+    }
+
+    /// Ends everything now.
+    pub fn abort(&self) {
+        self.shared.abort.cancel();
+    }
+
+    /// Resolves when every worker has ended, after [`Running::drain`] or [`Running::abort`].
+    pub async fn stopped(&self) {
+        // The senders are the workers' own: when all are gone, so are the workers.
+        let _ = self.alive.clone().wait_for(|count| *count == 0).await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("workers", &*self.alive.borrow())
+            .field("draining", &self.shared.drain.is_cancelled())
+            .finish()
+    }
+}

@@ -1,0 +1,176 @@
+//! Backends that leave, and the proxy that stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgeproxy_backend::Limits;
+use edgeproxy_proxy::{Config, RouteTable};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use crate::backend::{Backend, Reply, ok};
+use crate::client::Client;
+use crate::stage::{Stage, app, config, endpoint};
+
+/// A backend that sends half of its answer and the rest when it is told.
+async fn half(permits: &Arc<Semaphore>) -> Backend {
+    let permits = Arc::clone(permits);
+    Backend::start(move |_, _| {
+        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab".to_vec();
+        Reply::Hold(head, Arc::clone(&permits), b"cd".to_vec())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_drain_lets_what_is_in_flight_finish_and_accepts_no_more() {
+    let permits = Arc::new(Semaphore::new(0));
+    let backend = half(&permits).await;
+    let (stage, _) = Stage::of(&[backend.addr]);
+    let mut idle = Client::connect(stage.addr).await;
+    let mut busy = Client::connect(stage.addr).await;
+    permits.add_permits(1);
+    assert_eq!(idle.get("/").await.body, "abcd");
+    busy.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    backend.until(|t| t.in_flight == 1).await;
+    stage.running.drain();
+    assert!(
+        idle.end().await.is_empty(),
+        "an idle connection is closed at once"
+    );
+    permits.add_permits(1);
+    let response = busy.read().await;
+    assert_eq!(response.body, "abcd");
+    assert!(busy.end().await.is_empty());
+    stage.stopped().await;
+    assert!(TcpStream::connect(stage.addr).await.is_err());
+}
+
+#[tokio::test]
+async fn an_answer_that_begins_in_a_drain_says_connection_close() {
+    let permits = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&permits);
+    let backend = Backend::start(move |_, _| {
+        let whole = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx".to_vec();
+        Reply::Hold(Vec::new(), Arc::clone(&held), whole)
+    })
+    .await;
+    let one_worker = Config {
+        workers: 1,
+        ..config()
+    };
+    let (stage, _) = Stage::with(one_worker, &[backend.addr]);
+    let mut idle = Client::connect(stage.addr).await;
+    permits.add_permits(1);
+    idle.get("/").await;
+    let mut busy = Client::connect(stage.addr).await;
+    busy.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    backend.until(|t| t.requests == 2).await;
+    stage.running.drain();
+    // Its end shows that the worker has begun to drain.
+    idle.end().await;
+    permits.add_permits(1);
+    let response = busy.read().await;
+    assert_eq!((response.status, response.one("connection")), (200, "close"));
+    assert!(busy.end().await.is_empty());
+    stage.stopped().await;
+}
+
+#[tokio::test]
+async fn a_connection_accepted_just_before_a_drain_is_answered() {
+    let backend = Backend::start(|_, _| ok("x")).await;
+    let patient = Config {
+        drain_grace: Duration::from_secs(10),
+        ..config()
+    };
+    let (stage, _) = Stage::with(patient, &[backend.addr]);
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(Client::connect(stage.addr).await);
+    }
+    stage.running.drain();
+    for client in &mut clients {
+        let response = client.get("/").await;
+        assert_eq!((response.status, response.one("connection")), (200, "close"));
+    }
+    stage.stopped().await;
+}
+
+#[tokio::test]
+async fn what_does_not_end_in_time_is_ended() {
+    let backend = Backend::start(|_, _| Reply::Hang).await;
+    let hurried = Config {
+        drain_timeout: Duration::from_millis(50),
+        ..config()
+    };
+    let (stage, endpoints) = Stage::with(hurried, &[backend.addr]);
+    let mut client = Client::connect(stage.addr).await;
+    client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    backend.until(|t| t.requests == 1).await;
+    stage.running.drain();
+    stage.stopped().await;
+    assert!(client.end().await.is_empty());
+    assert_eq!(endpoints[0].meter.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn an_abort_ends_everything_now() {
+    let backend = Backend::start(|_, _| Reply::Hang).await;
+    let (stage, _) = Stage::of(&[backend.addr]);
+    let mut client = Client::connect(stage.addr).await;
+    client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    backend.until(|t| t.requests == 1).await;
+    stage.running.abort();
+    stage.stopped().await;
+    assert!(client.end().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_deregistered_backend_gets_nothing_more_and_finishes_what_it_has_until_it_is_cut() {
+    let permits = Arc::new(Semaphore::new(0));
+    let (old, new) = (half(&permits).await, Backend::start(|_, _| ok("new")).await);
+    let leaving = endpoint(1, old.addr, Limits::NONE);
+    let stage = Stage::start(config(), [app("app", std::slice::from_ref(&leaving))]);
+    let (mut ends, mut cut) = (
+        Client::connect(stage.addr).await,
+        Client::connect(stage.addr).await,
+    );
+    for client in [&mut ends, &mut cut] {
+        client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        client.head().await.unwrap();
+    }
+    leaving.meter.close();
+    let staying = endpoint(2, new.addr, Limits::NONE);
+    stage
+        .table
+        .store(Arc::new(RouteTable::new(2, [Arc::new(app("app", &[staying]))])));
+    stage.running.table_changed();
+    assert_eq!(Client::connect(stage.addr).await.get("/").await.body, "new");
+    permits.add_permits(1);
+    let (first, second) = tokio::join!(ends.bytes(4), async {
+        // Only one of the two has been told to go on.
+        old.until(|t| t.in_flight == 1).await;
+        old.until(|t| t.closed == 1).await;
+        leaving.meter.cut();
+        stage.running.table_changed();
+        cut.bytes(4).await
+    });
+    let whole = [first.is_some(), second.is_some()];
+    assert!(
+        whole == [true, false] || whole == [false, true],
+        "one ended, one was truncated: {whole:?}"
+    );
+    old.until(|t| t.closed == 2).await;
+    assert_eq!(leaving.meter.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn idle_connections_to_an_ejected_backend_are_closed() {
+    let backend = Backend::start(|_, _| ok("x")).await;
+    let (stage, endpoints) = Stage::of(&[backend.addr]);
+    assert_eq!(Client::connect(stage.addr).await.get("/").await.status, 200);
+    assert_eq!(backend.tally().closed, 0);
+    endpoints[0].meter.exclude();
+    stage.running.table_changed();
+    backend.until(|t| t.closed == 1).await;
+}

@@ -1,0 +1,187 @@
+//! What is bounded: requests at a backend, connections, time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgeproxy_backend::Limits;
+use edgeproxy_proxy::Config;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::backend::{Backend, Reply, ok};
+use crate::client::Client;
+use crate::stage::{Stage, app, config, endpoint};
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hard_limit_is_never_exceeded_by_64_clients_on_two_workers() {
+    let limits = Limits::new(2, 5).unwrap();
+    let backends = [
+        Backend::start(|_, _| ok("x")).await,
+        Backend::start(|_, _| ok("x")).await,
+    ];
+    let endpoints = [
+        endpoint(1, backends[0].addr, limits),
+        endpoint(2, backends[1].addr, limits),
+    ];
+    let stage = Stage::start(config(), [app("app", &endpoints)]);
+    let mut clients = JoinSet::new();
+    for _ in 0..64 {
+        let addr = stage.addr;
+        clients.spawn(async move {
+            let mut client = Client::connect(addr).await;
+            let (mut served, mut full) = (0, 0);
+            for _ in 0..50 {
+                let response = client.get("/").await;
+                match response.status {
+                    200 => served += 1,
+                    _ => {
+                        assert_eq!(response.own().1, "backends_full");
+                        assert_eq!(response.one("retry-after"), "1");
+                        full += 1;
+                    }
+                }
+            }
+            (served, full)
+        });
+    }
+    let outcomes = clients.join_all().await;
+    let served: usize = outcomes.iter().map(|(served, _)| served).sum();
+    assert!(served > 0);
+    for (backend, endpoint) in backends.iter().zip(&endpoints) {
+        let tally = backend.tally();
+        assert!(tally.peak <= 5, "{tally:?}");
+        assert_eq!(endpoint.meter.in_flight(), 0);
+    }
+    assert_eq!(
+        backends
+            .iter()
+            .map(|backend| backend.tally().requests)
+            .sum::<usize>(),
+        served
+    );
+}
+
+#[tokio::test]
+async fn all_full_is_a_503_at_once() {
+    let permits = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&permits);
+    let backend = Backend::start(move |_, _| Reply::Hold(Vec::new(), Arc::clone(&held), OK.to_vec())).await;
+    let endpoint = endpoint(1, backend.addr, Limits::new(1, 1).unwrap());
+    let stage = Stage::start(config(), [app("app", std::slice::from_ref(&endpoint))]);
+    let mut first = Client::connect(stage.addr).await;
+    first.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    backend.until(|t| t.in_flight == 1).await;
+    let response = Client::connect(stage.addr).await.get("/").await;
+    assert_eq!(
+        response.own(),
+        (
+            503,
+            "backends_full",
+            "every routable backend of app \\\"app\\\" is at its hard limit"
+        )
+    );
+    permits.add_permits(1);
+    assert_eq!(first.read().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_full_worker_accepts_no_more_until_a_connection_ends() {
+    let backend = Backend::start(|_, _| ok("x")).await;
+    let one = Config {
+        workers: 1,
+        max_connections: 1,
+        ..config()
+    };
+    let (stage, _) = Stage::with(one, &[backend.addr]);
+    let mut first = Client::connect(stage.addr).await;
+    assert_eq!(first.get("/").await.status, 200);
+    let mut second = Client::connect(stage.addr).await;
+    second.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    for _ in 0..20 {
+        assert_eq!(first.get("/").await.status, 200);
+    }
+    assert_eq!(backend.tally().requests, 21, "the second waits in the backlog");
+    drop(first);
+    assert_eq!(second.read().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_slow_head_is_408_and_closed() {
+    let backend = Backend::start(|_, _| ok("x")).await;
+    let short = Config {
+        header_timeout: Duration::from_millis(50),
+        ..config()
+    };
+    let (stage, _) = Stage::with(short, &[backend.addr]);
+    for begin in ["P", "PRI * HTTP/2.0\r\n", "GET / HTTP/1.1\r\nhost: a\r\nx:"] {
+        let mut client = Client::connect(stage.addr).await;
+        client.write(begin).await;
+        let response = client.read().await;
+        assert_eq!(
+            response.own(),
+            (
+                408,
+                "request_timeout",
+                "the request's head did not arrive in time"
+            ),
+            "{begin}"
+        );
+        assert!(client.end().await.is_empty());
+    }
+    let mut client = Client::connect(stage.addr).await;
+    assert_eq!(client.get("/").await.status, 200);
+    client.write("GET /").await;
+    assert_eq!(client.read().await.status, 408, "on a kept connection too");
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_without_a_word() {
+    let backend = Backend::start(|_, _| ok("x")).await;
+    let short = Config {
+        idle_timeout: Duration::from_millis(50),
+        ..config()
+    };
+    let (stage, _) = Stage::with(short, &[backend.addr]);
+    let mut silent = Client::connect(stage.addr).await;
+    assert!(silent.end().await.is_empty());
+    let mut kept = Client::connect(stage.addr).await;
+    assert_eq!(kept.get("/").await.status, 200);
+    assert!(kept.end().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_idle_connection_to_a_backend_is_closed_after_its_time() {
+    let backend = Backend::start(|_, _| ok("x")).await;
+    let short = Config {
+        pool_idle_timeout: Duration::from_millis(50),
+        ..config()
+    };
+    let (stage, _) = Stage::with(short, &[backend.addr]);
+    assert_eq!(Client::connect(stage.addr).await.get("/").await.status, 200);
+    backend.until(|t| t.closed == 1).await;
+}
+
+#[tokio::test]
+async fn a_body_above_the_limit_is_413_with_and_without_a_length() {
+    let backend = Backend::start(|_, _| ok("x")).await;
+    let small = Config {
+        max_body_bytes: Some(4),
+        ..config()
+    };
+    let (stage, endpoints) = Stage::with(small, &[backend.addr]);
+    for request in [
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ] {
+        let mut client = Client::connect(stage.addr).await;
+        client.write(request).await;
+        assert_eq!(
+            client.read().await.own(),
+            (413, "body_too_large", "the request's body is longer than 4 bytes")
+        );
+    }
+    assert_eq!(endpoints[0].meter.totals().1, 0);
+    assert_eq!(backend.tally().requests, 0, "none of it came through whole");
+}

@@ -1,0 +1,101 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use edgeproxy_backend::{
+    AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, Limits, Region, TrafficReport,
+};
+use edgeproxy_balance::{Algorithm, Balancer, Candidate, Policy};
+use edgeproxy_proxy::{AppRoute, Config, RouteTable, Running, SharedTable, bind};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+/// A data plane at work.
+pub(crate) struct Stage {
+    pub(crate) addr: SocketAddr,
+    pub(crate) table: SharedTable,
+    pub(crate) running: Running,
+    pub(crate) reports: UnboundedReceiver<TrafficReport>,
+}
+
+/// Two workers on a free port; nothing that can't be waited for in a test.
+pub(crate) fn config() -> Config {
+    Config {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        workers: 2,
+        pseudonym: Some("edge-test".to_owned()),
+        ..Config::default()
+    }
+}
+
+pub(crate) fn endpoint(number: u64, addr: SocketAddr, limits: Limits) -> Arc<Endpoint> {
+    let backend = Backend {
+        limits,
+        ..Backend::new(
+            BackendId::parse(&format!("b{number}")).unwrap(),
+            AppName::parse("app").unwrap(),
+            Region::parse("eu").unwrap(),
+            Country::parse("DE").unwrap(),
+            BackendAddr::new(addr.ip(), addr.port()).unwrap(),
+        )
+    };
+    Arc::new(Endpoint::new(backend, Incarnation::new(number).unwrap()))
+}
+
+/// An app that goes round its endpoints.
+pub(crate) fn app(name: &str, endpoints: &[Arc<Endpoint>]) -> AppRoute {
+    let candidate = |endpoint: &Arc<Endpoint>| Candidate {
+        target: Arc::clone(endpoint),
+        fallback: endpoint.fallback,
+        excluded: None,
+    };
+    let policy = Policy {
+        algorithm: Algorithm::RoundRobin,
+        ..Policy::default()
+    };
+    AppRoute {
+        name: AppName::parse(name).unwrap(),
+        balancer: Balancer::prepare(&policy, endpoints.iter().map(candidate).collect(), None),
+        max_failures: 0,
+        last_resort: true,
+        summary: String::new(),
+    }
+}
+
+impl Stage {
+    pub(crate) fn start(config: Config, apps: impl IntoIterator<Item = AppRoute>) -> Self {
+        let table: SharedTable = Arc::new(ArcSwap::from_pointee(RouteTable::new(
+            1,
+            apps.into_iter().map(Arc::new),
+        )));
+        let (sender, reports) = mpsc::unbounded_channel();
+        let reporter = Arc::new(move |report| drop(sender.send(report)));
+        let bound = bind(config).unwrap();
+        let addr = bound.local_addr();
+        let running = bound.spawn(Arc::clone(&table), reporter).unwrap();
+        Self {
+            addr,
+            table,
+            running,
+            reports,
+        }
+    }
+
+    /// One app `app` on those backends.
+    pub(crate) fn of(addrs: &[SocketAddr]) -> (Self, Vec<Arc<Endpoint>>) {
+        Self::with(config(), addrs)
+    }
+
+    pub(crate) fn with(config: Config, addrs: &[SocketAddr]) -> (Self, Vec<Arc<Endpoint>>) {
+        let endpoints: Vec<_> = (1..)
+            .zip(addrs)
+            .map(|(number, addr)| endpoint(number, *addr, Limits::NONE))
+            .collect();
+        (Self::start(config, [app("app", &endpoints)]), endpoints)
+    }
+
+    pub(crate) async fn stopped(&self) {
+        let stopped = tokio::time::timeout(Duration::from_secs(10), self.running.stopped());
+        stopped.await.expect("it never stopped");
+    }
+}
