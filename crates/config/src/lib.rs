@@ -1,1 +1,53 @@
-//! Settings from flags, environment and edgeproxy.toml, and what is wrong with them.
+//! What edgeproxy is told: flags over `EDGEPROXY_*` over `edgeproxy.toml` over defaults.
+//!
+//! # One list
+//!
+//! [`Settings::ALL`] is the only place where a setting is defined. Its key, its variable, its flag, its
+//! default, its help text, its parser and the field of [`Settings`] that holds it come from one entry, so
+//! they can't drift apart; `--help` and the reference are printed from the same list. The price is a small
+//! macro; what it replaces is five lists that must agree.
+//!
+//! # All problems at once
+//!
+//! Reading never stops at the first fault, and a faulty file is refused whole: see [`ConfigError`].
+//! Everything but [`load`] is pure. What is allowed but risky is a [`Finding`], not an error.
+//!
+//! ```
+//! use edgeproxy_config::{ConfigFile, Layers};
+//!
+//! let file = ConfigFile { path: "edgeproxy.toml".into(), text: "spill = \"sotf\"\n".into() };
+//! let error = Layers { file: Some(file), ..Layers::default() }.load().unwrap_err();
+//! assert_eq!(error.to_string(), "\
+//! the configuration has a problem:
+//!
+//! edgeproxy.toml:1:9: spill is \"sotf\"; expected \"hard\" or \"soft\"
+//!   1 | spill = \"sotf\"
+//!     |         ^^^^^^
+//!   help: did you mean \"soft\"?
+//! ");
+//! ```
+//!
+//! # What it leaves to the caller
+//!
+//! Parsing the command line (it takes what was given as text), applying the settings, and telling anybody
+//! about the findings.
+
+mod check;
+mod file;
+mod finding;
+mod layers;
+mod problem;
+mod setting;
+mod settings;
+mod source;
+mod suggest;
+mod types;
+mod value;
+
+pub use finding::{Finding, findings};
+pub use layers::{ConfigFile, Layers, Loaded, Origin, RawFlags};
+pub use problem::{ConfigError, Place, Problem};
+pub use setting::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Setting};
+pub use settings::Settings;
+pub use source::{MAX_FILE_BYTES, load};
+pub use types::{Algorithm, HealthMonitor, LastBackend, LogFilter, LogFormat, RegionTable, Spill, Workers};

@@ -1,0 +1,108 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// One kept-alive HTTP/1.1 connection, opened again when the other side has closed it.
+pub(crate) struct Client {
+    addr: SocketAddr,
+    sender: Option<SendRequest<Full<Bytes>>>,
+}
+
+/// A response that has been read to its end.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// Longer than the proxy needs to give up on a backend that does not answer a connection attempt.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LARGEST_BODY: usize = 1 << 20;
+
+impl Client {
+    pub(crate) const fn new(addr: SocketAddr) -> Self {
+        Self { addr, sender: None }
+    }
+
+    /// Sends a request, with a JSON body if there is one, and reads the answer.
+    pub(crate) async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Answer> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.addr.to_string());
+        let request = match body {
+            Some(json) => request
+                .header(CONTENT_TYPE, "application/json")
+                .body(Full::from(json.to_string())),
+            None => request.body(Full::default()),
+        }?;
+        let exchange = timeout(PATIENCE, self.exchange(request)).await;
+        match exchange {
+            Ok(answer) => answer,
+            Err(_) => bail!("no answer from {} within {} s", self.addr, PATIENCE.as_secs()),
+        }
+    }
+
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<Answer> {
+        // Taken out, so that a request that fails or is given up does not leave a broken connection behind.
+        let mut sender = match self.sender.take() {
+            Some(kept) => match still_open(kept).await {
+                Some(kept) => kept,
+                None => self.connect().await?,
+            },
+            None => self.connect().await?,
+        };
+        let (head, body) = sender.send_request(request).await?.into_parts();
+        let body = Limited::new(body, LARGEST_BODY)
+            .collect()
+            .await
+            .map_err(anyhow::Error::from_boxed)?
+            .to_bytes();
+        self.sender = Some(sender);
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
+    }
+
+    async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+        let stream = TcpStream::connect(self.addr)
+            .await
+            .with_context(|| format!("no connection to {}", self.addr))?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        // Ends when the sender is dropped; its error is the sender's as well.
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+}
+
+async fn still_open(mut sender: SendRequest<Full<Bytes>>) -> Option<SendRequest<Full<Bytes>>> {
+    sender.ready().await.ok().map(|()| sender)
+}
+
+impl Answer {
+    /// The body as JSON, if the status is a success.
+    pub(crate) fn json(&self) -> anyhow::Result<Value> {
+        if !self.status.is_success() {
+            bail!("{}: {}", self.status, String::from_utf8_lossy(&self.body));
+        }
+        serde_json::from_slice(&self.body).context("the answer is not JSON")
+    }
+}

@@ -1,0 +1,26 @@
+//! Log lines on standard error, for people or for machines.
+
+use std::io::{self, IsTerminal};
+
+use anyhow::Context;
+use edgeproxy_config::LogFormat;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Starts logging, once for the process. The filter is one that `edgeproxy-config` has checked.
+pub(crate) fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
+    let targets: Targets = filter
+        .parse()
+        .with_context(|| format!("the log filter {filter:?} is not valid"))?;
+    let lines = layer().with_writer(io::stderr);
+    let registry = tracing_subscriber::registry().with(targets);
+    match format {
+        LogFormat::Text => registry
+            .with(lines.with_ansi(io::stderr().is_terminal()).with_target(false))
+            .try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+    }
+    .context("logging can't be started")
+}

@@ -1,0 +1,106 @@
+//! `edgeproxy run`: configuration, build, run, drain.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use edgeproxy_config::{ConfigError, Loaded, RawFlags};
+use edgeproxy_server::{App, Running};
+use tokio::runtime;
+
+use crate::signals::Signals;
+use crate::{limits, logging};
+
+/// Serves until a signal comes.
+pub(crate) fn run(flags: RawFlags) -> ExitCode {
+    let loaded = match edgeproxy_config::load(flags, std::env::vars_os().collect()) {
+        Ok(loaded) => loaded,
+        Err(error) => return refuse(&error),
+    };
+    serve(&loaded).unwrap_or_else(|error| fail(&error))
+}
+
+fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    logging::start(loaded.settings.log_format, loaded.settings.log_level.as_str())?;
+    let open_files = limits::raise_open_files();
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime")?;
+    runtime.block_on(async {
+        // Before the listeners, so that no signal comes too early to be noticed.
+        let mut signals = Signals::catch().context("signals can't be caught")?;
+        let running = App::build(loaded.settings.clone())?.spawn()?;
+        announce(loaded, &running);
+        open_files
+            .shortage()
+            .into_iter()
+            .for_each(|shortage| tracing::warn!("{shortage}"));
+        drain(running, &mut signals).await
+    })
+}
+
+async fn drain(running: Running, signals: &mut Signals) -> anyhow::Result<ExitCode> {
+    let signal = signals.next().await;
+    tracing::info!(
+        "{} received: draining; a second signal exits at once",
+        signal.name()
+    );
+    tokio::select! {
+        () = running.drain() => {
+            tracing::info!("drained");
+            Ok(ExitCode::SUCCESS)
+        }
+        signal = signals.next() => {
+            tracing::warn!("second signal, {}: exiting without draining", signal.name());
+            Ok(signal.exit_code())
+        }
+    }
+}
+
+fn announce(loaded: &Loaded, running: &Running) {
+    let settings = &loaded.settings;
+    let file = loaded
+        .file
+        .as_ref()
+        .map_or("no file".to_owned(), |file| file.display().to_string());
+    tracing::info!(
+        workers = settings.workers.count(),
+        "edgeproxy {} serves HTTP/1.1 and HTTP/2 on {}",
+        env!("CARGO_PKG_VERSION"),
+        running.proxy_addr(),
+    );
+    match running.api_addr() {
+        Some(addr) => tracing::info!("backends register at http://{addr}/api/v1/register"),
+        None => tracing::info!("the API is off"),
+    }
+    tracing::info!(
+        region = %settings.region,
+        algorithm = %settings.algorithm,
+        spill = %settings.spill,
+        store = "memory",
+        configuration = file,
+        "registrations end with the process",
+    );
+    for finding in loaded.findings() {
+        tracing::warn!(rule = finding.rule, "{}: {}", finding.message, finding.advice);
+    }
+}
+
+fn refuse(error: &ConfigError) -> ExitCode {
+    tell(&format!(
+        "{error}\nNothing was started. `edgeproxy run --help` lists every setting."
+    ));
+    ExitCode::from(2)
+}
+
+/// Ends with exit code 1 and the error's whole chain, on one line.
+pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
+    tell(&format!("{error:#}"));
+    ExitCode::FAILURE
+}
+
+fn tell(message: &str) {
+    // If nobody can be told, the exit code still can.
+    let _ = writeln!(io::stderr(), "edgeproxy: {message}");
+}

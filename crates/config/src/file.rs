@@ -1,0 +1,123 @@
+//! `edgeproxy.toml`: its syntax, its keys, and where each of them stands.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use crate::Settings;
+use crate::layers::Draft;
+use crate::problem::{Document, Problem};
+use crate::setting::{CONFIG_ENV, CONFIG_FLAG, ENV_PREFIX, Kind, Setting};
+use crate::suggest::closest;
+use crate::value::Mismatch;
+
+/// Reads the file into the draft.
+///
+/// A file that is not TOML is only told so: what could be made of the rest of it would be guesses.
+pub(crate) fn read(document: &Document<'_>, draft: &mut Draft<'_>) {
+    let (table, errors) = DeTable::parse_recoverable(document.text);
+    for error in &errors {
+        let end = document.text.len();
+        draft.problem(document.problem(&error.span().unwrap_or(end..end), syntax(error.message()), None));
+    }
+    if !errors.is_empty() {
+        Settings::ALL.iter().for_each(|setting| draft.fail(setting));
+        return;
+    }
+    for (key, value) in table.get_ref() {
+        match Setting::by_key(key.get_ref()) {
+            Some(setting) => set(document, draft, setting, key, value),
+            None => draft.problem(unknown(document, key, value)),
+        }
+    }
+}
+
+fn syntax(message: &str) -> String {
+    format!("not valid TOML: {message}")
+}
+
+fn set(
+    document: &Document<'_>,
+    draft: &mut Draft<'_>,
+    setting: &'static Setting,
+    key: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+) {
+    let read = setting.kind.read_toml(value.get_ref());
+    let Err(mismatch) = read.and_then(|read| draft.set_from_file(setting, &read, key.span())) else {
+        return;
+    };
+    let span = blamed(&mismatch, value);
+    let subject = match mismatch.item {
+        Some(_) => format!("an item of {}", setting.key),
+        None => setting.key.to_owned(),
+    };
+    let expected = match (setting.kind, mismatch.item) {
+        (Kind::List { expected, .. }, Some(_)) => expected.to_owned(),
+        _ => setting.kind.expected_in_file(),
+    };
+    let message = format!("{subject} is {}; expected {expected}", mismatch.found);
+    draft.fail(setting);
+    draft.problem(document.problem(&span, message, mismatch.help));
+}
+
+/// The item at fault where there is one, else the whole value.
+fn blamed(mismatch: &Mismatch, value: &Spanned<DeValue<'_>>) -> Range<usize> {
+    let item = match (value.get_ref(), mismatch.item) {
+        (DeValue::Array(array), Some(item)) => array.get(item).map(Spanned::span),
+        (DeValue::Table(table), Some(item)) => table
+            .iter()
+            .nth(item)
+            .map(|(key, value)| key.span().start..value.span().end),
+        _ => None,
+    };
+    item.unwrap_or_else(|| value.span())
+}
+
+fn unknown(document: &Document<'_>, key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) -> Problem {
+    let name: &str = key.get_ref();
+    let kind = if matches!(value.get_ref(), DeValue::Table(_)) {
+        "table"
+    } else {
+        "setting"
+    };
+    let message = format!("there is no {kind} {}", crate::value::quoted(name));
+    document.problem(&key.span(), message, Some(meant(name, value.get_ref())))
+}
+
+fn meant(name: &str, value: &DeValue<'_>) -> String {
+    if name == CONFIG_FLAG {
+        return format!("a file can't name itself; use --{CONFIG_FLAG} or {CONFIG_ENV}");
+    }
+    // Tables that group settings are what other proxies have; here a key has one name everywhere.
+    if let DeValue::Table(table) = value {
+        let joined = table
+            .keys()
+            .find_map(|inner| Setting::by_key(&format!("{name}_{}", inner.get_ref())));
+        if let Some(setting) = joined {
+            return format!(
+                "write `{} = …` at the top of the file, outside any table",
+                setting.key
+            );
+        }
+    }
+    let plain = name.to_ascii_lowercase().replace('-', "_");
+    let plain = plain
+        .strip_prefix(&ENV_PREFIX.to_ascii_lowercase())
+        .unwrap_or(&plain);
+    match Setting::by_key(plain)
+        .map(|setting| setting.key)
+        .or_else(|| closest(plain, keys()))
+    {
+        Some(key) => format!("did you mean {key:?}?"),
+        None => "remove it; `edgeproxy run --help` lists every setting".to_owned(),
+    }
+}
+
+fn keys() -> impl Iterator<Item = &'static str> {
+    Settings::ALL.iter().map(|setting| setting.key)
+}
+
+#[cfg(test)]
+mod tests;

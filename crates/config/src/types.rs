@@ -1,0 +1,335 @@
+use std::fmt;
+use std::num::NonZeroU16;
+
+use edgeproxy_backend::{Country, Region};
+
+use crate::value::{FromValue, Mismatch, Value};
+
+macro_rules! words {
+    ($(#[doc = $doc:literal])+ $name:ident { $( $(#[doc = $vdoc:literal])+ $variant:ident = $word:literal, )+ }) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum $name { $( $(#[doc = $vdoc])+ $variant, )+ }
+
+        impl $name {
+            pub(crate) const NAMES: &'static [&'static str] = &[$($word),+];
+
+            /// The word in the configuration.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $( Self::$variant => $word, )+ }
+            }
+        }
+
+        impl FromValue for $name {
+            fn from_value(value: &Value) -> Result<Self, Mismatch> {
+                match value.as_text()? {
+                    $( $word => Ok(Self::$variant), )+
+                    other => Err(Mismatch::text(other)),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// How a backend is picked.
+    Algorithm {
+        /// The nearest region that has room, and the least loaded backend in it.
+        RegionAffinity = "region_affinity",
+        /// Each in turn.
+        RoundRobin = "round_robin",
+        /// In proportion to weight.
+        Weighted = "weighted",
+        /// The one with the fewest requests under way for its weight.
+        LeastConnections = "least_connections",
+    }
+}
+
+words! {
+    /// When traffic leaves the nearest region.
+    Spill {
+        /// Once all of its backends are at their hard limit.
+        Hard = "hard",
+        /// Once all of them are at their soft limit, while another region is below its own.
+        Soft = "soft",
+    }
+}
+
+words! {
+    /// What happens when failures would eject the last routable backend of an app.
+    LastBackend {
+        /// It stays.
+        Keep = "keep",
+        /// It goes.
+        Eject = "eject",
+    }
+}
+
+words! {
+    /// What a log line looks like.
+    LogFormat {
+        /// A line for people.
+        Text = "text",
+        /// A JSON object for machines.
+        Json = "json",
+    }
+}
+
+/// How backends are probed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum HealthMonitor {
+    /// Not at all.
+    Off,
+    /// By opening a TCP connection.
+    Tcp,
+    /// By a GET of this path, which must answer 200.
+    Http {
+        /// The path, and the query if there is one: begins with `/`, printable ASCII.
+        path: String,
+    },
+}
+
+impl HealthMonitor {
+    const LONGEST_PATH: usize = 2_048;
+}
+
+impl FromValue for HealthMonitor {
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        let text = value.as_text()?;
+        let path = match text {
+            "off" => return Ok(Self::Off),
+            "tcp" => return Ok(Self::Tcp),
+            "http" => return Err(Mismatch::text(text).help("the path is missing: write \"http:/\"")),
+            path if path.starts_with('/') => {
+                return Err(Mismatch::text(text).help(format!("write \"http:{path}\"")));
+            }
+            other => other.strip_prefix("http:").ok_or_else(|| Mismatch::text(other))?,
+        };
+        if path.starts_with("//") {
+            return Err(
+                Mismatch::text(text).help("only a path: the probe goes to each backend's own address")
+            );
+        }
+        let permitted = |b: u8| b.is_ascii_graphic() && b != b'#';
+        if !path.starts_with('/') || path.len() > Self::LONGEST_PATH || !path.bytes().all(permitted) {
+            return Err(Mismatch::text(text).help("a path begins with / and holds neither spaces nor #"));
+        }
+        Ok(Self::Http {
+            path: path.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for HealthMonitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Tcp => f.write_str("tcp"),
+            Self::Http { path } => write!(f, "http:{path}"),
+        }
+    }
+}
+
+/// How many threads forward traffic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Workers {
+    /// One for each core that the process may use.
+    Auto,
+    /// That many, at most 1,024.
+    Fixed(NonZeroU16),
+}
+
+impl Workers {
+    /// The number, from 1 to 1,024.
+    #[must_use]
+    pub fn count(self) -> usize {
+        match self {
+            Self::Auto => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(1_024)),
+            Self::Fixed(count) => usize::from(count.get()),
+        }
+    }
+}
+
+impl FromValue for Workers {
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Number(number) => u16::try_from(*number)
+                .ok()
+                .and_then(NonZeroU16::new)
+                .map(Self::Fixed)
+                .ok_or_else(|| value.unfit()),
+            _ => value.as_text().map(|_| Self::Auto),
+        }
+    }
+}
+
+/// Which log lines are written: a level for all, levels by module, or both.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogFilter(Box<str>);
+
+impl LogFilter {
+    const LEVELS: [&'static str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    const LONGEST: usize = 1_024;
+
+    /// The filter in the notation of `tracing-subscriber`'s `Targets`: `info,edgeproxy_proxy=debug`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromValue for LogFilter {
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        let text = value.as_text()?;
+        let lower = text.to_ascii_lowercase();
+        if text.len() > Self::LONGEST {
+            return Err(Mismatch::text(text).help("at most 1024 characters"));
+        }
+        for directive in lower.split(',') {
+            let (module, level) = directive.split_once('=').unwrap_or(("_", directive));
+            let permitted = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
+            if module.is_empty() || !module.chars().all(permitted) || !Self::LEVELS.contains(&level) {
+                let mismatch = Mismatch::text(text);
+                return Err(match crate::suggest::closest(level, Self::LEVELS) {
+                    Some(meant) if meant != level => mismatch.help(format!("did you mean {meant:?}?")),
+                    _ => mismatch,
+                });
+            }
+        }
+        Ok(Self(lower.into()))
+    }
+}
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The regions that exist, each with its country: the built-in ones, and those of the configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RegionTable(Vec<(Region, Country)>);
+
+impl RegionTable {
+    const BUILT_IN: [(&'static str, &'static str); 4] =
+        [("sa", "BR"), ("us", "US"), ("eu", "DE"), ("ap", "JP")];
+    /// The most regions that a configuration can add.
+    pub const MAX_ADDED: usize = 256;
+
+    /// The country of a region, where there is such a region.
+    #[must_use]
+    pub fn country(&self, region: Region) -> Option<Country> {
+        self.0
+            .iter()
+            .find(|(known, _)| *known == region)
+            .map(|(_, country)| *country)
+    }
+
+    /// The regions with their countries, the built-in ones first, then the others by name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (Region, Country)> + '_ {
+        self.0.iter().copied()
+    }
+
+    fn set(&mut self, region: Region, country: Country) {
+        match self.0.iter_mut().find(|(known, _)| *known == region) {
+            Some((_, current)) => *current = country,
+            None => self.0.push((region, country)),
+        }
+    }
+}
+
+impl FromValue for RegionTable {
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        let Value::Pairs(pairs) = value else {
+            return Err(value.unfit());
+        };
+        if pairs.len() > Self::MAX_ADDED {
+            return Err(Mismatch::new(format!("{} regions", pairs.len()))
+                .help(format!("at most {} can be added", Self::MAX_ADDED)));
+        }
+        let mut table = Self(Vec::with_capacity(Self::BUILT_IN.len() + pairs.len()));
+        let built_in = Self::BUILT_IN.iter().map(|(name, code)| (None, *name, *code));
+        let added = pairs
+            .iter()
+            .enumerate()
+            .map(|(item, (name, code))| (Some(item), name.as_str(), code.as_str()));
+        for (item, name, code) in built_in.chain(added) {
+            let refused = |problem: String| Mismatch {
+                item,
+                ..Mismatch::new(format!("{name:.32}:{code:.32}")).help(problem)
+            };
+            let region = Region::parse(name).map_err(|error| refused(error.to_string()))?;
+            let country = Country::parse(code).map_err(|error| refused(error.to_string()))?;
+            table.set(region, country);
+        }
+        // A file's table has no order, so a list in a variable should not have one either.
+        table.0[Self::BUILT_IN.len()..].sort_unstable();
+        Ok(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+
+    #[test]
+    fn a_health_monitor_is_off_tcp_or_a_path() {
+        assert_eq!(HealthMonitor::from_value(&text("tcp")), Ok(HealthMonitor::Tcp));
+        let http = HealthMonitor::from_value(&text("http:/healthz?full=1")).unwrap();
+        assert_eq!(http.to_string(), "http:/healthz?full=1");
+        for (bad, help) in [
+            ("http", "the path is missing: write \"http:/\""),
+            ("/up", "write \"http:/up\""),
+            (
+                "http://backend/up",
+                "only a path: the probe goes to each backend's own address",
+            ),
+            ("http:up", "a path begins with / and holds neither spaces nor #"),
+            ("http:/a b", "a path begins with / and holds neither spaces nor #"),
+        ] {
+            let mismatch = HealthMonitor::from_value(&text(bad)).unwrap_err();
+            assert_eq!(mismatch.help.as_deref(), Some(help), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_log_filter_is_a_level_or_levels_by_module() {
+        for good in ["info", "WARN", "info,edgeproxy_proxy=debug", "a::b=off"] {
+            assert!(LogFilter::from_value(&text(good)).is_ok(), "{good}");
+        }
+        for bad in ["", "loud", "=info", "a b=info", "info,", "info,x=", "a=b=info"] {
+            assert!(LogFilter::from_value(&text(bad)).is_err(), "{bad}");
+        }
+        let mismatch = LogFilter::from_value(&text("wran")).unwrap_err();
+        assert_eq!(mismatch.help.as_deref(), Some("did you mean \"warn\"?"));
+    }
+
+    #[test]
+    fn configured_regions_join_the_built_in_ones_and_may_change_their_country() {
+        let pairs = [("mx", "mx"), ("EU", "FR")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        let table = RegionTable::from_value(&Value::Pairs(pairs.into())).unwrap();
+        let listed: Vec<String> = table
+            .iter()
+            .map(|(region, country)| format!("{region}:{country}"))
+            .collect();
+        assert_eq!(listed, ["sa:BR", "us:US", "eu:FR", "ap:JP", "mx:MX"]);
+    }
+
+    #[test]
+    fn workers_are_as_many_as_written_or_as_there_are_cores() {
+        assert_eq!(Workers::from_value(&Value::Number(7)).unwrap().count(), 7);
+        assert!((1..=1_024).contains(&Workers::Auto.count()));
+        assert!(Workers::from_value(&Value::Number(0)).is_err());
+    }
+}
