@@ -1,3 +1,102 @@
-//! The project's own tasks: test, ci, bench.
+//! The project's own tasks. `cargo xtask ci` is what CI runs and what a person runs: one name for both.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a task runner talks to a person"
+)]
 
-fn main() {}
+mod alone;
+mod bench;
+mod boundaries;
+mod cargo;
+mod ci;
+mod lengths;
+mod links;
+mod purity;
+mod source;
+mod step;
+mod suite;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::step::{Context, OnMissing};
+use crate::workspace::Workspace;
+
+/// The project's own tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the binaries that the end-to-end tests start, then run every test and doc test.
+    Test,
+    /// Check everything that a change must pass, and print one table at the end.
+    ///
+    /// A tool that is missing makes its step SKIPPED; with CI=true in the environment it makes it FAILED.
+    Ci {
+        /// Run this step alone; may be given several times.
+        #[arg(long, value_name = "STEP", value_parser = ci::step_names())]
+        only: Vec<String>,
+        /// List the steps and do nothing.
+        #[arg(long, conflicts_with = "only")]
+        list: bool,
+    },
+    /// Run the benchmarks in benches/.
+    Bench {
+        /// One bench target; without it, all of them.
+        name: Option<String>,
+        /// Fewer samples: good enough to see a factor of two.
+        #[arg(long)]
+        quick: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    run(Cli::parse().task).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(task: Task) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::load()?;
+    match task {
+        Task::Test => {
+            // Without cargo-nextest the same tests run under `cargo test`, so nothing is missing here.
+            let context = Context {
+                workspace,
+                on_missing: OnMissing::Skip,
+            };
+            Ok(step::run_all(&suite::STEPS, &context))
+        }
+        Task::Ci { list: true, .. } => {
+            for step in ci::STEPS {
+                println!("{:<12} {}", step.name, step.about);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Ci { only, list: false } => {
+            let context = Context {
+                workspace,
+                on_missing: OnMissing::from_environment(),
+            };
+            Ok(step::run_all(&ci::selected(&only), &context))
+        }
+        Task::Bench { name, quick } => {
+            let speed = if quick {
+                bench::Speed::Quick
+            } else {
+                bench::Speed::Full
+            };
+            bench::run(&workspace, name.as_deref(), speed)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use edgeproxy_registry::{Event, Snapshot};
 use tokio::time::{Instant, sleep_until};
@@ -19,9 +18,6 @@ pub struct Driver {
 
 /// Events handed out between two looks at anything else.
 const EVENT_BATCH: usize = 1_024;
-
-/// However long a publication took, the next waits no longer than this.
-const LONGEST_GAP: Duration = Duration::from_millis(50);
 
 enum Next {
     /// Look again at once.
@@ -86,7 +82,7 @@ impl Driver {
     fn turn(&mut self, publish: &mut impl FnMut(&Snapshot), on_event: &mut impl FnMut(&Event)) -> Next {
         let may_publish = Instant::now() >= self.not_before;
         let mut events = Vec::new();
-        let (snapshot, dirty, timeout) = {
+        let (snapshot, published, dirty, timeout) = {
             let now = self.shared.clock.now();
             let mut state = self.shared.lock();
             state.registry.handle_timeout(now);
@@ -95,11 +91,19 @@ impl Driver {
             {
                 events.push(event);
             }
-            let snapshot = may_publish.then(|| state.poll_snapshot(now)).flatten();
-            (snapshot, state.registry.is_dirty(), state.registry.poll_timeout())
+            let snapshot = may_publish.then(|| state.registry.poll_snapshot(now)).flatten();
+            let dirty = state.registry.is_dirty();
+            (snapshot, (!dirty).then_some(state.generation), dirty, state.registry.poll_timeout())
         };
         if let Some(snapshot) = snapshot {
             self.publish(&snapshot, publish);
+        }
+        if let Some(generation) = published {
+            self.shared.published.send_if_modified(|published| {
+                let newer = *published != generation;
+                *published = generation;
+                newer
+            });
         }
         events.iter().for_each(&mut *on_event);
         if events.len() == EVENT_BATCH {
@@ -118,7 +122,6 @@ impl Driver {
         let began = Instant::now();
         publish(snapshot);
         let ended = Instant::now();
-        self.not_before = ended + (ended - began).min(LONGEST_GAP);
-        self.shared.published.send_replace(snapshot.version);
+        self.not_before = ended + (ended - began);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use edgeproxy_backend::{AppName, BackendId, Incarnation, MonoTime};
 use edgeproxy_registry::{
     AppPolicy, Config, Deregistered, FencedError, LoadReport, Pace, Page, Patch, PatchError, Probe,
-    RegisterError, Registered, Registration, Registry, Renewed, Snapshot, Stats, Status,
+    RegisterError, Registered, Registration, Registry, Renewed, Stats, Status,
 };
 use tokio::sync::{Notify, watch};
 
@@ -17,7 +17,7 @@ use crate::driver::Driver;
 pub fn registry(config: Config) -> (Handle, Driver) {
     let clock = Clock::start();
     let shared = Arc::new(Shared {
-        state: Mutex::new(State { registry: Registry::new(config.clone(), clock.now()), version: 0 }),
+        state: Mutex::new(State { registry: Registry::new(config.clone(), clock.now()), generation: 0 }),
         config,
         clock,
         wake: Notify::new(),
@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// Something changed that the driver should look at.
     pub(crate) wake: Notify,
-    /// The version of the newest snapshot that has been published.
+    /// The newest generation that needs no publication any more.
     pub(crate) published: watch::Sender<u64>,
     stopping: AtomicBool,
 }
@@ -53,21 +53,9 @@ impl fmt::Debug for Shared {
 
 pub(crate) struct State {
     pub(crate) registry: Registry,
-    /// The version of the newest snapshot taken.
-    version: u64,
-}
-
-impl State {
-    pub(crate) fn poll_snapshot(&mut self, now: MonoTime) -> Option<Snapshot> {
-        let snapshot = self.registry.poll_snapshot(now)?;
-        self.version = snapshot.version;
-        Some(snapshot)
-    }
-
-    /// The first version of a snapshot that holds all that has happened until now.
-    fn current(&self) -> u64 {
-        self.version + u64::from(self.registry.is_dirty())
-    }
+    /// Counts the changes that call for a snapshot. Not the snapshot's own version: a change that is undone
+    /// before it was published never gets one, and whoever waits for it would wait for ever.
+    pub(crate) generation: u64,
 }
 
 /// Why a call changed nothing.
@@ -110,10 +98,10 @@ impl Handle {
         fence: Option<Incarnation>,
         report: &LoadReport,
     ) -> Result<Renewed, ControlError<FencedError>> {
-        let (renewed, version) =
+        let (renewed, generation) =
             self.change(|registry, now| registry.handle_heartbeat(id, fence, report, now))?;
         // Most heartbeats change nothing that anyone but the lease would see.
-        if version > *self.shared.published.borrow() {
+        if generation > *self.shared.published.borrow() {
             self.shared.wake.notify_one();
         }
         Ok(renewed)
@@ -216,7 +204,7 @@ impl Handle {
         ask(&self.shared.lock().registry, now)
     }
 
-    /// Applies a change; the number is the first version that holds it.
+    /// Applies a change; the number is the generation that holds it.
     fn change<T, E>(
         &self,
         apply: impl FnOnce(&mut Registry, MonoTime) -> Result<T, E>,
@@ -227,18 +215,19 @@ impl Handle {
         let now = self.shared.clock.now();
         let mut state = self.shared.lock();
         let value = apply(&mut state.registry, now)?;
-        Ok((value, state.current()))
+        state.generation += u64::from(state.registry.is_dirty());
+        Ok((value, state.generation))
     }
 
     async fn publish<T, E>(
         &self,
         apply: impl FnOnce(&mut Registry, MonoTime) -> Result<T, E>,
     ) -> Result<T, ControlError<E>> {
-        let (value, version) = self.change(apply)?;
+        let (value, generation) = self.change(apply)?;
         self.shared.wake.notify_one();
         let mut published = self.shared.published.subscribe();
         // The sender lives in what `self` holds, so this ends with a publication or not at all.
-        let _ = published.wait_for(|at| *at >= version).await;
+        let _ = published.wait_for(|published| *published >= generation).await;
         Ok(value)
     }
 }

@@ -21,6 +21,9 @@ pub enum BuildError {
     /// The proxy's listener could not be bound.
     #[error(transparent)]
     Proxy(#[from] proxy::BindError),
+    /// The workers could not be started.
+    #[error(transparent)]
+    Workers(#[from] proxy::SpawnError),
     /// The API's listener could not be bound.
     #[error("cannot listen on {addr} for the API: {source}{}", hint(source))]
     Api {

@@ -97,6 +97,21 @@ async fn a_burst_shares_one_snapshot() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_undone_before_it_is_published_leaves_nobody_waiting() {
+    on_one_thread(async {
+        let running = start(Config::default(), 16);
+        let came = running.handle.register(registration("a", 1));
+        let id = BackendId::parse("a").unwrap();
+        let went = running.handle.deregister(&id, None, None);
+        let both = async { tokio::join!(biased; came, went) };
+        let (came, went) = tokio::time::timeout(SECOND, both).await.expect("both resolve");
+        assert!(came.is_ok() && went.is_ok());
+        assert_eq!(running.members(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_expires_on_time_and_a_heartbeat_prevents_it() {
     on_one_thread(async {
         let running = start(Config::default(), 16);

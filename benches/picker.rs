@@ -1,0 +1,199 @@
+//! What one pick costs, with 3, 100 and 10,000 backends, beside the pickers of Pingora and tower.
+//!
+//! | row | what is measured |
+//! |---|---|
+//! | `edgeproxy/…` | `Balancer::pick` with `Meter::admit` as its claim, and the drop of what it grants: choosing, taking a place below the hard limit, counting, giving it back |
+//! | `pingora/…` | `LoadBalancer::select`: choosing, a look at the backend's health, and a clone of the backend; it counts nothing in flight. Its round robin is by weight |
+//! | `tower/p2c` | `Balance::poll_ready` and `call` over services that are always ready, with the load that `PendingRequests` counts: choosing, taking the service out of the ready cache, an empty call, and promoting it again. One owner, no thread may share it |
+//!
+//! Weights are random, 1 to 1,000, the same for everyone; backends lie in memory in random order, as they
+//! do after a day of registrations. Everyone has room.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use edgeproxy_backend::{
+    Admission, AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, Refusal, Region, Weight,
+};
+use edgeproxy_balance::{Algorithm, Balancer, Candidate, Claim, Client, Inner, Policy, Spill};
+use futures_util::FutureExt as _;
+use pingora_load_balancing::discovery::Static;
+use pingora_load_balancing::selection::{BackendIter, BackendSelection, Random, RoundRobin};
+use pingora_load_balancing::{Backends, LoadBalancer};
+use tower::Service;
+use tower::balance::p2c::Balance;
+use tower::discover::ServiceList;
+use tower::load::{CompleteOnResponse, PendingRequests};
+
+const SIZES: [u16; 3] = [3, 100, 10_000];
+const PLACES: [(&str, &str); 4] = [("eu", "DE"), ("us", "US"), ("sa", "BR"), ("ap", "JP")];
+
+fn weights(size: u16) -> Vec<u16> {
+    let mut random = fastrand::Rng::with_seed(u64::from(size));
+    (0..size).map(|_| random.u16(1..=1_000)).collect()
+}
+
+fn address(index: u16) -> String {
+    let [high, low] = index.to_be_bytes();
+    format!("10.0.{high}.{low}")
+}
+
+fn endpoints(size: u16) -> Vec<Arc<Endpoint>> {
+    let endpoint = |(index, weight): (u16, u16)| {
+        let (region, country) = PLACES[usize::from(index) % PLACES.len()];
+        let mut backend = Backend::new(
+            BackendId::parse(&format!("backend-{index}")).unwrap(),
+            AppName::parse("app").unwrap(),
+            Region::parse(region).unwrap(),
+            Country::parse(country).unwrap(),
+            BackendAddr::parse(&address(index), 8080).unwrap(),
+        );
+        backend.weight = Weight::new(u64::from(weight)).unwrap();
+        Arc::new(Endpoint::new(backend, Incarnation::new(u64::from(index) + 1).unwrap()))
+    };
+    let mut endpoints: Vec<_> = (0..size).zip(weights(size)).map(endpoint).collect();
+    fastrand::Rng::with_seed(1).shuffle(&mut endpoints);
+    endpoints
+}
+
+fn ours(algorithm: Algorithm, size: u16) -> Balancer<Arc<Endpoint>> {
+    let policy = Policy {
+        algorithm,
+        spill: Spill::Hard,
+        own_region: Some(Region::parse("eu").unwrap()),
+        region_order: Vec::new(),
+    };
+    Balancer::prepare(&policy, endpoints(size).into_iter().map(Candidate::new).collect(), None)
+}
+
+fn claim(endpoint: &Arc<Endpoint>) -> Claim<edgeproxy_backend::InFlight> {
+    match endpoint.meter.admit(endpoint.limits, Admission::Regular) {
+        Ok(in_flight) => Claim::Granted(in_flight),
+        Err(Refusal::Full) => Claim::Full,
+        Err(Refusal::Shut | Refusal::OnTrial) => Claim::Shut,
+    }
+}
+
+fn edgeproxy(criterion: &mut Criterion) {
+    let near = Client { country: Country::parse("BR").ok(), region: Region::parse("sa").ok() };
+    let cases = [
+        ("round_robin", Algorithm::RoundRobin, Client::default()),
+        ("weighted", Algorithm::Weighted, Client::default()),
+        ("least_connections", Algorithm::LeastConnections, Client::default()),
+        ("region_affinity", Algorithm::RegionAffinity(Inner::LeastConnections), near),
+        ("region_affinity-unknown-client", Algorithm::default(), Client::default()),
+    ];
+    for (name, algorithm, client) in cases {
+        let mut group = criterion.benchmark_group(format!("edgeproxy/{name}"));
+        for size in SIZES {
+            let balancer = ours(algorithm, size);
+            let mut random = fastrand::Rng::with_seed(7);
+            group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+                bencher.iter(|| drop(black_box(balancer.pick(black_box(client), random.u64(..), claim))));
+            });
+        }
+        group.finish();
+    }
+}
+
+/// Where a scan stops to be cheaper than two draws; `SCAN_MAX` in `decide.rs` comes from here.
+fn least_connections_by_size(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("edgeproxy/least_connections-by-size");
+    for size in [2, 4, 8, 12, 16, 17, 24, 32, 64] {
+        let balancer = ours(Algorithm::LeastConnections, size);
+        let mut random = fastrand::Rng::with_seed(7);
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| drop(black_box(balancer.pick(Client::default(), random.u64(..), claim))));
+        });
+    }
+    group.finish();
+}
+
+/// What a change of one backend's weight costs, and a change of nothing.
+fn prepare(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("edgeproxy/prepare");
+    group.sample_size(10);
+    for size in SIZES {
+        for (name, algorithm) in [
+            ("round_robin", Algorithm::RoundRobin),
+            ("weighted", Algorithm::Weighted),
+            ("region_affinity", Algorithm::default()),
+        ] {
+            let before = ours(algorithm, size);
+            let candidates = || before.candidates().cloned().map(Candidate::new).collect::<Vec<_>>();
+            group.bench_function(BenchmarkId::new(format!("{name}-unchanged"), size), |bencher| {
+                bencher.iter(|| Balancer::prepare(before.policy(), candidates(), Some(&before)));
+            });
+            group.bench_function(BenchmarkId::new(format!("{name}-one-left"), size), |bencher| {
+                bencher.iter(|| Balancer::prepare(before.policy(), candidates().split_off(1), Some(&before)));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn pingora_select<S>(criterion: &mut Criterion, name: &str)
+where
+    S: BackendSelection<Config = ()> + 'static,
+    S::Iter: BackendIter,
+{
+    let mut group = criterion.benchmark_group(format!("pingora/{name}"));
+    for size in SIZES {
+        let backend = |(index, weight): (u16, u16)| {
+            let address = format!("{}:8080", address(index));
+            pingora_load_balancing::Backend::new_with_weight(&address, usize::from(weight)).unwrap()
+        };
+        let backends = (0..size).zip(weights(size)).map(backend).collect();
+        let balancer = LoadBalancer::<S>::from_backends(Backends::new(Static::new(backends)));
+        balancer.update().now_or_never().expect("a static list needs no waiting").unwrap();
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| black_box(balancer.select(black_box(b""), 8)).unwrap());
+        });
+    }
+    group.finish();
+}
+
+fn pingora(criterion: &mut Criterion) {
+    pingora_select::<RoundRobin>(criterion, "round_robin-weighted");
+    pingora_select::<Random>(criterion, "random-weighted");
+}
+
+/// Always ready, and does nothing.
+struct Nothing;
+
+impl Service<()> for Nothing {
+    type Response = ();
+    type Error = Infallible;
+    type Future = Ready<Result<(), Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        ready(Ok(()))
+    }
+}
+
+fn tower_p2c(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("tower/p2c");
+    for size in SIZES {
+        let services = (0..size).map(|_| PendingRequests::new(Nothing, CompleteOnResponse::default()));
+        let mut balance = Balance::new(ServiceList::new::<()>(services.collect::<Vec<_>>()));
+        let mut context = Context::from_waker(Waker::noop());
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| {
+                assert!(matches!(balance.poll_ready(&mut context), Poll::Ready(Ok(()))));
+                drop(black_box(balance.call(())));
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, edgeproxy, least_connections_by_size, prepare, pingora, tower_p2c);
+criterion_main!(benches);

@@ -1,0 +1,146 @@
+//! Calls of cargo.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+use crate::workspace::Workspace;
+
+/// A cargo subcommand that may have to be installed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Tool {
+    /// The subcommand, as in `cargo NAME`.
+    pub(crate) name: &'static str,
+    /// The command that installs it.
+    pub(crate) install: &'static str,
+}
+
+impl Tool {
+    pub(crate) const NEXTEST: Self = Self {
+        name: "nextest",
+        install: "cargo install --locked cargo-nextest",
+    };
+    pub(crate) const DENY: Self = Self {
+        name: "deny",
+        install: "cargo install --locked cargo-deny",
+    };
+    pub(crate) const MACHETE: Self = Self {
+        name: "machete",
+        install: "cargo install --locked cargo-machete",
+    };
+    pub(crate) const CLIPPY: Self = Self {
+        name: "clippy",
+        install: "rustup component add clippy",
+    };
+    pub(crate) const FMT: Self = Self {
+        name: "fmt",
+        install: "rustup component add rustfmt",
+    };
+
+    pub(crate) fn is_installed(self, workspace: &Workspace) -> bool {
+        command(workspace, [self.name, "--version"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    }
+}
+
+/// `cargo ARGS` in the root of the workspace.
+pub(crate) fn command<S: AsRef<OsStr>>(workspace: &Workspace, args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = bare();
+    command.current_dir(&workspace.root).args(args);
+    command
+}
+
+/// `cargo` without arguments, before it is known where the workspace is.
+pub(crate) fn bare() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What `cargo run` told this program about its own package. Build scripts that watch one of these would
+    // run again each time that somebody changes between `cargo xtask` and plain cargo.
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if name_text.starts_with("CARGO_PKG_") || name_text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+/// Runs it with its output shown.
+///
+/// # Errors
+/// It could not be started, or did not succeed.
+pub(crate) fn run(mut command: Command) -> anyhow::Result<()> {
+    let line = line_of(&command);
+    println!("$ {line}");
+    let status = command
+        .status()
+        .with_context(|| format!("`{line}` could not be started"))?;
+    if !status.success() {
+        bail!("`{line}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// `cargo ARGS` in the root of the workspace, with its output shown.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_args<S: AsRef<OsStr>>(
+    workspace: &Workspace,
+    args: impl IntoIterator<Item = S>,
+) -> anyhow::Result<()> {
+    run(command(workspace, args))
+}
+
+/// What it printed.
+///
+/// # Errors
+/// It could not be started, did not succeed, or printed something other than UTF-8.
+pub(crate) fn output(mut command: Command) -> anyhow::Result<String> {
+    let line = line_of(&command);
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("`{line}` could not be started"))?;
+    if !output.status.success() {
+        bail!("`{line}` failed ({})", output.status);
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("`{line}` printed something other than UTF-8"))
+}
+
+/// The command as one would type it.
+fn line_of(command: &Command) -> String {
+    let mut line = String::new();
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            let _ = write!(line, "{}='{}' ", name.display(), value.display());
+        }
+    }
+    line.push_str("cargo");
+    for arg in command.get_args() {
+        let _ = write!(line, " {}", arg.display());
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_as_one_would_type_it() {
+        let mut command = Command::new("/somewhere/bin/cargo");
+        command
+            .args(["doc", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings")
+            .env_remove("CARGO_PKG_NAME");
+        assert_eq!(
+            line_of(&command),
+            "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps"
+        );
+    }
+}

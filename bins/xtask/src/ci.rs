@@ -1,0 +1,162 @@
+//! The steps of `cargo xtask ci`.
+
+use crate::cargo::{self, Tool};
+use crate::step::{Context, Step, Verdict};
+use crate::{alone, bench, boundaries, lengths, links, purity, suite};
+
+/// Quick ones first, so that a typo is seen before the tests have run.
+pub(crate) const STEPS: [Step; 13] = [
+    Step {
+        name: "fmt",
+        about: "the code is formatted",
+        run: fmt,
+    },
+    Step {
+        name: "lengths",
+        about: "no source file is over 600 lines",
+        run: lengths::check,
+    },
+    Step {
+        name: "links",
+        about: "the documents' internal links resolve",
+        run: links::check,
+    },
+    Step {
+        name: "boundaries",
+        about: "crates import each other as docs/architecture.md says",
+        run: boundaries::check,
+    },
+    Step {
+        name: "purity",
+        about: "no runtime, clock or random source in the pure crates",
+        run: purity::check,
+    },
+    Step {
+        name: "machete",
+        about: "no unused dependency",
+        run: machete,
+    },
+    Step {
+        name: "deny",
+        about: "licences, bans and sources of all dependencies",
+        run: deny,
+    },
+    Step {
+        name: "clippy",
+        about: "no lint, in any target",
+        run: clippy,
+    },
+    Step {
+        name: "alone",
+        about: "each crate compiles alone, with each set of features",
+        run: alone::check,
+    },
+    suite::STEPS[0],
+    suite::STEPS[1],
+    Step {
+        name: "docs",
+        about: "the API documentation builds without a warning",
+        run: docs,
+    },
+    Step {
+        name: "benches",
+        about: "the benchmarks compile",
+        run: bench::check,
+    },
+];
+
+/// The names that `--only` knows.
+pub(crate) fn step_names() -> Vec<&'static str> {
+    STEPS.iter().map(|step| step.name).collect()
+}
+
+/// The steps of these names, in the usual order; all of them if none is named.
+pub(crate) fn selected(names: &[String]) -> Vec<Step> {
+    let wanted = |step: &Step| names.is_empty() || names.iter().any(|name| name == step.name);
+    STEPS.into_iter().filter(wanted).collect()
+}
+
+fn fmt(context: &Context) -> anyhow::Result<Verdict> {
+    let verdict = with(Tool::FMT, context, &["fmt", "--all", "--check"])?;
+    if verdict == Verdict::Passed && bench::exist(&context.workspace) {
+        cargo::run_args(
+            &context.workspace,
+            ["fmt", "--manifest-path", bench::MANIFEST, "--check"],
+        )?;
+    }
+    Ok(verdict)
+}
+
+fn clippy(context: &Context) -> anyhow::Result<Verdict> {
+    let args = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    with(Tool::CLIPPY, context, &args)
+}
+
+fn machete(context: &Context) -> anyhow::Result<Verdict> {
+    with(Tool::MACHETE, context, &["machete"])
+}
+
+fn deny(context: &Context) -> anyhow::Result<Verdict> {
+    // Not advisories: they need the network, and fail without a change in the tree.
+    with(
+        Tool::DENY,
+        context,
+        &[
+            "deny",
+            "check",
+            "--hide-inclusion-graph",
+            "bans",
+            "licenses",
+            "sources",
+        ],
+    )
+}
+
+fn docs(context: &Context) -> anyhow::Result<Verdict> {
+    let mut command = cargo::command(
+        &context.workspace,
+        ["doc", "--no-deps", "--workspace", "--all-features"],
+    );
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    cargo::run(command)?;
+    Ok(Verdict::Passed)
+}
+
+fn with(tool: Tool, context: &Context, args: &[&str]) -> anyhow::Result<Verdict> {
+    if !tool.is_installed(&context.workspace) {
+        return Ok(Verdict::Missing(tool));
+    }
+    cargo::run_args(&context.workspace, args)?;
+    Ok(Verdict::Passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_keeps_the_usual_order() {
+        let names: Vec<_> = selected(&["links".into(), "fmt".into()])
+            .iter()
+            .map(|step| step.name)
+            .collect();
+        assert_eq!(names, ["fmt", "links"]);
+        assert_eq!(selected(&[]).len(), STEPS.len());
+    }
+
+    #[test]
+    fn no_two_steps_share_a_name() {
+        let mut names = step_names();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), STEPS.len());
+    }
+}

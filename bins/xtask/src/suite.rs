@@ -1,0 +1,54 @@
+//! The tests: what `cargo xtask test` runs, and a part of `cargo xtask ci`.
+
+use crate::cargo::{self, Tool};
+use crate::step::{Context, OnMissing, Step, Verdict};
+
+/// What the end-to-end tests start. They are built as they are shipped, with the default features.
+const BINARIES: [&str; 1] = ["edgeproxy"];
+
+const TEST: Step = Step {
+    name: "test",
+    about: "unit, integration and end-to-end tests",
+    run: test,
+};
+const DOCTEST: Step = Step {
+    name: "doctest",
+    about: "the examples in the documentation",
+    run: doctest,
+};
+
+/// Every test there is.
+pub(crate) const STEPS: [Step; 2] = [TEST, DOCTEST];
+
+fn test(context: &Context) -> anyhow::Result<Verdict> {
+    let workspace = &context.workspace;
+    if Tool::NEXTEST.is_installed(workspace) {
+        build_binaries(context)?;
+        cargo::run_args(workspace, ["nextest", "run", "--workspace", "--all-features"])?;
+        return Ok(Verdict::Passed);
+    }
+    if context.on_missing == OnMissing::Fail {
+        return Ok(Verdict::Missing(Tool::NEXTEST));
+    }
+    println!("cargo-nextest is not installed; running the same tests, more slowly, with `cargo test`.");
+    println!("To install it: {}", Tool::NEXTEST.install);
+    build_binaries(context)?;
+    let targets = ["--lib", "--bins", "--tests"];
+    let args = ["test", "--workspace", "--all-features", "--no-fail-fast"];
+    cargo::run_args(workspace, args.iter().chain(&targets))?;
+    Ok(Verdict::Passed)
+}
+
+fn build_binaries(context: &Context) -> anyhow::Result<()> {
+    BINARIES.iter().try_for_each(|package| {
+        cargo::run_args(&context.workspace, ["build", "--package", package, "--bins"])
+    })
+}
+
+fn doctest(context: &Context) -> anyhow::Result<Verdict> {
+    cargo::run_args(
+        &context.workspace,
+        ["test", "--doc", "--workspace", "--all-features"],
+    )?;
+    Ok(Verdict::Passed)
+}

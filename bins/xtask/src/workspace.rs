@@ -1,0 +1,155 @@
+//! The workspace as cargo describes it.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::cargo;
+
+/// The packages of the workspace and where they are.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    pub(crate) root: PathBuf,
+    pub(crate) target: PathBuf,
+    pub(crate) packages: Vec<Package>,
+}
+
+/// A package of the workspace.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    /// Every feature but `default`.
+    pub(crate) features: Vec<String>,
+    /// Whether `default` switches any of them on.
+    pub(crate) has_defaults: bool,
+    pub(crate) dependencies: Vec<Dependency>,
+}
+
+/// A package's dependency on another package of the workspace.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+}
+
+/// What a dependency is needed for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// The product, or what builds it.
+    Product,
+    /// Tests, examples, benches.
+    Development,
+}
+
+impl Workspace {
+    /// Asks cargo.
+    ///
+    /// # Errors
+    /// cargo failed, or its answer has another form than the documented one.
+    pub(crate) fn load() -> anyhow::Result<Self> {
+        let mut command = cargo::bare();
+        command.args(["metadata", "--no-deps", "--format-version", "1"]);
+        Self::parse(&cargo::output(command)?)
+    }
+
+    /// Reads the answer of `cargo metadata`.
+    fn parse(json: &str) -> anyhow::Result<Self> {
+        let metadata: Value = serde_json::from_str(json).context("`cargo metadata` printed no JSON")?;
+        let packages = array(&metadata, "packages")?
+            .iter()
+            .map(package)
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Self {
+            root: text(&metadata, "workspace_root")?.into(),
+            target: text(&metadata, "target_directory")?.into(),
+            packages,
+        })
+    }
+}
+
+fn package(value: &Value) -> anyhow::Result<Package> {
+    let features = value["features"]
+        .as_object()
+        .context("a package without `features`")?;
+    let dependencies = array(value, "dependencies")?
+        .iter()
+        .filter(|dependency| dependency["path"].is_string())
+        .map(|dependency| {
+            let kind = match dependency["kind"].as_str() {
+                Some("dev") => Kind::Development,
+                _ => Kind::Product,
+            };
+            Ok(Dependency {
+                name: text(dependency, "name")?.to_owned(),
+                kind,
+            })
+        })
+        .collect::<anyhow::Result<_>>()?;
+    Ok(Package {
+        name: text(value, "name")?.to_owned(),
+        features: features
+            .keys()
+            .filter(|name| *name != "default")
+            .cloned()
+            .collect(),
+        has_defaults: features
+            .get("default")
+            .and_then(Value::as_array)
+            .is_some_and(|on| !on.is_empty()),
+        dependencies,
+    })
+}
+
+fn text<'v>(value: &'v Value, member: &str) -> anyhow::Result<&'v str> {
+    value[member]
+        .as_str()
+        .with_context(|| format!("`cargo metadata` printed no string `{member}`"))
+}
+
+fn array<'v>(value: &'v Value, member: &str) -> anyhow::Result<&'v Vec<Value>> {
+    value[member]
+        .as_array()
+        .with_context(|| format!("`cargo metadata` printed no list `{member}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dependencies_outside_of_the_workspace_are_left_out() {
+        let json = r#"{"workspace_root": "/w", "target_directory": "/w/target", "packages": [{
+            "name": "a", "features": {"default": ["x"], "x": []},
+            "dependencies": [
+                {"name": "serde", "kind": null},
+                {"name": "b", "kind": null, "path": "/w/b"},
+                {"name": "c", "kind": "dev", "path": "/w/c"}
+            ]}]}"#;
+        let workspace = Workspace::parse(json).unwrap();
+        assert_eq!(
+            workspace.packages,
+            [Package {
+                name: "a".into(),
+                features: vec!["x".into()],
+                has_defaults: true,
+                dependencies: vec![
+                    Dependency {
+                        name: "b".into(),
+                        kind: Kind::Product
+                    },
+                    Dependency {
+                        name: "c".into(),
+                        kind: Kind::Development
+                    },
+                ],
+            }]
+        );
+    }
+
+    #[test]
+    fn an_answer_of_another_form_names_the_member() {
+        let error = Workspace::parse(r#"{"workspace_root": "/w"}"#).unwrap_err();
+        assert_eq!(error.to_string(), "`cargo metadata` printed no list `packages`");
+    }
+}

@@ -1,0 +1,114 @@
+//! Ten thousand registrations at once: every one is listed and every one is routed to. How long that takes is
+//! printed here and measured by the benchmarks.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by a panic that says why"
+)]
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use edgeproxy_tests::{Api, Backend, Client, Edgeproxy, Registration};
+use tokio::task::JoinSet;
+
+const BACKENDS: usize = 10_000;
+const APPS: usize = 100;
+const CONNECTIONS: usize = 32;
+
+/// Runs `step` for every number below `count`, by so many tasks at once.
+async fn spread<S, F>(
+    count: usize,
+    start: impl Fn() -> S,
+    step: impl Fn(S, usize) -> F + Clone + Send + 'static,
+) where
+    S: Send + 'static,
+    F: Future<Output = S> + Send,
+{
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut tasks = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        let (next, step, mut state) = (Arc::clone(&next), step.clone(), start());
+        tasks.spawn(async move {
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                if n >= count {
+                    return;
+                }
+                state = step(state, n).await;
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+#[tokio::test]
+#[allow(
+    clippy::print_stdout,
+    reason = "the time is of interest, and no reason to fail"
+)]
+async fn ten_thousand_registrations_are_all_listed_and_routed_to() {
+    let edgeproxy = Edgeproxy::setup()
+        .set("ALGORITHM", "round_robin")
+        .set("API_RATE_PER_PEER", "0")
+        .start()
+        .await;
+    let backend = Backend::start("b").await;
+    let addr = backend.addr();
+    let api_addr = edgeproxy.api_addr();
+    let proxy = edgeproxy.proxy();
+
+    let begun = Instant::now();
+    spread(
+        BACKENDS,
+        || Api::new(api_addr),
+        move |mut api, n| async move {
+            api.register_new(&Registration::new(
+                &format!("b-{n}"),
+                &format!("app-{}", n % APPS),
+                addr,
+            ))
+            .await;
+            api
+        },
+    )
+    .await;
+    let registered = begun.elapsed();
+    println!("{BACKENDS} registrations over {CONNECTIONS} connections: {registered:.2?}");
+
+    let mut api = edgeproxy.api();
+    let (ids, total) = api.ids().await;
+    assert_eq!(total, BACKENDS as u64);
+    assert_eq!(ids.len(), BACKENDS, "every backend is listed once");
+    assert_eq!(ids.into_iter().collect::<HashSet<_>>().len(), BACKENDS);
+
+    // As many requests to each app as it has backends, each in turn: so everyone gets one.
+    spread(
+        BACKENDS,
+        || Client::new(proxy),
+        |mut client, n| async move {
+            let reply = client
+                .get(&format!("app-{}", n % APPS), "/")
+                .await
+                .expect("an answer");
+            assert_eq!(reply.status, 200, "{reply:?}");
+            client
+        },
+    )
+    .await;
+    assert_eq!(backend.requests(), BACKENDS as u64);
+    for app in 0..APPS {
+        let listed = api
+            .get(&format!("/api/v1/backends?app=app-{app}&limit=1000"))
+            .await
+            .expect(200)
+            .json();
+        let backends = listed["backends"].as_array().expect("a list");
+        assert_eq!(backends.len(), BACKENDS / APPS, "app-{app}");
+        for backend in backends {
+            assert_eq!(backend["requests_total"], 1, "{backend}");
+        }
+    }
+}
