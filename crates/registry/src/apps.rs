@@ -37,7 +37,15 @@ const HOLE: u32 = u32::MAX;
 
 impl App {
     fn new(name: AppName, policy: AppPolicy) -> Self {
-        Self { name, policy, members: Vec::new(), holes: 0, by_state: [0; 7], guard: Guard::default(), dirty: false }
+        Self {
+            name,
+            policy,
+            members: Vec::new(),
+            holes: 0,
+            by_state: [0; 7],
+            guard: Guard::default(),
+            dirty: false,
+        }
     }
 
     pub(crate) fn members(&self) -> impl Iterator<Item = u32> {

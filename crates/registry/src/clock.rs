@@ -40,7 +40,12 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new(now: MonoTime, tick: Duration, tolerance: Duration) -> Self {
-        Self { last: now, paused: Duration::ZERO, tick, patience: tick.saturating_add(tolerance) }
+        Self {
+            last: now,
+            paused: Duration::ZERO,
+            tick,
+            patience: tick.saturating_add(tolerance),
+        }
     }
 
     /// Moves on to `now` and says whether there was a pause before it. An earlier time stands still.
@@ -62,7 +67,11 @@ impl Clock {
     /// The active time that [`Self::advance`] would arrive at.
     pub(crate) fn preview(&self, now: MonoTime, watched: bool) -> Active {
         let gap = now.since(self.last);
-        if self.is_pause(gap, watched) { self.now() } else { self.now() + gap }
+        if self.is_pause(gap, watched) {
+            self.now()
+        } else {
+            self.now() + gap
+        }
     }
 
     /// When the caller's clock will show `at`, if no pause comes between.

@@ -12,7 +12,7 @@ use crate::{LoadReport, Overrides, Reason, State};
 /// One incarnation of a backend. There may be a million, so what most never need is boxed.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// As in the endpoint. Here it saves a heartbeat one cache miss of the four that it would wait for.
+    /// As in the endpoint; here, so that comparing it doesn't have to wait for the endpoint's cache line.
     pub(crate) id: BackendId,
     pub(crate) endpoint: Arc<Endpoint>,
     /// When the lease runs out, or ran out, for a suspect.
@@ -73,7 +73,12 @@ static CLEAN: Details = Details::CLEAN;
 
 impl Details {
     const CLEAN: Self = Self {
-        overrides: Overrides { enabled: None, weight: None, soft_limit: None, hard_limit: None },
+        overrides: Overrides {
+            enabled: None,
+            weight: None,
+            soft_limit: None,
+            hard_limit: None,
+        },
         asked: None,
         drain: None,
         traffic: Traffic::CLEAN,
@@ -162,7 +167,11 @@ impl Entry {
 
     /// When it is removed for want of heartbeats.
     pub(crate) fn lease_end(&self) -> Active {
-        if self.suspect { self.deadline + self.ttl().saturating_mul(SUSPECT_TTLS) } else { self.deadline }
+        if self.suspect {
+            self.deadline + self.ttl().saturating_mul(SUSPECT_TTLS)
+        } else {
+            self.deadline
+        }
     }
 
     /// When something is to be done about it, if it is left alone.
@@ -195,7 +204,11 @@ impl Entry {
             return false;
         }
         let (incarnation, meter) = (self.endpoint.incarnation, Arc::clone(&self.endpoint.meter));
-        self.endpoint = Arc::new(Endpoint { backend, incarnation, meter });
+        self.endpoint = Arc::new(Endpoint {
+            backend,
+            incarnation,
+            meter,
+        });
         true
     }
 
@@ -224,20 +237,28 @@ impl Entry {
         let details = self.details();
         match self.state {
             State::Routable => Reason::Well,
-            State::Suspect => {
-                Reason::MassExpiry { since: now.since(self.deadline), removed_in: self.lease_end().since(now) }
-            }
+            State::Suspect => Reason::MassExpiry {
+                since: now.since(self.deadline),
+                removed_in: self.lease_end().since(now),
+            },
             State::Trial => Reason::Trial,
             State::Ejected => match details.traffic.standing() {
-                Standing::Ejected { until, streak } => Reason::Failures { streak, trial_in: until.since(now) },
+                Standing::Ejected { until, streak } => Reason::Failures {
+                    streak,
+                    trial_in: until.since(now),
+                },
                 Standing::Well | Standing::Trial => Reason::Trial,
             },
             State::Unhealthy => match details.probe.verdict() {
                 Verdict::AwaitsFirst => Reason::FirstProbe,
-                Verdict::Healthy | Verdict::Unhealthy => Reason::Probes { streak: details.probe.failed() },
+                Verdict::Healthy | Verdict::Unhealthy => Reason::Probes {
+                    streak: details.probe.failed(),
+                },
             },
             State::Draining => match details.drain {
-                Some(drain) => Reason::Deregistered { cut_in: drain.until.since(now) },
+                Some(drain) => Reason::Deregistered {
+                    cut_in: drain.until.since(now),
+                },
                 None => Reason::SelfDraining,
             },
             State::Disabled if details.overrides.enabled == Some(false) => Reason::Operator,

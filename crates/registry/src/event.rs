@@ -20,7 +20,8 @@ pub struct Event {
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum EventKind {
-    /// It registered; a takeover by another address included.
+    /// It registered; a takeover by another address included. Followed by no event for the state that it
+    /// begins in.
     Registered,
     /// It registered again at the same address. A heartbeat is no event.
     Renewed,
@@ -28,19 +29,19 @@ pub enum EventKind {
     Expired,
     /// Consecutive failures took it out.
     Ejected,
-    /// Its ejection ended; it is on trial.
+    /// Its ejection is over, or a probe passed; it is on trial.
     TrialStarted,
     /// Consecutive probes took it out.
     Unhealthy,
-    /// It takes traffic again, after an ejection, failed probes or a mass expiry.
+    /// It takes traffic again, after an ejection, failed probes, a mass expiry or a drain of its own.
     Readmitted,
     /// It gets no new requests; what is in flight goes on.
     Draining,
-    /// An operator changed it.
+    /// An operator changed it, or its weight became 0 or ceased to be.
     Changed,
     /// The mass-expiry guard keeps it although its lease ran out.
     Suspected,
-    /// It is gone, with nothing left in flight or its drain deadline passed.
+    /// It is gone: deregistered without a drain, or after one that ended or was cut.
     Removed,
 }
 

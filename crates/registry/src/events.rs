@@ -16,7 +16,12 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) const fn new(max: usize) -> Self {
-        Self { waiting: VecDeque::new(), max, sequence: 0, dropped: 0 }
+        Self {
+            waiting: VecDeque::new(),
+            max,
+            sequence: 0,
+            dropped: 0,
+        }
     }
 
     pub(crate) fn push(&mut self, kind: EventKind, endpoint: &Endpoint, at: MonoTime) {

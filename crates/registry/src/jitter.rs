@@ -42,7 +42,13 @@ mod tests {
         let spread: Vec<_> = (1..=1_000)
             .map(|n| jitter.spread(second, Incarnation::new(n).unwrap(), 0))
             .collect();
-        assert!(spread.iter().all(|d| *d >= second * 9 / 10 && *d <= second * 11 / 10));
-        assert!(spread.iter().any(|d| *d < second * 92 / 100) && spread.iter().any(|d| *d > second * 108 / 100));
+        assert!(
+            spread
+                .iter()
+                .all(|d| *d >= second * 9 / 10 && *d <= second * 11 / 10)
+        );
+        assert!(
+            spread.iter().any(|d| *d < second * 92 / 100) && spread.iter().any(|d| *d > second * 108 / 100)
+        );
     }
 }

@@ -1,4 +1,61 @@
-//! Which backends exist and which of them may be routed to.
+//! Which backends exist and which of them may be routed to: leases, ledgers, incarnations and snapshots.
+//!
+//! # A state machine that waits for nobody
+//!
+//! The [`Registry`] is *sans-IO*: inputs come in by `handle_*` with the time at which they arrived, and
+//! what follows from them goes out by `poll_*`. It has no clock, lock, thread or random source. Expiry is
+//! where such a component goes wrong, at a deadline that meets a renewal, in the second after a laptop
+//! wakes, when half a site falls silent; here all of that is a matter of arguments, so a day of it runs in
+//! a millisecond, a million times over, from a seed that can be replayed.
+//!
+//! What keeps a backend out of rotation is in one of four *ledgers*: its lease, its traffic, its probes,
+//! its operator. Each has rules of its own, and no good news of one erases bad news of another. One
+//! function derives the [`State`] from all of them and moves the gate of the backend's
+//! [`Meter`](edgeproxy_backend::Meter), so the two can't disagree, and a backend that is out gets no
+//! request from that instant, before any table is published.
+//!
+//! A heartbeat is O(1): it moves a number in the backend's entry and touches no timer. A timer that
+//! surfaces too early is set again; a million leases of 60 s cost 17,000 such looks a second, and no scan.
+//! A pause of the process extends every deadline by one addition.
+//!
+//! ```
+//! use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, MonoTime, Region};
+//! use edgeproxy_registry::{Config, EventKind, LoadReport, Registration, Registry};
+//! use std::time::Duration;
+//!
+//! let start = MonoTime::from_secs(0);
+//! let mut registry = Registry::new(Config::default(), start);
+//! let backend = Backend::new(
+//!     BackendId::parse("backend-eu-1")?,
+//!     AppName::parse("myapp")?,
+//!     Region::parse("eu")?,
+//!     Country::parse("DE")?,
+//!     BackendAddr::parse("10.50.1.1", 8080)?,
+//! );
+//! let registered = registry.handle_register(Registration { backend, ttl: None }, start)?;
+//! let id = registered.endpoint.id.clone();
+//! assert_eq!(registry.poll_snapshot(start).unwrap().apps.len(), 1);
+//!
+//! // A driver calls when it is asked to: every second, and at each deadline.
+//! let mut now = start;
+//! registry.handle_heartbeat(&id, None, &LoadReport::default(), now)?;
+//! while let Some(next) = registry.poll_timeout() {
+//!     now = next;
+//!     registry.handle_timeout(now);
+//! }
+//! assert_eq!(now, start + Duration::from_secs(60)); // nothing more was heard of it
+//! assert_eq!(registry.poll_event().unwrap().kind, EventKind::Registered);
+//! assert_eq!(registry.poll_event().unwrap().kind, EventKind::Expired);
+//! assert!(registry.poll_snapshot(now).unwrap().apps.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it leaves to the caller
+//!
+//! Time, and to call in time: an expiry is late by as much as the caller is. Sending probes, and telling
+//! their results. Counting failed requests, which the data plane does in the meter. Which addresses may
+//! register, and who may ask. Where registrations survive a restart. Turning a [`Snapshot`] into a routing
+//! table.
 
 mod apps;
 mod clock;

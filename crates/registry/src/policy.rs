@@ -32,7 +32,8 @@ pub struct Config {
     pub mass_expiry_guard: bool,
     /// The number of the first incarnation.
     pub first_incarnation: Incarnation,
-    /// Seeds the jitter of ejection times; the same seed and inputs give the same outputs.
+    /// Seeds the jitter of ejection times and the hashes of names; the same seed and inputs give the same
+    /// outputs. Draw it at random where others choose the ids, lest they choose ones that collide. 0.
     pub seed: u64,
     /// What holds for every app without a policy of its own.
     pub app: AppPolicy,
@@ -70,7 +71,7 @@ pub struct AppPolicy {
     pub last_backend: LastBackend,
     /// Consecutive failed probes that take a backend out. `None`: `max_failures`, or 3 where that is 0.
     pub fall: Option<u32>,
-    /// Consecutive passed probes that bring it back. 1.
+    /// Consecutive passed probes that bring it back; 0 counts as 1. 1.
     pub rise: u32,
     /// Whether a new backend waits for its first passing probe.
     pub initial: Initial,

@@ -242,7 +242,8 @@ impl Registry {
     }
 
     /// Does what is due: leases, suspects, ejections and drains that end, in the order of their deadlines.
-    /// Looks at 1,024 timers and as many drains at the most; if more are due,
+    /// Looks at 1,024 timers and as many drains at the most, fewer where the mass-expiry guard has to count; if
+    /// more are due,
     /// [`poll_timeout`](Self::poll_timeout) says "at once". May be called at any time.
     pub fn handle_timeout(&mut self, now: MonoTime) {
         self.advance(now);
@@ -256,7 +257,11 @@ impl Registry {
     pub fn poll_timeout(&self) -> Option<MonoTime> {
         let (timer, _) = self.timers.peek()?;
         let next = self.drains.next_sweep().map_or(timer, |sweep| sweep.min(timer));
-        Some(self.clock.real(next).clamp(self.clock.last(), self.clock.next_tick()))
+        Some(
+            self.clock
+                .real(next)
+                .clamp(self.clock.last(), self.clock.next_tick()),
+        )
     }
 
     /// The oldest event that hasn't been polled.

@@ -33,7 +33,9 @@ impl Remembered {
         }
         let _ = self.take(id);
         while self.by_id.len() >= self.max {
-            let Some((_, oldest)) = self.by_age.pop_first() else { break };
+            let Some((_, oldest)) = self.by_age.pop_first() else {
+                break;
+            };
             self.by_id.remove(&oldest);
         }
         self.by_id.insert(id.clone(), (self.next, overrides));
@@ -42,7 +44,9 @@ impl Remembered {
     }
 
     pub(crate) fn take(&mut self, id: &BackendId) -> Overrides {
-        let Some((age, overrides)) = self.by_id.remove(id) else { return Overrides::default() };
+        let Some((age, overrides)) = self.by_id.remove(id) else {
+            return Overrides::default();
+        };
         self.by_age.remove(&age);
         overrides
     }
@@ -60,7 +64,10 @@ mod tests {
     fn the_oldest_is_forgotten_first() {
         let mut remembered = Remembered::new(2, 0);
         let id = |n: u32| BackendId::parse(&format!("b{n}")).unwrap();
-        let off = Overrides { enabled: Some(false), ..Overrides::default() };
+        let off = Overrides {
+            enabled: Some(false),
+            ..Overrides::default()
+        };
         remembered.put(&id(1), off);
         remembered.put(&id(2), off);
         remembered.put(&id(1), off); // younger than 2 now

@@ -89,7 +89,7 @@ pub enum Reason {
     },
     /// Consecutive probes failed.
     Probes {
-        /// How many.
+        /// How many, since it was last healthy.
         streak: u32,
     },
     /// It awaits its first passing probe.
@@ -120,12 +120,20 @@ impl fmt::Display for Reason {
             ),
             Self::Trial => f.write_str("on trial: one request at a time until one succeeds"),
             Self::Failures { streak, trial_in } => {
-                write!(f, "{streak} consecutive requests failed; on trial in {} s at the latest", trial_in.as_secs())
+                write!(
+                    f,
+                    "{streak} consecutive requests failed; on trial in {} s at the latest",
+                    trial_in.as_secs()
+                )
             }
             Self::Probes { streak } => write!(f, "{streak} consecutive health checks failed"),
             Self::FirstProbe => f.write_str("awaits its first passing health check"),
             Self::Deregistered { cut_in } => {
-                write!(f, "deregistered; requests in flight have {} s to end", cut_in.as_secs())
+                write!(
+                    f,
+                    "deregistered; requests in flight have {} s to end",
+                    cut_in.as_secs()
+                )
             }
             Self::SelfDraining => f.write_str("draining: it said so in its heartbeat"),
             Self::Operator => f.write_str("disabled by an operator"),

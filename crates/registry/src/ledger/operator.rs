@@ -13,7 +13,10 @@ pub(crate) struct Asked {
 
 impl Asked {
     pub(crate) fn of(backend: &Backend) -> Self {
-        Self { weight: backend.weight, limits: backend.limits }
+        Self {
+            weight: backend.weight,
+            limits: backend.limits,
+        }
     }
 }
 
@@ -28,7 +31,10 @@ pub(crate) fn in_force(asked: Asked, overrides: &Overrides) -> Asked {
     let soft = if hard == 0 { soft } else { soft.min(hard) };
     // Can't fail: `soft` is at most `hard`. What was asked for is valid by its type.
     let limits = Limits::new(soft, hard).unwrap_or(asked.limits);
-    Asked { weight: overrides.weight.unwrap_or(asked.weight), limits }
+    Asked {
+        weight: overrides.weight.unwrap_or(asked.weight),
+        limits,
+    }
 }
 
 /// The overrides with a patch applied.
@@ -70,19 +76,40 @@ mod tests {
     use super::*;
 
     fn asked(soft: u32, hard: u32) -> Asked {
-        Asked { weight: Weight::DEFAULT, limits: Limits::new(soft, hard).unwrap() }
+        Asked {
+            weight: Weight::DEFAULT,
+            limits: Limits::new(soft, hard).unwrap(),
+        }
     }
 
     #[test]
     fn a_contradicting_patch_is_refused_but_a_later_contradiction_lowers_the_soft_limit() {
-        let soft = Patch { soft_limit: Change::Set(120), ..Patch::default() };
+        let soft = Patch {
+            soft_limit: Change::Set(120),
+            ..Patch::default()
+        };
         let overrides = apply(Overrides::default(), &soft, asked(100, 150)).unwrap();
-        assert_eq!(in_force(asked(100, 150), &overrides).limits, Limits::new(120, 150).unwrap());
+        assert_eq!(
+            in_force(asked(100, 150), &overrides).limits,
+            Limits::new(120, 150).unwrap()
+        );
         // The backend restarts on a smaller machine: what it can't take, nobody orders.
-        assert_eq!(in_force(asked(10, 50), &overrides).limits, Limits::new(50, 50).unwrap());
-        assert_eq!(apply(overrides, &soft, asked(10, 50)), Err(LimitsError { soft: 120, hard: 50 }));
-        let weight = Patch { weight: Change::Set(Weight::MAX), ..Patch::default() };
-        assert!(apply(overrides, &weight, asked(10, 50)).is_ok(), "it doesn't touch the limits");
+        assert_eq!(
+            in_force(asked(10, 50), &overrides).limits,
+            Limits::new(50, 50).unwrap()
+        );
+        assert_eq!(
+            apply(overrides, &soft, asked(10, 50)),
+            Err(LimitsError { soft: 120, hard: 50 })
+        );
+        let weight = Patch {
+            weight: Change::Set(Weight::MAX),
+            ..Patch::default()
+        };
+        assert!(
+            apply(overrides, &weight, asked(10, 50)).is_ok(),
+            "it doesn't touch the limits"
+        );
     }
 
     proptest! {

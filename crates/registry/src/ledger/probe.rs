@@ -33,8 +33,16 @@ pub(crate) enum Turn {
 }
 
 impl ProbeLedger {
-    pub(crate) const CLEAN: Self = Self { verdict: Verdict::Healthy, failed: 0, passed: 0 };
-    pub(crate) const AWAITS_FIRST: Self = Self { verdict: Verdict::AwaitsFirst, failed: 0, passed: 0 };
+    pub(crate) const CLEAN: Self = Self {
+        verdict: Verdict::Healthy,
+        failed: 0,
+        passed: 0,
+    };
+    pub(crate) const AWAITS_FIRST: Self = Self {
+        verdict: Verdict::AwaitsFirst,
+        failed: 0,
+        passed: 0,
+    };
 
     pub(crate) const fn verdict(&self) -> Verdict {
         self.verdict
@@ -92,7 +100,11 @@ mod tests {
 
     #[test]
     fn fall_failures_in_a_row_take_it_out_and_rise_passes_bring_it_back() {
-        let policy = AppPolicy { fall: Some(3), rise: 2, ..AppPolicy::default() };
+        let policy = AppPolicy {
+            fall: Some(3),
+            rise: 2,
+            ..AppPolicy::default()
+        };
         let mut ledger = ProbeLedger::CLEAN;
         assert_eq!((ledger.fail(&policy), ledger.fail(&policy)), (None, None));
         assert_eq!(ledger.pace(), Pace::Changing);
@@ -101,16 +113,30 @@ mod tests {
         assert_eq!(turns, [None, None, Some(Turn::Out), None]);
         assert_eq!((ledger.failed(), ledger.pace()), (4, Pace::Settled));
         assert_eq!((ledger.pass(&policy), ledger.pace()), (None, Pace::Changing));
-        assert_eq!((ledger.fail(&policy), ledger.pass(&policy)), (None, None), "the passes must be in a row");
-        assert_eq!((ledger.pass(&policy), ledger), (Some(Turn::Back), ProbeLedger::CLEAN));
+        assert_eq!(
+            (ledger.fail(&policy), ledger.pass(&policy)),
+            (None, None),
+            "the passes must be in a row"
+        );
+        assert_eq!(
+            (ledger.pass(&policy), ledger),
+            (Some(Turn::Back), ProbeLedger::CLEAN)
+        );
     }
 
     #[test]
     fn the_first_probe_needs_no_second() {
-        let policy = AppPolicy { rise: 5, fall: Some(1), ..AppPolicy::default() };
+        let policy = AppPolicy {
+            rise: 5,
+            fall: Some(1),
+            ..AppPolicy::default()
+        };
         let mut ledger = ProbeLedger::AWAITS_FIRST;
         assert_eq!(ledger.pass(&policy), Some(Turn::Back));
         let mut ledger = ProbeLedger::AWAITS_FIRST;
-        assert_eq!((ledger.fail(&policy), ledger.verdict()), (Some(Turn::Out), Verdict::Unhealthy));
+        assert_eq!(
+            (ledger.fail(&policy), ledger.verdict()),
+            (Some(Turn::Out), Verdict::Unhealthy)
+        );
     }
 }

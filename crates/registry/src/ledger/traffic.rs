@@ -32,8 +32,11 @@ pub(crate) enum Standing {
 const MAX_DOUBLINGS: u8 = 31;
 
 impl Traffic {
-    pub(crate) const CLEAN: Self =
-        Self { standing: Standing::Well, ejections: 0, healthy_since: Active::ZERO };
+    pub(crate) const CLEAN: Self = Self {
+        standing: Standing::Well,
+        ejections: 0,
+        healthy_since: Active::ZERO,
+    };
 
     pub(crate) const fn standing(&self) -> Standing {
         self.standing
@@ -62,7 +65,10 @@ impl Traffic {
             .min(policy.ejection_max);
         let length = jitter(length, self.ejections);
         self.ejections = self.ejections.saturating_add(1);
-        self.standing = Standing::Ejected { until: now + length, streak };
+        self.standing = Standing::Ejected {
+            until: now + length,
+            streak,
+        };
     }
 
     /// From an ejection to its trial; anything else stays as it is.
@@ -105,7 +111,8 @@ impl Traffic {
         let healthy = now.since(self.healthy_since);
         let step = policy.ejection_max.max(Duration::from_micros(1));
         let steps = healthy.as_micros() / step.as_micros();
-        self.ejections.saturating_sub(u8::try_from(steps).unwrap_or(u8::MAX))
+        self.ejections
+            .saturating_sub(u8::try_from(steps).unwrap_or(u8::MAX))
     }
 }
 

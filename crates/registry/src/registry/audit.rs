@@ -28,7 +28,10 @@ impl Registry {
             && self.apps.len() <= self.config.max_apps
             && self.events.is_within_limit()
             && self.remembered.is_consistent()
-            && self.timers.peek().is_none_or(|(at, slot)| at <= self.entries[slot].due())
+            && self
+                .timers
+                .peek()
+                .is_none_or(|(at, slot)| at <= self.entries[slot].due())
     }
 
     /// Checks everything that must hold between two calls. O(n): for tests and for debugging.
@@ -38,31 +41,53 @@ impl Registry {
     pub fn audit(&self) -> Result<(), String> {
         hold!(self.check_invariants(), "the counts disagree");
         for (slot, entry) in self.entries.iter() {
-            self.audit_entry(slot, entry).map_err(|problem| format!("{:?}: {problem}", entry.endpoint))?;
+            self.audit_entry(slot, entry)
+                .map_err(|problem| format!("{:?}: {problem}", entry.endpoint))?;
         }
         let mut listed = 0;
         for (id, app) in self.apps.iter() {
             listed += app.len();
-            self.audit_app(id).map_err(|problem| format!("app {}: {problem}", app.name))?;
+            self.audit_app(id)
+                .map_err(|problem| format!("app {}: {problem}", app.name))?;
         }
-        hold!(listed == self.index.len(), "{listed} members, but {} ids", self.index.len());
+        hold!(
+            listed == self.index.len(),
+            "{listed} members, but {} ids",
+            self.index.len()
+        );
         self.audit_drains()?;
         self.audit_published()
     }
 
     fn audit_entry(&self, slot: u32, entry: &Entry) -> Result<(), String> {
         let details = entry.details();
-        hold!((details.drain.is_some()) == (entry.life != Life::Live), "drains, but is {:?}", entry.life);
+        hold!(
+            (details.drain.is_some()) == (entry.life != Life::Live),
+            "drains, but is {:?}",
+            entry.life
+        );
         let armed = self.timers.armed(slot).unwrap_or(Active::NEVER);
-        hold!(armed <= entry.due(), "armed at {armed:?}, but due at {:?}", entry.due());
+        hold!(
+            armed <= entry.due(),
+            "armed at {armed:?}, but due at {:?}",
+            entry.due()
+        );
         let gate = entry.endpoint.meter.gate();
         if entry.life == Life::Superseded {
             hold!(gate == Gate::Closed, "superseded, but its gate is {gate:?}");
             return Ok(());
         }
         let found = self.index.find(&entry.endpoint.id, &self.entries);
-        hold!(found == Some(slot), "in slot {slot}, but its id points to {found:?}");
-        hold!(entry.state == entry.decide(), "is {}, but should be {}", entry.state, entry.decide());
+        hold!(
+            found == Some(slot),
+            "in slot {slot}, but its id points to {found:?}"
+        );
+        hold!(
+            entry.state == entry.decide(),
+            "is {}, but should be {}",
+            entry.state,
+            entry.decide()
+        );
         let agrees = match gate_of(entry.state) {
             Gate::Open => matches!(gate, Gate::Open | Gate::Excluded),
             Gate::Trial => matches!(gate, Gate::Trial | Gate::TrialBusy | Gate::Excluded),
@@ -70,7 +95,10 @@ impl Registry {
         };
         hold!(agrees, "is {}, but its gate is {gate:?}", entry.state);
         let ejected = matches!(details.traffic.standing(), Standing::Ejected { .. });
-        hold!(!(ejected && entry.state.takes_traffic()), "is ejected, but takes traffic");
+        hold!(
+            !(ejected && entry.state.takes_traffic()),
+            "is ejected, but takes traffic"
+        );
         Ok(())
     }
 
@@ -81,8 +109,14 @@ impl Registry {
         let mut last = None;
         for slot in app.members() {
             let entry = &self.entries[slot];
-            hold!(entry.app == id && entry.life != Life::Superseded, "a member is another app's, or gone");
-            hold!(last < Some(entry.endpoint.incarnation), "its members are not in the order of registration");
+            hold!(
+                entry.app == id && entry.life != Life::Superseded,
+                "a member is another app's, or gone"
+            );
+            hold!(
+                last < Some(entry.endpoint.incarnation),
+                "its members are not in the order of registration"
+            );
             last = Some(entry.endpoint.incarnation);
             by_state[entry.state as usize] += 1;
         }
@@ -91,7 +125,11 @@ impl Registry {
             hold!(found == counted, "{found} are {state}, but {counted} are counted");
         }
         let stuck = app.policy.last_backend == LastBackend::Keep && app.routable() == 0 && app.held() > 0;
-        hold!(!stuck, "failed requests keep out all {} that are left", app.held());
+        hold!(
+            !stuck,
+            "failed requests keep out all {} that are left",
+            app.held()
+        );
         Ok(())
     }
 
@@ -102,34 +140,59 @@ impl Registry {
             let agrees = drain.is_some_and(|drain| drain.position as usize == position);
             hold!(agrees, "the drain at {position} is not that of slot {slot}");
         }
-        let draining = self.entries.iter().filter(|(_, entry)| entry.life != Life::Live).count();
-        hold!(draining == slots.len(), "{draining} drain, but {} are listed", slots.len());
+        let draining = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.life != Life::Live)
+            .count();
+        hold!(
+            draining == slots.len(),
+            "{draining} drain, but {} are listed",
+            slots.len()
+        );
         let mut superseded = 0;
         for (id, slots) in self.drains.predecessors() {
             superseded += slots.len();
             let unique: HashSet<_, foldhash::fast::FixedState> = slots.iter().collect();
-            hold!(unique.len() == slots.len() && slots.len() <= 4, "{id} has predecessors {slots:?}");
+            hold!(
+                unique.len() == slots.len() && slots.len() <= 4,
+                "{id} has predecessors {slots:?}"
+            );
             for slot in slots {
                 let entry = &self.entries[*slot];
-                hold!(entry.life == Life::Superseded && entry.endpoint.id == *id, "no predecessor of {id}");
+                hold!(
+                    entry.life == Life::Superseded && entry.endpoint.id == *id,
+                    "no predecessor of {id}"
+                );
             }
         }
         let expected = self.entries.len() - self.index.len();
-        hold!(superseded == expected, "{superseded} predecessors, but {expected} superseded");
+        hold!(
+            superseded == expected,
+            "{superseded} predecessors, but {expected} superseded"
+        );
         Ok(())
     }
 
     fn audit_published(&self) -> Result<(), String> {
         let published = &self.publisher.published().apps;
         for (_, app) in self.apps.iter() {
-            hold!(app.dirty == self.publisher.is_marked(&app.name), "{} is half dirty", app.name);
+            hold!(
+                app.dirty == self.publisher.is_marked(&app.name),
+                "{} is half dirty",
+                app.name
+            );
             let Some(snapshot) = published.get(&app.name) else {
                 hold!(app.dirty, "{} is not published", app.name);
                 continue;
             };
-            let same = snapshot.members.iter().map(|m| (m.endpoint.incarnation, m.state)).eq(app
-                .members()
-                .map(|slot| (self.entries[slot].endpoint.incarnation, self.entries[slot].state)));
+            let same = snapshot
+                .members
+                .iter()
+                .map(|m| (m.endpoint.incarnation, m.state))
+                .eq(app
+                    .members()
+                    .map(|slot| (self.entries[slot].endpoint.incarnation, self.entries[slot].state)));
             hold!(same || app.dirty, "{} differs from what is published", app.name);
         }
         for name in published.keys() {

@@ -74,7 +74,9 @@ impl Registry {
 
     /// Takes a slot off the list of those that drain, if it is there.
     pub(super) fn stop_drain(&mut self, slot: u32) {
-        let Some(drain) = self.entries[slot].details().drain else { return };
+        let Some(drain) = self.entries[slot].details().drain else {
+            return;
+        };
         self.entries[slot].details_mut().drain = None;
         self.drains.slots.swap_remove(drain.position as usize);
         if let Some(moved) = self.drains.slots.get(drain.position as usize)
@@ -104,7 +106,9 @@ impl Registry {
 
     fn forget_predecessor(&mut self, slot: u32) {
         let id = &self.entries[slot].endpoint.id;
-        let Some(slots) = self.drains.predecessors.get_mut(id) else { return };
+        let Some(slots) = self.drains.predecessors.get_mut(id) else {
+            return;
+        };
         slots.retain(|other| *other != slot);
         if slots.is_empty() {
             self.drains.predecessors.remove(id);
@@ -113,7 +117,11 @@ impl Registry {
 
     /// Stops waiting for a superseded incarnation. What it has in flight goes on, unwatched.
     pub(super) fn let_go(&mut self, slot: u32) {
-        if self.entries.get(slot).is_some_and(|entry| entry.life == Life::Superseded) {
+        if self
+            .entries
+            .get(slot)
+            .is_some_and(|entry| entry.life == Life::Superseded)
+        {
             self.drop_entry(slot, EventKind::Removed);
         }
     }
@@ -140,7 +148,9 @@ impl Registry {
         while self.drains.left > 0 && bound > 0 {
             self.drains.left -= 1;
             bound -= 1;
-            let Some(&slot) = self.drains.slots.get(self.drains.left) else { continue };
+            let Some(&slot) = self.drains.slots.get(self.drains.left) else {
+                continue;
+            };
             if self.entries[slot].endpoint.meter.in_flight() == 0 {
                 self.drop_entry(slot, EventKind::Removed);
             }

@@ -9,6 +9,15 @@ const MIN_MISSING: usize = 3;
 /// average, and an app has to lose a thousandth of its members before a mass expiry is noticed.
 const MEMBERS_PER_EXPIRY: usize = 1_024;
 
+/// What the guard says.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Guarded {
+    /// Whether it keeps the backend.
+    pub(super) keeps: bool,
+    /// How many members were counted to find out.
+    pub(super) counted: usize,
+}
+
 impl Registry {
     /// Whether the guard keeps the backend in `slot`, whose lease has just run out.
     ///
@@ -18,30 +27,33 @@ impl Registry {
     /// half, are missing, then every lease of such a member that runs out within a third of the first
     /// one's length is distrusted. Each becomes a suspect at its own deadline, not before: nobody loses a
     /// lease that hasn't run out. After that third it is counted anew.
-    pub(super) fn guard_keeps(&mut self, slot: u32) -> bool {
+    pub(super) fn ask_guard(&mut self, slot: u32) -> Guarded {
         let now = self.now();
         let entry = &self.entries[slot];
         if !self.config.mass_expiry_guard || entry.suspect || !entry.is_seasoned() {
-            return false;
+            return Guarded::default();
         }
         let (app, window) = (entry.app, entry.ttl() / 3);
         let guard = self.apps.get(app).guard;
         if guard.distrust_until.is_some_and(|until| now <= until) {
-            return true;
+            return Guarded {
+                keeps: true,
+                counted: 0,
+            };
         }
         if guard.believed > 0 {
             self.apps.get_mut(app).guard.believed -= 1;
-            return false;
+            return Guarded::default();
         }
-        let distrust = self.is_mass_expiry(app);
-        let believed = self.apps.get(app).len() / MEMBERS_PER_EXPIRY;
+        let keeps = self.is_mass_expiry(app);
+        let counted = self.apps.get(app).len();
         let guard = &mut self.apps.get_mut(app).guard;
-        if distrust {
+        if keeps {
             guard.distrust_until = Some(now + window);
         } else {
-            guard.believed = u32::try_from(believed).unwrap_or(u32::MAX);
+            guard.believed = u32::try_from(counted / MEMBERS_PER_EXPIRY).unwrap_or(u32::MAX);
         }
-        distrust
+        Guarded { keeps, counted }
     }
 
     fn is_mass_expiry(&self, app: u32) -> bool {

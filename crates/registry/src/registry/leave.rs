@@ -22,7 +22,11 @@ impl Registry {
             None => self.drop_entry(slot, EventKind::Removed),
             Some(drain) => self.begin_leaving(slot, drain.min(self.config.drain_max)),
         }
-        Ok(Deregistered { in_flight: endpoint.meter.in_flight(), endpoint, draining: drain.is_some() })
+        Ok(Deregistered {
+            in_flight: endpoint.meter.in_flight(),
+            endpoint,
+            draining: drain.is_some(),
+        })
     }
 
     fn begin_leaving(&mut self, slot: u32, drain: Duration) {

@@ -15,7 +15,9 @@ impl Registry {
         probe: Probe,
         passed: bool,
     ) -> Pace {
-        let Some(slot) = self.index.find(id, &self.entries) else { return Pace::Settled };
+        let Some(slot) = self.index.find(id, &self.entries) else {
+            return Pace::Settled;
+        };
         let entry = &self.entries[slot];
         if entry.endpoint.incarnation != incarnation || entry.life != Life::Live {
             return Pace::Settled;
@@ -40,7 +42,11 @@ impl Registry {
         }
         let policy = &self.apps.get(entry.app).policy;
         let details = entry.details_mut();
-        let turn = if passed { details.probe.pass(policy) } else { details.probe.fail(policy) };
+        let turn = if passed {
+            details.probe.pass(policy)
+        } else {
+            details.probe.fail(policy)
+        };
         match turn {
             Some(Turn::Out) => details.traffic.halt_decay(policy, now),
             Some(Turn::Back) => details.traffic.resume_decay(now),

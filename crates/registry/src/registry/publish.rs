@@ -62,7 +62,10 @@ impl Publisher {
                 Some(id) => {
                     let app = apps.get_mut(id);
                     app.dirty = false;
-                    map.insert(app.name.clone(), Arc::new(snapshot_of(app, entries, version, now)));
+                    map.insert(
+                        app.name.clone(),
+                        Arc::new(snapshot_of(app, entries, version, now)),
+                    );
                 }
             }
         }
@@ -74,9 +77,17 @@ fn snapshot_of(app: &App, entries: &Slots<Entry>, version: u64, now: Active) -> 
     let mut members = Vec::with_capacity(app.len());
     members.extend(app.members().map(|slot| {
         let entry = &entries[slot];
-        Member { endpoint: Arc::clone(&entry.endpoint), state: entry.state, reason: entry.reason(now) }
+        Member {
+            endpoint: Arc::clone(&entry.endpoint),
+            state: entry.state,
+            reason: entry.reason(now),
+        }
     }));
-    AppSnapshot { app: app.name.clone(), version, members }
+    AppSnapshot {
+        app: app.name.clone(),
+        version,
+        members,
+    }
 }
 
 impl Registry {

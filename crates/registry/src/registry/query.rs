@@ -14,7 +14,9 @@ impl Registry {
     #[must_use]
     pub fn get(&self, id: &BackendId, now: MonoTime) -> Option<Status> {
         let now = self.preview(now);
-        self.index.find(id, &self.entries).map(|slot| self.status(slot, now))
+        self.index
+            .find(id, &self.entries)
+            .map(|slot| self.status(slot, now))
     }
 
     /// A page of the backends that `matches`, `limit` at the most, beginning at `cursor`: 0, or the

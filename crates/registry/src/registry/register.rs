@@ -27,7 +27,10 @@ impl Registry {
             return self.take_over(slot, backend, ttl);
         }
         if entry.endpoint.app != backend.app {
-            return Err(RegisterError::AppTaken { id: backend.id, app: entry.endpoint.app.clone() });
+            return Err(RegisterError::AppTaken {
+                id: backend.id,
+                app: entry.endpoint.app.clone(),
+            });
         }
         if entry.endpoint.addr != backend.addr {
             return self.take_over(slot, backend, ttl);
@@ -122,6 +125,10 @@ impl Registry {
 
     fn registered(&self, slot: u32, kind: RegisteredKind) -> Registered {
         let entry = &self.entries[slot];
-        Registered { endpoint: Arc::clone(&entry.endpoint), kind, ttl: entry.ttl() }
+        Registered {
+            endpoint: Arc::clone(&entry.endpoint),
+            kind,
+            ttl: entry.ttl(),
+        }
     }
 }

@@ -68,7 +68,8 @@ impl Registry {
     }
 
     pub(super) fn emit(&mut self, kind: EventKind, slot: u32) {
-        self.events.push(kind, &self.entries[slot].endpoint, self.clock.last());
+        self.events
+            .push(kind, &self.entries[slot].endpoint, self.clock.last());
     }
 
     /// The gate is about to be closed for another reason. If the data plane has excluded the backend and
@@ -93,7 +94,9 @@ impl Registry {
             let entry = &self.entries[*slot];
             (entry.endpoint.fallback, entry.details().traffic.ends())
         };
-        let Some(slot) = self.apps.get(app).members().filter(held).min_by_key(rank) else { return };
+        let Some(slot) = self.apps.get(app).members().filter(held).min_by_key(rank) else {
+            return;
+        };
         let now = self.now();
         self.entries[slot].details_mut().traffic.readmit(now);
         if let Some(transition) = self.settle(slot) {

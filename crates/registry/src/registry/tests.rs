@@ -30,11 +30,20 @@ fn app(text: &str) -> AppName {
 
 fn backend(name: &str) -> Backend {
     let (region, country) = (Region::parse("eu").unwrap(), Country::parse("DE").unwrap());
-    Backend::new(id(name), app("shop"), region, country, BackendAddr::parse("10.0.0.1", 80).unwrap())
+    Backend::new(
+        id(name),
+        app("shop"),
+        region,
+        country,
+        BackendAddr::parse("10.0.0.1", 80).unwrap(),
+    )
 }
 
 fn at(port: u16, backend: Backend) -> Backend {
-    Backend { addr: BackendAddr::parse("10.0.0.1", port).unwrap(), ..backend }
+    Backend {
+        addr: BackendAddr::parse("10.0.0.1", port).unwrap(),
+        ..backend
+    }
 }
 
 /// A registry and the time it is.
@@ -50,15 +59,22 @@ impl World {
 
     fn with(config: Config) -> Self {
         let now = MonoTime::from_secs(1_000);
-        Self { registry: Registry::new(config, now), now }
+        Self {
+            registry: Registry::new(config, now),
+            now,
+        }
     }
 
     fn with_policy(policy: AppPolicy) -> Self {
-        Self::with(Config { app: policy, ..Config::default() })
+        Self::with(Config {
+            app: policy,
+            ..Config::default()
+        })
     }
 
     fn try_register(&mut self, backend: Backend) -> Result<Registered, RegisterError> {
-        self.registry.handle_register(Registration { backend, ttl: None }, self.now)
+        self.registry
+            .handle_register(Registration { backend, ttl: None }, self.now)
     }
 
     fn register(&mut self, backend: Backend) -> Arc<Endpoint> {
@@ -70,15 +86,21 @@ impl World {
     }
 
     fn beat(&mut self, name: &str) {
-        self.registry.handle_heartbeat(&id(name), None, &LoadReport::default(), self.now).unwrap();
+        self.registry
+            .handle_heartbeat(&id(name), None, &LoadReport::default(), self.now)
+            .unwrap();
     }
 
     fn report(&mut self, name: &str, report: LoadReport) {
-        self.registry.handle_heartbeat(&id(name), None, &report, self.now).unwrap();
+        self.registry
+            .handle_heartbeat(&id(name), None, &report, self.now)
+            .unwrap();
     }
 
     fn leave(&mut self, name: &str, drain: Option<Duration>) -> Deregistered {
-        self.registry.handle_deregister(&id(name), None, drain, self.now).unwrap()
+        self.registry
+            .handle_deregister(&id(name), None, drain, self.now)
+            .unwrap()
     }
 
     fn patch(&mut self, name: &str, patch: Patch) -> Result<Status, PatchError> {
@@ -86,7 +108,13 @@ impl World {
     }
 
     fn probe(&mut self, endpoint: &Endpoint, passed: bool) -> Pace {
-        self.registry.handle_probe(&endpoint.id, endpoint.incarnation, Probe::Monitor, passed, self.now)
+        self.registry.handle_probe(
+            &endpoint.id,
+            endpoint.incarnation,
+            Probe::Monitor,
+            passed,
+            self.now,
+        )
     }
 
     /// Lets time pass as a driver does: it calls whenever it is asked to.
@@ -110,7 +138,9 @@ impl World {
     }
 
     fn events(&mut self) -> Vec<EventKind> {
-        std::iter::from_fn(|| self.registry.poll_event()).map(|event| event.kind).collect()
+        std::iter::from_fn(|| self.registry.poll_event())
+            .map(|event| event.kind)
+            .collect()
     }
 
     /// Requests that fail until the data plane has something to say, which it then says.
@@ -134,7 +164,8 @@ impl World {
     fn succeed(&mut self, endpoint: &Arc<Endpoint>) {
         let request = begin(endpoint);
         if let Some(signal) = request.succeeded(MS) {
-            self.registry.handle_traffic(&request.report(endpoint, signal), self.now);
+            self.registry
+                .handle_traffic(&request.report(endpoint, signal), self.now);
         }
     }
 }

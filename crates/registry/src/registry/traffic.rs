@@ -8,7 +8,9 @@ use crate::{LastBackend, State};
 
 impl Registry {
     pub(super) fn traffic(&mut self, report: &TrafficReport) {
-        let Some(slot) = self.index.find(&report.id, &self.entries) else { return };
+        let Some(slot) = self.index.find(&report.id, &self.entries) else {
+            return;
+        };
         let endpoint = &self.entries[slot].endpoint;
         if endpoint.incarnation != report.incarnation || endpoint.meter.epoch() != report.epoch {
             return;

@@ -8,6 +8,7 @@
 
 mod compare;
 mod model;
+mod shadow;
 mod world;
 
 use world::World;
@@ -17,7 +18,11 @@ const PARTS: u64 = 8;
 
 /// Every part is a test of its own, so that a runner spreads them over the cores.
 fn run(part: u64) {
-    let read = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let read = |name| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().expect("a number"))
+    };
     if let Some(seed) = read("EDGEPROXY_SIM_SEED") {
         if part == 0 {
             World::new(seed).run(STEPS);

@@ -1,137 +1,17 @@
 //! The shadow model: the same rules as the registry's, written down a second time as simply as possible.
 //! Every backend in one `Vec`, every question a scan, every deadline a plain number that a pause moves.
 
+mod feedback;
+
 use std::sync::Arc;
 
-use edgeproxy_backend::{
-    AppName, BackendAddr, BackendId, Endpoint, Gate, Incarnation, MonoTime, Signal, TrafficReport, Weight,
-};
+use edgeproxy_backend::{AppName, BackendAddr, BackendId, Endpoint, Gate, Incarnation, MonoTime};
 use edgeproxy_registry::{
-    AppPolicy, Change, Config, EventKind, Initial, LastBackend, LoadReport, Overrides, Pace, Patch, Probe, State,
+    AppPolicy, Change, Config, EventKind, Initial, LastBackend, LoadReport, Overrides, Patch, State,
 };
 
-pub type Micros = u64;
-
-pub const SECOND: Micros = 1_000_000;
-const SWEEP: Micros = SECOND / 10;
-
-pub fn micros(duration: std::time::Duration) -> Micros {
-    u64::try_from(duration.as_micros()).unwrap()
-}
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Traffic {
-    Well,
-    Out(Micros),
-    Trial,
-}
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Probed {
-    Fine,
-    First,
-    Bad,
-}
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Phase {
-    Live,
-    Leaving,
-    Superseded,
-}
-
-#[derive(Clone, Debug)]
-pub struct Shadow {
-    pub id: BackendId,
-    pub app: AppName,
-    pub addr: BackendAddr,
-    pub incarnation: Incarnation,
-    pub endpoint: Arc<Endpoint>,
-    pub phase: Phase,
-    pub state: State,
-    pub deadline: Micros,
-    pub ttl: Micros,
-    pub renewals: u32,
-    pub suspect: bool,
-    pub drain_until: Micros,
-    pub self_draining: bool,
-    pub weight: u16,
-    pub soft: u32,
-    pub hard: u32,
-    pub fallback: bool,
-    pub overrides: Overrides,
-    pub traffic: Traffic,
-    pub ejections: u32,
-    /// `None` while probes keep it out: no decay.
-    pub well_since: Option<Micros>,
-    pub probed: Probed,
-    pub fails: u32,
-    pub passes: u32,
-    /// The data plane has closed the gate, and the registry hasn't judged it yet.
-    pub excluded: bool,
-}
-
-impl Shadow {
-    pub fn listed(&self) -> bool {
-        self.phase != Phase::Superseded
-    }
-
-    pub fn effective_weight(&self) -> u16 {
-        self.overrides.weight.map_or(self.weight, Weight::get)
-    }
-
-    pub fn effective_limits(&self) -> (u32, u32) {
-        let soft = self.overrides.soft_limit.unwrap_or(self.soft);
-        let hard = self.overrides.hard_limit.unwrap_or(self.hard);
-        if hard != 0 && soft > hard { (hard, hard) } else { (soft, hard) }
-    }
-
-    pub fn lease_end(&self) -> Micros {
-        if self.suspect { self.deadline + 3 * self.ttl } else { self.deadline }
-    }
-
-    pub fn due(&self) -> Micros {
-        if self.phase != Phase::Live {
-            return self.drain_until;
-        }
-        match self.traffic {
-            Traffic::Out(until) => until.min(self.lease_end()),
-            Traffic::Well | Traffic::Trial => self.lease_end(),
-        }
-    }
-
-    pub fn expected_gate(&self) -> Gate {
-        match self.state {
-            _ if self.excluded => Gate::Excluded,
-            State::Routable | State::Suspect => Gate::Open,
-            State::Trial => Gate::Trial,
-            State::Ejected => Gate::Excluded,
-            State::Unhealthy | State::Draining | State::Disabled => Gate::Closed,
-        }
-    }
-
-    fn wanted(&self) -> State {
-        if self.overrides.enabled == Some(false) || self.effective_weight() == 0 {
-            State::Disabled
-        } else if self.phase != Phase::Live || self.self_draining {
-            State::Draining
-        } else if self.probed != Probed::Fine {
-            State::Unhealthy
-        } else if let Traffic::Out(_) = self.traffic {
-            State::Ejected
-        } else if self.traffic == Traffic::Trial {
-            State::Trial
-        } else if self.suspect {
-            State::Suspect
-        } else {
-            State::Routable
-        }
-    }
-
-    fn seasoned(&self) -> bool {
-        self.phase == Phase::Live && self.renewals >= 3
-    }
-}
+use crate::shadow::{Micros, Phase, Probed, Shadow, Traffic, micros};
+use feedback::SWEEP;
 
 pub struct Model {
     pub config: Config,
@@ -203,7 +83,10 @@ impl Model {
     }
 
     pub fn policy(&self, app: &AppName) -> AppPolicy {
-        self.policies.iter().find(|(name, _)| name == app).map_or(self.config.app, |(_, policy)| *policy)
+        self.policies
+            .iter()
+            .find(|(name, _)| name == app)
+            .map_or(self.config.app, |(_, policy)| *policy)
     }
 
     pub fn listed(&self, id: &BackendId) -> Option<usize> {
@@ -211,11 +94,18 @@ impl Model {
     }
 
     pub fn members(&self, app: &AppName) -> Vec<usize> {
-        (0..self.all.len()).filter(|i| self.all[*i].listed() && self.all[*i].app == *app).collect()
+        (0..self.all.len())
+            .filter(|i| self.all[*i].listed() && self.all[*i].app == *app)
+            .collect()
     }
 
     pub fn apps(&self) -> Vec<AppName> {
-        let mut apps: Vec<_> = self.all.iter().filter(|b| b.listed()).map(|b| b.app.clone()).collect();
+        let mut apps: Vec<_> = self
+            .all
+            .iter()
+            .filter(|b| b.listed())
+            .map(|b| b.app.clone())
+            .collect();
         apps.sort();
         apps.dedup();
         apps
@@ -399,7 +289,8 @@ impl Model {
                 b.renewals += 1;
                 b.suspect = false;
                 b.self_draining = false;
-                (b.weight, b.soft, b.hard, b.fallback) = (asking.weight, asking.soft, asking.hard, asking.fallback);
+                (b.weight, b.soft, b.hard, b.fallback) =
+                    (asking.weight, asking.soft, asking.hard, asking.fallback);
                 let incarnation = b.incarnation;
                 self.emit(EventKind::Renewed, incarnation);
                 self.settle_all(i);
@@ -479,7 +370,11 @@ impl Model {
     }
 
     fn remove_with(&mut self, incarnation: Incarnation, kind: EventKind, gate: Gate) {
-        let i = self.all.iter().position(|b| b.incarnation == incarnation).unwrap();
+        let i = self
+            .all
+            .iter()
+            .position(|b| b.incarnation == incarnation)
+            .unwrap();
         let b = self.all.remove(i);
         self.gone.push((Arc::clone(&b.endpoint), gate));
         if self.gone.len() > 8 {
@@ -554,7 +449,10 @@ impl Model {
         set(&mut next.soft_limit, patch.soft_limit);
         set(&mut next.hard_limit, patch.hard_limit);
         if patch.soft_limit != Change::Keep || patch.hard_limit != Change::Keep {
-            let (soft, hard) = (next.soft_limit.unwrap_or(b.soft), next.hard_limit.unwrap_or(b.hard));
+            let (soft, hard) = (
+                next.soft_limit.unwrap_or(b.soft),
+                next.hard_limit.unwrap_or(b.hard),
+            );
             if hard != 0 && hard < soft {
                 return None;
             }
@@ -568,176 +466,6 @@ impl Model {
             self.rescue(&app);
         }
         Some(())
-    }
-
-    // ── traffic and probes ───────────────────────────────────────────────────────────────────────────
-
-    pub fn traffic(&mut self, report: &TrafficReport, epoch: Option<u32>) {
-        let Some(i) = self.listed(&report.id) else { return };
-        if self.all[i].incarnation != report.incarnation || epoch != Some(report.epoch) {
-            return;
-        }
-        match report.signal {
-            Signal::StreakReached | Signal::TrialFailed => self.judge(i),
-            Signal::TrialPassed if self.all[i].state == State::Trial && !self.all[i].excluded => {
-                self.readmit(i);
-                self.settle_all(i);
-            }
-            Signal::TrialPassed => {}
-        }
-    }
-
-    pub fn lost_reports(&mut self) {
-        for i in 0..self.all.len() {
-            if self.all[i].listed() {
-                self.judge(i);
-            }
-        }
-    }
-
-    fn judge(&mut self, i: usize) {
-        let app = self.all[i].app.clone();
-        if !self.all[i].excluded {
-            return;
-        }
-        let others = self.members(&app);
-        let mut others = others.into_iter().filter(|j| *j != i);
-        let open = |j: usize| matches!(self.all[j].state, State::Routable | State::Suspect);
-        if self.policy(&app).last_backend == LastBackend::Keep && !others.any(open) {
-            self.all[i].excluded = false;
-            return;
-        }
-        self.eject(i);
-        self.settle_all(i);
-    }
-
-    pub fn probe(&mut self, id: &BackendId, incarnation: Incarnation, probe: Probe, passed: bool) -> Pace {
-        let Some(i) = self.listed(id) else { return Pace::Settled };
-        if self.all[i].incarnation != incarnation || self.all[i].phase != Phase::Live {
-            return Pace::Settled;
-        }
-        if probe == Probe::Suspect {
-            return match (self.all[i].suspect, passed) {
-                (false, _) => Pace::Settled,
-                (true, true) => Pace::Changing,
-                (true, false) => {
-                    self.remove(incarnation, EventKind::Expired);
-                    Pace::Settled
-                }
-            };
-        }
-        let policy = self.policy(&self.all[i].app);
-        if passed { self.probe_passed(i, &policy) } else { self.probe_failed(i, &policy) }
-        let b = &self.all[i];
-        let begun = if b.probed == Probed::Bad { b.passes > 0 } else { b.fails > 0 };
-        let pace = if begun { Pace::Changing } else { Pace::Settled };
-        self.settle_all(i);
-        pace
-    }
-
-    fn probe_passed(&mut self, i: usize, policy: &AppPolicy) {
-        let now = self.now;
-        let b = &mut self.all[i];
-        b.passes += 1;
-        let back = match b.probed {
-            Probed::Fine => false,
-            Probed::First => true,
-            Probed::Bad => b.passes >= policy.rise,
-        };
-        if back {
-            b.probed = Probed::Fine;
-            b.well_since = Some(now);
-        }
-        if b.probed == Probed::Fine {
-            (b.fails, b.passes) = (0, 0);
-            if let Traffic::Out(_) = b.traffic {
-                b.traffic = Traffic::Trial;
-            }
-        }
-    }
-
-    fn probe_failed(&mut self, i: usize, policy: &AppPolicy) {
-        let b = &mut self.all[i];
-        b.fails += 1;
-        b.passes = 0;
-        let fall = policy.fall.unwrap_or(if policy.max_failures == 0 { 3 } else { policy.max_failures }).max(1);
-        if b.probed != Probed::Bad && b.fails >= fall {
-            b.probed = Probed::Bad;
-            self.decay(i);
-            self.all[i].well_since = None;
-        }
-    }
-
-    pub fn set_policy(&mut self, app: &AppName, policy: AppPolicy) {
-        self.policies.retain(|(name, _)| name != app);
-        self.policies.push((app.clone(), policy));
-        self.rescue(app);
-    }
-
-    // ── time ─────────────────────────────────────────────────────────────────────────────────────────
-
-    pub fn timeout(&mut self) {
-        self.sweep();
-        while let Some(i) = (0..self.all.len()).min_by_key(|i| self.all[*i].due()) {
-            if self.all[i].due() > self.now {
-                return;
-            }
-            self.expire(i);
-        }
-    }
-
-    fn sweep(&mut self) {
-        if self.next_sweep.is_none_or(|at| at > self.now) {
-            return;
-        }
-        let done = |b: &&Shadow| b.phase != Phase::Live && b.endpoint.meter.in_flight() == 0;
-        let done: Vec<_> = self.all.iter().filter(done).map(|b| b.incarnation).collect();
-        for incarnation in done {
-            self.remove(incarnation, EventKind::Removed);
-        }
-        if self.next_sweep.is_some() {
-            self.next_sweep = Some(self.now + SWEEP);
-        }
-    }
-
-    fn expire(&mut self, i: usize) {
-        let b = &self.all[i];
-        let incarnation = b.incarnation;
-        if b.phase != Phase::Live {
-            self.cut(incarnation);
-        } else if b.traffic == Traffic::Out(b.due()) {
-            self.all[i].traffic = Traffic::Trial;
-            self.settle_all(i);
-        } else if self.distrusts(i) {
-            self.all[i].suspect = true;
-            self.emit(EventKind::Suspected, incarnation);
-            self.settle(i);
-        } else {
-            self.remove(incarnation, EventKind::Expired);
-        }
-    }
-
-    fn distrusts(&mut self, i: usize) -> bool {
-        let b = &self.all[i];
-        if !self.config.mass_expiry_guard || b.suspect || !b.seasoned() {
-            return false;
-        }
-        let (app, window) = (b.app.clone(), b.ttl / 3);
-        if self.distrust.iter().any(|(name, until)| *name == app && self.now <= *until) {
-            return true;
-        }
-        let seasoned: Vec<usize> = self.members(&app).into_iter().filter(|i| self.all[*i].seasoned()).collect();
-        let silent = |i: &&usize| {
-            let b = &self.all[**i];
-            b.suspect || b.deadline <= self.now + b.ttl / 3
-        };
-        let missing = seasoned.iter().filter(silent).count();
-        if missing < 3 || missing * 2 <= seasoned.len() {
-            return false;
-        }
-        self.distrust.retain(|(name, _)| *name != app);
-        self.distrust.push((app, self.now + window));
-        true
     }
 }
 

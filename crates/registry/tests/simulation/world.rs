@@ -16,7 +16,8 @@ use edgeproxy_registry::{
 };
 use fastrand::Rng;
 
-use crate::model::{Asking, Fenced, Micros, Model, Outcome, Phase, SECOND};
+use crate::model::{Asking, Fenced, Model, Outcome};
+use crate::shadow::{Micros, Phase, SECOND};
 
 const IDS: usize = 8;
 
@@ -37,6 +38,9 @@ pub struct World {
     cut_off: usize,
     /// The app that each id belongs to, mostly.
     homes: [usize; IDS],
+    /// How many ids there are, and how many of ten registrations come from the usual address.
+    crowd: usize,
+    steady: u32,
     pub doing: String,
 }
 
@@ -44,7 +48,12 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let config = config(&mut rng);
-        let homes = if rng.bool() { [0; IDS] } else { [0, 0, 0, 0, 0, 1, 1, 2] };
+        let homes = if rng.bool() {
+            [0; IDS]
+        } else {
+            [0, 0, 0, 0, 0, 1, 1, 2]
+        };
+        let (crowd, steady) = if rng.u32(0..4) == 0 { (2, 1) } else { (IDS, 7) };
         let start = rng.u64(0..5 * SECOND);
         let model = Model::new(config.clone(), start);
         let registry = Registry::new(config, model.time());
@@ -54,8 +63,13 @@ impl World {
             rng,
             registry,
             model,
-            ids: (0..IDS).map(|n| BackendId::parse(&format!("b{n}")).unwrap()).collect(),
-            apps: ["a", "b", "c"].iter().map(|name| AppName::parse(name).unwrap()).collect(),
+            ids: (0..IDS)
+                .map(|n| BackendId::parse(&format!("b{n}")).unwrap())
+                .collect(),
+            apps: ["a", "b", "c"]
+                .iter()
+                .map(|name| AppName::parse(name).unwrap())
+                .collect(),
             requests: Vec::new(),
             reports: VecDeque::new(),
             snapshot: Snapshot::default(),
@@ -63,6 +77,8 @@ impl World {
             dropped: 0,
             cut_off: 0,
             homes,
+            crowd,
+            steady,
             doing: String::new(),
         }
     }
@@ -100,7 +116,13 @@ impl World {
             65..75 => self.report(now),
             75..84 => self.probe(now),
             84 => self.set_policy(now),
-            85 => self.cut_off = if self.rng.bool() { 0 } else { self.rng.usize(0..=IDS) },
+            85 => {
+                self.cut_off = if self.rng.bool() {
+                    0
+                } else {
+                    self.rng.usize(0..=IDS)
+                }
+            }
             86..90 => self.poll(),
             _ => self.timeout(now),
         }
@@ -114,7 +136,10 @@ impl World {
 
     fn register(&mut self, now: Micros) {
         let asking = self.asking();
-        let at = self.begin(format!("register {} in {} at {}", asking.id, asking.app, asking.addr), now);
+        let at = self.begin(
+            format!("register {} in {} at {}", asking.id, asking.app, asking.addr),
+            now,
+        );
         let expected = self.model.foresee(&asking);
         let mut backend = Backend::new(
             asking.id.clone(),
@@ -139,7 +164,9 @@ impl World {
             Err(RegisterError::TooManyBackends { .. }) => Outcome::TooManyBackends,
             Err(RegisterError::TooManyApps { .. }) => Outcome::TooManyApps,
         };
-        self.check(outcome == expected, || format!("{outcome:?}, expected {expected:?}"));
+        self.check(outcome == expected, || {
+            format!("{outcome:?}, expected {expected:?}")
+        });
         if let Ok(registered) = found {
             self.model.register(asking, outcome, &registered.endpoint);
         }
@@ -147,10 +174,18 @@ impl World {
 
     fn asking(&mut self) -> Asking {
         let rng = &mut self.rng;
-        let n = rng.usize(0..IDS);
+        let n = rng.usize(0..self.crowd);
         // Most of an id's registrations are for its own app and address.
-        let app = if rng.u32(0..10) > 0 { self.homes[n] } else { rng.usize(0..3) };
-        let port = if rng.u32(0..4) > 0 { 80 } else { rng.u16(81..84) };
+        let app = if rng.u32(0..10) > 0 {
+            self.homes[n]
+        } else {
+            rng.usize(0..3)
+        };
+        let port = if rng.u32(0..10) < self.steady {
+            80
+        } else {
+            rng.u16(81..84)
+        };
         let (soft, more) = (rng.u32(0..4), rng.u32(0..3));
         Asking {
             id: self.ids[n].clone(),
@@ -188,7 +223,7 @@ impl World {
     }
 
     fn everybody_beats(&mut self, now: Micros) {
-        for (id, late) in self.ids[self.cut_off..].to_vec().into_iter().zip(0..) {
+        for (id, late) in self.ids.clone().into_iter().skip(self.cut_off).zip(0..) {
             if let Fenced::Fine(i) = self.model.fence(&id, None) {
                 let at = self.begin("everybody's heartbeat".to_owned(), now + late);
                 let report = LoadReport::default();
@@ -204,12 +239,17 @@ impl World {
         let at = self.begin(format!("deregister {id}, fence {fence:?}, drain {drain:?}"), now);
         let fence = fence.of(&self.model, &id);
         let expected = self.model.fence(&id, fence);
-        let found = self.registry.handle_deregister(&id, fence, drain.map(Duration::from_micros), at);
+        let found = self
+            .registry
+            .handle_deregister(&id, fence, drain.map(Duration::from_micros), at);
         self.check_fence(expected, found.as_ref().err());
         if let Fenced::Fine(i) = expected {
             let found = found.unwrap();
             let in_flight = self.model.all[i].endpoint.meter.in_flight();
-            self.check((found.in_flight, found.draining) == (in_flight, drain.is_some()), || format!("{found:?}"));
+            self.check(
+                (found.in_flight, found.draining) == (in_flight, drain.is_some()),
+                || format!("{found:?}"),
+            );
             self.model.deregister(i, drain);
         }
     }
@@ -228,12 +268,16 @@ impl World {
         let expected = self.model.fence(&id, fence);
         let found = self.registry.handle_patch(&id, fence, &patch, at);
         let Fenced::Fine(i) = expected else {
-            let Err(PatchError::Fenced(error)) = found else { self.fail("not fenced") };
+            let Err(PatchError::Fenced(error)) = found else {
+                self.fail("not fenced")
+            };
             self.check_fence(expected, Some(&error));
             return;
         };
         let accepted = self.model.patch(i, &patch).is_some();
-        self.check(found.is_ok() == accepted, || format!("accepted: {accepted}, but {found:?}"));
+        self.check(found.is_ok() == accepted, || {
+            format!("accepted: {accepted}, but {found:?}")
+        });
     }
 
     /// The data plane begins a request somewhere, even where it should not be let in.
@@ -246,14 +290,20 @@ impl World {
         let (state, excluded) = (b.state, b.excluded);
         let endpoint = Arc::clone(&b.endpoint);
         let last_resort = self.rng.u32(0..10) == 0;
-        let admission = if last_resort { Admission::LastResort } else { Admission::Regular };
+        let admission = if last_resort {
+            Admission::LastResort
+        } else {
+            Admission::Regular
+        };
         self.doing = format!("request to {} {:?}", endpoint.id, endpoint.incarnation);
         let gate = endpoint.meter.gate();
         if let Ok(request) = endpoint.meter.admit(endpoint.limits, admission) {
             let allowed = last_resort && gate == edgeproxy_backend::Gate::Excluded
                 || state.takes_traffic() && !excluded && !request.is_trial()
                 || state == edgeproxy_registry::State::Trial && !excluded;
-            self.check(allowed, || format!("admitted, though {state} and excluded: {excluded}"));
+            self.check(allowed, || {
+                format!("admitted, though {state} and excluded: {excluded}")
+            });
             self.requests.push((endpoint, request));
         }
     }
@@ -270,10 +320,17 @@ impl World {
             6..9 => (request.succeeded(Duration::from_millis(3)), "succeeded"),
             _ => (None, "aborted"),
         };
-        self.doing = format!("request to {} {:?} {what}: {signal:?}", endpoint.id, endpoint.incarnation);
+        self.doing = format!(
+            "request to {} {:?} {what}: {signal:?}",
+            endpoint.id, endpoint.incarnation
+        );
         if let Some(signal) = signal {
             if signal != edgeproxy_backend::Signal::TrialPassed
-                && let Some(b) = self.model.all.iter_mut().find(|b| b.incarnation == endpoint.incarnation)
+                && let Some(b) = self
+                    .model
+                    .all
+                    .iter_mut()
+                    .find(|b| b.incarnation == endpoint.incarnation)
             {
                 b.excluded = true;
             }
@@ -292,7 +349,9 @@ impl World {
                 self.model.lost_reports();
             }
             choice => {
-                let Some(report) = self.reports.pop_front() else { return };
+                let Some(report) = self.reports.pop_front() else {
+                    return;
+                };
                 let at = self.begin(format!("{report:?}"), now);
                 let known = self.model.listed(&report.id);
                 let epoch = known.map(|i| self.model.all[i].endpoint.meter.epoch());
@@ -307,11 +366,20 @@ impl World {
 
     fn probe(&mut self, now: Micros) {
         let (id, fence) = (self.any_id(), self.any_fence());
-        let probe = if self.rng.u32(0..4) == 0 { Probe::Suspect } else { Probe::Monitor };
+        let probe = if self.rng.u32(0..4) == 0 {
+            Probe::Suspect
+        } else {
+            Probe::Monitor
+        };
         let passed = self.rng.u32(0..5) < 3;
-        let live = fence.of(&self.model, &id).or_else(|| Fence::Right.of(&self.model, &id));
+        let live = fence
+            .of(&self.model, &id)
+            .or_else(|| Fence::Right.of(&self.model, &id));
         let Some(incarnation) = live else { return };
-        let at = self.begin(format!("{probe:?} probe of {id} {incarnation:?} passed: {passed}"), now);
+        let at = self.begin(
+            format!("{probe:?} probe of {id} {incarnation:?} passed: {passed}"),
+            now,
+        );
         let found = self.registry.handle_probe(&id, incarnation, probe, passed, at);
         let expected = self.model.probe(&id, incarnation, probe, passed);
         self.check(found == expected, || format!("{found:?}, expected {expected:?}"));
@@ -323,12 +391,17 @@ impl World {
         let at = self.begin(format!("{policy:?} for {app}"), now);
         self.registry.set_app_policy(&app, policy, at);
         self.model.set_policy(&app, policy);
-        self.check(self.registry.app_policy(&app) == policy, || "another policy".to_owned());
+        self.check(self.registry.app_policy(&app) == policy, || {
+            "another policy".to_owned()
+        });
     }
 
     fn timeout(&mut self, now: Micros) {
         // At times exactly when it asked to be called, else whenever.
-        let asked = self.registry.poll_timeout().map(edgeproxy_backend::MonoTime::as_micros);
+        let asked = self
+            .registry
+            .poll_timeout()
+            .map(edgeproxy_backend::MonoTime::as_micros);
         let now = match asked {
             Some(asked) if self.rng.bool() => asked,
             _ => now,
@@ -338,7 +411,9 @@ impl World {
         self.model.timeout();
         let next = self.registry.poll_timeout();
         let late = next.is_some_and(|next| next <= self.model.time());
-        self.check(!late, || format!("asks to be called at {next:?} after a timeout at {at:?}"));
+        self.check(!late, || {
+            format!("asks to be called at {next:?} after a timeout at {at:?}")
+        });
     }
 
     fn poll(&mut self) {
@@ -351,7 +426,7 @@ impl World {
     }
 
     fn any_id(&mut self) -> BackendId {
-        self.ids[self.rng.usize(0..IDS)].clone()
+        self.ids[self.rng.usize(0..self.crowd)].clone()
     }
 
     fn any_fence(&mut self) -> Fence {
@@ -385,7 +460,10 @@ enum Fence {
 impl Fence {
     fn of(self, model: &Model, id: &BackendId) -> Option<Incarnation> {
         let listed = model.all.iter().find(|b| b.listed() && b.id == *id);
-        let past = model.all.iter().find(|b| b.phase == Phase::Superseded && b.id == *id);
+        let past = model
+            .all
+            .iter()
+            .find(|b| b.phase == Phase::Superseded && b.id == *id);
         match self {
             Self::None => None,
             Self::Right => listed.map(|b| b.incarnation),
@@ -410,7 +488,11 @@ fn config(rng: &mut Rng) -> Config {
         max_backends: if rng.u32(0..4) == 0 { rng.usize(1..9) } else { 100 },
         max_apps: if rng.u32(0..4) == 0 { rng.usize(1..3) } else { 10 },
         max_remembered: if rng.u32(0..4) == 0 { 0 } else { 100 },
-        max_events: if rng.u32(0..4) == 0 { rng.usize(0..20) } else { 100_000 },
+        max_events: if rng.u32(0..4) == 0 {
+            rng.usize(0..20)
+        } else {
+            100_000
+        },
         drain_timeout: Duration::from_micros(rng.u64(0..5 * SECOND)),
         drain_max: Duration::from_secs(6),
         mass_expiry_guard: rng.u32(0..5) > 0,
@@ -424,12 +506,20 @@ fn config(rng: &mut Rng) -> Config {
 fn policy(rng: &mut Rng) -> AppPolicy {
     AppPolicy {
         max_failures: rng.u32(0..4),
-        last_backend: if rng.u32(0..3) > 0 { LastBackend::Keep } else { LastBackend::Eject },
+        last_backend: if rng.u32(0..3) > 0 {
+            LastBackend::Keep
+        } else {
+            LastBackend::Eject
+        },
         fall: rng.bool().then(|| rng.u32(0..4)),
         rise: rng.u32(0..4),
-        initial: if rng.u32(0..4) == 0 { Initial::ProbeFirst } else { Initial::Routable },
+        initial: if rng.u32(0..4) == 0 {
+            Initial::ProbeFirst
+        } else {
+            Initial::Routable
+        },
         ejection_base: Duration::from_micros(rng.u64(SECOND..4 * SECOND)),
         // The same for all: what has decayed by one policy would come back by another.
-        ejection_max: Duration::from_secs(20),
+        ejection_max: Duration::from_secs(6),
     }
 }

@@ -23,14 +23,20 @@ fn with_drain_it_is_listed_until_nothing_is_in_flight() {
     assert_eq!(a.meter.gate(), Gate::Closed, "from the same instant");
     world.pass(10 * SEC);
     let status = world.get("a").unwrap();
-    assert_eq!((status.state, status.reason), (State::Draining, Reason::Deregistered { cut_in: 20 * SEC }));
+    assert_eq!(
+        (status.state, status.reason),
+        (State::Draining, Reason::Deregistered { cut_in: 20 * SEC })
+    );
     world.beat("a"); // accepted, but it doesn't come back by that
     assert_eq!(world.state("a"), Some(State::Draining));
     drop(request);
     world.pass(100 * MS);
     assert!(world.get("a").is_none());
     assert_eq!(a.meter.gate(), Gate::Closed);
-    assert_eq!(world.events(), [EventKind::Registered, EventKind::Draining, EventKind::Removed]);
+    assert_eq!(
+        world.events(),
+        [EventKind::Registered, EventKind::Draining, EventKind::Removed]
+    );
 }
 
 #[test]
@@ -48,7 +54,10 @@ fn the_drain_deadline_cuts_the_rest() {
 
 #[test]
 fn a_drain_is_clamped_and_can_be_shortened() {
-    let mut world = World::with(Config { drain_max: 20 * SEC, ..Config::default() });
+    let mut world = World::with(Config {
+        drain_max: 20 * SEC,
+        ..Config::default()
+    });
     let a = world.add("a");
     let _request = begin(&a);
     world.leave("a", Some(3_600 * SEC));
@@ -68,7 +77,10 @@ fn one_that_drains_and_registers_again_is_a_new_incarnation() {
     world.leave("a", Some(10 * SEC));
     let again = world.try_register(backend("a")).unwrap();
     assert_eq!(again.kind, RegisteredKind::Superseded(a.incarnation));
-    assert_eq!((a.meter.gate(), again.endpoint.meter.gate()), (Gate::Closed, Gate::Open));
+    assert_eq!(
+        (a.meter.gate(), again.endpoint.meter.gate()),
+        (Gate::Closed, Gate::Open)
+    );
     world.pass(10 * SEC);
     assert_eq!(a.meter.gate(), Gate::Cut, "the old one keeps its deadline");
     assert_eq!(world.state("a"), Some(State::Routable));
@@ -85,7 +97,10 @@ fn a_flapping_address_keeps_a_handful_of_predecessors() {
         lives.push(life);
     }
     let cut = lives.iter().filter(|life| life.meter.gate() == Gate::Cut).count();
-    assert_eq!((cut, lives[2].meter.gate(), lives[3].meter.gate()), (3, Gate::Cut, Gate::Closed));
+    assert_eq!(
+        (cut, lives[2].meter.gate(), lives[3].meter.gate()),
+        (3, Gate::Cut, Gate::Closed)
+    );
 }
 
 #[test]

@@ -8,9 +8,15 @@ fn a_lease_ends_at_its_deadline_and_not_before() {
     assert_eq!(world.state("a"), Some(State::Routable));
     world.pass(Duration::from_micros(1));
     assert!(world.get("a").is_none());
-    assert_eq!(endpoint.meter.gate(), Gate::Closed, "requests in flight are not cut");
+    assert_eq!(
+        endpoint.meter.gate(),
+        Gate::Closed,
+        "requests in flight are not cut"
+    );
     assert_eq!(world.events(), [EventKind::Registered, EventKind::Expired]);
-    let gone = world.registry.handle_heartbeat(&id("a"), None, &LoadReport::default(), world.now);
+    let gone = world
+        .registry
+        .handle_heartbeat(&id("a"), None, &LoadReport::default(), world.now);
     assert_eq!(gone.unwrap_err(), FencedError::Unknown(id("a")));
 }
 
@@ -22,7 +28,10 @@ fn a_heartbeat_renews_for_a_whole_ttl_and_is_no_event() {
     world.pass(59 * SEC);
     world.beat("a");
     let status = world.get("a").unwrap();
-    assert_eq!((status.expires_in, status.last_heartbeat, status.registered), (TTL, Duration::ZERO, 59 * SEC));
+    assert_eq!(
+        (status.expires_in, status.last_heartbeat, status.registered),
+        (TTL, Duration::ZERO, 59 * SEC)
+    );
     world.pass(59 * SEC);
     assert_eq!(world.get("a").unwrap().expires_in, SEC);
     assert!(world.events().is_empty() && !world.registry.is_dirty());
@@ -34,30 +43,56 @@ fn a_heartbeat_renews_for_a_whole_ttl_and_is_no_event() {
 fn a_lease_can_be_asked_for_within_bounds() {
     let mut world = World::new();
     let ask = |world: &mut World, ttl| {
-        world.registry.handle_register(Registration { backend: backend("a"), ttl: Some(ttl) }, world.now)
+        world.registry.handle_register(
+            Registration {
+                backend: backend("a"),
+                ttl: Some(ttl),
+            },
+            world.now,
+        )
     };
     for bad in [4 * SEC, 3_601 * SEC] {
         let error = ask(&mut world, bad).unwrap_err();
-        assert_eq!(error, RegisterError::Ttl { found: bad, min: 5 * SEC, max: 3_600 * SEC });
+        assert_eq!(
+            error,
+            RegisterError::Ttl {
+                found: bad,
+                min: 5 * SEC,
+                max: 3_600 * SEC
+            }
+        );
     }
     assert!(world.get("a").is_none(), "nothing has changed");
     assert_eq!(ask(&mut world, 3_600 * SEC).unwrap().ttl, 3_600 * SEC);
-    assert_eq!(ask(&mut world, 5 * SEC).unwrap().ttl, 5 * SEC, "a renewal may shorten it");
+    assert_eq!(
+        ask(&mut world, 5 * SEC).unwrap().ttl,
+        5 * SEC,
+        "a renewal may shorten it"
+    );
     world.pass(5 * SEC);
     assert!(world.get("a").is_none());
 }
 
 #[test]
 fn renewal_keeps_statistics() {
-    let mut world = World::with_policy(AppPolicy { max_failures: 5, ..AppPolicy::default() });
+    let mut world = World::with_policy(AppPolicy {
+        max_failures: 5,
+        ..AppPolicy::default()
+    });
     let endpoint = world.add("a");
     let _ = begin(&endpoint).failed(5);
-    let heavier = Backend { weight: Weight::new(7).unwrap(), ..backend("a") };
+    let heavier = Backend {
+        weight: Weight::new(7).unwrap(),
+        ..backend("a")
+    };
     let renewed = world.try_register(heavier).unwrap();
     assert_eq!(renewed.kind, RegisteredKind::Renewed);
     assert_eq!(renewed.endpoint.weight.get(), 7);
     assert_eq!(renewed.endpoint.incarnation, endpoint.incarnation);
-    assert_eq!((renewed.endpoint.meter.streak(), renewed.endpoint.meter.totals()), (1, (1, 1)));
+    assert_eq!(
+        (renewed.endpoint.meter.streak(), renewed.endpoint.meter.totals()),
+        (1, (1, 1))
+    );
 }
 
 #[test]
@@ -68,7 +103,10 @@ fn another_address_is_a_new_incarnation_and_the_old_one_drains() {
     let new = world.try_register(at(81, backend("a"))).unwrap();
     assert_eq!(new.kind, RegisteredKind::Superseded(old.incarnation));
     assert!(new.endpoint.incarnation > old.incarnation);
-    assert_eq!((old.meter.gate(), new.endpoint.meter.gate()), (Gate::Closed, Gate::Open));
+    assert_eq!(
+        (old.meter.gate(), new.endpoint.meter.gate()),
+        (Gate::Closed, Gate::Open)
+    );
     assert_eq!(world.registry.list(0, 10, |_| true, world.now).total, 1);
     world.pass(29 * SEC);
     assert_eq!(old.meter.gate(), Gate::Closed);
@@ -83,24 +121,55 @@ fn dead_incarnation_cannot_remove_its_successor() {
     let mut world = World::new();
     let old = world.add("a").incarnation;
     let live = world.register(at(81, backend("a"))).incarnation;
-    let dead = FencedError::DeadIncarnation { id: id("a"), found: old, live };
+    let dead = FencedError::DeadIncarnation {
+        id: id("a"),
+        found: old,
+        live,
+    };
     let (report, now) = (LoadReport::default(), world.now);
     let registry = &mut world.registry;
-    assert_eq!(registry.handle_deregister(&id("a"), Some(old), None, now).unwrap_err(), dead);
-    assert_eq!(registry.handle_heartbeat(&id("a"), Some(old), &report, now).unwrap_err(), dead);
+    assert_eq!(
+        registry
+            .handle_deregister(&id("a"), Some(old), None, now)
+            .unwrap_err(),
+        dead
+    );
+    assert_eq!(
+        registry
+            .handle_heartbeat(&id("a"), Some(old), &report, now)
+            .unwrap_err(),
+        dead
+    );
     let patched = registry.handle_patch(&id("a"), Some(old), &Patch::default(), now);
     assert_eq!(patched.unwrap_err(), PatchError::Fenced(dead));
-    assert!(registry.handle_heartbeat(&id("a"), Some(live), &report, now).is_ok());
-    assert!(registry.handle_deregister(&id("a"), Some(live), None, now).is_ok());
+    assert!(
+        registry
+            .handle_heartbeat(&id("a"), Some(live), &report, now)
+            .is_ok()
+    );
+    assert!(
+        registry
+            .handle_deregister(&id("a"), Some(live), None, now)
+            .is_ok()
+    );
 }
 
 #[test]
 fn an_id_belongs_to_one_app_while_it_lives() {
     let mut world = World::new();
     world.add("a");
-    let elsewhere = Backend { app: app("other"), ..backend("a") };
+    let elsewhere = Backend {
+        app: app("other"),
+        ..backend("a")
+    };
     let error = world.try_register(elsewhere.clone()).unwrap_err();
-    assert_eq!(error, RegisterError::AppTaken { id: id("a"), app: app("shop") });
+    assert_eq!(
+        error,
+        RegisterError::AppTaken {
+            id: id("a"),
+            app: app("shop")
+        }
+    );
     world.leave("a", None);
     assert_eq!(world.register(elsewhere).app, app("other"));
 }
@@ -161,20 +230,31 @@ fn a_mass_expiry_makes_suspects_that_stay_routable() {
     let _ = world.events();
     for name in ["a", "b", "c"] {
         let status = world.get(name).unwrap();
-        assert_eq!((status.state, status.endpoint.meter.gate()), (State::Suspect, Gate::Open));
+        assert_eq!(
+            (status.state, status.endpoint.meter.gate()),
+            (State::Suspect, Gate::Open)
+        );
     }
     assert_eq!(world.registry.stats().suspected, 3);
     world.beat("a");
-    assert_eq!((world.state("a"), world.events()), (Some(State::Routable), vec![EventKind::Readmitted]));
+    assert_eq!(
+        (world.state("a"), world.events()),
+        (Some(State::Routable), vec![EventKind::Readmitted])
+    );
 
     let b = world.get("b").unwrap().endpoint;
     let suspect = |world: &mut World, passed| {
-        world.registry.handle_probe(&b.id, b.incarnation, Probe::Suspect, passed, world.now)
+        world
+            .registry
+            .handle_probe(&b.id, b.incarnation, Probe::Suspect, passed, world.now)
     };
     suspect(&mut world, true);
     assert_eq!(world.state("b"), Some(State::Suspect));
     suspect(&mut world, false);
-    assert!(world.get("b").is_none(), "removed as soon as the probe doesn't reach it");
+    assert!(
+        world.get("b").is_none(),
+        "removed as soon as the probe doesn't reach it"
+    );
 
     world.pass(180 * SEC - MS);
     assert_eq!(world.state("c"), Some(State::Suspect));
@@ -217,14 +297,20 @@ fn nobody_is_suspected_before_the_own_deadline() {
     world.pass(10 * SEC);
     world.beat("c");
     world.pass(50 * SEC);
-    assert_eq!((world.state("a"), world.state("c")), (Some(State::Suspect), Some(State::Routable)));
+    assert_eq!(
+        (world.state("a"), world.state("c")),
+        (Some(State::Suspect), Some(State::Routable))
+    );
     world.pass(10 * SEC);
     assert_eq!(world.state("c"), Some(State::Suspect));
 }
 
 #[test]
 fn the_guard_can_be_switched_off() {
-    let mut world = World::with(Config { mass_expiry_guard: false, ..Config::default() });
+    let mut world = World::with(Config {
+        mass_expiry_guard: false,
+        ..Config::default()
+    });
     seasoned(&mut world, &["a", "b", "c"]);
     world.pass(60 * SEC);
     assert_eq!(world.registry.stats().backends, 0);
@@ -250,5 +336,9 @@ fn a_large_app_is_counted_rarely_and_still_guarded() {
     assert_eq!(world.registry.stats().backends, 2_990);
     // All stop: two may be believed on the strength of the count before.
     world.pass(60 * SEC);
-    assert!(world.registry.stats().suspected >= 2_988, "{:?}", world.registry.stats());
+    assert!(
+        world.registry.stats().suspected >= 2_988,
+        "{:?}",
+        world.registry.stats()
+    );
 }

@@ -1,7 +1,10 @@
 use super::*;
 
 fn in_app(name: &str, app_name: &str) -> Backend {
-    Backend { app: app(app_name), ..backend(name) }
+    Backend {
+        app: app(app_name),
+        ..backend(name)
+    }
 }
 
 #[test]
@@ -15,11 +18,20 @@ fn a_snapshot_rebuilds_what_changed_and_shares_the_rest() {
     let second = world.registry.poll_snapshot(world.now).unwrap();
     assert_eq!((first.version, second.version), (1, 2));
     assert!(Arc::ptr_eq(&first.apps[&app("one")], &second.apps[&app("one")]));
-    assert_eq!((first.apps[&app("two")].members.len(), second.apps[&app("two")].members.len()), (1, 2));
+    assert_eq!(
+        (
+            first.apps[&app("two")].members.len(),
+            second.apps[&app("two")].members.len()
+        ),
+        (1, 2)
+    );
     world.leave("a", None);
     let third = world.registry.poll_snapshot(world.now).unwrap();
     assert!(!third.apps.contains_key(&app("one")));
-    assert!(second.apps.contains_key(&app("one")), "what was published stays as it was");
+    assert!(
+        second.apps.contains_key(&app("one")),
+        "what was published stays as it was"
+    );
 }
 
 #[test]
@@ -34,8 +46,15 @@ fn members_are_in_the_order_of_registration_however_many_have_left() {
     world.add("last");
     world.registry.audit().unwrap();
     let snapshot = world.registry.poll_snapshot(world.now).unwrap();
-    let found: Vec<_> = snapshot.apps[&app("shop")].members.iter().map(|m| m.endpoint.id.to_string()).collect();
-    let expected = (0..500).step_by(7).map(|n| format!("b{n}")).chain(["last".to_owned()]);
+    let found: Vec<_> = snapshot.apps[&app("shop")]
+        .members
+        .iter()
+        .map(|m| m.endpoint.id.to_string())
+        .collect();
+    let expected = (0..500)
+        .step_by(7)
+        .map(|n| format!("b{n}"))
+        .chain(["last".to_owned()]);
     assert!(found.iter().eq(expected.collect::<Vec<_>>().iter()), "{found:?}");
 }
 
@@ -57,7 +76,9 @@ fn pages_list_each_backend_once_and_count_all() {
     }
     let (mut cursor, mut found) = (Some(0), Vec::new());
     while let Some(at) = cursor {
-        let page = world.registry.list(at, 6, |status| status.endpoint.app == app("two"), world.now);
+        let page = world
+            .registry
+            .list(at, 6, |status| status.endpoint.app == app("two"), world.now);
         assert_eq!(page.total, 20);
         assert!(page.items.len() <= 6);
         found.extend(page.items.into_iter().map(|status| status.endpoint.id.clone()));
@@ -74,7 +95,14 @@ fn reported_load_and_failed_probes_that_decide_nothing_are_not_published() {
     let mut world = World::new();
     let a = world.add("a");
     let _ = world.registry.poll_snapshot(world.now);
-    world.report("a", LoadReport { in_flight: Some(7), utilization_permille: Some(100), ..LoadReport::default() });
+    world.report(
+        "a",
+        LoadReport {
+            in_flight: Some(7),
+            utilization_permille: Some(100),
+            ..LoadReport::default()
+        },
+    );
     world.probe(&a, false);
     world.add("a");
     assert!(!world.registry.is_dirty());
