@@ -43,8 +43,8 @@ impl Hosts {
             return Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 format!(
-                    "the Host {:?} is not this listener's; use its address or localhost, or add the name to the \
-                     API's allowed hosts",
+                    "the Host {:?} is not this listener's; use its address or localhost, or add the name to \
+                     api_allowed_hosts",
                     excerpt(host.host())
                 ),
             ));

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::setting::{Kind, Setting};
 use crate::types::{
-    Algorithm, HealthMonitor, LastBackend, LogFilter, LogFormat, RegionTable, Spill, Workers,
+    Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, RegionTable, Spill, Workers,
 };
 use crate::value::FromValue;
 
@@ -95,6 +95,11 @@ settings! {
 
     /// Serve the API to any peer. Without it only loopback and private networks are served.
     api_insecure: bool, "api_insecure", Kind::Switch, "false";
+
+    /// Host names by which backends reach the API, besides localhost and the machine's own. A change that
+    /// is addressed to any other name is refused, since a web page could have made a browser send it.
+    api_allowed_hosts: Vec<HostName>, "api_allowed_hosts",
+        Kind::List { name: "NAME,…", expected: "a host name without a port, such as \"edgeproxy.internal\"" }, "";
 
     /// How many API requests a peer may make per second, with a burst of as many; 0 is no limit.
     api_rate_per_peer: u32, "api_rate_per_peer", number(0, 1_000_000), "10000";

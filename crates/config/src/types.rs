@@ -1,7 +1,7 @@
 use std::fmt;
 use std::num::NonZeroU16;
 
-use edgeproxy_backend::{Country, Region};
+use edgeproxy_backend::{AppName, Country, Region};
 
 use crate::value::{FromValue, Mismatch, Value};
 
@@ -134,6 +134,37 @@ impl fmt::Display for HealthMonitor {
             Self::Tcp => f.write_str("tcp"),
             Self::Http { path } => write!(f, "http:{path}"),
         }
+    }
+}
+
+/// The name of a host, a DNS name in lower case, without a port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostName(AppName);
+
+impl HostName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The most names in a list.
+    pub const MAX_LISTED: usize = 256;
+}
+
+impl FromValue for Vec<HostName> {
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        let Value::List(items) = value else { return Err(value.unfit()) };
+        if items.len() > HostName::MAX_LISTED {
+            return Err(Mismatch::new(format!("{} names", items.len()))
+                .help(format!("at most {} can be listed", HostName::MAX_LISTED)));
+        }
+        let name = |(index, item): (usize, &String)| {
+            // An app's name obeys the same rules (RFC 1123 §2.1).
+            let name = AppName::parse(item).map_err(|error| Mismatch::text(item).help(error.to_string()).item(index));
+            name.map(HostName)
+        };
+        items.iter().enumerate().map(name).collect()
     }
 }
 
@@ -313,6 +344,16 @@ mod tests {
         }
         let mismatch = LogFilter::from_value(&text("wran")).unwrap_err();
         assert_eq!(mismatch.help.as_deref(), Some("did you mean \"warn\"?"));
+    }
+
+    #[test]
+    fn a_host_name_is_a_dns_name_without_a_port() {
+        let list = |names: &[&str]| Value::List(names.iter().map(|name| (*name).to_owned()).collect());
+        let names = Vec::<HostName>::from_value(&list(&["edgeproxy", "LB.Example"])).unwrap();
+        assert_eq!(names.iter().map(HostName::as_str).collect::<Vec<_>>(), ["edgeproxy", "lb.example"]);
+        for bad in ["lb:8081", "", "http://lb", "l b"] {
+            assert!(Vec::<HostName>::from_value(&list(&[bad])).is_err(), "{bad}");
+        }
     }
 
     #[test]

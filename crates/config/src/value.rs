@@ -52,7 +52,7 @@ impl Mismatch {
         }
     }
 
-    fn item(self, index: usize) -> Self {
+    pub(crate) fn item(self, index: usize) -> Self {
         Self {
             item: Some(index),
             ..self

@@ -23,7 +23,8 @@ impl Probes {
     /// The probes, and the driver to run beside the registry's.
     pub(crate) fn new(handle: Handle, monitor: Option<Arc<Monitor>>) -> (Self, impl Future<Output = ()>) {
         let sink = move |target: &Target, outcome: &Outcome| report(&handle, target, outcome);
-        let (health, driver) = health::Driver::new(health::Config::default(), sink);
+        let config = health::Config { seed: fastrand::u64(..), ..health::Config::default() };
+        let (health, driver) = health::Driver::new(config, sink);
         (Self { health, monitor, suspects: Arc::new(Monitor::tcp()), any: false }, driver.run())
     }
 

@@ -88,7 +88,8 @@ pub(crate) fn admission(
 }
 
 pub(crate) fn access(settings: &Settings) -> Access {
-    Access { insecure: settings.api_insecure, ..Access::default() }
+    let allowed_hosts = settings.api_allowed_hosts.iter().map(|name| name.as_str().to_owned()).collect();
+    Access { insecure: settings.api_insecure, allowed_hosts }
 }
 
 pub(crate) fn bounds(settings: &Settings) -> Bounds {

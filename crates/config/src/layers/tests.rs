@@ -31,6 +31,10 @@ const SAMPLES: &[(&str, [(&str, &str); 2])] = &[
             ("::1,10.0.0.1", "[\"::1\", \"10.0.0.1\"]"),
         ],
     ),
+    (
+        "api_allowed_hosts",
+        [("lb", "[\"lb\"]"), ("a.example,B", "[\"a.example\", \"b\"]")],
+    ),
     ("heartbeat_ttl_secs", [("5", "5"), ("3600", "3_600")]),
     ("max_backends", [("1", "1"), ("7", "7")]),
     ("mass_expiry_guard", [("false", "false"), ("true", "true")]),
