@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::{Api, Client, Logs, PATIENCE, built, within};
+use crate::{Api, Client, Listener, Logs, PATIENCE, built, within};
 
 /// How a binary is to be started: its settings by environment, its flags, its file. What isn't set is the
 /// test's own default: system-chosen ports on loopback, the API on, two workers, JSON logs.
@@ -123,9 +123,9 @@ impl Setup {
             api: None,
             _folder: self.folder,
         };
-        started.proxy = started.address("proxy listening").await;
+        started.proxy = started.address(Listener::Proxy).await;
         if api {
-            started.api = Some(started.address("api listening").await);
+            started.api = Some(started.address(Listener::Api).await);
         }
         started
     }
@@ -202,10 +202,10 @@ impl Edgeproxy {
         Setup::new()
     }
 
-    async fn address(&self, message: &str) -> SocketAddr {
-        let found = within(PATIENCE, message, self.logs.listening(message)).await;
+    async fn address(&self, listener: Listener) -> SocketAddr {
+        let found = within(PATIENCE, "edgeproxy listens", self.logs.listening(listener)).await;
         let Some(mut addr) = found else {
-            panic!("edgeproxy ended before it said {message:?}")
+            panic!("edgeproxy ended before it said where the {listener:?} listens")
         };
         if addr.ip().is_unspecified() {
             addr.set_ip(if addr.is_ipv4() {

@@ -47,7 +47,7 @@ pub use curl::{curl, shell};
 pub use deadline::{PATIENCE, eventually, within};
 pub use edgeproxy::{Edgeproxy, Refused, Setup};
 pub use load::{Load, Tally};
-pub use logs::Logs;
+pub use logs::{Listener, Logs};
 pub use reply::Reply;
 pub use wire::Wire;
 

@@ -97,9 +97,9 @@ impl Logs {
         }
     }
 
-    /// The address that a line with this message names, now or later; `None` if the process ended before.
-    pub async fn listening(&self, message: &str) -> Option<SocketAddr> {
-        self.find(|line| named_addr(line, message)).await
+    /// The address that the line about a listener names, now or later; `None` if the process ended before.
+    pub async fn listening(&self, listener: Listener) -> Option<SocketAddr> {
+        self.find(|line| named_addr(line, listener)).await
     }
 
     /// Everything that was kept, for people.
@@ -132,31 +132,58 @@ impl Logs {
     }
 }
 
-/// The `addr` of a log line with that message, in JSON (nested or flat) or text (coloured or not).
-fn named_addr(line: &str, message: &str) -> Option<SocketAddr> {
-    // TEMPORARY
-    let (before, after) = if message.starts_with("proxy") {
-        ("HTTP/2 on ", "\"")
-    } else {
-        ("register at http://", "/")
+/// What the start-up log speaks of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listener {
+    /// Where clients connect.
+    Proxy,
+    /// Where backends register.
+    Api,
+}
+
+impl Listener {
+    /// For machines: an event with the field `addr`.
+    const fn event(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy listening",
+            Self::Api => "api listening",
+        }
+    }
+
+    /// For people: a sentence that goes on with the address.
+    const fn sentence(self) -> &'static str {
+        match self {
+            Self::Proxy => "serves HTTP/1.1 and HTTP/2 on ",
+            Self::Api => "backends register at http://",
+        }
+    }
+}
+
+/// The address of a listener in a log line, in JSON (nested or flat) or text (coloured or not).
+fn named_addr(line: &str, listener: Listener) -> Option<SocketAddr> {
+    let event: Option<Value> = serde_json::from_str(line).ok();
+    let fields = event.as_ref().map(|event| event.get("fields").unwrap_or(event));
+    let plain = match fields {
+        Some(fields) => fields.get("message")?.as_str()?.to_owned(),
+        None => without_colours(line),
     };
-    if let Some((_, rest)) = line.split_once(before) {
-        return rest.split_once(after)?.0.parse().ok();
+    if let Some((_, rest)) = plain.split_once(listener.sentence()) {
+        return leading_addr(rest);
     }
-    if let Ok(event) = serde_json::from_str::<Value>(line) {
-        let fields = event.get("fields").unwrap_or(&event);
-        return (fields.get("message")? == message).then(|| fields.get("addr")?.as_str()?.parse().ok())?;
-    }
-    let plain = without_colours(line);
-    if !plain.contains(message) {
+    if !plain.contains(listener.event()) {
         return None;
     }
-    let (_, rest) = plain.split_once("addr=")?;
-    rest.split_whitespace()
-        .next()?
-        .trim_matches(['"', ','])
-        .parse()
-        .ok()
+    match fields {
+        Some(fields) => leading_addr(fields.get("addr")?.as_str()?),
+        None => leading_addr(plain.split_once("addr=")?.1.trim_start_matches('"')),
+    }
+}
+
+fn leading_addr(text: &str) -> Option<SocketAddr> {
+    let end = text
+        .find(|c: char| !(c.is_ascii_hexdigit() || matches!(c, '.' | ':' | '[' | ']')))
+        .unwrap_or(text.len());
+    text[..end].parse().ok()
 }
 
 /// The line without its terminal's escape sequences, which tracing puts between a field's name and its `=`.
@@ -176,28 +203,37 @@ mod tests {
 
     use super::*;
 
-    const MESSAGE: &str = "proxy listening";
-
     #[test]
     fn the_address_is_found_in_json_and_in_text() {
-        let addr = Some("127.0.0.1:4711".parse().unwrap());
         for line in [
             r#"{"timestamp":"…","level":"INFO","fields":{"message":"proxy listening","addr":"127.0.0.1:4711"}}"#,
             r#"{"level":"INFO","message":"proxy listening","addr":"127.0.0.1:4711","workers":2}"#,
             "2026-11-23T06:00:00Z  INFO edgeproxy: proxy listening addr=127.0.0.1:4711 workers=2",
             "INFO proxy listening addr=\"127.0.0.1:4711\"",
             "\u{1b}[32m INFO\u{1b}[0m proxy listening \u{1b}[3maddr\u{1b}[0m\u{1b}[2m=\u{1b}[0m127.0.0.1:4711",
+            r#"{"level":"INFO","message":"edgeproxy 0.1.0 serves HTTP/1.1 and HTTP/2 on 127.0.0.1:4711","workers":2}"#,
+            "INFO edgeproxy 0.1.0 serves HTTP/1.1 and HTTP/2 on 127.0.0.1:4711 workers=2",
         ] {
-            assert_eq!(named_addr(line, MESSAGE), addr, "{line}");
+            assert_eq!(
+                named_addr(line, Listener::Proxy),
+                "127.0.0.1:4711".parse().ok(),
+                "{line}"
+            );
+            assert_eq!(named_addr(line, Listener::Api), None, "{line}");
         }
-        assert_eq!(
-            named_addr(
-                r#"{"fields":{"message":"api listening","addr":"127.0.0.1:1"}}"#,
-                MESSAGE
-            ),
-            None
-        );
-        assert_eq!(named_addr("INFO api listening addr=127.0.0.1:1", MESSAGE), None);
+        for line in [
+            r#"{"fields":{"message":"api listening","addr":"[::1]:4712"}}"#,
+            "INFO api listening addr=[::1]:4712",
+            "INFO backends register at http://[::1]:4712/api/v1/register",
+        ] {
+            assert_eq!(
+                named_addr(line, Listener::Api),
+                "[::1]:4712".parse().ok(),
+                "{line}"
+            );
+            assert_eq!(named_addr(line, Listener::Proxy), None, "{line}");
+        }
+        assert_eq!(named_addr("INFO proxy listening", Listener::Proxy), None);
     }
 
     #[tokio::test]

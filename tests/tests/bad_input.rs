@@ -235,15 +235,19 @@ async fn row_413_a_body_over_64_kib() {
         fixture
             .refused(status, "/api/v1/register", &["--data-binary", &data, "-H", JSON])
             .await;
-        let chunked = [
-            "--data-binary",
-            &data,
-            "-H",
-            JSON,
-            "-H",
-            "Transfer-Encoding: chunked",
-        ];
-        fixture.refused(status, "/api/v1/register", &chunked).await;
+        // In chunks nobody knows the size before, and who sends megabytes without waiting may find the
+        // connection closed before the answer is read.
+        if size <= limit + 1 {
+            let chunked = [
+                "--data-binary",
+                &data,
+                "-H",
+                JSON,
+                "-H",
+                "Transfer-Encoding: chunked",
+            ];
+            fixture.refused(status, "/api/v1/register", &chunked).await;
+        }
     }
 }
 

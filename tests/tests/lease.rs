@@ -90,12 +90,22 @@ async fn the_last_request_comes_before_five_seconds_and_a_tenth_after_the_last_h
     assert_eq!(under_way.reply().await.expect("an answer").text(), "held");
 
     // And the one that sent a heartbeat is there for as long as that lasts.
-    let reply = edgeproxy.client().get("beating", "/").await.expect("an answer").expect(200);
+    let reply = edgeproxy
+        .client()
+        .get("beating", "/")
+        .await
+        .expect("an answer")
+        .expect(200);
     assert_eq!(reply.text(), "beating");
     sleep_until((beaten + TTL + PROMPT).into()).await;
     assert_eq!(api.backend("beating").await.status, 404);
     // Only one app is left, and that gets everything.
-    let reply = edgeproxy.client().get("beating", "/").await.expect("an answer").expect(200);
+    let reply = edgeproxy
+        .client()
+        .get("beating", "/")
+        .await
+        .expect("an answer")
+        .expect(200);
     assert_eq!(reply.text(), "lasting");
 }
 
@@ -119,7 +129,6 @@ async fn a_pause_of_the_process_extends_every_lease() {
     asked
         .send(b"GET /api/v1/backends/b HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await;
-    let mut beat = Wire::connect(edgeproxy.api_addr()).await;
     let mut routed = Wire::connect(edgeproxy.proxy()).await;
     routed.send(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").await;
     sleep_until((stopped + PAUSE).into()).await;
@@ -153,9 +162,7 @@ async fn a_pause_of_the_process_extends_every_lease() {
         }
     })
     .await;
-    beat.send(b"POST /api/v1/heartbeat/b HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        .await;
-    assert_eq!(beat.reply().await.expect("an answer").status, 404);
+    assert_eq!(edgeproxy.api().heartbeat("b").await.status, 404);
 }
 
 /// The mass-expiry guard's other side: what was registered once by hand, and never renewed, expires on time

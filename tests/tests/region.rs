@@ -26,7 +26,8 @@ struct World {
 }
 
 impl World {
-    /// 16 places in `eu`, 80 elsewhere: always room for 64 clients, never in `eu` alone.
+    /// 16 places in `eu`, two by two so that someone is always at the limit; 80 elsewhere. So there is always
+    /// room for 64 clients, and never in `eu` alone.
     async fn new() -> Self {
         let edgeproxy = Edgeproxy::setup()
             .set("REGION", "eu")
@@ -38,27 +39,27 @@ impl World {
             eu: Vec::new(),
             elsewhere: Vec::new(),
         };
-        let mut api = world.edgeproxy.api();
-        for (name, region, soft, hard) in [
-            ("us-1", "us", 10, 20),
-            ("eu-1", "eu", 4, 10),
-            ("sa-1", "sa", 30, 60),
-            ("eu-2", "eu", 2, 6),
-        ] {
-            let backend = Backend::start(name).await;
-            let registration = Registration::new(name, "shop", backend.addr())
-                .with("region", region)
-                .with("soft_limit", soft)
-                .with("hard_limit", hard);
-            api.register_new(&registration).await;
-            let member = Member { backend, hard };
-            if region == "eu" {
-                world.eu.push(member);
-            } else {
-                world.elsewhere.push(member);
-            }
+        world.join("us-1", "us", 10, 20).await;
+        for n in 0..8 {
+            world.join(&format!("eu-{n}"), "eu", 1, 2).await;
         }
+        world.join("sa-1", "sa", 30, 60).await;
         world
+    }
+
+    async fn join(&mut self, name: &str, region: &str, soft: usize, hard: usize) {
+        let backend = Backend::start(name).await;
+        let registration = Registration::new(name, "shop", backend.addr())
+            .with("region", region)
+            .with("soft_limit", soft)
+            .with("hard_limit", hard);
+        self.edgeproxy.api().register_new(&registration).await;
+        let members = if region == "eu" {
+            &mut self.eu
+        } else {
+            &mut self.elsewhere
+        };
+        members.push(Member { backend, hard });
     }
 
     fn all(&self) -> impl Iterator<Item = &Member> {
@@ -121,6 +122,25 @@ impl World {
             member.backend.release();
         }
         held.join_all().await;
+        self.settles().await;
+    }
+
+    /// Waits until the proxy has noticed the end of whatever has ended, and with it that places are free.
+    async fn settles(&self) {
+        let mut api = self.edgeproxy.api();
+        for member in self.all() {
+            let name = member.backend.name();
+            eventually(PATIENCE, "the proxy and the backend count the same", async || {
+                let counted = api.backend(name).await.expect(200).json()["in_flight"].clone();
+                let found = member.backend.in_flight();
+                if counted == found {
+                    Ok(())
+                } else {
+                    Err(format!("{name}: {counted} and {found}"))
+                }
+            })
+            .await;
+        }
     }
 
     fn no_hard_limit_was_exceeded(&self) {
@@ -154,7 +174,7 @@ async fn eu_until_all_of_it_is_at_the_hard_limit_then_elsewhere_and_back() {
         );
     }
     world.release(at_home).await;
-    abroad.join_all().await;
+    world.release(abroad).await;
     world.no_hard_limit_was_exceeded();
 
     // It comes back at once, and stays as long as there is a place.
@@ -166,26 +186,16 @@ async fn eu_until_all_of_it_is_at_the_hard_limit_then_elsewhere_and_back() {
     }
     assert_eq!(world.requests_elsewhere(), before);
 
-    // One place becomes free at home while others are held abroad: the next request gets it.
+    // Places become free at home while others are held abroad: the next requests get those.
     let full = world.hold(20).await;
     assert_eq!(world.under_way(), (16, 4));
     world.eu[0].backend.release();
     world.eu[0].backend.holds(0).await;
-    // The proxy has to have read the answers before the places are free.
-    let mut api = world.edgeproxy.api();
-    eventually(PATIENCE, "the places are free", async || {
-        let found = api.backend(world.eu[0].backend.name()).await.json()["in_flight"].clone();
-        if found == 0 {
-            Ok(())
-        } else {
-            Err(found.to_string())
-        }
-    })
-    .await;
-    let next = world.hold(10).await;
+    world.settles().await;
+    let next = world.hold(2).await;
     assert_eq!(world.under_way(), (16, 4));
     world.release(full).await;
-    next.join_all().await;
+    world.release(next).await;
     world.no_hard_limit_was_exceeded();
 }
 
@@ -214,18 +224,7 @@ async fn nobody_ever_exceeds_a_hard_limit_under_64_clients() {
         );
     }
     // The load is over, and not one place has leaked.
-    let mut api = world.edgeproxy.api();
-    for member in world.all() {
-        eventually(PATIENCE, "nothing is under way any more", async || {
-            let found = api.backend(member.backend.name()).await.json()["in_flight"].clone();
-            if found == 0 {
-                Ok(())
-            } else {
-                Err(found.to_string())
-            }
-        })
-        .await;
-    }
+    world.settles().await;
     let before = world.requests_elsewhere();
     let held = world.hold(16).await;
     assert_eq!(world.under_way(), (16, 0));
@@ -260,4 +259,35 @@ async fn with_everyone_at_the_hard_limit_the_next_request_is_refused() {
         let _ = reply.expect("an answer").expect(200);
     }
     assert_eq!(backend.high_water(), 3);
+}
+
+/// One place and two workers after it all the time: only who takes it in one step, look and take, never has
+/// two on it.
+#[tokio::test]
+async fn a_hard_limit_of_one_is_one_for_all_workers_together() {
+    let edgeproxy = Edgeproxy::setup().set("WORKERS", "2").start().await;
+    let mut api = edgeproxy.api();
+    let mut backends = Vec::new();
+    for n in 0..4 {
+        let backend = Backend::start(&format!("b{n}")).await;
+        let registration = Registration::new(backend.name(), "shop", backend.addr());
+        api.register_new(&registration.with("soft_limit", 0).with("hard_limit", 1))
+            .await;
+        backend.behave(Behaviour::AnswerAfter(Duration::from_millis(1)));
+        backends.push(backend);
+    }
+    let tally = Load::limited(edgeproxy.proxy(), Method::GET, "shop", CLIENTS, 10_000)
+        .done()
+        .await;
+    assert!(tally.ok > 0 && tally.failed > 0, "{tally:?}");
+    assert_eq!(tally.ok, backends.iter().map(Backend::requests).sum::<u64>());
+    for failure in &tally.failures {
+        assert!(
+            failure.contains("status: 503") && failure.contains("backends_full"),
+            "{failure}"
+        );
+    }
+    for backend in &backends {
+        assert_eq!(backend.high_water(), 1, "{}", backend.name());
+    }
 }

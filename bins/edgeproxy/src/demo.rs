@@ -11,13 +11,14 @@ mod table;
 mod traffic;
 mod verdict;
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use edgeproxy_config::{HealthMonitor, LogFormat, Settings, Spill};
-use edgeproxy_server::{App, Running};
+use edgeproxy_server::Running;
 use tokio::runtime;
 
 use crate::cli::DemoOptions;
@@ -34,7 +35,18 @@ const LOG_ENV: &str = "EDGEPROXY_LOG";
 
 /// Shows the product until it is interrupted, or for ten seconds.
 pub(crate) fn run(options: &DemoOptions) -> ExitCode {
-    show_in_runtime(options).unwrap_or_else(|error| run::fail(&error))
+    match show_in_runtime(options) {
+        Ok(code) => code,
+        // Whoever closes the pipe has seen enough, and needs no message about it.
+        Err(error) if is_broken_pipe(&error) => ExitCode::FAILURE,
+        Err(error) => run::fail(&error),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn show_in_runtime(options: &DemoOptions) -> anyhow::Result<ExitCode> {
@@ -51,7 +63,7 @@ fn show_in_runtime(options: &DemoOptions) -> anyhow::Result<ExitCode> {
 async fn show(options: &DemoOptions) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::catch().context("signals can't be caught")?;
     let settings = settings(options)?;
-    let running = App::build(settings.clone())?.spawn()?;
+    let running = run::start(&settings)?;
     let api = running.api_addr().context("the API did not start")?;
     let fleet = Fleet::start(api).await?;
     let mut screen = Screen::on_stdout();
@@ -82,7 +94,10 @@ fn finish(
     screen.print(&table::summary(evidence))?;
     match ended {
         Ended::Interrupted(signal) if options.once => {
-            screen.print(&format!("{} before the end: nothing was shown.\n", signal.name()))?;
+            screen.print(&format!(
+                "{} came before the end, so nothing is proven.\n",
+                signal.name()
+            ))?;
             Ok(signal.exit_code())
         }
         Ended::Interrupted(_) => Ok(ExitCode::SUCCESS),

@@ -34,8 +34,8 @@ impl OpenFiles {
     pub(crate) fn shortage(self) -> Option<String> {
         let limit = self.limit.filter(|limit| *limit < OPEN_FILES_NEEDED)?;
         Some(format!(
-            "at most {limit} files can be open, so about {} clients can be served at a time; expected \
-             {OPEN_FILES_NEEDED}: run `ulimit -n {OPEN_FILES_NEEDED}` first, or write \
+            "at most {limit} files can be open, so about {} clients can be served at a time; \
+             expected {OPEN_FILES_NEEDED}: run `ulimit -n {OPEN_FILES_NEEDED}` first, or write \
              LimitNOFILE={OPEN_FILES_NEEDED} in the systemd unit",
             limit / 2
         ))

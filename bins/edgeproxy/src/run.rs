@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use edgeproxy_config::{ConfigError, Loaded, RawFlags};
-use edgeproxy_server::{App, Running};
+use edgeproxy_config::{ConfigError, Loaded, RawFlags, Settings};
+use edgeproxy_server::{App, BuildError, Running};
 use tokio::runtime;
 
 use crate::signals::Signals;
@@ -30,7 +30,7 @@ fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         // Before the listeners, so that no signal comes too early to be noticed.
         let mut signals = Signals::catch().context("signals can't be caught")?;
-        let running = App::build(loaded.settings.clone())?.spawn()?;
+        let running = start(&loaded.settings)?;
         announce(loaded, &running);
         open_files
             .shortage()
@@ -38,6 +38,12 @@ fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
             .for_each(|shortage| tracing::warn!("{shortage}"));
         drain(running, &mut signals).await
     })
+}
+
+/// Binds and serves. The server's errors end in their cause already, so the chain is cut here.
+pub(crate) fn start(settings: &Settings) -> anyhow::Result<Running> {
+    let told = |error: BuildError| anyhow::Error::msg(error.to_string());
+    App::build(settings.clone()).map_err(told)?.spawn().map_err(told)
 }
 
 async fn drain(running: Running, signals: &mut Signals) -> anyhow::Result<ExitCode> {
@@ -80,7 +86,7 @@ fn announce(loaded: &Loaded, running: &Running) {
         spill = %settings.spill,
         store = "memory",
         configuration = file,
-        "registrations end with the process",
+        "settings",
     );
     for finding in loaded.findings() {
         tracing::warn!(rule = finding.rule, "{}: {}", finding.message, finding.advice);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Stdout, Write};
 use std::time::Duration;
 
-use crate::demo::backends::{REGIONS, VICTIM};
+use crate::demo::backends::{REGIONS, VICTIM, members};
 use crate::demo::traffic::{Phase, Tally};
 use crate::demo::verdict::Evidence;
 
@@ -17,9 +17,9 @@ pub(crate) struct Screen {
 }
 
 /// What a moment looks like.
-pub(crate) struct Moment<'a> {
+pub(crate) struct Moment {
     pub(crate) at: Duration,
-    pub(crate) caption: &'a str,
+    pub(crate) caption: &'static str,
     pub(crate) rows: Vec<Row>,
     pub(crate) failed: u64,
 }
@@ -59,8 +59,16 @@ impl Screen {
         self.out.flush()
     }
 
+    /// Says what begins, where the table does not.
+    pub(crate) fn announce(&mut self, at: Duration, caption: &str) -> io::Result<()> {
+        if self.in_place {
+            return Ok(());
+        }
+        self.print(&headline(at, caption))
+    }
+
     /// Draws a moment, over the one before where that is possible.
-    pub(crate) fn draw(&mut self, moment: &Moment<'_>) -> io::Result<()> {
+    pub(crate) fn draw(&mut self, moment: &Moment) -> io::Result<()> {
         if !self.in_place {
             return self.print(&moment.line());
         }
@@ -77,7 +85,7 @@ impl Screen {
     }
 }
 
-impl Moment<'_> {
+impl Moment {
     fn recent(&self) -> u64 {
         self.rows.iter().map(|row| row.recent).sum()
     }
@@ -85,8 +93,8 @@ impl Moment<'_> {
     fn table(&self) -> String {
         const BAR: u64 = 20;
         let total = self.recent();
-        let mut text = format!("{:>5.1} s  {}\n\n", self.at.as_secs_f64(), self.caption);
-        text.push_str("backend  region  state      in flight  requests  last second\n");
+        let mut text = headline(self.at, self.caption);
+        text.push_str("\nbackend  region  state      in flight  requests  last second\n");
         for row in &self.rows {
             let bar = "#".repeat(usize::try_from(BAR * row.recent / total.max(1)).unwrap_or(0));
             let line = format!(
@@ -115,7 +123,7 @@ impl Moment<'_> {
 
     fn line(&self) -> String {
         let total = self.recent();
-        let mut text = format!("{:>5.1} s  {total:>3} requests/s ", self.at.as_secs_f64());
+        let mut text = format!("{:>5.1} s  {total:>5} requests/s ", self.at.as_secs_f64());
         for (region, _) in REGIONS {
             let recent = self
                 .rows
@@ -127,39 +135,40 @@ impl Moment<'_> {
         }
         let victim = self.rows.iter().find(|row| row.id == VICTIM);
         let victim = victim.map_or("", |row| row.state.as_str());
-        let _ = writeln!(
-            text,
-            "  failed {}  {VICTIM} {victim:<9}  {}",
-            self.failed, self.caption
-        );
+        let _ = writeln!(text, "   {VICTIM} {victim:<9}  failed {}", self.failed);
         text
     }
+}
+
+fn headline(at: Duration, caption: &str) -> String {
+    format!("{:>5.1} s  {caption}\n", at.as_secs_f64())
 }
 
 /// Who got what over the whole show.
 pub(crate) fn summary(evidence: &Evidence) -> String {
     let Tally { served, .. } = &evidence.tally;
-    let mut text = "\nbackend  region   quiet    rush  after the kill  all\n".to_owned();
+    let mut text = "\nbackend  region   quiet    rush  after the kill     all\n".to_owned();
     let mut totals = [0; Phase::ALL.len()];
-    for (region, ids) in REGIONS {
-        for id in ids {
-            let phases = served.get(*id).copied().unwrap_or_default();
-            totals
-                .iter_mut()
-                .zip(phases)
-                .for_each(|(total, count)| *total += count);
-            text.push_str(&summary_line(id, region, phases));
+    for (region, id) in members() {
+        let phases = served.get(id).copied().unwrap_or_default();
+        totals
+            .iter_mut()
+            .zip(phases)
+            .for_each(|(total, count)| *total += count);
+        text.push_str(&summary_line(id, region, phases));
+        if id == VICTIM && evidence.kills > 0 {
+            text.push_str("  killed");
         }
+        text.push('\n');
     }
     text.push_str(&summary_line("all", "", totals));
-    text.push('\n');
+    text.push_str("\n\n");
     text
 }
 
 fn summary_line(id: &str, region: &str, [quiet, rush, after]: [u64; Phase::ALL.len()]) -> String {
-    let killed = if id == VICTIM { "  killed" } else { "" };
     format!(
-        "{id:<7}  {region:<6}  {quiet:>6}  {rush:>6}  {after:>14}  {:>6}{killed}\n",
+        "{id:<7}  {region:<6}  {quiet:>6}  {rush:>6}  {after:>14}  {:>6}",
         quiet + rush + after
     )
 }

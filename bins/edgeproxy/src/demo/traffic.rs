@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::demo::backends::{SERVED_BY, WORK_PATH};
 use crate::demo::client::{Answer, Client};
@@ -171,18 +171,18 @@ fn told(answer: &Answer) -> String {
 }
 
 async fn work(index: usize, mut client: Client, mut orders: watch::Receiver<Orders>, board: Arc<Board>) {
-    let mut pace = interval(PACE);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Spread over one period, and kept so: clients in step would be a burst each period, not a load.
+    let offset = PACE * u32::try_from(index).unwrap_or(0) / u32::try_from(RUSH_CLIENTS).unwrap_or(1);
+    let mut pace = interval_at(Instant::now() + offset, PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
     // An error means that the sender is gone: the show is over.
-    while let Ok(phase) = orders
-        .wait_for(|orders| index < orders.clients)
-        .await
-        .map(|orders| orders.phase)
-    {
+    while orders.wait_for(|orders| index < orders.clients).await.is_ok() {
         pace.tick().await;
         if orders.has_changed().is_err() {
             return;
         }
+        // As it is now: the wait for the tick may have outlasted it.
+        let phase = orders.borrow().phase;
         let number = board.sent.fetch_add(1, Ordering::Relaxed);
         let outcome = client
             .send(Method::GET, &format!("{WORK_PATH}{number}"), None)

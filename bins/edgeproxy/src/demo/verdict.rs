@@ -4,13 +4,16 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-use crate::demo::backends::{REGIONS, VICTIM};
+use crate::demo::backends::{REGIONS, VICTIM, members};
 use crate::demo::traffic::{Phase, Tally};
 
 /// Everything that was seen of the show.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Evidence {
     pub(crate) tally: Tally,
+    /// How often the victim was killed.
+    pub(crate) kills: u32,
+    /// What followed the last time.
     pub(crate) kill: Option<Kill>,
     /// Numbers of the requests that killed backends took with them.
     pub(crate) cut: HashSet<u64>,
@@ -116,18 +119,13 @@ impl Evidence {
         if kill.gone_after.is_none() {
             faults.push(format!("the lease of {VICTIM} did not run out"));
         }
-        let moved = |id: &&'static str| {
+        let moved = |id: &str| {
             self.tally
                 .served
-                .get(*id)
+                .get(id)
                 .is_some_and(|phases| phases[Phase::AfterKill as usize] > 0)
         };
-        if !REGIONS
-            .iter()
-            .flat_map(|(_, ids)| *ids)
-            .filter(|id| **id != VICTIM)
-            .all(moved)
-        {
+        if !members().map(|(_, id)| id).filter(|id| *id != VICTIM).all(moved) {
             faults.push(format!(
                 "the traffic of {VICTIM} did not move to all of the others"
             ));
@@ -140,11 +138,12 @@ impl Evidence {
             time.map_or("never".to_owned(), |time| format!("{} ms", time.as_millis()))
         };
         format!(
-            "{answered} requests answered by eu, us and sa; {VICTIM} killed with {cut} in flight, out of rotation within {out}, \
+            "{answered} requests answered by eu, us and sa; {VICTIM} killed with {cut} in flight, out of rotation within {out} as {state}, \
              no longer listed within {gone}; {failed} of all requests failed",
             answered = self.tally.answered(),
             cut = self.cut.len(),
             out = millis(kill.out_after),
+            state = kill.out_as.as_deref().unwrap_or("gone"),
             gone = millis(kill.gone_after),
             failed = self.tally.failed,
         )

@@ -1,6 +1,6 @@
 use super::*;
 
-fn moment() -> Moment<'static> {
+fn moment() -> Moment {
     let row = |id, region, state: &str, recent| Row {
         id,
         region,
@@ -42,7 +42,7 @@ all                                12      3200   200  failed: 1
 fn a_line_sums_a_moment_up() {
     assert_eq!(
         moment().line(),
-        "  4.2 s  200 requests/s   eu  75 %  us  25 %  sa   0 %  failed 1  eu-2 ejected    rush\n"
+        "  4.2 s    200 requests/s   eu  75 %  us  25 %  sa   0 %   eu-2 ejected    failed 1\n"
     );
 }
 
@@ -51,4 +51,29 @@ fn a_share_of_nothing_is_nothing() {
     assert_eq!(percent(0, 0), 0);
     assert_eq!(percent(1, 3), 33);
     assert_eq!(percent(2, 3), 67);
+}
+
+#[test]
+fn the_summary_names_the_killed_one_only_if_it_was() {
+    let served = [("eu-1", [1, 2, 3]), ("eu-2", [4, 5, 0])].map(|(id, phases)| (id.to_owned(), phases));
+    let tally = Tally {
+        served: served.into(),
+        ..Tally::default()
+    };
+    let seen = Evidence {
+        tally,
+        kills: 1,
+        ..Evidence::default()
+    };
+    let text = summary(&seen);
+    assert!(text.starts_with("\nbackend  region   quiet    rush  after the kill     all\n"));
+    assert!(
+        text.contains("\neu-2     eu           4       5               0       9  killed\n"),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("\nall                   5       7               3      15\n\n"),
+        "{text}"
+    );
+    assert!(!summary(&Evidence { kills: 0, ..seen }).contains("killed"));
 }

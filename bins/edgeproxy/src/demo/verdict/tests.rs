@@ -21,6 +21,7 @@ fn good() -> Evidence {
             served,
             ..Tally::default()
         },
+        kills: 1,
         kill: Some(kill),
         cut: HashSet::from([7]),
     }
@@ -36,7 +37,7 @@ fn a_show_that_held_says_by_what() {
     assert!(verdict.holds());
     assert_eq!(
         verdict.to_string(),
-        "It held: 180 requests answered by eu, us and sa; eu-2 killed with 1 in flight, out of rotation within 30 ms, \
+        "It held: 180 requests answered by eu, us and sa; eu-2 killed with 1 in flight, out of rotation within 30 ms as ejected, \
          no longer listed within 4500 ms; 0 of all requests failed."
     );
 }
