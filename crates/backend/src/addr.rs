@@ -36,8 +36,9 @@ impl BackendAddr {
     /// # Errors
     /// When `ip` is no literal, or as [`BackendAddr::new`].
     pub fn parse(ip: &str, port: u16) -> Result<Self, AddrError> {
-        let ip: IpAddr =
-            ip.parse().map_err(|_| AddrError::NotAnAddress { found: ip.chars().take(64).collect() })?;
+        let ip: IpAddr = ip.parse().map_err(|_| AddrError::NotAnAddress {
+            found: ip.chars().take(64).collect(),
+        })?;
         Self::new(ip, port)
     }
 
@@ -93,7 +94,9 @@ fn unroutable(ip: IpAddr) -> Option<&'static str> {
         IpAddr::V4(Ipv4Addr::BROADCAST) => Some("the broadcast address"),
         // RFC 1122 §3.2.1.3: "this network" is no destination.
         IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("an address of \"this network\" (0.0.0.0/8)"),
-        IpAddr::V6(v6) if is_ipv4_compatible(v6) => Some("an IPv4-compatible address (deprecated by RFC 4291)"),
+        IpAddr::V6(v6) if is_ipv4_compatible(v6) => {
+            Some("an IPv4-compatible address (deprecated by RFC 4291)")
+        }
         _ => None,
     }
 }
@@ -121,21 +124,51 @@ mod tests {
 
     #[test]
     fn unicast_addresses_are_taken_and_mapped_ones_unwrapped() {
-        assert_eq!(BackendAddr::parse("10.50.1.1", 8080).unwrap().to_string(), "10.50.1.1:8080");
+        assert_eq!(
+            BackendAddr::parse("10.50.1.1", 8080).unwrap().to_string(),
+            "10.50.1.1:8080"
+        );
         assert_eq!(BackendAddr::parse("::1", 1).unwrap().to_string(), "[::1]:1");
-        assert_eq!(BackendAddr::parse("::ffff:10.0.0.1", 80).unwrap().to_string(), "10.0.0.1:80");
+        assert_eq!(
+            BackendAddr::parse("::ffff:10.0.0.1", 80).unwrap().to_string(),
+            "10.0.0.1:80"
+        );
     }
 
     #[test]
     fn what_no_backend_can_have_is_refused_in_every_spelling() {
         for bad in [
-            "0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "169.254.0.1", "fe80::1",
-            "::ffff:169.254.0.1", "::ffff:0.0.0.0", "::ffff:224.0.0.1", "0.1.2.3", "::10.0.0.1",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "ff02::1",
+            "255.255.255.255",
+            "169.254.0.1",
+            "fe80::1",
+            "::ffff:169.254.0.1",
+            "::ffff:0.0.0.0",
+            "::ffff:224.0.0.1",
+            "0.1.2.3",
+            "::10.0.0.1",
         ] {
-            assert!(matches!(BackendAddr::parse(bad, 80), Err(AddrError::Unroutable { .. })), "{bad}");
+            assert!(
+                matches!(BackendAddr::parse(bad, 80), Err(AddrError::Unroutable { .. })),
+                "{bad}"
+            );
         }
-        for bad in ["", "localhost", "10.0.0", "10.0.0.1:80", "010.0.0.1", "fe80::1%eth0", "[::1]"] {
-            assert!(matches!(BackendAddr::parse(bad, 80), Err(AddrError::NotAnAddress { .. })), "{bad}");
+        for bad in [
+            "",
+            "localhost",
+            "10.0.0",
+            "10.0.0.1:80",
+            "010.0.0.1",
+            "fe80::1%eth0",
+            "[::1]",
+        ] {
+            assert!(
+                matches!(BackendAddr::parse(bad, 80), Err(AddrError::NotAnAddress { .. })),
+                "{bad}"
+            );
         }
         assert_eq!(BackendAddr::parse("10.0.0.1", 0), Err(AddrError::Port));
     }

@@ -66,7 +66,11 @@ impl Endpoint {
     /// A new incarnation, with a meter of its own.
     #[must_use]
     pub fn new(backend: Backend, incarnation: Incarnation) -> Self {
-        Self { backend, incarnation, meter: Arc::default() }
+        Self {
+            backend,
+            incarnation,
+            meter: Arc::default(),
+        }
     }
 }
 

@@ -46,13 +46,17 @@ impl Metadata {
         if map.is_empty() {
             return Ok(Self(None));
         }
-        let pairs = map.into_iter().map(|(key, value)| (key.into_boxed_str(), value.into_boxed_str()));
+        let pairs = map
+            .into_iter()
+            .map(|(key, value)| (key.into_boxed_str(), value.into_boxed_str()));
         Ok(Self(Some(pairs.collect())))
     }
 
     /// The pairs, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().flat_map(|pairs| pairs.iter().map(|(key, value)| (&**key, &**value)))
+        self.0
+            .iter()
+            .flat_map(|pairs| pairs.iter().map(|(key, value)| (&**key, &**value)))
     }
 }
 
@@ -74,9 +78,18 @@ mod tests {
     #[test]
     fn metadata_is_bounded_in_pairs_and_bytes() {
         assert!(Metadata::new(pairs(32, 124)).is_ok());
-        assert_eq!(Metadata::new(pairs(33, 0)), Err(MetadataError::TooManyPairs { found: 33 }));
-        assert_eq!(Metadata::new(pairs(32, 125)), Err(MetadataError::TooLarge { found: 4128 }));
+        assert_eq!(
+            Metadata::new(pairs(33, 0)),
+            Err(MetadataError::TooManyPairs { found: 33 })
+        );
+        assert_eq!(
+            Metadata::new(pairs(32, 125)),
+            Err(MetadataError::TooLarge { found: 4128 })
+        );
         let twice = [("a".to_owned(), "1".to_owned()), ("a".to_owned(), "2".to_owned())];
-        assert_eq!(Metadata::new(twice).unwrap().iter().collect::<Vec<_>>(), [("a", "2")]);
+        assert_eq!(
+            Metadata::new(twice).unwrap().iter().collect::<Vec<_>>(),
+            [("a", "2")]
+        );
     }
 }

@@ -125,7 +125,8 @@ impl Meter {
         pass(word.gate(), admission)?;
         let trial = word.gate() == Gate::Trial;
         if trial {
-            self.swap(word, word.with_gate(Gate::TrialBusy)).map_err(|_| Refusal::OnTrial)?;
+            self.swap(word, word.with_gate(Gate::TrialBusy))
+                .map_err(|_| Refusal::OnTrial)?;
         }
         if !self.enter(limits.hard()) {
             if trial {
@@ -143,7 +144,11 @@ impl Meter {
     /// Why it would not.
     pub fn would_admit(&self, limits: Limits, admission: Admission) -> Result<(), Refusal> {
         pass(self.gate(), admission)?;
-        if limits.below_hard(self.in_flight()) { Ok(()) } else { Err(Refusal::Full) }
+        if limits.below_hard(self.in_flight()) {
+            Ok(())
+        } else {
+            Err(Refusal::Full)
+        }
     }
 
     /// Requests under way.
@@ -175,7 +180,10 @@ impl Meter {
     /// Requests begun, and requests failed.
     #[must_use]
     pub fn totals(&self) -> (u64, u64) {
-        (self.requests.load(Ordering::Relaxed), self.failures.load(Ordering::Relaxed))
+        (
+            self.requests.load(Ordering::Relaxed),
+            self.failures.load(Ordering::Relaxed),
+        )
     }
 
     /// The moving average of the time to a response's head; the newest counts an eighth. Zero until the
@@ -238,12 +246,10 @@ impl Meter {
         // A compare-and-swap loop, not add-then-undo: the undo would refuse others a place that is free.
         let mut count = self.in_flight.load(Ordering::Relaxed);
         while count < hard {
-            match self.in_flight.compare_exchange_weak(
-                count,
-                count + 1,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
+            match self
+                .in_flight
+                .compare_exchange_weak(count, count + 1, Ordering::Relaxed, Ordering::Relaxed)
+            {
                 Ok(_) => return true,
                 Err(found) => count = found,
             }
@@ -279,7 +285,9 @@ impl Meter {
     }
 
     fn record_latency(&self, latency: Duration) {
-        let sample = u32::try_from(latency.as_nanos() / u128::from(LATENCY_UNIT_NANOS)).unwrap_or(u32::MAX).max(1);
+        let sample = u32::try_from(latency.as_nanos() / u128::from(LATENCY_UNIT_NANOS))
+            .unwrap_or(u32::MAX)
+            .max(1);
         let average = self.latency.load(Ordering::Relaxed);
         let next = if average == 0 {
             sample

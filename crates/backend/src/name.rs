@@ -46,11 +46,18 @@ fn check(
         return Err(NameError::Empty);
     }
     if let Some((at, found)) = text.chars().enumerate().find(|(_, c)| !permitted(*c)) {
-        return Err(NameError::Character { found, at: at + 1, allowed });
+        return Err(NameError::Character {
+            found,
+            at: at + 1,
+            allowed,
+        });
     }
     // Every permitted character is ASCII, so from here on bytes are characters.
     if text.len() > max {
-        return Err(NameError::TooLong { found: text.len(), max });
+        return Err(NameError::TooLong {
+            found: text.len(),
+            max,
+        });
     }
     Ok(())
 }
@@ -151,7 +158,10 @@ impl AppName {
             } else {
                 continue;
             };
-            return Err(NameError::Label { label: label.to_owned(), problem });
+            return Err(NameError::Label {
+                label: label.to_owned(),
+                problem,
+            });
         }
         Ok(Self(text.to_ascii_lowercase().into()))
     }
@@ -168,7 +178,10 @@ mod tests {
         assert_eq!(BackendId::parse("Az09._:-").unwrap().as_str(), "Az09._:-");
         assert_eq!(BackendId::parse(""), Err(NameError::Empty));
         let message = BackendId::parse("a b").unwrap_err().to_string();
-        assert_eq!(message, "has the character ' ' at position 2; allowed are A-Z a-z 0-9 . _ : -");
+        assert_eq!(
+            message,
+            "has the character ' ' at position 2; allowed are A-Z a-z 0-9 . _ : -"
+        );
         assert!(BackendId::parse(&"x".repeat(128)).is_ok());
         assert_eq!(
             BackendId::parse(&"x".repeat(129)),
@@ -178,11 +191,27 @@ mod tests {
 
     #[test]
     fn an_app_name_is_a_dns_name_and_folds_case() {
-        assert_eq!(AppName::parse("My-App.Example").unwrap().as_str(), "my-app.example");
+        assert_eq!(
+            AppName::parse("My-App.Example").unwrap().as_str(),
+            "my-app.example"
+        );
         assert!(matches!(AppName::parse("a..b"), Err(NameError::Label { .. })));
         assert!(matches!(AppName::parse("-a"), Err(NameError::Label { .. })));
-        assert!(matches!(AppName::parse("a_b"), Err(NameError::Character { found: '_', at: 2, .. })));
-        assert!(matches!(AppName::parse(&"x".repeat(64)), Err(NameError::Label { .. })));
-        assert!(matches!(AppName::parse(&"x.".repeat(127)), Err(NameError::TooLong { found: 254, .. })));
+        assert!(matches!(
+            AppName::parse("a_b"),
+            Err(NameError::Character {
+                found: '_',
+                at: 2,
+                ..
+            })
+        ));
+        assert!(matches!(
+            AppName::parse(&"x".repeat(64)),
+            Err(NameError::Label { .. })
+        ));
+        assert!(matches!(
+            AppName::parse(&"x.".repeat(127)),
+            Err(NameError::TooLong { found: 254, .. })
+        ));
     }
 }

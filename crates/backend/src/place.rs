@@ -87,7 +87,10 @@ fn excerpt(text: &str) -> String {
 }
 
 fn is_assigned(code: [u8; 2]) -> bool {
-    ASSIGNED.as_bytes().chunks_exact(3).any(|chunk| chunk[..2] == code)
+    ASSIGNED
+        .as_bytes()
+        .chunks_exact(3)
+        .any(|chunk| chunk[..2] == code)
 }
 
 /// The 249 codes that ISO 3166-1 assigns, each followed by one separator.
@@ -141,7 +144,10 @@ mod tests {
     #[test]
     fn a_region_is_short_and_folded() {
         assert_eq!(Region::parse("EU").unwrap().as_str(), "eu");
-        assert_eq!(Region::parse("abcdefghijklmno").unwrap().as_str(), "abcdefghijklmno");
+        assert_eq!(
+            Region::parse("abcdefghijklmno").unwrap().as_str(),
+            "abcdefghijklmno"
+        );
         for bad in ["", "abcdefghijklmnop", "e u", "é"] {
             assert!(Region::parse(bad).is_err(), "{bad}");
         }

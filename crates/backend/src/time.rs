@@ -80,7 +80,10 @@ mod tests {
     fn arithmetic_saturates_at_both_ends() {
         assert_eq!(MonoTime::ZERO - Duration::from_secs(1), MonoTime::ZERO);
         assert_eq!(MonoTime::NEVER + Duration::from_secs(1), MonoTime::NEVER);
-        assert_eq!(MonoTime::from_secs(1).since(MonoTime::from_secs(2)), Duration::ZERO);
+        assert_eq!(
+            MonoTime::from_secs(1).since(MonoTime::from_secs(2)),
+            Duration::ZERO
+        );
         assert_eq!(format!("{:?}", MonoTime::from_micros(1_500_000)), "1.500000s");
     }
 }

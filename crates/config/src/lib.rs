@@ -50,4 +50,6 @@ pub use problem::{ConfigError, Place, Problem};
 pub use setting::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Setting};
 pub use settings::Settings;
 pub use source::{MAX_FILE_BYTES, load};
-pub use types::{Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, RegionTable, Spill, Workers};
+pub use types::{
+    Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, RegionTable, Spill, Workers,
+};

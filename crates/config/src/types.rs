@@ -154,14 +154,17 @@ impl HostName {
 
 impl FromValue for Vec<HostName> {
     fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        let Value::List(items) = value else { return Err(value.unfit()) };
+        let Value::List(items) = value else {
+            return Err(value.unfit());
+        };
         if items.len() > HostName::MAX_LISTED {
             return Err(Mismatch::new(format!("{} names", items.len()))
                 .help(format!("at most {} can be listed", HostName::MAX_LISTED)));
         }
         let name = |(index, item): (usize, &String)| {
             // An app's name obeys the same rules (RFC 1123 §2.1).
-            let name = AppName::parse(item).map_err(|error| Mismatch::text(item).help(error.to_string()).item(index));
+            let name = AppName::parse(item)
+                .map_err(|error| Mismatch::text(item).help(error.to_string()).item(index));
             name.map(HostName)
         };
         items.iter().enumerate().map(name).collect()
@@ -350,7 +353,10 @@ mod tests {
     fn a_host_name_is_a_dns_name_without_a_port() {
         let list = |names: &[&str]| Value::List(names.iter().map(|name| (*name).to_owned()).collect());
         let names = Vec::<HostName>::from_value(&list(&["edgeproxy", "LB.Example"])).unwrap();
-        assert_eq!(names.iter().map(HostName::as_str).collect::<Vec<_>>(), ["edgeproxy", "lb.example"]);
+        assert_eq!(
+            names.iter().map(HostName::as_str).collect::<Vec<_>>(),
+            ["edgeproxy", "lb.example"]
+        );
         for bad in ["lb:8081", "", "http://lb", "l b"] {
             assert!(Vec::<HostName>::from_value(&list(&[bad])).is_err(), "{bad}");
         }

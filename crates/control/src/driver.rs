@@ -30,7 +30,10 @@ enum Next {
 
 impl Driver {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, not_before: Instant::now() }
+        Self {
+            shared,
+            not_before: Instant::now(),
+        }
     }
 
     /// Runs until the future is dropped. `publish` and `on_event` are called on this task, without a lock
@@ -93,7 +96,12 @@ impl Driver {
             }
             let snapshot = may_publish.then(|| state.registry.poll_snapshot(now)).flatten();
             let dirty = state.registry.is_dirty();
-            (snapshot, (!dirty).then_some(state.generation), dirty, state.registry.poll_timeout())
+            (
+                snapshot,
+                (!dirty).then_some(state.generation),
+                dirty,
+                state.registry.poll_timeout(),
+            )
         };
         if let Some(snapshot) = snapshot {
             self.publish(&snapshot, publish);

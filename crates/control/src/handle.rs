@@ -17,14 +17,22 @@ use crate::driver::Driver;
 pub fn registry(config: Config) -> (Handle, Driver) {
     let clock = Clock::start();
     let shared = Arc::new(Shared {
-        state: Mutex::new(State { registry: Registry::new(config.clone(), clock.now()), generation: 0 }),
+        state: Mutex::new(State {
+            registry: Registry::new(config.clone(), clock.now()),
+            generation: 0,
+        }),
         config,
         clock,
         wake: Notify::new(),
         published: watch::Sender::new(0),
         stopping: AtomicBool::new(false),
     });
-    (Handle { shared: Arc::clone(&shared) }, Driver::new(shared))
+    (
+        Handle {
+            shared: Arc::clone(&shared),
+        },
+        Driver::new(shared),
+    )
 }
 
 pub(crate) struct Shared {
@@ -47,7 +55,9 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("published", &*self.published.borrow()).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("published", &*self.published.borrow())
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,7 +95,8 @@ impl Handle {
         &self,
         registration: Registration,
     ) -> Result<Registered, ControlError<RegisterError>> {
-        self.publish(|registry, now| registry.handle_register(registration, now)).await
+        self.publish(|registry, now| registry.handle_register(registration, now))
+            .await
     }
 
     /// Renews a lease.
@@ -118,7 +129,8 @@ impl Handle {
         fence: Option<Incarnation>,
         drain: Option<Duration>,
     ) -> Result<Deregistered, ControlError<FencedError>> {
-        self.publish(|registry, now| registry.handle_deregister(id, fence, drain, now)).await
+        self.publish(|registry, now| registry.handle_deregister(id, fence, drain, now))
+            .await
     }
 
     /// An operator's change; resolves once it has been published.
@@ -131,7 +143,8 @@ impl Handle {
         fence: Option<Incarnation>,
         patch: &Patch,
     ) -> Result<Status, ControlError<PatchError>> {
-        self.publish(|registry, now| registry.handle_patch(id, fence, patch, now)).await
+        self.publish(|registry, now| registry.handle_patch(id, fence, patch, now))
+            .await
     }
 
     /// The result of a probe, and how soon the next is due.
@@ -139,7 +152,10 @@ impl Handle {
     pub fn report_probe(&self, id: &BackendId, incarnation: Incarnation, probe: Probe, passed: bool) -> Pace {
         let pace = {
             let now = self.shared.clock.now();
-            self.shared.lock().registry.handle_probe(id, incarnation, probe, passed, now)
+            self.shared
+                .lock()
+                .registry
+                .handle_probe(id, incarnation, probe, passed, now)
         };
         self.shared.wake.notify_one();
         pace

@@ -13,7 +13,13 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 pub fn reports(capacity: usize) -> (ReportSender, Reports) {
     let (sender, receiver) = mpsc::channel(capacity.max(1));
     let loss = Arc::new(Loss::default());
-    (ReportSender { sender, loss: Arc::clone(&loss) }, Reports { receiver, loss })
+    (
+        ReportSender {
+            sender,
+            loss: Arc::clone(&loss),
+        },
+        Reports { receiver, loss },
+    )
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +76,9 @@ impl Reports {
             }
             () = loss.notify.notified() => {}
         }
-        Batch { reports, lost: loss.happened.swap(false, Ordering::AcqRel) }
+        Batch {
+            reports,
+            lost: loss.happened.swap(false, Ordering::AcqRel),
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::headers::via::Pseudonym;
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// No listener.
-    #[error("can't listen on {addr}: {source}; is something else listening there? Choose another address")]
+    #[error("can't listen on {addr}: {source}")]
     Listen {
         /// The address asked for.
         addr: SocketAddr,
@@ -79,6 +79,7 @@ pub fn bind(config: Config) -> Result<Bound, BindError> {
             .collect(),
     })?;
     let refused = |addr| move |source| BindError::Listen { addr, source };
+    check_is_free(config.listen).map_err(refused(config.listen))?;
     let first = listen(config.listen, &config).map_err(refused(config.listen))?;
     // With port 0 the others follow the first.
     let addr = first.local_addr().map_err(refused(config.listen))?;
@@ -92,6 +93,15 @@ pub fn bind(config: Config) -> Result<Bound, BindError> {
         listeners,
         addr,
     })
+}
+
+/// Another process that listens with `SO_REUSEPORT`, such as a second proxy started by mistake, would share
+/// the connections with this one and neither would know; an ordinary bind is refused.
+fn check_is_free(addr: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of a proxy that has ended are no obstacle.
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())
 }
 
 fn listen(addr: SocketAddr, config: &Config) -> io::Result<TcpListener> {
@@ -127,17 +137,21 @@ mod tests {
     }
 
     #[test]
+    fn an_address_in_use_is_named_whether_it_could_be_shared_or_not() {
+        for workers in [1, 2] {
+            let taken = bind(local(workers)).unwrap();
+            let listen = taken.local_addr();
+            let error = bind(Config {
+                listen,
+                ..local(workers)
+            })
+            .unwrap_err();
+            assert!(error.to_string().contains(&listen.to_string()), "{error}");
+        }
+    }
+
+    #[test]
     fn a_wrong_configuration_is_named() {
-        let taken = bind(local(1)).unwrap();
-        let error = bind(Config {
-            listen: taken.local_addr(),
-            ..local(1)
-        })
-        .unwrap_err();
-        assert!(
-            error.to_string().contains(&taken.local_addr().to_string()),
-            "{error}"
-        );
         assert!(matches!(bind(local(0)), Err(BindError::NoWorkers)));
         let named = Config {
             pseudonym: Some("a b".to_owned()),

@@ -18,20 +18,22 @@ use crate::translate;
 /// Why the server could not be built or started.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The proxy's listener could not be bound.
-    #[error(transparent)]
-    Proxy(#[from] proxy::BindError),
-    /// The workers could not be started.
-    #[error(transparent)]
-    Workers(#[from] proxy::SpawnError),
-    /// The API's listener could not be bound.
-    #[error("cannot listen on {addr} for the API: {source}{}", hint(source))]
-    Api {
+    /// A listener could not be bound.
+    #[error("cannot listen on {addr} ({setting}): {source}{}", hint(source))]
+    Listen {
+        /// The setting that says where.
+        setting: &'static str,
         /// The address asked for.
         addr: SocketAddr,
         /// What the system said.
         source: std::io::Error,
     },
+    /// The data plane refuses its settings.
+    #[error(transparent)]
+    Proxy(proxy::BindError),
+    /// The workers could not be started.
+    #[error(transparent)]
+    Workers(#[from] proxy::SpawnError),
     /// A health monitor that can't be.
     #[error("health_monitor: {0}")]
     Monitor(#[from] SettingError),
@@ -40,10 +42,23 @@ pub enum BuildError {
     Thread(#[from] std::io::Error),
 }
 
+impl From<proxy::BindError> for BuildError {
+    fn from(error: proxy::BindError) -> Self {
+        match error {
+            proxy::BindError::Listen { addr, source } => Self::Listen {
+                setting: "listen_addr",
+                addr,
+                source,
+            },
+            error => Self::Proxy(error),
+        }
+    }
+}
+
 fn hint(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            "; another process listens there: stop it, or choose another address with --api-listen-addr"
+            "; another process listens there: stop it, or choose another address"
         }
         std::io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
         std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
@@ -68,8 +83,16 @@ impl App {
     pub fn build(settings: Settings) -> Result<Self, BuildError> {
         let monitor = translate::monitor(&settings)?;
         let proxy = proxy::bind(translate::proxy(&settings))?;
-        let api = settings.api_enabled.then(|| bind_api(settings.api_listen_addr)).transpose()?;
-        Ok(Self { settings, monitor, proxy, api })
+        let api = settings
+            .api_enabled
+            .then(|| bind_api(settings.api_listen_addr))
+            .transpose()?;
+        Ok(Self {
+            settings,
+            monitor,
+            proxy,
+            api,
+        })
     }
 
     /// Starts the workers and the control thread.
@@ -77,7 +100,12 @@ impl App {
     /// # Errors
     /// When a thread can't be started.
     pub fn spawn(self) -> Result<Running, BuildError> {
-        let Self { settings, monitor, proxy: bound, api: api_listener } = self;
+        let Self {
+            settings,
+            monitor,
+            proxy: bound,
+            api: api_listener,
+        } = self;
         let proxy_addr = bound.local_addr();
         let api_addr = api_listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let (handle, driver) = edgeproxy_control::registry(translate::registry(&settings));
@@ -108,7 +136,14 @@ impl App {
             api,
         })?;
         readiness.ready();
-        Ok(Running { proxy_addr, api_addr, handle, workers, readiness, control })
+        Ok(Running {
+            proxy_addr,
+            api_addr,
+            handle,
+            workers,
+            readiness,
+            control,
+        })
     }
 }
 
@@ -122,7 +157,11 @@ fn bind_api(addr: SocketAddr) -> Result<TcpListener, BuildError> {
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    bind().map_err(|source| BuildError::Api { addr, source })
+    bind().map_err(|source| BuildError::Listen {
+        setting: "api_listen_addr",
+        addr,
+        source,
+    })
 }
 
 /// Whether an address is the proxy's own listener: a backend there would be a loop.
@@ -192,7 +231,10 @@ mod tests {
         assert!(everywhere("127.0.0.1:8080".parse().unwrap()));
         assert!(everywhere("[::1]:8080".parse().unwrap()));
         assert!(!everywhere("127.0.0.1:8081".parse().unwrap()));
-        assert!(!everywhere("192.0.2.1:8080".parse().unwrap()), "an address of documentation is nobody's");
+        assert!(
+            !everywhere("192.0.2.1:8080".parse().unwrap()),
+            "an address of documentation is nobody's"
+        );
         let one = own_listener("127.0.0.1:8080".parse().unwrap());
         assert!(one("127.0.0.1:8080".parse().unwrap()));
         assert!(!one("127.0.0.2:8080".parse().unwrap()));

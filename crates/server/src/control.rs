@@ -41,13 +41,17 @@ impl ControlThread {
     pub(crate) fn spawn(control: Control) -> std::io::Result<Self> {
         let stop = CancellationToken::new();
         let (sender, ended) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let token = stop.clone();
-        let thread = std::thread::Builder::new().name("edgeproxy-control".to_owned()).spawn(move || {
-            LocalSet::new().block_on(&runtime, control.run(token));
-            // The receiver may be gone: then nobody waits.
-            let _ = sender.send(());
-        })?;
+        let thread = std::thread::Builder::new()
+            .name("edgeproxy-control".to_owned())
+            .spawn(move || {
+                LocalSet::new().block_on(&runtime, control.run(token));
+                // The receiver may be gone: then nobody waits.
+                let _ = sender.send(());
+            })?;
         Ok(Self { stop, ended, thread })
     }
 
@@ -68,7 +72,16 @@ impl ControlThread {
 
 impl Control {
     async fn run(self, stop: CancellationToken) {
-        let Self { handle, driver, reports, mut builder, table, workers, monitor, api } = self;
+        let Self {
+            handle,
+            driver,
+            reports,
+            mut builder,
+            table,
+            workers,
+            monitor,
+            api,
+        } = self;
         let (mut probes, prober) = Probes::new(handle, monitor);
         let publish = move |snapshot: &Snapshot| {
             table.store(Arc::new(builder.build(snapshot)));

@@ -23,7 +23,10 @@ impl Explainer {
 
     fn states(&self, app: &AppName) -> HashMap<BackendId, State> {
         let members = self.handle.app(app).unwrap_or_default();
-        members.into_iter().map(|status| (status.endpoint.id.clone(), status.state)).collect()
+        members
+            .into_iter()
+            .map(|status| (status.endpoint.id.clone(), status.state))
+            .collect()
     }
 }
 
@@ -31,9 +34,15 @@ impl api::Explain for Explainer {
     fn explain(&self, app: &AppName, query: &ClientQuery) -> Option<api::Explanation> {
         let table = self.table.load();
         let route = table.app(app)?;
-        let client = Client { country: query.country, region: query.region };
+        let client = Client {
+            country: query.country,
+            region: query.region,
+        };
         let explanation = route.explain(client, fastrand::u64(..));
-        let names = Names { route, states: self.states(app) };
+        let names = Names {
+            route,
+            states: self.states(app),
+        };
         Some(api::Explanation {
             app: app.clone(),
             algorithm: explanation.algorithm.to_string(),
@@ -52,7 +61,10 @@ impl api::Explain for Explainer {
     fn balancing(&self, app: &AppName) -> Option<Balancing> {
         let table = self.table.load();
         let policy = table.app(app)?.balancer.policy();
-        Some(Balancing { algorithm: policy.algorithm.to_string(), spill: policy.spill.to_string() })
+        Some(Balancing {
+            algorithm: policy.algorithm.to_string(),
+            spill: policy.spill.to_string(),
+        })
     }
 }
 
@@ -64,13 +76,18 @@ struct Names<'a> {
 
 impl Names<'_> {
     fn id(&self, place: usize) -> Option<BackendId> {
-        self.route.balancer.candidate(place).map(|endpoint| endpoint.id.clone())
+        self.route
+            .balancer
+            .candidate(place)
+            .map(|endpoint| endpoint.id.clone())
     }
 
     fn candidates(&self, explanation: &Explanation) -> Vec<ExplainedCandidate> {
         let considered = explanation.tiers.iter().flat_map(|tier| {
             let number = usize::from(tier.number);
-            tier.members.iter().filter_map(move |member| self.considered(number, member))
+            tier.members
+                .iter()
+                .filter_map(move |member| self.considered(number, member))
         });
         let excluded = explanation.excluded.iter().filter_map(|excluded| {
             let mut candidate = self.candidate(excluded.candidate, &excluded.reason.to_string())?;
@@ -95,7 +112,10 @@ impl Names<'_> {
     fn candidate(&self, place: usize, why: &str) -> Option<ExplainedCandidate> {
         let endpoint = self.route.balancer.candidate(place)?;
         // A backend that left since the table was published has no state any more.
-        let state = self.states.get(&endpoint.id).map_or("removed", |state| state.as_str());
+        let state = self
+            .states
+            .get(&endpoint.id)
+            .map_or("removed", |state| state.as_str());
         Some(ExplainedCandidate {
             id: endpoint.id.clone(),
             tier: None,
@@ -112,7 +132,11 @@ impl Names<'_> {
     }
 
     fn error(&self, what: &str) -> String {
-        if self.route.summary.is_empty() { what.to_owned() } else { format!("{what}: {}", self.route.summary) }
+        if self.route.summary.is_empty() {
+            what.to_owned()
+        } else {
+            format!("{what}: {}", self.route.summary)
+        }
     }
 }
 
@@ -120,7 +144,11 @@ fn tier(tier: &Tier) -> ExplainedTier {
     let is = |verdict| tier.members.iter().all(|member| member.verdict == verdict);
     let why = if tier.members.is_empty() {
         "no backend of its own"
-    } else if tier.members.iter().any(|member| member.verdict == Verdict::Picked) {
+    } else if tier
+        .members
+        .iter()
+        .any(|member| member.verdict == Verdict::Picked)
+    {
         "picked from"
     } else if is(Verdict::Farther) {
         "not needed: a nearer tier has room"

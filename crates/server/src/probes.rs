@@ -23,9 +23,20 @@ impl Probes {
     /// The probes, and the driver to run beside the registry's.
     pub(crate) fn new(handle: Handle, monitor: Option<Arc<Monitor>>) -> (Self, impl Future<Output = ()>) {
         let sink = move |target: &Target, outcome: &Outcome| report(&handle, target, outcome);
-        let config = health::Config { seed: fastrand::u64(..), ..health::Config::default() };
+        let config = health::Config {
+            seed: fastrand::u64(..),
+            ..health::Config::default()
+        };
         let (health, driver) = health::Driver::new(config, sink);
-        (Self { health, monitor, suspects: Arc::new(Monitor::tcp()), any: false }, driver.run())
+        (
+            Self {
+                health,
+                monitor,
+                suspects: Arc::new(Monitor::tcp()),
+                any: false,
+            },
+            driver.run(),
+        )
     }
 
     pub(crate) fn update(&mut self, snapshot: &Snapshot) {
@@ -33,7 +44,8 @@ impl Probes {
         let suspected = members().any(|member| member.state == State::Suspect);
         let wanted = self.monitor.is_some() || suspected;
         if wanted || self.any {
-            self.health.set_targets(members().flat_map(|member| self.targets(member)));
+            self.health
+                .set_targets(members().flat_map(|member| self.targets(member)));
         }
         self.any = wanted;
     }
@@ -42,7 +54,11 @@ impl Probes {
         let monitored = !matches!(member.state, State::Disabled | State::Draining);
         let monitor = self.monitor.as_ref().filter(|_| monitored);
         let suspects = (member.state == State::Suspect).then_some(&self.suspects);
-        let first = if member.reason == Reason::FirstProbe { First::AtOnce } else { First::Spread };
+        let first = if member.reason == Reason::FirstProbe {
+            First::AtOnce
+        } else {
+            First::Spread
+        };
         let both = [(Class::Monitor, monitor), (Class::Suspect, suspects)];
         let endpoint = Arc::clone(&member.endpoint);
         let both = both.map(|(class, monitor)| (class, monitor.cloned()));

@@ -34,7 +34,10 @@ struct Built {
 
 impl TableBuilder {
     pub(crate) fn new(defaults: AppDefaults) -> Self {
-        Self { defaults, built: HashMap::default() }
+        Self {
+            defaults,
+            built: HashMap::default(),
+        }
     }
 
     pub(crate) fn build(&mut self, snapshot: &Snapshot) -> RouteTable {
@@ -45,14 +48,27 @@ impl TableBuilder {
                 continue;
             }
             let route = self.route(app, previous.map(|built| &*built.route));
-            self.built.insert(name.clone(), Built { version: app.version, route: Arc::new(route) });
+            self.built.insert(
+                name.clone(),
+                Built {
+                    version: app.version,
+                    route: Arc::new(route),
+                },
+            );
         }
-        RouteTable::new(snapshot.version, self.built.values().map(|built| Arc::clone(&built.route)))
+        RouteTable::new(
+            snapshot.version,
+            self.built.values().map(|built| Arc::clone(&built.route)),
+        )
     }
 
     fn route(&self, app: &AppSnapshot, previous: Option<&AppRoute>) -> AppRoute {
         let candidates = app.members.iter().map(candidate).collect();
-        let AppDefaults { policy, max_failures, last_resort } = &self.defaults;
+        let AppDefaults {
+            policy,
+            max_failures,
+            last_resort,
+        } = &self.defaults;
         AppRoute {
             name: app.app.clone(),
             balancer: Balancer::prepare(policy, candidates, previous.map(|route| &route.balancer)),
@@ -66,7 +82,11 @@ impl TableBuilder {
 fn candidate(member: &Member) -> Candidate<Arc<Endpoint>> {
     let excluded = (!member.state.takes_traffic())
         .then(|| format!("{}: {}", member.state, member.reason).into_boxed_str());
-    Candidate { target: Arc::clone(&member.endpoint), fallback: member.endpoint.fallback, excluded }
+    Candidate {
+        target: Arc::clone(&member.endpoint),
+        fallback: member.endpoint.fallback,
+        excluded,
+    }
 }
 
 /// Why an app may have nobody to route to: `2 ejected, 1 draining`.
@@ -113,7 +133,11 @@ mod tests {
             own_region: None,
             region_order: Vec::new(),
         };
-        TableBuilder::new(AppDefaults { policy, max_failures: 0, last_resort: true })
+        TableBuilder::new(AppDefaults {
+            policy,
+            max_failures: 0,
+            last_resort: true,
+        })
     }
 
     #[test]
@@ -122,16 +146,35 @@ mod tests {
         let mut registry = Registry::new(Config::default(), now);
         let mut builder = builder();
         for (id, app, port) in [("a", "one", 1), ("b", "two", 2)] {
-            registry.handle_register(Registration { backend: backend(id, app, port), ttl: None }, now).unwrap();
+            registry
+                .handle_register(
+                    Registration {
+                        backend: backend(id, app, port),
+                        ttl: None,
+                    },
+                    now,
+                )
+                .unwrap();
         }
         let before = builder.build(&registry.poll_snapshot(now).unwrap());
-        registry.handle_deregister(&BackendId::parse("a").unwrap(), None, None, now).unwrap();
         registry
-            .handle_register(Registration { backend: backend("c", "three", 3), ttl: None }, now)
+            .handle_deregister(&BackendId::parse("a").unwrap(), None, None, now)
+            .unwrap();
+        registry
+            .handle_register(
+                Registration {
+                    backend: backend("c", "three", 3),
+                    ttl: None,
+                },
+                now,
+            )
             .unwrap();
         let after = builder.build(&registry.poll_snapshot(now).unwrap());
         let route = |table: &RouteTable, app: &str| table.app(&AppName::parse(app).unwrap()).cloned();
-        assert!(Arc::ptr_eq(&route(&before, "two").unwrap(), &route(&after, "two").unwrap()));
+        assert!(Arc::ptr_eq(
+            &route(&before, "two").unwrap(),
+            &route(&after, "two").unwrap()
+        ));
         assert!(route(&after, "one").is_none());
         assert!(route(&after, "three").is_some());
     }
@@ -141,19 +184,40 @@ mod tests {
         let now = MonoTime::from_secs(1);
         let mut registry = Registry::new(Config::default(), now);
         for (id, port) in [("a", 1), ("b", 2), ("c", 3)] {
-            registry.handle_register(Registration { backend: backend(id, "app", port), ttl: None }, now).unwrap();
+            registry
+                .handle_register(
+                    Registration {
+                        backend: backend(id, "app", port),
+                        ttl: None,
+                    },
+                    now,
+                )
+                .unwrap();
         }
-        let off = Patch { enabled: Change::Set(false), ..Patch::default() };
+        let off = Patch {
+            enabled: Change::Set(false),
+            ..Patch::default()
+        };
         for id in ["a", "b"] {
-            registry.handle_patch(&BackendId::parse(id).unwrap(), None, &off, now).unwrap();
+            registry
+                .handle_patch(&BackendId::parse(id).unwrap(), None, &off, now)
+                .unwrap();
         }
         let minute = Some(std::time::Duration::from_secs(60));
-        registry.handle_deregister(&BackendId::parse("c").unwrap(), None, minute, now).unwrap();
+        registry
+            .handle_deregister(&BackendId::parse("c").unwrap(), None, minute, now)
+            .unwrap();
         let table = builder().build(&registry.poll_snapshot(now).unwrap());
         let route = table.app(&AppName::parse("app").unwrap()).unwrap();
-        let picked = route.balancer.pick(Client::default(), 0, |endpoint| Claim::Granted(endpoint.id.clone()));
+        let picked = route.balancer.pick(Client::default(), 0, |endpoint| {
+            Claim::Granted(endpoint.id.clone())
+        });
         // Nothing was in flight on the draining one, so it may be gone already.
-        assert!(["2 disabled", "1 draining, 2 disabled"].contains(&route.summary.as_str()), "{}", route.summary);
+        assert!(
+            ["2 disabled", "1 draining, 2 disabled"].contains(&route.summary.as_str()),
+            "{}",
+            route.summary
+        );
         assert_eq!(picked.unwrap_err(), PickError::NoneRoutable);
     }
 }

@@ -60,7 +60,12 @@ pub(crate) fn app_defaults(settings: &Settings) -> AppDefaults {
         config::Spill::Soft => Spill::Soft,
     };
     AppDefaults {
-        policy: Policy { algorithm, spill, own_region: Some(settings.region), region_order: Vec::new() },
+        policy: Policy {
+            algorithm,
+            spill,
+            own_region: Some(settings.region),
+            region_order: Vec::new(),
+        },
         max_failures: settings.max_failures,
         last_resort: last_backend(settings) == LastBackend::Keep,
     }
@@ -88,12 +93,23 @@ pub(crate) fn admission(
 }
 
 pub(crate) fn access(settings: &Settings) -> Access {
-    let allowed_hosts = settings.api_allowed_hosts.iter().map(|name| name.as_str().to_owned()).collect();
-    Access { insecure: settings.api_insecure, allowed_hosts }
+    let allowed_hosts = settings
+        .api_allowed_hosts
+        .iter()
+        .map(|name| name.as_str().to_owned())
+        .collect();
+    Access {
+        insecure: settings.api_insecure,
+        allowed_hosts,
+    }
 }
 
 pub(crate) fn bounds(settings: &Settings) -> Bounds {
     // 0 stands for no limit.
     let rate = NonZeroU32::new(settings.api_rate_per_peer).unwrap_or(NonZeroU32::MAX);
-    Bounds { requests_per_sec: rate, burst: rate, ..Bounds::default() }
+    Bounds {
+        requests_per_sec: rate,
+        burst: rate,
+        ..Bounds::default()
+    }
 }

@@ -73,13 +73,15 @@ impl InFlight {
             }
             let streak = word.streak().saturating_add(1);
             let (next, signal) = match word.gate() {
-                Gate::Open if max_failures != 0 && streak >= max_failures => {
-                    (word.next_epoch().with_gate(Gate::Excluded), Some(Signal::StreakReached))
-                }
+                Gate::Open if max_failures != 0 && streak >= max_failures => (
+                    word.next_epoch().with_gate(Gate::Excluded),
+                    Some(Signal::StreakReached),
+                ),
                 Gate::Open => (word, None),
-                Gate::TrialBusy if self.trial => {
-                    (word.next_epoch().with_gate(Gate::Excluded), Some(Signal::TrialFailed))
-                }
+                Gate::TrialBusy if self.trial => (
+                    word.next_epoch().with_gate(Gate::Excluded),
+                    Some(Signal::TrialFailed),
+                ),
                 _ => return None,
             };
             match self.meter.swap(word, next.with_streak(streak)) {
@@ -96,7 +98,12 @@ impl InFlight {
             Signal::TrialPassed => self.epoch,
             Signal::StreakReached | Signal::TrialFailed => self.epoch.wrapping_add(1),
         };
-        TrafficReport { id: endpoint.id.clone(), incarnation: endpoint.incarnation, signal, epoch }
+        TrafficReport {
+            id: endpoint.id.clone(),
+            incarnation: endpoint.incarnation,
+            signal,
+            epoch,
+        }
     }
 }
 
@@ -111,6 +118,9 @@ impl Drop for InFlight {
 
 impl fmt::Debug for InFlight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InFlight").field("epoch", &self.epoch).field("trial", &self.trial).finish()
+        f.debug_struct("InFlight")
+            .field("epoch", &self.epoch)
+            .field("trial", &self.trial)
+            .finish()
     }
 }

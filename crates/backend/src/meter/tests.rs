@@ -51,7 +51,11 @@ fn a_streak_excludes_at_once_and_reports_once() {
     let late = admit(&meter).unwrap();
     assert_eq!(admit(&meter).unwrap().failed(5), Some(Signal::StreakReached));
     assert_eq!(admit(&meter).unwrap_err(), Refusal::Shut);
-    assert_eq!((late.failed(5), late.succeeded(MS)), (None, None), "it began before the ejection");
+    assert_eq!(
+        (late.failed(5), late.succeeded(MS)),
+        (None, None),
+        "it began before the ejection"
+    );
     assert_eq!(meter.gate(), Gate::Excluded);
     assert!(meter.admit(Limits::NONE, Admission::LastResort).is_ok());
     assert_eq!(meter.totals(), (7, 6));
@@ -100,7 +104,10 @@ fn a_full_endpoint_on_trial_stays_free_for_the_next() {
     let before = meter.admit(limits, Admission::Regular).unwrap();
     meter.exclude();
     meter.start_trial();
-    assert_eq!(meter.admit(limits, Admission::Regular).unwrap_err(), Refusal::Full);
+    assert_eq!(
+        meter.admit(limits, Admission::Regular).unwrap_err(),
+        Refusal::Full
+    );
     drop(before);
     assert!(meter.admit(limits, Admission::Regular).unwrap().is_trial());
 }
@@ -108,7 +115,13 @@ fn a_full_endpoint_on_trial_stays_free_for_the_next() {
 #[test]
 fn would_admit_says_what_admit_does_and_changes_nothing() {
     let limits = Limits::new(1, 1).unwrap();
-    for set in [Meter::open, Meter::exclude, Meter::start_trial, Meter::close, Meter::cut] {
+    for set in [
+        Meter::open,
+        Meter::exclude,
+        Meter::start_trial,
+        Meter::close,
+        Meter::cut,
+    ] {
         for admission in [Admission::Regular, Admission::LastResort] {
             let meter = meter();
             set(&meter);
@@ -118,7 +131,11 @@ fn would_admit_says_what_admit_does_and_changes_nothing() {
             let first = meter.admit(limits, admission);
             assert_eq!(first.as_ref().map(drop).map_err(|refusal| *refusal), said);
             let said = meter.would_admit(limits, admission);
-            assert_eq!(meter.admit(limits, admission).map(drop), said, "with one in flight");
+            assert_eq!(
+                meter.admit(limits, admission).map(drop),
+                said,
+                "with one in flight"
+            );
         }
     }
 }
@@ -146,7 +163,10 @@ fn the_latency_average_follows_and_never_reads_none() {
     for _ in 0..1_000 {
         admit(&meter).unwrap().succeeded(Duration::from_secs(3_600));
     }
-    assert!(meter.latency() > Duration::from_secs(200), "saturated, not wrapped");
+    assert!(
+        meter.latency() > Duration::from_secs(200),
+        "saturated, not wrapped"
+    );
 }
 
 fn gate() -> impl Strategy<Value = Gate> {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use edgeproxy_backend::{
     Admission, AppName, Backend, BackendAddr, BackendId, Country, Limits, Region, TrafficReport,
 };
-use edgeproxy_registry::{Config, Event, EventKind, LoadReport, RegisteredKind, Registration, Snapshot, State};
+use edgeproxy_registry::{
+    Config, Event, EventKind, LoadReport, RegisteredKind, Registration, Snapshot, State,
+};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
@@ -32,7 +34,12 @@ fn start(config: Config, queue: usize) -> Running {
         move |snapshot| to.borrow_mut().push(snapshot.clone()),
         move |event| log.borrow_mut().push(event.clone()),
     ));
-    Running { handle, sender, snapshots, events }
+    Running {
+        handle,
+        sender,
+        snapshots,
+        events,
+    }
 }
 
 fn registration(id: &str, port: u16) -> Registration {
@@ -50,7 +57,9 @@ impl Running {
     fn members(&self) -> usize {
         let snapshots = self.snapshots.borrow();
         let newest = snapshots.last();
-        newest.map_or(0, |newest| newest.apps.values().map(|app| app.members.len()).sum())
+        newest.map_or(0, |newest| {
+            newest.apps.values().map(|app| app.members.len()).sum()
+        })
     }
 
     fn saw(&self, kind: EventKind) -> bool {
@@ -68,7 +77,11 @@ async fn a_registration_resolves_when_it_is_published() {
         let running = start(Config::default(), 16);
         let registered = running.handle.register(registration("a", 1)).await.unwrap();
         assert_eq!((registered.kind, running.members()), (RegisteredKind::New, 1));
-        running.handle.deregister(&registered.endpoint.id, None, None).await.unwrap();
+        running
+            .handle
+            .deregister(&registered.endpoint.id, None, None)
+            .await
+            .unwrap();
         assert_eq!(running.members(), 0);
         assert!(running.handle.get(&registered.endpoint.id).is_none());
     })
@@ -83,7 +96,10 @@ async fn a_burst_shares_one_snapshot() {
             .map(|port| {
                 let handle = running.handle.clone();
                 tokio::task::spawn_local(async move {
-                    handle.register(registration(&format!("backend-{port}"), port)).await.unwrap();
+                    handle
+                        .register(registration(&format!("backend-{port}"), port))
+                        .await
+                        .unwrap();
                 })
             })
             .collect();
@@ -91,7 +107,11 @@ async fn a_burst_shares_one_snapshot() {
             task.await.unwrap();
         }
         assert_eq!(running.members(), 1_000);
-        assert!(running.snapshots.borrow().len() <= 2, "{} snapshots", running.snapshots.borrow().len());
+        assert!(
+            running.snapshots.borrow().len() <= 2,
+            "{} snapshots",
+            running.snapshots.borrow().len()
+        );
     })
     .await;
 }
@@ -118,13 +138,19 @@ async fn a_lease_expires_on_time_and_a_heartbeat_prevents_it() {
         let registered = running.handle.register(registration("a", 1)).await.unwrap();
         let id = registered.endpoint.id.clone();
         sleep(50 * SECOND).await;
-        running.handle.heartbeat(&id, None, &LoadReport::default()).unwrap();
+        running
+            .handle
+            .heartbeat(&id, None, &LoadReport::default())
+            .unwrap();
         let renewed = Instant::now();
         while running.members() == 1 {
             sleep(Duration::from_millis(1)).await;
         }
         let late = renewed.elapsed().saturating_sub(60 * SECOND);
-        assert!(renewed.elapsed() >= 60 * SECOND && late < Duration::from_millis(100), "{late:?} late");
+        assert!(
+            renewed.elapsed() >= 60 * SECOND && late < Duration::from_millis(100),
+            "{late:?} late"
+        );
         assert!(running.saw(EventKind::Expired));
     })
     .await;
@@ -134,10 +160,20 @@ async fn a_lease_expires_on_time_and_a_heartbeat_prevents_it() {
 async fn heartbeats_publish_nothing() {
     on_one_thread(async {
         let running = start(Config::default(), 16);
-        let id = running.handle.register(registration("a", 1)).await.unwrap().endpoint.id.clone();
+        let id = running
+            .handle
+            .register(registration("a", 1))
+            .await
+            .unwrap()
+            .endpoint
+            .id
+            .clone();
         let before = running.snapshots.borrow().len();
         for _ in 0..100 {
-            running.handle.heartbeat(&id, None, &LoadReport::default()).unwrap();
+            running
+                .handle
+                .heartbeat(&id, None, &LoadReport::default())
+                .unwrap();
             sleep(SECOND).await;
         }
         assert_eq!(running.snapshots.borrow().len(), before);
@@ -151,7 +187,11 @@ fn fail(registered: &Registered, count: u32) -> Vec<TrafficReport> {
     let mut reports = Vec::new();
     for _ in 0..count {
         let request = endpoint.meter.admit(Limits::NONE, Admission::Regular).unwrap();
-        reports.extend(request.failed(count).map(|signal| request.report(endpoint, signal)));
+        reports.extend(
+            request
+                .failed(count)
+                .map(|signal| request.report(endpoint, signal)),
+        );
     }
     reports
 }
@@ -180,7 +220,9 @@ async fn an_ejection_that_the_queue_had_no_room_for_is_not_lost() {
             }
         }
         until(|| {
-            let states = all.iter().map(|one| running.handle.get(&one.endpoint.id).unwrap().state);
+            let states = all
+                .iter()
+                .map(|one| running.handle.get(&one.endpoint.id).unwrap().state);
             states.collect::<Vec<_>>() == [State::Ejected, State::Ejected, State::Ejected, State::Routable]
         })
         .await;
@@ -192,10 +234,20 @@ async fn an_ejection_that_the_queue_had_no_room_for_is_not_lost() {
 async fn a_stopping_server_refuses_changes_and_answers_questions() {
     on_one_thread(async {
         let running = start(Config::default(), 16);
-        let id = running.handle.register(registration("a", 1)).await.unwrap().endpoint.id.clone();
+        let id = running
+            .handle
+            .register(registration("a", 1))
+            .await
+            .unwrap()
+            .endpoint
+            .id
+            .clone();
         running.handle.stop();
         assert_eq!(
-            running.handle.heartbeat(&id, None, &LoadReport::default()).unwrap_err(),
+            running
+                .handle
+                .heartbeat(&id, None, &LoadReport::default())
+                .unwrap_err(),
             ControlError::Stopping
         );
         assert!(running.handle.register(registration("b", 2)).await.is_err());
