@@ -46,7 +46,7 @@ pub use client::Client;
 pub use curl::{curl, shell};
 pub use deadline::{PATIENCE, eventually, within};
 pub use edgeproxy::{Edgeproxy, Refused, Setup};
-pub use load::{Load, Tally};
+pub use load::{Load, Tally, spread};
 pub use logs::{Listener, Logs};
 pub use reply::Reply;
 pub use wire::Wire;

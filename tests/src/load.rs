@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Method;
@@ -8,6 +8,33 @@ use tokio::task::JoinSet;
 
 use crate::client::request;
 use crate::{Client, PATIENCE, eventually, within};
+
+/// Runs `step` for every number below `count`, by `tasks` tasks at once, each with a state of its own.
+pub async fn spread<S, F>(
+    tasks: usize,
+    count: usize,
+    start: impl Fn() -> S,
+    step: impl Fn(S, usize) -> F + Clone + Send + 'static,
+) where
+    S: Send + 'static,
+    F: Future<Output = S> + Send,
+{
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut running = JoinSet::new();
+    for _ in 0..tasks {
+        let (next, step, mut state) = (Arc::clone(&next), step.clone(), start());
+        running.spawn(async move {
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                if n >= count {
+                    return;
+                }
+                state = step(state, n).await;
+            }
+        });
+    }
+    running.join_all().await;
+}
 
 /// How many failures are kept word by word.
 const KEPT: usize = 20;

@@ -1,5 +1,5 @@
 //! Ten thousand registrations at once: every one is listed and every one is routed to. How long that takes is
-//! printed here and measured by the benchmarks.
+//! printed here and measured by `cargo xtask bench burst`.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -7,42 +7,13 @@
 )]
 
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use edgeproxy_tests::{Api, Backend, Client, Edgeproxy, Registration};
-use tokio::task::JoinSet;
+use edgeproxy_tests::{Api, Backend, Client, Edgeproxy, Registration, spread};
 
 const BACKENDS: usize = 10_000;
 const APPS: usize = 100;
 const CONNECTIONS: usize = 32;
-
-/// Runs `step` for every number below `count`, by so many tasks at once.
-async fn spread<S, F>(
-    count: usize,
-    start: impl Fn() -> S,
-    step: impl Fn(S, usize) -> F + Clone + Send + 'static,
-) where
-    S: Send + 'static,
-    F: Future<Output = S> + Send,
-{
-    let next = Arc::new(AtomicUsize::new(0));
-    let mut tasks = JoinSet::new();
-    for _ in 0..CONNECTIONS {
-        let (next, step, mut state) = (Arc::clone(&next), step.clone(), start());
-        tasks.spawn(async move {
-            loop {
-                let n = next.fetch_add(1, Ordering::Relaxed);
-                if n >= count {
-                    return;
-                }
-                state = step(state, n).await;
-            }
-        });
-    }
-    tasks.join_all().await;
-}
 
 #[tokio::test]
 #[allow(
@@ -62,6 +33,7 @@ async fn ten_thousand_registrations_are_all_listed_and_routed_to() {
 
     let begun = Instant::now();
     spread(
+        CONNECTIONS,
         BACKENDS,
         || Api::new(api_addr),
         move |mut api, n| async move {
@@ -86,6 +58,7 @@ async fn ten_thousand_registrations_are_all_listed_and_routed_to() {
 
     // As many requests to each app as it has backends, each in turn: so everyone gets one.
     spread(
+        CONNECTIONS,
         BACKENDS,
         || Client::new(proxy),
         |mut client, n| async move {

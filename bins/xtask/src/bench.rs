@@ -23,11 +23,14 @@ pub(crate) enum Speed {
     Quick,
 }
 
-/// Runs one bench target, or all.
+/// Runs one bench target, or all of `benches/`.
 ///
 /// # Errors
 /// There is no such target, it does not compile, or it failed.
 pub(crate) fn run(workspace: &Workspace, name: Option<&str>, speed: Speed) -> anyhow::Result<()> {
+    if name == Some(BURST) {
+        return burst(workspace);
+    }
     if !exist(workspace) {
         bail!("there is no {MANIFEST} in {}", workspace.root.display());
     }
@@ -41,6 +44,17 @@ pub(crate) fn run(workspace: &Workspace, name: Option<&str>, speed: Speed) -> an
         command.args(["--", "--quick"]);
     }
     cargo::run(command)
+}
+
+/// The one that measures the real binary, by the means of the end-to-end tests.
+const BURST: &str = "burst";
+
+fn burst(workspace: &Workspace) -> anyhow::Result<()> {
+    cargo::run_args(workspace, ["build", "--release", "--package", "edgeproxy"])?;
+    cargo::run_args(
+        workspace,
+        ["bench", "--package", "edgeproxy-tests", "--bench", BURST],
+    )
 }
 
 /// A step of `cargo xtask ci`: do they still compile?
