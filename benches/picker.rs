@@ -6,18 +6,25 @@
 //! | `pingora/…` | `LoadBalancer::select`: choosing, a look at the backend's health, and a clone of the backend; it counts nothing in flight. Its round robin is by weight |
 //! | `tower/p2c` | `Balance::poll_ready` and `call` over services that are always ready, with the load that `PendingRequests` counts: choosing, taking the service out of the ready cache, an empty call, and promoting it again. One owner, no thread may share it |
 //!
-//! Weights are random, 1 to 1,000, the same for everyone; backends lie in memory in random order, as they
-//! do after a day of registrations. Everyone has room.
+//! `edgeproxy/claim-in-turn` is what no picker can undercut: a shared counter, one look-up, and the claim.
+//!
+//! Weights are random, 1 to 1,000, the same for everyone, but for the rows of `region_affinity`, where
+//! they are all 2, as registered, unless the row says otherwise. Backends lie in memory in random
+//! order, as they do after a day of registrations. Everyone has room. Times are processor time.
+
+mod cpu_time;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use edgeproxy_backend::{
-    Admission, AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, Refusal, Region, Weight,
+    Admission, AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, Refusal, Region,
+    Weight,
 };
 use edgeproxy_balance::{Algorithm, Balancer, Candidate, Claim, Client, Inner, Policy, Spill};
 use futures_util::FutureExt as _;
@@ -28,6 +35,8 @@ use tower::Service;
 use tower::balance::p2c::Balance;
 use tower::discover::ServiceList;
 use tower::load::{CompleteOnResponse, PendingRequests};
+
+use cpu_time::CpuTime;
 
 const SIZES: [u16; 3] = [3, 100, 10_000];
 const PLACES: [(&str, &str); 4] = [("eu", "DE"), ("us", "US"), ("sa", "BR"), ("ap", "JP")];
@@ -42,8 +51,8 @@ fn address(index: u16) -> String {
     format!("10.0.{high}.{low}")
 }
 
-fn endpoints(size: u16) -> Vec<Arc<Endpoint>> {
-    let endpoint = |(index, weight): (u16, u16)| {
+fn endpoints(size: u16, weights: &[u16]) -> Vec<Arc<Endpoint>> {
+    let endpoint = |(index, &weight): (u16, &u16)| {
         let (region, country) = PLACES[usize::from(index) % PLACES.len()];
         let mut backend = Backend::new(
             BackendId::parse(&format!("backend-{index}")).unwrap(),
@@ -53,21 +62,28 @@ fn endpoints(size: u16) -> Vec<Arc<Endpoint>> {
             BackendAddr::parse(&address(index), 8080).unwrap(),
         );
         backend.weight = Weight::new(u64::from(weight)).unwrap();
-        Arc::new(Endpoint::new(backend, Incarnation::new(u64::from(index) + 1).unwrap()))
+        Arc::new(Endpoint::new(
+            backend,
+            Incarnation::new(u64::from(index) + 1).unwrap(),
+        ))
     };
-    let mut endpoints: Vec<_> = (0..size).zip(weights(size)).map(endpoint).collect();
+    let mut endpoints: Vec<_> = (0..size).zip(weights).map(endpoint).collect();
     fastrand::Rng::with_seed(1).shuffle(&mut endpoints);
     endpoints
 }
 
 fn ours(algorithm: Algorithm, size: u16) -> Balancer<Arc<Endpoint>> {
+    balancer(algorithm, endpoints(size, &weights(size)))
+}
+
+fn balancer(algorithm: Algorithm, endpoints: Vec<Arc<Endpoint>>) -> Balancer<Arc<Endpoint>> {
     let policy = Policy {
         algorithm,
         spill: Spill::Hard,
         own_region: Some(Region::parse("eu").unwrap()),
         region_order: Vec::new(),
     };
-    Balancer::prepare(&policy, endpoints(size).into_iter().map(Candidate::new).collect(), None)
+    Balancer::prepare(&policy, endpoints.into_iter().map(Candidate::new).collect(), None)
 }
 
 fn claim(endpoint: &Arc<Endpoint>) -> Claim<edgeproxy_backend::InFlight> {
@@ -78,19 +94,26 @@ fn claim(endpoint: &Arc<Endpoint>) -> Claim<edgeproxy_backend::InFlight> {
     }
 }
 
-fn edgeproxy(criterion: &mut Criterion) {
-    let near = Client { country: Country::parse("BR").ok(), region: Region::parse("sa").ok() };
+fn edgeproxy(criterion: &mut Criterion<CpuTime>) {
+    let near = Client {
+        country: Country::parse("BR").ok(),
+        region: Region::parse("sa").ok(),
+    };
+    let unknown = Client::default();
+    let affinity = Algorithm::RegionAffinity(Inner::LeastConnections);
     let cases = [
-        ("round_robin", Algorithm::RoundRobin, Client::default()),
-        ("weighted", Algorithm::Weighted, Client::default()),
-        ("least_connections", Algorithm::LeastConnections, Client::default()),
-        ("region_affinity", Algorithm::RegionAffinity(Inner::LeastConnections), near),
-        ("region_affinity-unknown-client", Algorithm::default(), Client::default()),
+        ("round_robin", Algorithm::RoundRobin, unknown, None),
+        ("weighted", Algorithm::Weighted, unknown, None),
+        ("least_connections", Algorithm::LeastConnections, unknown, None),
+        ("region_affinity", affinity, near, Some(2)),
+        ("region_affinity-unknown-client", affinity, unknown, Some(2)),
+        ("region_affinity-random-weights", affinity, near, None),
     ];
-    for (name, algorithm, client) in cases {
+    for (name, algorithm, client, weight) in cases {
         let mut group = criterion.benchmark_group(format!("edgeproxy/{name}"));
         for size in SIZES {
-            let balancer = ours(algorithm, size);
+            let weights = weight.map_or_else(|| weights(size), |weight| vec![weight; usize::from(size)]);
+            let balancer = balancer(algorithm, endpoints(size, &weights));
             let mut random = fastrand::Rng::with_seed(7);
             group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
                 bencher.iter(|| drop(black_box(balancer.pick(black_box(client), random.u64(..), claim))));
@@ -98,12 +121,24 @@ fn edgeproxy(criterion: &mut Criterion) {
         }
         group.finish();
     }
+    let mut group = criterion.benchmark_group("edgeproxy/claim-in-turn");
+    for size in SIZES {
+        let endpoints = endpoints(size, &weights(size));
+        let counter = AtomicUsize::new(0);
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| {
+                let turn = counter.fetch_add(1, Ordering::Relaxed) % endpoints.len();
+                drop(black_box(claim(&endpoints[turn])));
+            });
+        });
+    }
+    group.finish();
 }
 
 /// Where a scan stops to be cheaper than two draws; `SCAN_MAX` in `decide.rs` comes from here.
-fn least_connections_by_size(criterion: &mut Criterion) {
+fn least_connections_by_size(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("edgeproxy/least_connections-by-size");
-    for size in [2, 4, 8, 12, 16, 17, 24, 32, 64] {
+    for size in [2, 4, 6, 8, 9, 16, 32, 64] {
         let balancer = ours(Algorithm::LeastConnections, size);
         let mut random = fastrand::Rng::with_seed(7);
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
@@ -114,7 +149,7 @@ fn least_connections_by_size(criterion: &mut Criterion) {
 }
 
 /// What a change of one backend's weight costs, and a change of nothing.
-fn prepare(criterion: &mut Criterion) {
+fn prepare(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("edgeproxy/prepare");
     group.sample_size(10);
     for size in SIZES {
@@ -124,7 +159,13 @@ fn prepare(criterion: &mut Criterion) {
             ("region_affinity", Algorithm::default()),
         ] {
             let before = ours(algorithm, size);
-            let candidates = || before.candidates().cloned().map(Candidate::new).collect::<Vec<_>>();
+            let candidates = || {
+                before
+                    .candidates()
+                    .cloned()
+                    .map(Candidate::new)
+                    .collect::<Vec<_>>()
+            };
             group.bench_function(BenchmarkId::new(format!("{name}-unchanged"), size), |bencher| {
                 bencher.iter(|| Balancer::prepare(before.policy(), candidates(), Some(&before)));
             });
@@ -136,7 +177,7 @@ fn prepare(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn pingora_select<S>(criterion: &mut Criterion, name: &str)
+fn pingora_select<S>(criterion: &mut Criterion<CpuTime>, name: &str)
 where
     S: BackendSelection<Config = ()> + 'static,
     S::Iter: BackendIter,
@@ -149,7 +190,11 @@ where
         };
         let backends = (0..size).zip(weights(size)).map(backend).collect();
         let balancer = LoadBalancer::<S>::from_backends(Backends::new(Static::new(backends)));
-        balancer.update().now_or_never().expect("a static list needs no waiting").unwrap();
+        balancer
+            .update()
+            .now_or_never()
+            .expect("a static list needs no waiting")
+            .unwrap();
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
             bencher.iter(|| black_box(balancer.select(black_box(b""), 8)).unwrap());
         });
@@ -157,7 +202,7 @@ where
     group.finish();
 }
 
-fn pingora(criterion: &mut Criterion) {
+fn pingora(criterion: &mut Criterion<CpuTime>) {
     pingora_select::<RoundRobin>(criterion, "round_robin-weighted");
     pingora_select::<Random>(criterion, "random-weighted");
 }
@@ -179,7 +224,7 @@ impl Service<()> for Nothing {
     }
 }
 
-fn tower_p2c(criterion: &mut Criterion) {
+fn tower_p2c(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("tower/p2c");
     for size in SIZES {
         let services = (0..size).map(|_| PendingRequests::new(Nothing, CompleteOnResponse::default()));
@@ -195,5 +240,9 @@ fn tower_p2c(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, edgeproxy, least_connections_by_size, prepare, pingora, tower_p2c);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = edgeproxy, least_connections_by_size, prepare, pingora, tower_p2c
+}
 criterion_main!(benches);

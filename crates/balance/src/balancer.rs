@@ -2,12 +2,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use edgeproxy_backend::Limits;
+use edgeproxy_backend::{Limits, Meter};
 
 use crate::decide::{Decision, SCAN_MAX, Serving};
 use crate::explain::{self, Explanation};
 use crate::rotation::{Rotation, Share};
-use crate::tiers::{Place, Scope, Tiers};
+use crate::sampler::Sampler;
+use crate::tiers::{Picker, Place, Scope, Tiers};
 use crate::{Client, Inner, Policy, Target};
 
 /// One of those that a balancer is prepared for.
@@ -70,13 +71,24 @@ pub struct Balancer<T> {
     pub(crate) excluded: Box<[Option<Box<str>>]>,
 }
 
-/// What a pick reads of a candidate, close together: 24 bytes where `T` is a pointer.
+/// What a pick reads of a candidate, close together: half a cache line where `T` is a pointer.
 pub(crate) struct Entry<T> {
     pub(crate) target: T,
+    /// The target's, so that its load is one step away and not two.
+    meter: Option<Arc<Meter>>,
     pub(crate) limits: Limits,
     pub(crate) weight: u16,
     /// Whether picks may propose it.
     pub(crate) routable: bool,
+}
+
+impl<T: Target> Entry<T> {
+    #[inline]
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.meter
+            .as_ref()
+            .map_or_else(|| self.target.in_flight(), |meter| meter.in_flight())
+    }
 }
 
 impl<T: Target> Balancer<T> {
@@ -103,8 +115,10 @@ impl<T: Target> Balancer<T> {
                 ..
             } = candidate;
             let (limits, weight) = (target.limits(), target.weight());
+            let meter = target.meter().cloned();
             entries.push(Entry {
                 target,
+                meter,
                 limits,
                 weight,
                 routable,
@@ -122,7 +136,7 @@ impl<T: Target> Balancer<T> {
         let before: HashMap<Scope, &Arc<Rotation>> = previous
             .iter()
             .flat_map(|previous| previous.tiers.groups())
-            .filter_map(|group| Some((group.scope, group.rotation.as_ref()?)))
+            .filter_map(|group| Some((group.scope, group.rotation()?)))
             .collect();
         let inner = policy.algorithm.inner();
         let tiers = Tiers::new(policy, &places, |scope, members| {
@@ -133,7 +147,7 @@ impl<T: Target> Balancer<T> {
                     weight: entry.weight,
                 }
             });
-            rotation(inner, shares.collect(), before.get(&scope).copied())
+            picker(inner, shares.collect(), before.get(&scope).copied())
         });
         let routable = places.len();
         Self {
@@ -209,15 +223,20 @@ impl<T> Balancer<T> {
     }
 }
 
-/// A group's turns, where the algorithm needs them.
-fn rotation(inner: Inner, shares: Vec<Share>, previous: Option<&Arc<Rotation>>) -> Option<Arc<Rotation>> {
+/// What a group's picks go by.
+fn picker(inner: Inner, shares: Vec<Share>, previous: Option<&Arc<Rotation>>) -> Picker {
     match inner {
-        Inner::RoundRobin => Some(Rotation::listed(shares, previous)),
-        Inner::Weighted => Some(Rotation::planned(shares, previous)),
+        Inner::RoundRobin => Picker::Turns(Rotation::listed(shares, previous)),
+        Inner::Weighted => Picker::Turns(Rotation::planned(shares, previous)),
+        Inner::LeastConnections if shares.len() <= SCAN_MAX => Picker::Scan,
         Inner::LeastConnections => {
-            // Two of many are drawn by weight; among equals, a number will do.
-            let equal = shares.iter().all(|share| share.weight == shares[0].weight);
-            (shares.len() > SCAN_MAX && !equal).then(|| Rotation::planned(shares, previous))
+            let weights: Vec<u16> = shares.iter().map(|share| share.weight).collect();
+            let equal = weights.iter().all(|weight| *weight == weights[0]);
+            if equal {
+                Picker::Two
+            } else {
+                Picker::TwoByWeight(Sampler::new(&weights))
+            }
         }
     }
 }

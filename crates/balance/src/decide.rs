@@ -3,11 +3,15 @@
 use crate::balancer::{Balancer, Claim, PickError};
 use crate::rank::{Draw, Rank, Room, below, drawn, mixed};
 use crate::rotation::{Cursor, Rotation};
-use crate::tiers::{Group, Step};
-use crate::{Client, Inner, Spill, Target};
+use crate::tiers::{Group, Picker, Step};
+use crate::{Client, Spill, Target};
 
 /// Up to so many members, the least loaded is found by looking at all of them; above, two are drawn.
-pub(crate) const SCAN_MAX: usize = 16;
+///
+/// Measured with `Meter::admit` as the claim, everyone idle, the most ties: a scan of 4 costs 66 ns, of 8
+/// 86, of 12 109, of 16 127, and two draws 59 at any size (a core of a Xeon of 2023, model 207). Eight is
+/// where exactness still fits into 100 ns; `least_connections-by-size` in `benches/picker.rs` repeats it.
+pub(crate) const SCAN_MAX: usize = 8;
 
 /// Turns looked at, at least, before a group is searched otherwise: a heavy member that is full has many
 /// turns in a row.
@@ -114,10 +118,15 @@ where
     #[inline]
     fn below_soft(&mut self, step: Step) -> Option<L> {
         let group = self.balancer.tiers.group(step);
-        match (self.balancer.policy().algorithm.inner(), &group.rotation) {
-            (Inner::RoundRobin | Inner::Weighted, Some(rotation)) => self.in_turn(group, rotation),
-            _ if group.members.len() <= SCAN_MAX => self.least(group, Room::BelowSoft),
-            _ => self.of_two(group),
+        match &group.picker {
+            Picker::Turns(rotation) => self.in_turn(group, rotation),
+            Picker::Scan => self.least(group, Room::BelowSoft),
+            Picker::Two => self.of_two(group, two_of(group, self.entropy)),
+            Picker::TwoByWeight(sampler) => {
+                let random = drawn(self.entropy, Draw::Two, 0);
+                let member = |random| group.members[sampler.draw(random) as usize];
+                self.of_two(group, (member(random), member(mixed(random))))
+            }
         }
     }
 
@@ -141,32 +150,32 @@ where
         self.walk(group, rotation, turn)
     }
 
-    /// Goes on from a turn that was not used. The turns passed over are taken in one step, and only if
-    /// nobody else took one of them meanwhile: several workers at a run of full members would otherwise all
-    /// land on the one behind it.
+    /// Goes on from a turn that was not used. The turns passed over are taken together with the one that is
+    /// used, in one step, and only if nobody took one of them meanwhile: several workers at a run of full
+    /// members would otherwise all land on the one behind it.
     #[cold]
     fn walk(&mut self, group: &Group, rotation: &Rotation, turn: u64) -> Option<L> {
-        let mut next = turn + 1;
-        let mut ahead = next;
+        let mut taken = turn + 1;
+        let mut turn = taken;
         let mut alone = true;
         for _ in 0..group.members.len().max(WALK_MIN) {
-            let member = group.members[rotation.at(ahead) as usize];
-            ahead += 1;
-            if !self.has_room(member, Room::BelowSoft) {
-                continue;
+            let member = group.members[rotation.at(turn) as usize];
+            if self.has_room(member, Room::BelowSoft) {
+                if turn >= taken {
+                    if !self.watch.advance(&rotation.cursor, taken, turn + 1) {
+                        // Others are taking turns too: go on with the one after theirs.
+                        alone = false;
+                        turn = self.watch.turn(&rotation.cursor);
+                        taken = turn + 1;
+                        continue;
+                    }
+                    taken = turn + 1;
+                }
+                if let Some(granted) = self.offer(member) {
+                    return Some(granted);
+                }
             }
-            if !self.watch.advance(&rotation.cursor, next, ahead) {
-                // Others are taking turns too: from now on look at what comes after theirs.
-                alone = false;
-                next = self.watch.turn(&rotation.cursor);
-                ahead = next;
-                next += 1;
-                continue;
-            }
-            next = ahead;
-            if let Some(granted) = self.offer(member) {
-                return Some(granted);
-            }
+            turn += 1;
         }
         if alone && rotation.visits_all() {
             None
@@ -198,11 +207,11 @@ where
     /// weights differ the two are drawn by weight, since a heavy member drawn no more often than a light
     /// one could never get its share.
     #[inline]
-    fn of_two(&mut self, group: &Group) -> Option<L> {
-        let (first, second) = self.two_of(group);
+    fn of_two(&mut self, group: &Group, (first, second): (u32, u32)) -> Option<L> {
+        let luck = self.luck();
         let (first, second) = (
-            self.rank(first, Room::BelowSoft),
-            self.rank(second, Room::BelowSoft),
+            self.rank(first, Room::BelowSoft, luck),
+            self.rank(second, Room::BelowSoft, luck),
         );
         let (better, other) = match (first, second) {
             (Some(first), Some(second)) if second < first => (second, Some(first)),
@@ -219,26 +228,6 @@ where
         self.least_of_many(group)
     }
 
-    #[inline]
-    // The halves of 64 bits.
-    #[allow(clippy::cast_possible_truncation)]
-    fn two_of(&self, group: &Group) -> (u32, u32) {
-        let random = drawn(self.entropy, Draw::Two, 0);
-        match &group.rotation {
-            None => {
-                let members = group.members.len() as u32;
-                let first = below(members, random as u32);
-                let second = below(members - 1, (random >> 32) as u32);
-                let second = second + u32::from(second >= first);
-                (group.members[first as usize], group.members[second as usize])
-            }
-            Some(by_weight) => {
-                let at = |random| group.members[by_weight.at(random) as usize];
-                (at(random), at(mixed(random)))
-            }
-        }
-    }
-
     #[cold]
     fn least_of_many(&mut self, group: &Group) -> Option<L> {
         self.least(group, Room::BelowSoft)
@@ -247,9 +236,10 @@ where
     /// The least loaded of those that have room, or, as they refuse, the next.
     #[inline]
     fn least(&mut self, group: &Group, room: Room) -> Option<L> {
+        let luck = self.luck();
         let mut best: Option<Rank> = None;
         for &member in &group.members {
-            if let Some(rank) = self.rank(member, room)
+            if let Some(rank) = self.rank(member, room, luck)
                 && best.is_none_or(|best| rank < best)
             {
                 best = Some(rank);
@@ -266,9 +256,10 @@ where
     /// whoever has room. A look for each refusal would be quadratic.
     #[cold]
     fn after(&mut self, group: &Group, room: Room, refused: Rank) -> Option<L> {
+        let luck = self.luck();
         let mut next: [Option<Rank>; SHORTLIST] = [None; SHORTLIST];
         for &member in &group.members {
-            let mut carried = self.rank(member, room).filter(|rank| *rank > refused);
+            let mut carried = self.rank(member, room, luck).filter(|rank| *rank > refused);
             for place in &mut next {
                 let Some(rank) = carried else { break };
                 if place.is_none_or(|held| rank < held) {
@@ -309,9 +300,14 @@ where
     }
 
     #[inline]
-    fn has_room(&mut self, member: u32, room: Room) -> bool {
+    fn luck(&self) -> u64 {
+        drawn(self.entropy, Draw::Tie, 0)
+    }
+
+    #[inline]
+    fn has_room(&self, member: u32, room: Room) -> bool {
         let entry = &self.balancer.entries[member as usize];
-        let in_flight = entry.target.in_flight();
+        let in_flight = entry.in_flight();
         match room {
             Room::BelowSoft => entry.limits.below_soft(in_flight),
             Room::BelowHard => entry.limits.below_hard(in_flight),
@@ -319,10 +315,10 @@ where
     }
 
     #[inline]
-    fn rank(&mut self, member: u32, room: Room) -> Option<Rank> {
+    fn rank(&mut self, member: u32, room: Room, luck: u64) -> Option<Rank> {
         self.watch.compared(member);
         let entry = &self.balancer.entries[member as usize];
-        let rank = room.rank(entry, entry.target.in_flight(), member, self.entropy);
+        let rank = room.rank(entry, entry.in_flight(), member, luck);
         self.full |= rank.is_none() && room == Room::BelowHard;
         rank
     }
@@ -337,4 +333,17 @@ where
         }
         None
     }
+}
+
+/// Two different members, each pair as likely as the others.
+#[inline]
+// The halves of 64 bits, and a number of members, which are counted by u32.
+#[allow(clippy::cast_possible_truncation)]
+fn two_of(group: &Group, entropy: u64) -> (u32, u32) {
+    let random = drawn(entropy, Draw::Two, 0);
+    let members = group.members.len() as u32;
+    let first = below(members, random as u32);
+    let second = below(members - 1, (random >> 32) as u32);
+    let second = second + u32::from(second >= first);
+    (group.members[first as usize], group.members[second as usize])
 }

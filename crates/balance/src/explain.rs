@@ -160,11 +160,7 @@ pub(crate) fn explain<T: Target>(
     entropy: u64,
     mut claim: impl FnMut(&T) -> Claim<()>,
 ) -> Explanation {
-    let loads = balancer
-        .entries
-        .iter()
-        .map(|entry| entry.target.in_flight())
-        .collect();
+    let loads = balancer.entries.iter().map(Entry::in_flight).collect();
     let mut asked = vec![None; balancer.entries.len()];
     let watch = Peeking {
         compared: vec![false; balancer.entries.len()],
@@ -239,9 +235,7 @@ impl<T: Target> Account<'_, T> {
     /// For each member of a group that takes turns, how many turns come before its own.
     fn turns(&self, group: &Group) -> Vec<Option<u64>> {
         let mut turns = vec![None; group.members.len()];
-        if self.inner() != Inner::LeastConnections
-            && let Some(rotation) = &group.rotation
-        {
+        if let Some(rotation) = group.rotation() {
             let next = rotation.cursor.peek();
             for ahead in 0..rotation.period().min(65_536) {
                 let turn: &mut Option<u64> = &mut turns[rotation.at(next + ahead) as usize];

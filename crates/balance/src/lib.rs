@@ -55,9 +55,9 @@
 //! | algorithm | holds for picks that nobody refuses, on any number of threads |
 //! |---|---|
 //! | `round_robin` | of `k·n` picks over `n` members each gets `k`; over joins and leaves no two that stay are ever more than one turn apart |
-//! | `weighted` | of Σweight picks (divided by the gcd) each gets exactly its weight, at any place in the sequence and for any weights; at every moment each is within one turn of its ideal share while that sum is at most 65,536, within four above (3.6 is the most measured) |
+//! | `weighted` | of Σweight picks (divided by the gcd) each gets exactly its weight, at any place in the sequence and for any weights; at every moment each is within one turn of its ideal share while that sum is at most 65,536, within four above (measured: 3.6) |
 //! | `weighted` over joins and leaves | each that stays is within two turns of its ideal share over the whole history |
-//! | `least_connections` | up to 16 members the least loaded, compared exactly; above, the better of two drawn by weight |
+//! | `least_connections` | up to 8 members the least loaded, compared exactly; above, the better of two drawn by weight |
 //!
 //! # What it leaves to the caller
 //!
@@ -72,6 +72,7 @@ mod plan;
 mod policy;
 mod rank;
 mod rotation;
+mod sampler;
 mod target;
 mod tiers;
 

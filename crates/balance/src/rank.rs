@@ -10,16 +10,10 @@ pub(crate) struct Rank {
     /// The load is `load / capacity`, compared exactly.
     load: u64,
     capacity: u64,
-    /// Breaks ties.
-    entropy: u64,
+    /// Breaks ties: a number of the member's own for this pick, so that each of a tie is as likely as the
+    /// others.
+    tie: u64,
     pub(crate) member: u32,
-}
-
-impl Rank {
-    /// A number of the member's own for this pick, so that every one of a tie is as likely as the others.
-    fn tie(&self) -> (u64, u32) {
-        (drawn(self.entropy, Draw::Tie, self.member), self.member)
-    }
 }
 
 impl Ord for Rank {
@@ -28,7 +22,7 @@ impl Ord for Rank {
         // 33 and 32 bits at most: no overflow.
         (self.load * other.capacity)
             .cmp(&(other.load * self.capacity))
-            .then_with(|| self.tie().cmp(&other.tie()))
+            .then_with(|| (self.tie, self.member).cmp(&(other.tie, other.member)))
     }
 }
 
@@ -49,15 +43,16 @@ pub(crate) enum Room {
 }
 
 impl Room {
-    /// The rank of a member with so many in flight, if it comes into question.
+    /// The rank of a member with so many in flight, if it comes into question. `luck` is the pick's.
     #[inline]
-    pub(crate) fn rank<T>(self, entry: &Entry<T>, in_flight: u32, member: u32, entropy: u64) -> Option<Rank> {
+    pub(crate) fn rank<T>(self, entry: &Entry<T>, in_flight: u32, member: u32, luck: u64) -> Option<Rank> {
+        let tie = mixed(luck ^ u64::from(member));
         let limits = entry.limits;
         match self {
             Self::BelowSoft => limits.below_soft(in_flight).then(|| Rank {
                 load: u64::from(in_flight) + 1,
                 capacity: u64::from(entry.weight),
-                entropy,
+                tie,
                 member,
             }),
             Self::BelowHard if !limits.below_hard(in_flight) => None,
@@ -65,13 +60,13 @@ impl Room {
             Self::BelowHard if limits.below_soft(in_flight) => Some(Rank {
                 load: u64::from(u32::MAX),
                 capacity: 1,
-                entropy,
+                tie,
                 member,
             }),
             Self::BelowHard => Some(Rank {
                 load: u64::from(in_flight),
                 capacity: u64::from(limits.soft()),
-                entropy,
+                tie,
                 member,
             }),
         }

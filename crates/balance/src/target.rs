@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use edgeproxy_backend::{Country, Endpoint, Limits, Region};
+use edgeproxy_backend::{Country, Endpoint, Limits, Meter, Region};
 
 /// What a [`Balancer`](crate::Balancer) has to know of something that it may pick.
 ///
@@ -15,6 +15,11 @@ pub trait Target {
     fn limits(&self) -> Limits;
     /// Requests that it has under way right now. Read on every pick, so it must be cheap.
     fn in_flight(&self) -> u32;
+    /// The meter that `in_flight` reads, if it is one. A balancer keeps it beside the target, and so reads the
+    /// load without waiting for the target itself to come from memory.
+    fn meter(&self) -> Option<&Arc<Meter>> {
+        None
+    }
     /// The region that it runs in.
     fn region(&self) -> Region;
     /// The country that it runs in.
@@ -37,6 +42,10 @@ impl Target for Endpoint {
     #[inline]
     fn in_flight(&self) -> u32 {
         self.meter.in_flight()
+    }
+
+    fn meter(&self) -> Option<&Arc<Meter>> {
+        Some(&self.meter)
     }
 
     fn region(&self) -> Region {
@@ -66,6 +75,10 @@ macro_rules! through_pointer {
             #[inline]
             fn in_flight(&self) -> u32 {
                 (**self).in_flight()
+            }
+
+            fn meter(&self) -> Option<&Arc<Meter>> {
+                (**self).meter()
             }
 
             fn region(&self) -> Region {

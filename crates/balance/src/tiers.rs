@@ -7,6 +7,7 @@ use std::sync::Arc;
 use edgeproxy_backend::{Country, Region};
 
 use crate::rotation::Rotation;
+use crate::sampler::Sampler;
 use crate::{Algorithm, Client, Policy};
 
 /// What the members of a tier have in common.
@@ -39,8 +40,30 @@ pub(crate) struct Group {
     pub(crate) scope: Scope,
     /// Places in the balancer's list.
     pub(crate) members: Box<[u32]>,
-    /// Their turns, where the algorithm takes turns or samples by weight.
-    pub(crate) rotation: Option<Arc<Rotation>>,
+    pub(crate) picker: Picker,
+}
+
+/// What a group's picks go by, besides the load of its members.
+#[derive(Debug)]
+pub(crate) enum Picker {
+    /// Whose turn it is.
+    Turns(Arc<Rotation>),
+    /// Few enough to look at all of them.
+    Scan,
+    /// Two drawn at random, each member as likely as the others.
+    Two,
+    /// Two drawn at random by weight.
+    TwoByWeight(Sampler),
+}
+
+impl Group {
+    /// Its turns, if it takes turns.
+    pub(crate) fn rotation(&self) -> Option<&Arc<Rotation>> {
+        match &self.picker {
+            Picker::Turns(rotation) => Some(rotation),
+            Picker::Scan | Picker::Two | Picker::TwoByWeight(_) => None,
+        }
+    }
 }
 
 /// One step of a client's way from near to far.
@@ -78,11 +101,11 @@ pub(crate) struct Place {
 }
 
 impl Tiers {
-    /// Groups the members; `rotation` makes a group's turns.
+    /// Groups the members; `picker` makes what a group goes by.
     pub(crate) fn new(
         policy: &Policy,
         places: &[Place],
-        rotation: impl FnMut(Scope, &[u32]) -> Option<Arc<Rotation>>,
+        picker: impl FnMut(Scope, &[u32]) -> Picker,
     ) -> Self {
         let mut builder = Builder {
             lists: Vec::new(),
@@ -90,7 +113,7 @@ impl Tiers {
         };
         if !matches!(policy.algorithm, Algorithm::RegionAffinity(_)) {
             builder.add_all(Scope::All, places.iter());
-            return builder.finish(&[(0, Scope::All)], rotation);
+            return builder.finish(&[(0, Scope::All)], picker);
         }
         for place in places {
             builder.add(Scope::Country(place.country), place.member);
@@ -112,7 +135,7 @@ impl Tiers {
             .chain(listed)
             .chain([(3, Scope::Elsewhere)])
             .collect();
-        builder.finish(&rest, rotation)
+        builder.finish(&rest, picker)
     }
 
     #[inline]
@@ -126,19 +149,13 @@ impl Tiers {
 
     /// The client's way from near to far. No group comes twice.
     #[inline]
-    pub(crate) fn steps(&self, client: Client) -> impl Iterator<Item = Step> {
-        let country = client.country.and_then(|country| self.country(country));
-        let region = client.region.and_then(|region| self.region(region));
-        let near = [
-            country.map(|group| Step { tier: 0, group }),
-            region.map(|group| Step { tier: 1, group }),
-        ];
-        let rest = self
-            .rest
-            .iter()
-            .copied()
-            .filter(move |step| Some(step.group) != region);
-        near.into_iter().flatten().chain(rest)
+    pub(crate) fn steps(&self, client: Client) -> Steps<'_> {
+        Steps {
+            tiers: self,
+            client,
+            next: 0,
+            region: None,
+        }
     }
 
     fn country(&self, country: Country) -> Option<u32> {
@@ -149,11 +166,62 @@ impl Tiers {
     }
 
     fn region(&self, region: Region) -> Option<u32> {
+        // Up to here a comparison for equality each beats fewer ones for order.
+        if self.regions.len() <= 16 {
+            return self
+                .regions
+                .iter()
+                .find(|(known, _)| *known == region)
+                .map(|(_, group)| *group);
+        }
         let found = self
             .regions
             .binary_search_by_key(&region, |(region, _)| *region)
             .ok()?;
         Some(self.regions[found].1)
+    }
+}
+
+/// A client's way. Looks up what it comes to, and no more: nearly always the first tier has room.
+pub(crate) struct Steps<'a> {
+    tiers: &'a Tiers,
+    client: Client,
+    next: usize,
+    region: Option<u32>,
+}
+
+impl Iterator for Steps<'_> {
+    type Item = Step;
+
+    #[inline]
+    fn next(&mut self) -> Option<Step> {
+        loop {
+            let stage = self.next;
+            self.next += 1;
+            match stage {
+                0 => {
+                    let group = self
+                        .client
+                        .country
+                        .and_then(|country| self.tiers.country(country));
+                    if let Some(group) = group {
+                        return Some(Step { tier: 0, group });
+                    }
+                }
+                1 => {
+                    self.region = self.client.region.and_then(|region| self.tiers.region(region));
+                    if let Some(group) = self.region {
+                        return Some(Step { tier: 1, group });
+                    }
+                }
+                stage => {
+                    let step = *self.tiers.rest.get(stage - 2)?;
+                    if Some(step.group) != self.region {
+                        return Some(step);
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -185,11 +253,7 @@ impl Builder {
         }
     }
 
-    fn finish(
-        self,
-        rest: &[(u8, Scope)],
-        mut rotation: impl FnMut(Scope, &[u32]) -> Option<Arc<Rotation>>,
-    ) -> Tiers {
+    fn finish(self, rest: &[(u8, Scope)], mut picker: impl FnMut(Scope, &[u32]) -> Picker) -> Tiers {
         let mut countries = vec![NONE; COUNTRY_SLOTS];
         let mut regions = Vec::new();
         for ((scope, _), group) in self.lists.iter().zip(0..) {
@@ -208,11 +272,11 @@ impl Builder {
             }
         }
         let groups = self.lists.into_iter().map(|(scope, members)| {
-            let rotation = rotation(scope, &members);
+            let picker = picker(scope, &members);
             Group {
                 scope,
                 members: members.into(),
-                rotation,
+                picker,
             }
         });
         Tiers {

@@ -67,9 +67,8 @@ fn nearness(policy: &Policy, client: Client, member: &Member) -> usize {
         region(REGIONS[member.place.0]),
         country(COUNTRIES[member.place.1]),
     );
-    if !matches!(policy.algorithm, Algorithm::RegionAffinity(_)) {
-        0
-    } else if client.country == Some(in_country) {
+    let no_tiers = !matches!(policy.algorithm, Algorithm::RegionAffinity(_));
+    if no_tiers || client.country == Some(in_country) {
         0
     } else if client.region == Some(in_region) {
         1
