@@ -13,7 +13,11 @@ const APPS: u32 = 100;
 const TICK: Duration = Duration::from_millis(1);
 
 fn config() -> Config {
-    Config { max_backends: 2_000_000, max_events: 16, ..Config::default() }
+    Config {
+        max_backends: 2_000_000,
+        max_events: 16,
+        ..Config::default()
+    }
 }
 
 fn id(n: u32) -> BackendId {
@@ -34,7 +38,12 @@ fn registration(n: u32) -> Registration {
 
 fn resident_bytes() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
-    let pages: usize = statm.split_whitespace().nth(1).expect("resident pages").parse().expect("a number");
+    let pages: usize = statm
+        .split_whitespace()
+        .nth(1)
+        .expect("resident pages")
+        .parse()
+        .expect("a number");
     pages * 4_096
 }
 
@@ -43,7 +52,9 @@ fn filled(now: &mut MonoTime) -> Registry {
     let before = resident_bytes();
     let mut registry = Registry::new(config(), *now);
     for n in 0..LEASES {
-        registry.handle_register(registration(n), *now).expect("there is room");
+        registry
+            .handle_register(registration(n), *now)
+            .expect("there is room");
         if n % 1_000 == 0 {
             *now = *now + TICK;
             registry.handle_timeout(*now);
@@ -73,8 +84,12 @@ fn benches(criterion: &mut Criterion) {
             || registration(LEASES + random.u32(..1_000_000)),
             |registration| {
                 let id = registration.backend.id.clone();
-                registry.handle_register(registration, now).expect("there is room");
-                registry.handle_deregister(&id, None, None, now).expect("it was registered")
+                registry
+                    .handle_register(registration, now)
+                    .expect("there is room");
+                registry
+                    .handle_deregister(&id, None, None, now)
+                    .expect("it was registered")
             },
             BatchSize::SmallInput,
         );
