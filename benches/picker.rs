@@ -6,6 +6,7 @@
 //! | `pingora/…` | `LoadBalancer::select`: choosing, a look at the backend's health, and a clone of the backend; it counts nothing in flight. Its round robin is by weight |
 //! | `tower/p2c` | `Balance::poll_ready` and `call` over services that are always ready, with the load that `PendingRequests` counts: choosing, taking the service out of the ready cache, an empty call, and promoting it again. One owner, no thread may share it |
 //!
+//! The rows `choice-alone` grant whatever is proposed and count nothing, which is what Pingora's do.
 //! `edgeproxy/claim-in-turn` is what no picker can undercut: a shared counter, one look-up, and the claim.
 //!
 //! Weights are random, 1 to 1,000, the same for everyone, but for the rows of `region_affinity`, where
@@ -117,6 +118,23 @@ fn edgeproxy(criterion: &mut Criterion<CpuTime>) {
             let mut random = fastrand::Rng::with_seed(7);
             group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
                 bencher.iter(|| drop(black_box(balancer.pick(black_box(client), random.u64(..), claim))));
+            });
+        }
+        group.finish();
+    }
+    for (name, algorithm) in [
+        ("round_robin", Algorithm::RoundRobin),
+        ("weighted", Algorithm::Weighted),
+    ] {
+        let mut group = criterion.benchmark_group(format!("edgeproxy/{name}-choice-alone"));
+        for size in SIZES {
+            let balancer = ours(algorithm, size);
+            let mut random = fastrand::Rng::with_seed(7);
+            group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+                let pick = |entropy| {
+                    balancer.pick(unknown, entropy, |endpoint| Claim::Granted(Arc::as_ptr(endpoint)))
+                };
+                bencher.iter(|| black_box(pick(random.u64(..))));
             });
         }
         group.finish();
