@@ -36,7 +36,7 @@ pub(crate) const WORK_RANGE_TEXT: &str = "50 to 70";
 /// The header by which a client knows who answered.
 pub(crate) const SERVED_BY: &str = "x-demo-backend";
 /// The path of a client's request, followed by its number.
-pub(crate) const WORK_PATH: &str = "/work/";
+pub(crate) const REQUEST_PATH: &str = "/request/";
 
 /// Home first, then as the table shows them.
 pub(crate) const REGIONS: [(&str, &[&str]); 3] = [
@@ -194,7 +194,7 @@ async fn answer(
     let number: Option<u64> = request
         .uri()
         .path()
-        .strip_prefix(WORK_PATH)
+        .strip_prefix(REQUEST_PATH)
         .and_then(|number| number.parse().ok());
     held().extend(number);
     sleep(Duration::from_millis(fastrand::u64(WORK_MS))).await;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::demo::backends::{SERVED_BY, WORK_PATH};
+use crate::demo::backends::{REQUEST_PATH, SERVED_BY};
 use crate::demo::client::{Answer, Client};
 use crate::demo::script::RUSH_CLIENTS;
 
@@ -185,7 +185,7 @@ async fn work(index: usize, mut client: Client, mut orders: watch::Receiver<Orde
         let phase = orders.borrow().phase;
         let number = board.sent.fetch_add(1, Ordering::Relaxed);
         let outcome = client
-            .send(Method::GET, &format!("{WORK_PATH}{number}"), None)
+            .send(Method::GET, &format!("{REQUEST_PATH}{number}"), None)
             .await;
         board.note(number, phase, outcome);
     }

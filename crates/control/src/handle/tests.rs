@@ -54,6 +54,10 @@ fn registration(id: &str, port: u16) -> Registration {
 }
 
 impl Running {
+    async fn registered(&self, id: &str, port: u16) -> Registered {
+        self.handle.register(registration(id, port)).await.unwrap()
+    }
+
     fn members(&self) -> usize {
         let snapshots = self.snapshots.borrow();
         let newest = snapshots.last();
@@ -160,14 +164,7 @@ async fn a_lease_expires_on_time_and_a_heartbeat_prevents_it() {
 async fn heartbeats_publish_nothing() {
     on_one_thread(async {
         let running = start(Config::default(), 16);
-        let id = running
-            .handle
-            .register(registration("a", 1))
-            .await
-            .unwrap()
-            .endpoint
-            .id
-            .clone();
+        let id = running.registered("a", 1).await.endpoint.id.clone();
         let before = running.snapshots.borrow().len();
         for _ in 0..100 {
             running
@@ -234,14 +231,7 @@ async fn an_ejection_that_the_queue_had_no_room_for_is_not_lost() {
 async fn a_stopping_server_refuses_changes_and_answers_questions() {
     on_one_thread(async {
         let running = start(Config::default(), 16);
-        let id = running
-            .handle
-            .register(registration("a", 1))
-            .await
-            .unwrap()
-            .endpoint
-            .id
-            .clone();
+        let id = running.registered("a", 1).await.endpoint.id.clone();
         running.handle.stop();
         assert_eq!(
             running
