@@ -77,7 +77,7 @@ pub(crate) async fn delete(
     let longest = shared.handle.limits().drain_max;
     let drain = params.optional("drain", |text| drain(text, longest));
     params.finish().map_err(|problem| problem.with_id(&id))?;
-    let fence = if_match.fence(&shared.handle, &id)?;
+    let fence = if_match.fence(&shared.handle, &id, refusal::unknown)?;
     let deregistered = shared
         .handle
         .deregister(&id, fence, drain)

@@ -24,11 +24,11 @@ pub(crate) async fn heartbeat(
         Some(fields) => report(fields).map_err(|problem| problem.with_id(&id))?,
         None => Default::default(),
     };
-    let fence = if_match.fence(&shared.handle, &id)?;
+    let fence = if_match.fence(&shared.handle, &id, refusal::unknown_heartbeat)?;
     let renewed = shared
         .handle
         .heartbeat(&id, fence, &report)
-        .map_err(|error| refusal::of_fenced(error, &id))?;
+        .map_err(|error| refusal::of_heartbeat(error, &id))?;
     let view = RenewedView {
         id: &id,
         renewed: true,

@@ -6,7 +6,6 @@ use http::header::IF_MATCH;
 use http::request::Parts;
 
 use crate::problem::Problem;
-use crate::refusal;
 
 /// `If-Match` (RFC 9110 §13.1.1). The entity tag of a backend is its incarnation: `"7"`.
 #[derive(PartialEq, Eq, Debug)]
@@ -67,8 +66,13 @@ impl IfMatch {
         }
     }
 
-    /// The one incarnation that a change may go to.
-    pub(crate) fn fence(&self, handle: &Handle, id: &BackendId) -> Result<Option<Incarnation>, Problem> {
+    /// The one incarnation that a change may go to. `unknown` words the refusal where there is no backend.
+    pub(crate) fn fence(
+        &self,
+        handle: &Handle,
+        id: &BackendId,
+        unknown: fn(&BackendId) -> Problem,
+    ) -> Result<Option<Incarnation>, Problem> {
         let tags = match self {
             Self::Any => return Ok(None),
             Self::OneOf(tags) => tags,
@@ -77,7 +81,7 @@ impl IfMatch {
             return Ok(Some(only));
         }
         // The registry takes one incarnation and checks it again, so nothing can slip in between.
-        let status = handle.get(id).ok_or_else(|| refusal::unknown(id))?;
+        let status = handle.get(id).ok_or_else(|| unknown(id))?;
         let live = status.endpoint.incarnation;
         if tags.contains(&live) {
             return Ok(Some(live));

@@ -21,7 +21,7 @@ pub(crate) async fn patch(
     MergePatch(fields): MergePatch,
 ) -> Result<Response, Problem> {
     let patch = parse(fields).map_err(|problem| problem.with_id(&id))?;
-    let fence = if_match.fence(&shared.handle, &id)?;
+    let fence = if_match.fence(&shared.handle, &id, refusal::unknown)?;
     let status = shared
         .handle
         .patch(&id, fence, &patch)

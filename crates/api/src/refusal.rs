@@ -37,6 +37,13 @@ pub(crate) fn of_fenced(error: ControlError<FencedError>, id: &BackendId) -> Pro
     }
 }
 
+pub(crate) fn of_heartbeat(error: ControlError<FencedError>, id: &BackendId) -> Problem {
+    match error {
+        ControlError::Refused(FencedError::Unknown(_)) => unknown_heartbeat(id),
+        error => of_fenced(error, id),
+    }
+}
+
 pub(crate) fn of_patch(error: ControlError<PatchError>, id: &BackendId, field: &str) -> Problem {
     match error {
         ControlError::Stopping => Problem::stopping().with_id(id),
@@ -55,6 +62,12 @@ pub(crate) fn of_patch(error: ControlError<PatchError>, id: &BackendId, field: &
 /// 404: there is no such backend.
 pub(crate) fn unknown(id: &BackendId) -> Problem {
     fenced(&FencedError::Unknown(id.clone()), id)
+}
+
+/// 404 to a heartbeat: it means one thing, and says so.
+pub(crate) fn unknown_heartbeat(id: &BackendId) -> Problem {
+    let error = format!("{}; register it again", FencedError::Unknown(id.clone()));
+    Problem::new(StatusCode::NOT_FOUND, error).with_id(id)
 }
 
 fn fenced(error: &FencedError, id: &BackendId) -> Problem {

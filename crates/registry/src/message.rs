@@ -75,7 +75,7 @@ pub enum RegisterError {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FencedError {
     /// There is no such backend; on a heartbeat it means "register again".
-    #[error("no backend {0} is registered; register it again")]
+    #[error("no backend {0} is registered")]
     Unknown(BackendId),
     /// The caller spoke for an incarnation that is dead.
     #[error("incarnation {found} of backend {id} is dead; the live one is {live}")]
