@@ -1,6 +1,5 @@
 //! Which members are how near to whom.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -107,10 +106,7 @@ impl Tiers {
         places: &[Place],
         picker: impl FnMut(Scope, &[u32]) -> Picker,
     ) -> Self {
-        let mut builder = Builder {
-            lists: Vec::new(),
-            index: HashMap::new(),
-        };
+        let mut builder = Builder::new();
         if !matches!(policy.algorithm, Algorithm::RegionAffinity(_)) {
             builder.add_all(Scope::All, places.iter());
             return builder.finish(&[(0, Scope::All)], picker);
@@ -235,16 +231,29 @@ fn country_slot(country: Country) -> usize {
 
 struct Builder {
     lists: Vec<(Scope, Vec<u32>)>,
-    index: HashMap<Scope, usize>,
+    /// Where the list of a scope is: tables, since a hash of the scope for each member was two fifths of what
+    /// preparing 10,000 members took (2.14 against 1.24 ms).
+    countries: Box<[u32]>,
+    /// Sorted.
+    regions: Vec<(Region, u32)>,
+    all: u32,
+    elsewhere: u32,
 }
 
 impl Builder {
+    fn new() -> Self {
+        Self {
+            lists: Vec::new(),
+            countries: vec![NONE; COUNTRY_SLOTS].into(),
+            regions: Vec::new(),
+            all: NONE,
+            elsewhere: NONE,
+        }
+    }
+
     fn add(&mut self, scope: Scope, member: u32) {
-        let index = *self.index.entry(scope).or_insert_with(|| {
-            self.lists.push((scope, Vec::new()));
-            self.lists.len() - 1
-        });
-        self.lists[index].1.push(member);
+        let list = self.list_of(scope);
+        self.lists[list as usize].1.push(member);
     }
 
     fn add_all<'a>(&mut self, scope: Scope, places: impl Iterator<Item = &'a Place>) {
@@ -253,20 +262,47 @@ impl Builder {
         }
     }
 
-    fn finish(self, rest: &[(u8, Scope)], mut picker: impl FnMut(Scope, &[u32]) -> Picker) -> Tiers {
-        let mut countries = vec![NONE; COUNTRY_SLOTS];
-        let mut regions = Vec::new();
-        for ((scope, _), group) in self.lists.iter().zip(0..) {
-            match scope {
-                Scope::Country(country) => countries[country_slot(*country)] = group,
-                Scope::Region(region) => regions.push((*region, group)),
-                Scope::All | Scope::Elsewhere => {}
+    /// The list of a scope, which is made if there is none.
+    // There are fewer scopes than codes of countries and members together.
+    #[allow(clippy::cast_possible_truncation)]
+    fn list_of(&mut self, scope: Scope) -> u32 {
+        let list = match scope {
+            Scope::Country(country) => &mut self.countries[country_slot(country)],
+            Scope::Region(region) => {
+                let place = self.regions.binary_search_by_key(&region, |(region, _)| *region);
+                let place = place.unwrap_or_else(|place| {
+                    self.regions.insert(place, (region, NONE));
+                    place
+                });
+                &mut self.regions[place].1
             }
+            Scope::All => &mut self.all,
+            Scope::Elsewhere => &mut self.elsewhere,
+        };
+        if *list == NONE {
+            *list = self.lists.len() as u32;
+            self.lists.push((scope, Vec::new()));
         }
-        regions.sort_unstable();
+        *list
+    }
+
+    fn find(&self, scope: Scope) -> Option<u32> {
+        let list = match scope {
+            Scope::Country(country) => self.countries[country_slot(country)],
+            Scope::Region(region) => {
+                let place = self.regions.binary_search_by_key(&region, |(region, _)| *region);
+                self.regions[place.ok()?].1
+            }
+            Scope::All => self.all,
+            Scope::Elsewhere => self.elsewhere,
+        };
+        (list != NONE).then_some(list)
+    }
+
+    fn finish(self, rest: &[(u8, Scope)], mut picker: impl FnMut(Scope, &[u32]) -> Picker) -> Tiers {
         let mut steps: Vec<Step> = Vec::new();
         for (tier, scope) in rest {
-            let group = self.index.get(scope).and_then(|index| u32::try_from(*index).ok());
+            let group = self.find(*scope);
             if let Some(group) = group.filter(|group| steps.iter().all(|step| step.group != *group)) {
                 steps.push(Step { tier: *tier, group });
             }
@@ -281,8 +317,8 @@ impl Builder {
         });
         Tiers {
             groups: groups.collect(),
-            countries: countries.into(),
-            regions: regions.into(),
+            countries: self.countries,
+            regions: self.regions.into(),
             rest: steps.into(),
         }
     }
