@@ -37,7 +37,7 @@ async fn ask(proxy: SocketAddr) -> anyhow::Result<String> {
 
 async fn run() -> anyhow::Result<()> {
     let settings = Settings {
-        listen_addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+        listen_addr: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         ..Settings::default()
     };
     let proxy = App::build(settings)?.spawn()?;

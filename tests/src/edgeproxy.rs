@@ -253,16 +253,24 @@ impl Edgeproxy {
         &self.logs
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// If it has ended.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child
+            .as_ref()
+            .and_then(Child::id)
+            .expect("edgeproxy is running")
+    }
+
     /// Sends it a signal, by its own process id.
     ///
     /// # Panics
     /// If it has ended.
     pub fn signal(&self, signal: Signal) {
-        let id = self
-            .child
-            .as_ref()
-            .and_then(Child::id)
-            .expect("edgeproxy is running");
+        let id = self.id();
         let pid = i32::try_from(id)
             .ok()
             .and_then(Pid::from_raw)

@@ -115,7 +115,7 @@ fn finish(
 
 fn settings(options: &DemoOptions) -> anyhow::Result<Settings> {
     Ok(Settings {
-        listen_addr: options.listen.unwrap_or_else(|| usual_or_free(8080)),
+        listen_addr: Some(options.listen.unwrap_or_else(|| usual_or_free(8080))),
         api_enabled: true,
         api_listen_addr: options.api_listen.unwrap_or_else(|| usual_or_free(8081)),
         region: backends::HOME.parse()?,
@@ -142,8 +142,8 @@ fn usual_or_free(port: u16) -> SocketAddr {
 
 fn introduction(settings: &Settings, running: &Running, api: SocketAddr) -> String {
     let proxy = running.proxy_addr();
-    let chosen = |wanted: SocketAddr| {
-        if wanted.port() == 0 {
+    let chosen = |wanted: Option<SocketAddr>| {
+        if wanted.is_some_and(|wanted| wanted.port() == 0) {
             " (the usual port is taken)"
         } else {
             ""
@@ -167,7 +167,7 @@ fn introduction(settings: &Settings, running: &Running, api: SocketAddr) -> Stri
          \n",
         version = env!("CARGO_PKG_VERSION"),
         proxy_chosen = chosen(settings.listen_addr),
-        api_chosen = chosen(settings.api_listen_addr),
+        api_chosen = chosen(Some(settings.api_listen_addr)),
         region = settings.region,
         algorithm = settings.algorithm,
         spill = settings.spill,

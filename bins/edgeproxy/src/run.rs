@@ -70,12 +70,22 @@ fn announce(loaded: &Loaded, running: &Running) {
         .file
         .as_ref()
         .map_or("no file".to_owned(), |file| file.display().to_string());
-    tracing::info!(
-        workers = settings.workers.count(),
-        "edgeproxy {} serves HTTP/1.1 and HTTP/2 on {}",
-        env!("CARGO_PKG_VERSION"),
-        running.proxy_addr(),
-    );
+    for listener in running.listening() {
+        let (workers, name) = (settings.workers.count(), listener.name.as_str());
+        let (version, addr) = (env!("CARGO_PKG_VERSION"), listener.addr);
+        match &listener.app {
+            None => tracing::info!(
+                workers,
+                listener = name,
+                "edgeproxy {version} serves HTTP/1.1 and HTTP/2 on {addr}"
+            ),
+            Some(app) => tracing::info!(
+                workers,
+                listener = name,
+                "edgeproxy {version} serves TCP on {addr}, for app {app}"
+            ),
+        }
+    }
     match running.api_addr() {
         Some(addr) => tracing::info!("backends register at http://{addr}/api/v1/register"),
         None => tracing::info!("the API is off"),

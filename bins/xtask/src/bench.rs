@@ -1,5 +1,7 @@
 //! The benchmarks: a package outside of the workspace, since they measure other people's crates beside ours.
 
+mod peers;
+
 use std::process::Command;
 
 use anyhow::bail;
@@ -7,6 +9,9 @@ use anyhow::bail;
 use crate::cargo;
 use crate::step::{Context, Verdict};
 use crate::workspace::Workspace;
+
+/// Their packages.
+pub(crate) const PACKAGES: [&str; 2] = ["edgeproxy-benches", "edgeproxy-peers"];
 
 /// Theirs; they are no member of the workspace.
 pub(crate) const MANIFEST: &str = "benches/Cargo.toml";
@@ -16,18 +21,35 @@ pub(crate) fn exist(workspace: &Workspace) -> bool {
     workspace.root.join(MANIFEST).exists()
 }
 
-/// How long each figure is measured.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Speed {
-    Full,
-    Quick,
+/// Which benchmark, and how thorough.
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    /// One bench target; without it, all of them.
+    name: Option<String>,
+    /// Fewer samples: good enough to see a factor of two.
+    #[arg(long)]
+    quick: bool,
+    #[command(subcommand)]
+    whole: Option<Whole>,
 }
 
-/// Runs one bench target, or all of `benches/`.
+/// What measures whole processes instead of functions.
+#[derive(clap::Subcommand)]
+enum Whole {
+    /// Measure edgeproxy beside nginx, HAProxy and a bare relay.
+    Peers(peers::Args),
+}
+
+/// Runs one bench target, or all of `benches/`, or what measures whole processes.
 ///
 /// # Errors
 /// There is no such target, it does not compile, or it failed.
-pub(crate) fn run(workspace: &Workspace, name: Option<&str>, speed: Speed) -> anyhow::Result<()> {
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
+    if let Some(Whole::Peers(args)) = &args.whole {
+        return peers::run(workspace, args);
+    }
+    let name = args.name.as_deref();
     if name == Some(BURST) {
         return burst(workspace);
     }
@@ -38,9 +60,9 @@ pub(crate) fn run(workspace: &Workspace, name: Option<&str>, speed: Speed) -> an
     match name {
         Some(name) => command.args(["--bench", name]),
         // Not `--all-targets`: the harness of a library's unit tests knows none of criterion's options.
-        None => command.arg("--benches"),
+        None => command.args(["--package", PACKAGES[0], "--benches"]),
     };
-    if speed == Speed::Quick {
+    if args.quick {
         command.args(["--", "--quick"]);
     }
     cargo::run(command)
@@ -63,7 +85,7 @@ pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
         return Ok(Verdict::NothingToCheck("there is no benches/Cargo.toml"));
     }
     let mut command = command(&context.workspace, "check");
-    command.arg("--benches");
+    command.args(["--workspace", "--benches"]);
     cargo::run(command)?;
     Ok(Verdict::Passed)
 }

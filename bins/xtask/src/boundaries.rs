@@ -232,6 +232,7 @@ mod tests {
             name: "edgeproxy-api".into(),
             features: Vec::new(),
             has_defaults: false,
+            is_library: true,
             dependencies: vec![
                 dependency("edgeproxy-control", Kind::Product),
                 dependency("edgeproxy-proxy", Kind::Development),

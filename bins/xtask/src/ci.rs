@@ -79,10 +79,9 @@ pub(crate) fn selected(names: &[String]) -> Vec<Step> {
 fn fmt(context: &Context) -> anyhow::Result<Verdict> {
     let verdict = with(Tool::FMT, context, &["fmt", "--all", "--check"])?;
     if verdict == Verdict::Passed && bench::exist(&context.workspace) {
-        cargo::run_args(
-            &context.workspace,
-            ["fmt", "--manifest-path", bench::MANIFEST, "--check"],
-        )?;
+        let mut args = vec!["fmt", "--manifest-path", bench::MANIFEST, "--check"];
+        args.extend(bench::PACKAGES.iter().flat_map(|package| ["--package", package]));
+        cargo::run_args(&context.workspace, args)?;
     }
     Ok(verdict)
 }

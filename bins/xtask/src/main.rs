@@ -49,13 +49,7 @@ enum Task {
         list: bool,
     },
     /// Run the benchmarks in benches/.
-    Bench {
-        /// One bench target; without it, all of them.
-        name: Option<String>,
-        /// Fewer samples: good enough to see a factor of two.
-        #[arg(long)]
-        quick: bool,
-    },
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -89,13 +83,8 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             };
             Ok(step::run_all(&ci::selected(&only), &context))
         }
-        Task::Bench { name, quick } => {
-            let speed = if quick {
-                bench::Speed::Quick
-            } else {
-                bench::Speed::Full
-            };
-            bench::run(&workspace, name.as_deref(), speed)?;
+        Task::Bench(args) => {
+            bench::run(&workspace, &args)?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -3,9 +3,6 @@
 use crate::cargo::{self, Tool};
 use crate::step::{Context, OnMissing, Step, Verdict};
 
-/// What the end-to-end tests start. They are built as they are shipped, with the default features.
-const BINARIES: [&str; 1] = ["edgeproxy"];
-
 const TEST: Step = Step {
     name: "test",
     about: "unit, integration and end-to-end tests",
@@ -23,7 +20,6 @@ pub(crate) const STEPS: [Step; 2] = [TEST, DOCTEST];
 fn test(context: &Context) -> anyhow::Result<Verdict> {
     let workspace = &context.workspace;
     if Tool::NEXTEST.is_installed(workspace) {
-        build_binaries(context)?;
         cargo::run_args(workspace, ["nextest", "run", "--workspace", "--all-features"])?;
         return Ok(Verdict::Passed);
     }
@@ -32,17 +28,10 @@ fn test(context: &Context) -> anyhow::Result<Verdict> {
     }
     println!("cargo-nextest is not installed; running the same tests, more slowly, with `cargo test`.");
     println!("To install it: {}", Tool::NEXTEST.install);
-    build_binaries(context)?;
     let targets = ["--lib", "--bins", "--tests"];
     let args = ["test", "--workspace", "--all-features", "--no-fail-fast"];
     cargo::run_args(workspace, args.iter().chain(&targets))?;
     Ok(Verdict::Passed)
-}
-
-fn build_binaries(context: &Context) -> anyhow::Result<()> {
-    BINARIES.iter().try_for_each(|package| {
-        cargo::run_args(&context.workspace, ["build", "--package", package, "--bins"])
-    })
 }
 
 fn doctest(context: &Context) -> anyhow::Result<Verdict> {

@@ -23,6 +23,8 @@ pub(crate) struct Package {
     pub(crate) features: Vec<String>,
     /// Whether `default` switches any of them on.
     pub(crate) has_defaults: bool,
+    /// Whether other packages can depend on it, by a library of its own.
+    pub(crate) is_library: bool,
     pub(crate) dependencies: Vec<Dependency>,
 }
 
@@ -97,6 +99,11 @@ fn package(value: &Value) -> anyhow::Result<Package> {
             .get("default")
             .and_then(Value::as_array)
             .is_some_and(|on| !on.is_empty()),
+        is_library: array(value, "targets")?
+            .iter()
+            .filter_map(|target| target["kind"].as_array())
+            .flatten()
+            .any(|kind| kind == "lib"),
         dependencies,
     })
 }
@@ -121,6 +128,7 @@ mod tests {
     fn dependencies_outside_of_the_workspace_are_left_out() {
         let json = r#"{"workspace_root": "/w", "target_directory": "/w/target", "packages": [{
             "name": "a", "features": {"default": ["x"], "x": []},
+            "targets": [{"kind": ["lib"]}, {"kind": ["test"]}],
             "dependencies": [
                 {"name": "serde", "kind": null},
                 {"name": "b", "kind": null, "path": "/w/b"},
@@ -133,6 +141,7 @@ mod tests {
                 name: "a".into(),
                 features: vec!["x".into()],
                 has_defaults: true,
+                is_library: true,
                 dependencies: vec![
                     Dependency {
                         name: "b".into(),

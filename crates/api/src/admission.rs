@@ -12,7 +12,8 @@ pub struct Admission {
     pub regions: Vec<(Region, Country)>,
     /// The networks that a backend's address must be in; empty allows every address.
     pub allowed_cidrs: Vec<IpNet>,
-    /// Whether an address is one that the proxy itself listens on: a backend there would be a loop.
+    /// Whether an address is one that this process itself listens on: a backend there would be a loop, or
+    /// hand the API to every client of the proxy.
     pub own_listeners: Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>,
 }
 
@@ -68,7 +69,8 @@ impl Admission {
         }
         if (self.own_listeners)(addr.socket_addr()) {
             return Err(format!(
-                "{addr} is this proxy's own listener: that would be a loop; give the backend's own"
+                "{addr} is one of this proxy's own listeners: requests would come round in a loop, or reach the \
+                 API; give the backend's own address"
             ));
         }
         Ok(())

@@ -1,12 +1,15 @@
 //! Settings that are each valid and contradict each other.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use crate::layers::Draft;
 use crate::suggest::closest;
 
 pub(crate) fn together(draft: &mut Draft<'_>) {
     region_exists(draft);
+    tcp_is_whole(draft);
+    somebody_listens(draft);
     listeners_differ(draft);
 }
 
@@ -33,24 +36,103 @@ fn region_exists(draft: &mut Draft<'_>) {
     draft.conflict("region", message, Some(help));
 }
 
-fn listeners_differ(draft: &mut Draft<'_>) {
-    let (proxy, api) = (draft.settings.listen_addr, draft.settings.api_listen_addr);
-    let checked = draft.all_valid(&["listen_addr", "api_listen_addr", "api_enabled"]);
-    // An API that is off binds nothing.
-    if !checked || !draft.settings.api_enabled || !overlap(proxy, api) {
+/// A TCP listener needs both, and a half of one is a mistake.
+fn tcp_is_whole(draft: &mut Draft<'_>) {
+    if !draft.all_valid(&["tcp_listen_addr", "tcp_app"]) {
         return;
     }
-    let at_fault = if draft.is_given("api_listen_addr") {
-        "api_listen_addr"
-    } else {
-        "listen_addr"
+    match (draft.settings.tcp_listen_addr, draft.settings.tcp_app.clone()) {
+        (Some(addr), None) => draft.conflict(
+            "tcp_listen_addr",
+            format!("tcp_listen_addr is {addr} and there is no tcp_app; expected both or neither"),
+            Some(
+                "name the app whose backends take the connections by tcp_app (EDGEPROXY_TCP_APP)".to_owned(),
+            ),
+        ),
+        (None, Some(app)) => draft.conflict(
+            "tcp_app",
+            format!("tcp_app is \"{app}\" and there is no tcp_listen_addr; expected both or neither"),
+            Some("say where its clients connect by tcp_listen_addr (EDGEPROXY_TCP_LISTEN_ADDR)".to_owned()),
+        ),
+        _ => {}
+    }
+}
+
+fn somebody_listens(draft: &mut Draft<'_>) {
+    let checked = draft.all_valid(&["listen_addr", "tcp_listen_addr", "tcp_app"]) && draft.listeners_valid();
+    let settings = &draft.settings;
+    // Half a TCP listener has been told already.
+    if checked && settings.every_listener().is_empty() && settings.tcp_listen_addr.is_none() {
+        draft.conflict(
+            "listen_addr",
+            "listen_addr is off and there is no other listener; expected at least one".to_owned(),
+            Some("write an address, or add [[listeners]] to the file".to_owned()),
+        );
+    }
+}
+
+/// A socket that will be bound.
+struct Bound {
+    what: String,
+    addr: SocketAddr,
+    at: At,
+}
+
+enum At {
+    Setting(&'static str),
+    File(Range<usize>),
+}
+
+fn listeners_differ(draft: &mut Draft<'_>) {
+    let bound = sockets(draft);
+    for (index, later) in bound.iter().enumerate() {
+        let Some(earlier) = bound
+            .iter()
+            .take(index)
+            .find(|earlier| overlap(earlier.addr, later.addr))
+        else {
+            continue;
+        };
+        let message = format!("{} and {} can't both be listened on", earlier.what, later.what);
+        let help = Some("give one of them another port".to_owned());
+        // What is a default is not at fault.
+        let at_fault = match later.at {
+            At::Setting(key) if !draft.is_given(key) => earlier,
+            _ => later,
+        };
+        match &at_fault.at {
+            At::Setting(key) => draft.conflict(key, message, help),
+            At::File(span) => draft.conflict_at(span, message, help),
+        }
+    }
+}
+
+fn sockets(draft: &Draft<'_>) -> Vec<Bound> {
+    let settings = &draft.settings;
+    let of_setting = |key: &'static str, addr: Option<SocketAddr>| {
+        addr.filter(|_| draft.all_valid(&[key])).map(|addr| Bound {
+            what: format!("{key} {addr}"),
+            addr,
+            at: At::Setting(key),
+        })
     };
-    let message = format!("listen_addr {proxy} and api_listen_addr {api} can't both be listened on");
-    draft.conflict(
-        at_fault,
-        message,
-        Some("give one of them another port".to_owned()),
-    );
+    let of_file = settings
+        .listeners
+        .iter()
+        .zip(&draft.listener_spans)
+        .map(|(listener, span)| Bound {
+            what: format!("listener {:?} {}", listener.name, listener.addr),
+            addr: listener.addr,
+            at: At::File(span.clone()),
+        });
+    // An API that is off binds nothing.
+    let api = (settings.api_enabled && draft.all_valid(&["api_enabled"])).then_some(settings.api_listen_addr);
+    of_setting("listen_addr", settings.listen_addr)
+        .into_iter()
+        .chain(of_file)
+        .chain(of_setting("tcp_listen_addr", settings.tcp_listen_addr))
+        .chain(of_setting("api_listen_addr", api))
+        .collect()
 }
 
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {

@@ -7,6 +7,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use crate::Settings;
 use crate::layers::Draft;
+use crate::listeners;
 use crate::problem::{Document, Problem};
 use crate::setting::{CONFIG_ENV, CONFIG_FLAG, ENV_PREFIX, Kind, Setting};
 use crate::suggest::closest;
@@ -23,9 +24,14 @@ pub(crate) fn read(document: &Document<'_>, draft: &mut Draft<'_>) {
     }
     if !errors.is_empty() {
         Settings::ALL.iter().for_each(|setting| draft.fail(setting));
+        draft.fail_listeners();
         return;
     }
     for (key, value) in table.get_ref() {
+        if key.get_ref() == listeners::KEY {
+            listeners::read(document, draft, value);
+            continue;
+        }
         match Setting::by_key(key.get_ref()) {
             Some(setting) => set(document, draft, setting, key, value),
             None => draft.problem(unknown(document, key, value)),
@@ -49,21 +55,26 @@ fn set(
         return;
     };
     let span = blamed(&mismatch, value);
-    let subject = match mismatch.item {
-        Some(_) => format!("an item of {}", setting.key),
-        None => setting.key.to_owned(),
-    };
-    let expected = match (setting.kind, mismatch.item) {
-        (Kind::List { expected, .. }, Some(_)) => expected.to_owned(),
-        _ => setting.kind.expected_in_file(),
-    };
-    let message = format!("{subject} is {}; expected {expected}", mismatch.found);
+    let message = told(setting.key, setting.kind, &mismatch);
     draft.fail(setting);
     draft.problem(document.problem(&span, message, mismatch.help));
 }
 
+/// What was found at a key and what was expected.
+pub(crate) fn told(key: &str, kind: Kind, mismatch: &Mismatch) -> String {
+    let subject = match mismatch.item {
+        Some(_) => format!("an item of {key}"),
+        None => key.to_owned(),
+    };
+    let expected = match (kind, mismatch.item) {
+        (Kind::List { expected, .. }, Some(_)) => expected.to_owned(),
+        _ => kind.expected_in_file(),
+    };
+    format!("{subject} is {}; expected {expected}", mismatch.found)
+}
+
 /// The item at fault where there is one, else the whole value.
-fn blamed(mismatch: &Mismatch, value: &Spanned<DeValue<'_>>) -> Range<usize> {
+pub(crate) fn blamed(mismatch: &Mismatch, value: &Spanned<DeValue<'_>>) -> Range<usize> {
     let item = match (value.get_ref(), mismatch.item) {
         (DeValue::Array(array), Some(item)) => array.get(item).map(Spanned::span),
         (DeValue::Table(table), Some(item)) => table
@@ -116,7 +127,10 @@ fn meant(name: &str, value: &DeValue<'_>) -> String {
 }
 
 fn keys() -> impl Iterator<Item = &'static str> {
-    Settings::ALL.iter().map(|setting| setting.key)
+    Settings::ALL
+        .iter()
+        .map(|setting| setting.key)
+        .chain([listeners::KEY])
 }
 
 #[cfg(test)]

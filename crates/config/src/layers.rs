@@ -137,6 +137,7 @@ impl Layers {
         if !problems.is_empty() {
             // What an unread file would have said is unknown, so nothing can be held against the rest.
             Settings::ALL.iter().for_each(|setting| draft.fail(setting));
+            draft.fail_listeners();
         }
         draft.problems = problems;
         if let Some(document) = document {
@@ -156,6 +157,9 @@ pub(crate) struct Draft<'a> {
     document: Option<Document<'a>>,
     sources: BTreeMap<&'static str, Source>,
     failed: BTreeSet<&'static str>,
+    /// Where each of the settings' listeners stands.
+    pub(crate) listener_spans: Vec<Range<usize>>,
+    listeners_failed: bool,
     problems: Vec<Problem>,
     warnings: Vec<Finding>,
 }
@@ -185,6 +189,23 @@ impl<'a> Draft<'a> {
     /// Marks a setting as given but unusable, so that nothing is checked against its default.
     pub(crate) fn fail(&mut self, setting: &'static Setting) {
         self.failed.insert(setting.key);
+    }
+
+    /// Marks that a listener was given and can't be used.
+    pub(crate) fn fail_listeners(&mut self) {
+        self.listeners_failed = true;
+    }
+
+    /// Whether every listener that was given can be used.
+    pub(crate) fn listeners_valid(&self) -> bool {
+        !self.listeners_failed
+    }
+
+    /// A problem at a place of the file.
+    pub(crate) fn conflict_at(&mut self, span: &Range<usize>, message: String, help: Option<String>) {
+        if let Some(document) = self.document {
+            self.problems.push(document.problem(span, message, help));
+        }
     }
 
     /// Whether all of these settings are as the layers want them.

@@ -36,6 +36,7 @@ mod check;
 mod file;
 mod finding;
 mod layers;
+mod listeners;
 mod problem;
 mod setting;
 mod settings;
@@ -46,10 +47,12 @@ mod value;
 
 pub use finding::{Finding, findings};
 pub use layers::{ConfigFile, Layers, Loaded, Origin, RawFlags};
+pub use listeners::{Listener, ListenerProtocol};
 pub use problem::{ConfigError, Place, Problem};
 pub use setting::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Setting};
 pub use settings::Settings;
 pub use source::{MAX_FILE_BYTES, load};
 pub use types::{
-    Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, RegionTable, Spill, Workers,
+    Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, ProxyVersion, RegionTable, Spill,
+    Workers,
 };

@@ -4,9 +4,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use edgeproxy_backend::Region;
+use edgeproxy_backend::{AppName, Region};
 use ipnet::IpNet;
 
+use crate::listeners::Listener;
 use crate::setting::{Kind, Setting};
 use crate::types::{
     Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, RegionTable, Spill, Workers,
@@ -20,7 +21,12 @@ macro_rules! settings {
         /// The fields are open so that an embedder can write
         /// `Settings { api_enabled: true, ..Settings::default() }`.
         #[derive(Clone, Debug, PartialEq, Eq)]
-        pub struct Settings { $( $(#[doc = $doc])+ pub $field: $type, )+ }
+        pub struct Settings {
+            $( $(#[doc = $doc])+ pub $field: $type, )+
+            /// The `[[listeners]]` of the file, besides that of `listen_addr`; see
+            /// [`every_listener`](Self::every_listener).
+            pub listeners: Vec<Listener>,
+        }
 
         impl Settings {
             /// Every setting, in the order of the reference documentation.
@@ -39,7 +45,10 @@ macro_rules! settings {
 
         impl Default for Settings {
             fn default() -> Self {
-                Self { $( $field: built_in(&$kind, $default), )+ }
+                Self {
+                    $( $field: built_in(&$kind, $default), )+
+                    listeners: Vec::new(),
+                }
             }
         }
     };
@@ -47,13 +56,18 @@ macro_rules! settings {
     (@env) => { None };
 }
 
-const SOCKET: Kind = Kind::Text {
+pub(crate) const SOCKET: Kind = Kind::Text {
     name: "IP:PORT",
     expected: "an IP address and a port, such as \"0.0.0.0:8080\" or \"[::]:8080\"",
 };
-const NETWORKS: Kind = Kind::List {
+pub(crate) const NETWORKS: Kind = Kind::List {
     name: "CIDR,…",
     expected: "a network, such as \"10.0.0.0/8\" or \"fd00::/8\"",
+};
+
+const SOCKET_OR_OFF: Kind = Kind::Text {
+    name: "IP:PORT|off",
+    expected: "an IP address and a port, such as \"0.0.0.0:8080\" or \"[::]:8080\", or \"off\"",
 };
 
 const fn number(min: u64, max: u64) -> Kind {
@@ -65,7 +79,16 @@ const fn number(min: u64, max: u64) -> Kind {
     }
 }
 
-const fn seconds(min: u64, max: u64) -> Kind {
+const fn bytes(min: u64, max: u64) -> Kind {
+    Kind::Number {
+        min,
+        max,
+        unit: "bytes",
+        word: None,
+    }
+}
+
+pub(crate) const fn seconds(min: u64, max: u64) -> Kind {
     Kind::Number {
         min,
         max,
@@ -75,8 +98,16 @@ const fn seconds(min: u64, max: u64) -> Kind {
 }
 
 settings! {
-    /// Where clients connect. Port 0 lets the system choose one.
-    listen_addr: SocketAddr, "listen_addr", SOCKET, "0.0.0.0:8080";
+    /// Where clients connect for HTTP. Port 0 lets the system choose one; off is nowhere.
+    /// Listeners of the file come besides.
+    listen_addr: Option<SocketAddr>, "listen_addr", SOCKET_OR_OFF, "0.0.0.0:8080";
+
+    /// Where clients connect for TCP to the app of tcp_app. Port 0 lets the system choose one.
+    tcp_listen_addr: Option<SocketAddr>, "tcp_listen_addr", SOCKET_OR_OFF, "off";
+
+    /// The app whose backends take the connections of tcp_listen_addr.
+    tcp_app: Option<AppName>, "tcp_app",
+        Kind::Text { name: "APP", expected: "the name of an app, such as \"database\"" }, "";
 
     /// The region that this proxy stands in. Traffic stays in it while it has room.
     region: Region, "region",
@@ -140,6 +171,86 @@ settings! {
     /// Threads that forward traffic; auto is one for each core.
     workers: Workers, "workers",
         Kind::Number { min: 1, max: 1_024, unit: "threads", word: Some("auto") }, "auto";
+
+    /// How long a request's head may take from its first byte to its last, before 408; also a PROXY protocol
+    /// header.
+    header_timeout: Duration, "header_timeout_secs", seconds(1, 3_600), "10";
+
+    /// How long a client's HTTP connection is kept without a request.
+    idle_timeout: Duration, "idle_timeout_secs", seconds(1, 86_400), "75";
+
+    /// How long a client may take nothing of an answer.
+    send_timeout: Duration, "send_timeout_secs", seconds(1, 3_600), "60";
+
+    /// How long connecting to a backend may take, before another is tried, or 504.
+    connect_timeout: Duration, "connect_timeout_secs", seconds(1, 3_600), "5";
+
+    /// How long a backend may take to begin its answer, before another is tried, or 504; also how long a
+    /// client may pause within a body.
+    response_header_timeout: Duration, "response_header_timeout_secs", seconds(1, 86_400), "60";
+
+    /// How long both directions of a TCP connection may be silent.
+    tcp_idle_timeout: Duration, "tcp_idle_timeout_secs", seconds(1, 604_800), "3600";
+
+    /// How long a connection that has switched to another protocol, such as a WebSocket, may be silent.
+    tunnel_idle_timeout: Duration, "tunnel_idle_timeout_secs", seconds(1, 604_800), "3600";
+
+    /// The longest head of a request, before 431.
+    max_head_bytes: usize, "max_head_bytes", bytes(8_192, 65_536), "32768";
+
+    /// The most fields of a request, before 431.
+    max_fields: usize, "max_fields", number(1, 256), "100";
+
+    /// The longest target of a request, before 414.
+    max_target_bytes: usize, "max_target_bytes", bytes(1, 65_536), "8192";
+
+    /// The longest body of a request, before 413.
+    max_body_bytes: Option<u64>, "max_body_bytes",
+        Kind::Number { min: 0, max: 1 << 50, unit: "bytes", word: Some("unlimited") }, "unlimited";
+
+    /// The most connections of clients. Whoever comes then waits until one ends.
+    max_connections: usize, "max_connections", number(1, 10_000_000), "65536";
+
+    /// The most connections of one client, which is an IPv4 address or an IPv6 /64; 0 is no limit. One more
+    /// is closed at once. Peers in trusted_proxies are no clients and have no limit.
+    max_connections_per_client: u32, "max_connections_per_client", number(0, 10_000_000), "0";
+
+    /// The most requests at a time on one HTTP/2 connection.
+    http2_max_streams: u32, "http2_max_streams", number(1, 65_536), "128";
+
+    /// How many streams an HTTP/2 client may reset before they were served, until its connection is closed.
+    http2_max_reset_streams: usize, "http2_max_reset_streams", number(1, 65_536), "64";
+
+    /// How long an idle connection to a backend is kept.
+    pool_idle_timeout: Duration, "pool_idle_timeout_secs", seconds(1, 3_600), "60";
+
+    /// How many idle connections a worker keeps to one backend.
+    pool_max_idle: usize, "pool_max_idle", number(0, 65_536), "256";
+
+    /// Try a failed request again where no harm can come of it.
+    retry_enabled: bool, "retry_enabled", Kind::Switch, "true";
+
+    /// The most attempts at one request, the first included.
+    max_attempts: u32, "max_attempts", number(1, 100), "3";
+
+    /// The longest body of a request that is kept for another attempt.
+    replay_max_bytes: usize, "replay_max_bytes", bytes(0, 64 << 20), "65536";
+
+    /// Try a request again that was sent and not answered although its method is not idempotent.
+    retry_non_idempotent: bool, "retry_non_idempotent", Kind::Switch, "false";
+
+    /// How many retries there may be for every hundred requests.
+    retry_budget_percent: u32, "retry_budget_percent", number(0, 1_000), "20";
+
+    /// How many retries there may be each second besides, for each worker.
+    retry_budget_per_sec: u32, "retry_budget_per_sec", number(0, 1_000_000), "10";
+
+    /// How many requests of one app may wait while all of its backends are at their hard limit; the rest, and
+    /// with 0 every one, get 503 at once.
+    queue_max: usize, "queue_max", number(0, 1_000_000), "1024";
+
+    /// How long a request may wait there before it gets 503.
+    queue_timeout: Duration, "queue_timeout_secs", seconds(1, 3_600), "5";
 
     /// How long requests in flight may go on when the proxy stops.
     drain_timeout: Duration, "drain_timeout_secs", seconds(0, 3_600), "30";

@@ -82,6 +82,16 @@ words! {
     }
 }
 
+words! {
+    /// A version of the PROXY protocol.
+    ProxyVersion {
+        /// A line of text.
+        V1 = "v1",
+        /// Binary.
+        V2 = "v2",
+    }
+}
+
 /// How backends are probed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum HealthMonitor {

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use edgeproxy_backend::Region;
+use edgeproxy_backend::{AppName, Region};
 use ipnet::IpNet;
 use toml::de::DeValue;
 
@@ -294,6 +294,42 @@ impl FromValue for SocketAddr {
                 None => mismatch,
             }
         })
+    }
+}
+
+impl FromValue for Option<SocketAddr> {
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value.as_text()? {
+            "off" => Ok(None),
+            _ => SocketAddr::from_value(value).map(Some),
+        }
+    }
+}
+
+impl FromValue for AppName {
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        let text = value.as_text()?;
+        Self::parse(text).map_err(|error| Mismatch::text(text).help(error.to_string()))
+    }
+}
+
+/// Empty is none.
+impl FromValue for Option<AppName> {
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value.as_text()? {
+            "" => Ok(None),
+            _ => AppName::from_value(value).map(Some),
+        }
+    }
+}
+
+/// A word in place of the number is no limit.
+impl FromValue for Option<u64> {
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Text(_) => Ok(None),
+            _ => u64::from_value(value).map(Some),
+        }
     }
 }
 

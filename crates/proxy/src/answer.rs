@@ -1,18 +1,20 @@
 //! The proxy's own answers: problem+json (RFC 9457), with a stable word for machines.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Version};
 use http_body_util::Full;
 
+use crate::http1::response::Persist;
+
 const WORD: HeaderName = HeaderName::from_static("x-edgeproxy-error");
 
 /// What a route takes, for the answers that have to say so.
-pub(crate) const ALLOW: HeaderValue =
-    HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH");
+pub(crate) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH";
+pub(crate) const ALLOW: HeaderValue = HeaderValue::from_static(ALLOWED);
 
 /// An answer that no backend gave.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,6 +73,11 @@ impl Answer {
         .closing()
     }
 
+    pub(crate) fn expectation_failed() -> Self {
+        let error = "only 100-continue can be expected";
+        Self::new(StatusCode::EXPECTATION_FAILED, "expectation_failed", error).closing()
+    }
+
     pub(crate) fn request_timeout(error: &'static str) -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", error).closing()
     }
@@ -116,6 +123,11 @@ impl Answer {
     pub(crate) fn backends_full(app: &str, delay: Duration) -> Self {
         let error = format!("every routable backend of app \"{app}\" is at its hard limit");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "backends_full", error).retry_after(delay)
+    }
+
+    pub(crate) fn queue_timeout(app: &str, delay: Duration) -> Self {
+        let error = format!("every routable backend of app \"{app}\" stayed at its hard limit");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "queue_timeout", error).retry_after(delay)
     }
 
     pub(crate) fn connect_failed() -> Self {
@@ -174,16 +186,36 @@ impl Answer {
         response
     }
 
-    /// As bytes, for a connection that no longer has a codec.
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    /// Whether the connection ends with it.
+    pub(crate) fn closes(&self) -> bool {
+        self.closes
+    }
+
+    /// As the bytes of a whole HTTP/1.1 response.
+    pub(crate) fn into_bytes(self, persist: Persist, with_body: bool) -> Vec<u8> {
         let (status, title, word, body) = (self.status.as_u16(), self.title(), self.word, self.body());
-        let length = body.len();
-        format!(
+        let mut out = format!(
             "HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\nserver: edgeproxy\r\n\
-             cache-control: no-store\r\nx-edgeproxy-error: {word}\r\nconnection: close\r\n\
-             content-length: {length}\r\n\r\n{body}"
-        )
-        .into_bytes()
+             cache-control: no-store\r\nx-edgeproxy-error: {word}\r\ndate: {}\r\ncontent-length: {}\r\n",
+            httpdate::HttpDate::from(SystemTime::now()),
+            body.len(),
+        );
+        if let Some(delay) = self.retry_after {
+            out.push_str(&format!("retry-after: {}\r\n", whole_secs(delay)));
+        }
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            out.push_str(&format!("allow: {ALLOWED}\r\n"));
+        }
+        out.push_str(match persist {
+            Persist::Open => "",
+            Persist::KeepAlive => "connection: keep-alive\r\n",
+            Persist::Close => "connection: close\r\n",
+        });
+        out.push_str("\r\n");
+        if with_body {
+            out.push_str(&body);
+        }
+        out.into_bytes()
     }
 
     fn title(&self) -> &'static str {
@@ -286,12 +318,19 @@ mod tests {
 
     #[test]
     fn the_raw_form_is_a_whole_response() {
-        let text = String::from_utf8(Answer::request_timeout("slow").into_bytes()).unwrap();
+        let text =
+            String::from_utf8(Answer::request_timeout("slow").into_bytes(Persist::Close, true)).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{head}");
         assert!(
-            head.ends_with(&format!("content-length: {}", body.len())),
+            head.contains(&format!("content-length: {}\r\n", body.len())),
             "{head}"
+        );
+        let full = Answer::backends_full("a", Duration::from_secs(2)).into_bytes(Persist::Open, false);
+        let text = String::from_utf8(full).unwrap();
+        assert!(
+            text.contains("\r\nretry-after: 2\r\n") && text.ends_with("\r\n\r\n"),
+            "{text}"
         );
     }
 }

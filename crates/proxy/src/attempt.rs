@@ -38,12 +38,12 @@ impl From<Failed> for Unanswered {
 
 /// A kept connection, or else a fresh one.
 pub(crate) async fn connection(
-    pool: &Pool,
-    upstream: &Rc<Upstream>,
+    pool: &Pool<Conn>,
+    upstream: &Rc<Upstream<Conn>>,
     addr: std::net::SocketAddr,
     config: &Config,
 ) -> Result<Conn, Failed> {
-    match pool.take(upstream) {
+    match pool.take(upstream, Instant::now()) {
         Some(conn) => Ok(conn),
         None => connect(upstream, addr, config).await,
     }
@@ -51,7 +51,7 @@ pub(crate) async fn connection(
 
 /// A fresh connection.
 pub(crate) async fn connect(
-    upstream: &Rc<Upstream>,
+    upstream: &Rc<Upstream<Conn>>,
     addr: std::net::SocketAddr,
     config: &Config,
 ) -> Result<Conn, Failed> {

@@ -3,39 +3,46 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::Listener;
+
 /// How the data plane behaves. Fixed for its life; the routing table is what changes.
 ///
 /// Every limit is there because something can grow without it. Time-outs are of the request's own phases,
 /// never of a whole request: a long download is not a fault.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where clients connect: HTTP/1 and HTTP/2 without TLS. Port 0 lets the system choose. `0.0.0.0:8080`.
-    pub listen: SocketAddr,
+    /// Where clients connect, at least one. HTTP on `0.0.0.0:8080`.
+    pub listeners: Vec<Listener>,
     /// Worker threads, at least 1. The number of cores.
     pub workers: usize,
     /// Connections that the system holds for a worker until it accepts them. 4,096.
     pub backlog: i32,
 
-    /// A request's head, from its first byte to its last. Else 408. 10 s.
+    /// A request's head, from its first byte to its last. Else 408. Also a PROXY protocol header. 10 s.
     pub header_timeout: Duration,
     /// A client's connection without a request. 75 s.
     pub idle_timeout: Duration,
     /// A client that takes nothing of an answer while there is something to take. 60 s.
     pub send_timeout: Duration,
-    /// Connecting to a backend. Else another one, or 504. 5 s.
+    /// Connecting to a backend. Else another one, or 504 (over TCP: a reset). 5 s.
     pub connect_timeout: Duration,
     /// From the last byte of a request's body to the response's head. Else another backend, or 504. Also how
     /// long a client may pause in the middle of its body. 60 s.
     pub response_header_timeout: Duration,
+    /// A connection that has switched to another protocol, such as a WebSocket, while neither side says
+    /// anything. 1 h.
+    pub tunnel_idle_timeout: Duration,
+    /// How long both directions of a TCP connection may be silent, until it is closed. 1 h.
+    pub tcp_idle_timeout: Duration,
     /// How long what is in flight may go on after [`Running::drain`](crate::Running::drain). 30 s.
     pub drain_timeout: Duration,
     /// How long a connection that has not sent a request yet is still listened to when draining begins, so
     /// that one accepted a moment before is answered. 500 ms.
     pub drain_grace: Duration,
 
-    /// A request's head: its target and all fields. Else 431. 32 KiB, at least 8 KiB.
+    /// A request's head: its target and all fields. Else 431. 32 KiB, from 8 to 64 KiB.
     pub max_head_bytes: usize,
-    /// A request's fields. Else 431. 100.
+    /// A request's fields. Else 431. 100, at most 256.
     pub max_fields: usize,
     /// A request's target. Else 414. 8 KiB.
     pub max_target_bytes: usize,
@@ -44,6 +51,13 @@ pub struct Config {
     /// Clients' connections, all workers together; each takes its share. A worker that is full accepts no
     /// more until one ends; they wait in the backlog. 65,536.
     pub max_connections: usize,
+    /// A client's connections, all workers and listeners together; one beyond that is closed at once. A client
+    /// is an IPv4 address or an IPv6 /64; a peer of [`trusted_proxies`](Self::trusted_proxies) is none, and
+    /// one that introduces clients by the PROXY protocol counts as them. Counted in constant memory, which
+    /// can take a client to have a few more than it has once there are tens of thousands, never fewer. 0, the
+    /// default, is no limit: thousands of honest users may share the address of a carrier or a proxy, and
+    /// only the operator knows whether they do.
+    pub max_connections_per_client: u32,
     /// Requests at a time on one HTTP/2 connection. 128.
     pub max_streams: u32,
     /// Streams that an HTTP/2 client may reset before they were served, until its connection is closed
@@ -69,6 +83,11 @@ pub struct Config {
     /// Retries allowed each second besides, for each worker. 10.
     pub retry_budget_per_sec: u32,
 
+    /// Requests of one app that may wait while all of its backends are at their hard limit. The rest get 503. 1,024.
+    pub queue_max: usize,
+    /// How long a request may wait there. Else 503. 5 s.
+    pub queue_timeout: Duration,
+
     /// Peers whose own forwarding headers are believed. None.
     pub trusted_proxies: Vec<IpNet>,
     /// What this proxy calls itself in `Via`, by which it knows a loop: 1–64 of `A–Z a–z 0–9 . _ -`, different
@@ -81,7 +100,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            listeners: vec![Listener::http(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)))],
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             backlog: 4_096,
             header_timeout: Duration::from_secs(10),
@@ -89,6 +108,8 @@ impl Default for Config {
             send_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(5),
             response_header_timeout: Duration::from_secs(60),
+            tunnel_idle_timeout: Duration::from_secs(3_600),
+            tcp_idle_timeout: Duration::from_secs(3_600),
             drain_timeout: Duration::from_secs(30),
             drain_grace: Duration::from_millis(500),
             max_head_bytes: 32 * 1024,
@@ -96,6 +117,7 @@ impl Default for Config {
             max_target_bytes: 8 * 1024,
             max_body_bytes: None,
             max_connections: 65_536,
+            max_connections_per_client: 0,
             max_streams: 128,
             max_reset_streams: 64,
             pool_idle_timeout: Duration::from_secs(60),
@@ -106,6 +128,8 @@ impl Default for Config {
             retry_non_idempotent: false,
             retry_budget_percent: 20,
             retry_budget_per_sec: 10,
+            queue_max: 1_024,
+            queue_timeout: Duration::from_secs(5),
             trusted_proxies: Vec::new(),
             pseudonym: None,
             retry_after: Duration::from_secs(1),

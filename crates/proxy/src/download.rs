@@ -2,16 +2,19 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
+use crate::Queue;
 use crate::headers::hop;
 use crate::phase::Turn;
-use crate::pick::Place;
+use crate::pick::Taken;
 use crate::pool::{Conn, Upstream};
 
 /// A body that a client gets.
@@ -34,8 +37,8 @@ struct FromBackend {
 
 /// What a request holds while its response is on its way.
 pub(crate) struct Held {
-    pub(crate) place: Place,
-    pub(crate) upstream: Rc<Upstream>,
+    pub(crate) taken: Taken<Arc<Queue>>,
+    pub(crate) upstream: Rc<Upstream<Conn>>,
     pub(crate) conn: Conn,
 }
 
@@ -96,21 +99,21 @@ impl FromBackend {
 
     fn release(&mut self) {
         let Some(Held {
-            place,
+            taken,
             upstream,
             mut conn,
         }) = self.held.take()
         else {
             return;
         };
-        drop(place);
+        drop(taken);
         if conn.sender.is_ready() {
-            upstream.keep(conn);
+            upstream.keep(Conn { reused: true, ..conn }, Instant::now());
         } else if !conn.sender.is_closed() {
             // Its task has still to see the end of the response, or the request is still being sent.
             tokio::task::spawn_local(async move {
                 if conn.sender.ready().await.is_ok() {
-                    upstream.keep(conn);
+                    upstream.keep(Conn { reused: true, ..conn }, Instant::now());
                 }
             });
         }

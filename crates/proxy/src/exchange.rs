@@ -1,5 +1,6 @@
 //! One request, from its head to its answer's.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +14,6 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use crate::AppRoute;
 use crate::answer::Answer;
 use crate::attempt::{self, Unanswered};
 use crate::download::{Download, Held};
@@ -21,11 +21,12 @@ use crate::forward;
 use crate::host::Authority;
 use crate::inbound::{self, Stop};
 use crate::phase::Turn;
-use crate::pick::{self, Place};
+use crate::pick::{self, Front, Place};
 use crate::pool::{Conn, Upstream};
 use crate::retry::{self, Failed, Next};
 use crate::upload::{Broken, Upload};
 use crate::worker::Worker;
+use crate::{AppRoute, Queue};
 
 /// Serves one request of the client at `peer`. It always comes to an answer; a failure is one too.
 pub(crate) async fn serve(
@@ -98,6 +99,7 @@ struct Exchange<'a> {
     tried: Vec<Incarnation>,
 }
 
+type Taken = pick::Taken<Arc<Queue>>;
 type Answered = (Response<Incoming>, Held);
 
 impl Exchange<'_> {
@@ -105,7 +107,7 @@ impl Exchange<'_> {
     async fn run(mut self) -> Result<Answered, Answer> {
         let config = self.worker.config();
         self.worker.count_request();
-        let mut place = self.pick().map_err(|error| self.refusal(error))?;
+        let mut place = self.first_place().await?;
         let mut attempts = 1;
         loop {
             let unanswered = match self.attempt(place).await {
@@ -133,8 +135,45 @@ impl Exchange<'_> {
         }
     }
 
-    fn pick(&self) -> Result<Place, PickError> {
-        pick::pick(&self.app, Client::default(), || self.worker.random(), &self.tried)
+    /// A place at once, or when it is this request's turn.
+    async fn first_place(&mut self) -> Result<Taken, Answer> {
+        if self.app.queue.is_empty() {
+            match self.pick() {
+                Err(PickError::AllFull) => {}
+                decided => return decided.map_err(|error| self.refusal(error)),
+            }
+        }
+        let config = self.worker.config();
+        let full = |_| Answer::backends_full(self.app.name.as_str(), config.retry_after);
+        let mut waiting = self.app.queue.join().map_err(full)?;
+        let until = Instant::now() + config.queue_timeout;
+        loop {
+            let turn = tokio::time::timeout_at(until, poll_fn(|cx| waiting.poll_turn(cx))).await;
+            if turn.is_err() {
+                return Err(Answer::queue_timeout(self.app.name.as_str(), config.retry_after));
+            }
+            // Much may have changed meanwhile.
+            let table = self.worker.current_table();
+            let Some(app) = table.app(&self.app.name) else {
+                return Err(Answer::no_route(Some(self.app.name.as_str())));
+            };
+            self.app = Arc::clone(app);
+            match self.pick() {
+                Err(PickError::AllFull) => {}
+                decided => return decided.map_err(|error| self.refusal(error)),
+            }
+        }
+    }
+
+    fn pick(&self) -> Result<Taken, PickError> {
+        let place = pick::pick(
+            &self.app,
+            Front::Http,
+            Client::default(),
+            || self.worker.random(),
+            &self.tried,
+        )?;
+        Ok(Taken::new(place, Arc::clone(&self.app.queue)))
     }
 
     fn request(&self) -> retry::Request {
@@ -145,16 +184,17 @@ impl Exchange<'_> {
     }
 
     /// Tries one backend, and tells its ledger how it went.
-    async fn attempt(&mut self, place: Place) -> Result<Answered, Unanswered> {
+    async fn attempt(&mut self, taken: Taken) -> Result<Answered, Unanswered> {
+        let place = &taken.place;
         self.tried.push(place.endpoint.incarnation);
         let upstream = self.worker.pool().upstream(&place.endpoint);
-        match self.converse(&upstream, &place).await {
+        match self.converse(&upstream, place).await {
             Ok((response, conn, sent)) => {
-                self.tell(&place, place.in_flight.succeeded(sent.elapsed()));
+                self.tell(place, place.in_flight.succeeded(sent.elapsed()));
                 Ok((
                     response,
                     Held {
-                        place,
+                        taken,
                         upstream,
                         conn,
                     },
@@ -163,7 +203,7 @@ impl Exchange<'_> {
             Err(unanswered) => {
                 if let Unanswered::Failed(failed) = unanswered {
                     tracing::debug!(backend = %place.endpoint.id, ?failed, "a backend failed a request");
-                    self.tell(&place, place.in_flight.failed(self.app.max_failures));
+                    self.tell(place, place.in_flight.failed(self.app.max_failures));
                 }
                 Err(unanswered)
             }
@@ -181,7 +221,7 @@ impl Exchange<'_> {
     /// turns out to be dead.
     async fn converse(
         &self,
-        upstream: &Rc<Upstream>,
+        upstream: &Rc<Upstream<Conn>>,
         place: &Place,
     ) -> Result<(Response<Incoming>, Conn, Instant), Unanswered> {
         let (config, addr) = (self.worker.config(), place.endpoint.addr.socket_addr());

@@ -3,6 +3,8 @@
 /// A host and perhaps a port, checked against RFC 9110 §7.2 and RFC 3986 §3.2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Authority<'a> {
+    /// As it was written.
+    pub(crate) text: &'a str,
     /// The host without a port; an IPv6 literal without its brackets.
     pub(crate) host: &'a str,
     /// The port, if one is given and not empty.
@@ -42,6 +44,7 @@ impl<'a> Authority<'a> {
             }
         };
         Ok(Self {
+            text,
             host,
             port: parse_port(rest)?,
         })

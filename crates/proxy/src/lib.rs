@@ -3,7 +3,7 @@
 //!
 //! # The key decision: a worker is a thread that shares nothing
 //!
-//! Each worker is an OS thread with a current-thread tokio runtime, its own `SO_REUSEPORT` listener, its own
+//! Each worker is an OS thread with a current-thread tokio runtime, its own `SO_REUSEPORT` sockets, its own
 //! pools of upstream connections and its own retry budget. A request lives and dies on the thread that
 //! accepted its connection: no lock, no work stealing, no wake-up across threads, and `Rc` instead of `Arc`
 //! for everything that a request holds. What workers do share is read-only (the [`RouteTable`], behind one
@@ -37,7 +37,7 @@
 //! # One request
 //!
 //! Its head is checked, an app is found by [`RouteTable::route`], its balancer proposes endpoints, and the
-//! first whose meter admits the request gets it. The place is held to the end of the answer's body. The
+//! first whose meter admits the request gets it. The place is held until the answer's body has come to its end. The
 //! outcome goes to the meter: an answer of any status is a success, and no answer (refused, timed out, reset,
 //! malformed) a failure; what the client broke off counts for neither. What that means for the backend, if
 //! anything, goes to the [`Reporter`].
@@ -53,6 +53,14 @@
 //! [`replay_max_bytes`](Config::replay_max_bytes), whatever its framing: the body is streamed at once and
 //! kept as it passes, so a request that succeeds at once waits for nothing.
 //!
+//! # One TCP connection
+//!
+//! A [`Listener`] of [`Protocol::Tcp`] goes to one app. A backend is picked as for a request, connecting is
+//! tried again elsewhere as for a request, and from then on bytes go both ways: through a small buffer that is
+//! held only while there is something in it, and by `splice(2)` once a direction has proven bulky. The end of
+//! one side is passed on and the other direction goes on; a reset of one side resets the other. So does
+//! whatever else cuts the connection short, since an end in peace would say that all had been said.
+//!
 //! # What clients are told
 //!
 //! The proxy's own answers are `application/problem+json` with `type`, `title`, `status` and `error` (a
@@ -60,31 +68,35 @@
 //!
 //! | word | status | |
 //! |---|---|---|
-//! | `bad_request` | 400 | `Host`, the target's authority, `Transfer-Encoding` or `Max-Forwards` is wrong, or the body broke off |
+//! | `bad_request` | 400 | the head, the framing, `Host`, the target or `Max-Forwards` is malformed or ambiguous, or the body broke off |
 //! | `no_route` | 404 | no app of that name |
 //! | `method_not_allowed` | 405 | CONNECT |
 //! | `request_timeout` | 408 | the head, or the body, came too slowly |
+//! | `expectation_failed` | 417 | `Expect` is not `100-continue` |
 //! | `body_too_large`, `target_too_long`, `head_too_large` | 413, 414, 431 | a limit |
 //! | `connect_failed`, `no_response`, `bad_response` | 502 | the backend refused, hung up, or sent nonsense |
-//! | `no_backend`, `backends_full` | 503 | none is routable, or all are at their hard limit; with `Retry-After` |
+//! | `no_backend` | 503 | none is routable; with `Retry-After` |
+//! | `backends_full`, `queue_timeout` | 503 | all are at their hard limit, and the queue is full, or the time to wait in it is over; with `Retry-After` |
 //! | `connect_timeout`, `response_timeout` | 504 | the backend is too slow |
 //! | `http_version` | 505 | neither HTTP/1.0, 1.1 nor 2 |
 //! | `loop_detected` | 508 | `Via` names this proxy |
 //!
-//! # What it leaves to the caller, and to a later codec
+//! # What it leaves to the caller
 //!
 //! Which backends there are and whether they are well is decided elsewhere, and comes in as a table and by
 //! gates. Backends of another protocol than `http1` get no request here.
 //!
-//! HTTP/1 is parsed by hyper, both ways. What follows from that: a head that it can't parse gets a bare 400
-//! without a body; line ends of a lone LF are taken; of `Transfer-Encoding` and `Content-Length` together only
-//! the former is seen and forwarded; 1xx answers end here, and `Expect: 100-continue` is answered by the proxy
-//! as soon as a backend is connected. Nothing ambiguous is passed on, since every message is framed anew. A
-//! client's FIN is taken for the end of its requests, not of its interest (RFC 9112 §9.6 leaves both open), so
-//! an HTTP/1 client that has left is noticed when there is something to send to it.
+//! What comes by HTTP/2 goes through hyper, which speaks HTTP/1.1 to the backend: there 1xx answers end here, and
+//! `Expect: 100-continue` is answered by the proxy. An HTTP/1 client's FIN is taken for the end of its requests,
+//! not of its interest (RFC 9112 §9.6 leaves both open), so one that has left is noticed by its reset, or when
+//! there is something to send to it.
 
+mod accept;
 mod answer;
 mod attempt;
+mod bind;
+mod buffer;
+mod clients;
 mod config;
 mod download;
 mod exchange;
@@ -92,21 +104,29 @@ mod forward;
 mod front;
 mod headers;
 mod host;
+mod http1;
 mod inbound;
 mod listener;
 mod phase;
 mod pick;
 mod pool;
+mod proxy_protocol;
+mod queue;
 mod report;
 mod retry;
 mod route;
 mod running;
+mod socket;
 mod stream;
+mod tcp;
+mod timer;
 mod upload;
 mod worker;
 
+pub use bind::{BindError, Bound, bind};
 pub use config::Config;
-pub use listener::{BindError, Bound, bind};
+pub use listener::{Listener, Protocol, ProxyVersion, Tls};
+pub use queue::Queue;
 pub use report::Reporter;
 pub use route::{AppRoute, RouteTable, SharedTable};
 pub use running::{Running, SpawnError};

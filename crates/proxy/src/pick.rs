@@ -5,7 +5,8 @@ use std::sync::Arc;
 use edgeproxy_backend::{Admission, Endpoint, InFlight, Incarnation, Protocol, Refusal};
 use edgeproxy_balance::{Claim, Client, Explanation, PickError};
 
-use crate::AppRoute;
+use crate::queue::Returned;
+use crate::{AppRoute, Queue};
 
 /// A place on an endpoint, taken until it is dropped.
 pub(crate) struct Place {
@@ -13,19 +14,46 @@ pub(crate) struct Place {
     pub(crate) in_flight: InFlight,
 }
 
-/// Takes a place on a backend of `app` for a request that has been `tried` on some already, the latest last.
+/// A place, and behind it whoever waits for it to be given back.
+pub(crate) struct Taken<Q: AsRef<Queue>> {
+    pub(crate) place: Place,
+    /// Below the place, so that it is dropped after it.
+    _returned: Returned<Q>,
+}
+
+impl<Q: AsRef<Queue>> Taken<Q> {
+    /// `queue` is the one of the place's app.
+    pub(crate) fn new(place: Place, queue: Q) -> Self {
+        Self {
+            place,
+            _returned: Returned(queue),
+        }
+    }
+}
+
+/// What a client's side speaks, which decides who can take it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Front {
+    /// Requests, which are sent as HTTP/1.1.
+    Http,
+    /// Bytes that nobody looks at. Everybody takes those.
+    Tcp,
+}
+
+/// Takes a place on a backend of `app` for a request (or a connection) that has been `tried` on some already, the latest last.
 ///
 /// One that was tried is not tried again while another is there; the one that has just failed is not tried
 /// again at all, since with one backend only there is nothing to retry on.
 pub(crate) fn pick(
     app: &AppRoute,
+    front: Front,
     client: Client,
     mut entropy: impl FnMut() -> u64,
     tried: &[Incarnation],
 ) -> Result<Place, PickError> {
     let attempt = |admission, skipped: &[Incarnation]| {
         app.balancer.pick(client, entropy(), |endpoint| {
-            claim(endpoint, skipped, || {
+            claim(endpoint, front, skipped, || {
                 let in_flight = endpoint.meter.admit(endpoint.limits, admission)?;
                 Ok(Place {
                     endpoint: Arc::clone(endpoint),
@@ -38,13 +66,13 @@ pub(crate) fn pick(
 }
 
 impl AppRoute {
-    /// What the next request of such a client would be told, and why: the decision of a request, but nobody
+    /// What the next HTTP request of such a client would be told, and why: the decision of a request, but nobody
     /// is admitted and nobody's turn is taken.
     #[must_use]
     pub fn explain(&self, client: Client, entropy: u64) -> Explanation {
         let attempt = |admission, skipped: &[Incarnation]| {
             self.balancer.explain_with(client, entropy, |endpoint| {
-                claim(endpoint, skipped, || {
+                claim(endpoint, Front::Http, skipped, || {
                     endpoint.meter.would_admit(endpoint.limits, admission)
                 })
             })
@@ -80,6 +108,7 @@ fn decide<R>(
 
 fn claim<L>(
     endpoint: &Endpoint,
+    front: Front,
     skipped: &[Incarnation],
     admit: impl FnOnce() -> Result<L, Refusal>,
 ) -> Claim<L> {
@@ -87,7 +116,7 @@ fn claim<L>(
         return Claim::Skip;
     }
     // The others need a codec that this crate doesn't have; to send them HTTP/1.1 would count as their failure.
-    if endpoint.protocol != Protocol::Http1 {
+    if front == Front::Http && endpoint.protocol != Protocol::Http1 {
         return Claim::Shut;
     }
     match admit() {

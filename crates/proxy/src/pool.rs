@@ -3,17 +3,43 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use edgeproxy_backend::{Endpoint, Gate, Incarnation, Meter};
 use hashbrown::HashMap;
 use hyper::client::conn::http1::SendRequest;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::upload::Draw;
 
-/// A connection to a backend. Dropping it closes it.
+/// A connection that can be kept for the next request. Dropping it closes it.
+pub(crate) trait Keep {
+    /// Whether it can take a request now: the backend has neither closed it nor said anything unasked.
+    fn is_ready(&mut self) -> bool;
+}
+
+/// A connection to a backend, for the project's own codec.
+pub(crate) type Wire = TcpStream;
+
+impl Keep for Wire {
+    fn is_ready(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.poll_read_ready(&mut cx) {
+            Poll::Pending => true,
+            // What is remembered of it may be out of date; only an attempt tells.
+            Poll::Ready(Ok(())) => matches!(
+                self.try_read(&mut [0]),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock
+            ),
+            Poll::Ready(Err(_)) => false,
+        }
+    }
+}
+
+/// A connection to a backend, driven by hyper.
 pub(crate) struct Conn {
     pub(crate) sender: SendRequest<Draw>,
     /// Whether the backend has sent anything since the latest request began.
@@ -22,28 +48,35 @@ pub(crate) struct Conn {
     pub(crate) reused: bool,
 }
 
+impl Keep for Conn {
+    fn is_ready(&mut self) -> bool {
+        self.sender.is_ready()
+    }
+}
+
 /// What one worker holds of one incarnation of a backend.
-pub(crate) struct Upstream {
+pub(crate) struct Upstream<C> {
     meter: Arc<Meter>,
-    idle: RefCell<Vec<Idle>>,
+    idle: RefCell<Vec<Idle<C>>>,
     cut: CancellationToken,
+    is_cut: Cell<bool>,
     max_idle: usize,
 }
 
-struct Idle {
-    conn: Conn,
+struct Idle<C> {
+    conn: C,
     since: Instant,
 }
 
 /// The connections of one worker. Last in, first out: the latest used is the least likely to have been closed,
 /// and the others get old enough to be dropped.
-pub(crate) struct Pool {
-    upstreams: RefCell<HashMap<Incarnation, Rc<Upstream>, foldhash::fast::RandomState>>,
+pub(crate) struct Pool<C> {
+    upstreams: RefCell<HashMap<Incarnation, Rc<Upstream<C>>, foldhash::fast::RandomState>>,
     idle_timeout: Duration,
     max_idle: usize,
 }
 
-impl Pool {
+impl<C: Keep> Pool<C> {
     pub(crate) fn new(idle_timeout: Duration, max_idle: usize) -> Self {
         Self {
             upstreams: RefCell::default(),
@@ -53,29 +86,30 @@ impl Pool {
     }
 
     /// What is held of `endpoint`. Hold it for as long as a request is under way there, so that it can be cut.
-    pub(crate) fn upstream(&self, endpoint: &Endpoint) -> Rc<Upstream> {
+    pub(crate) fn upstream(&self, endpoint: &Endpoint) -> Rc<Upstream<C>> {
         let mut upstreams = self.upstreams.borrow_mut();
         let upstream = upstreams.entry(endpoint.incarnation).or_insert_with(|| {
             Rc::new(Upstream {
                 meter: Arc::clone(&endpoint.meter),
                 idle: RefCell::default(),
                 cut: CancellationToken::new(),
+                is_cut: Cell::new(false),
                 max_idle: self.max_idle,
             })
         });
         Rc::clone(upstream)
     }
 
-    /// Takes the latest used connection that is still open.
-    pub(crate) fn take(&self, upstream: &Upstream) -> Option<Conn> {
+    /// Takes the latest used connection that is still open; `now` is the present.
+    pub(crate) fn take(&self, upstream: &Upstream<C>, now: Instant) -> Option<C> {
         let mut idle = upstream.idle.borrow_mut();
         let latest = loop {
-            let latest = idle.pop()?;
-            if latest.conn.sender.is_ready() {
+            let mut latest = idle.pop()?;
+            if latest.conn.is_ready() {
                 break latest;
             }
         };
-        if latest.since.elapsed() >= self.idle_timeout {
+        if now.saturating_duration_since(latest.since) >= self.idle_timeout {
             // Those below are older still.
             idle.clear();
             return None;
@@ -84,43 +118,48 @@ impl Pool {
     }
 
     /// Drops what is too old, closed, or leads to a backend that takes no requests; ends what is in flight
-    /// where the gate says so.
-    pub(crate) fn prune(&self) {
-        let now = Instant::now();
+    /// where the gate says so. Whether anything in flight was told to end.
+    pub(crate) fn prune(&self) -> bool {
+        let (now, mut cuts) = (Instant::now(), false);
         self.upstreams.borrow_mut().retain(|_, upstream| {
             let gate = upstream.meter.gate();
             if gate == Gate::Cut {
+                upstream.is_cut.set(true);
                 upstream.cut.cancel();
+                cuts = true;
                 return false;
             }
             let open = is_open(gate);
             let mut idle = upstream.idle.borrow_mut();
-            let lives = |idle: &Idle| now - idle.since < self.idle_timeout && !idle.conn.sender.is_closed();
-            idle.retain(|idle| open && lives(idle));
+            idle.retain_mut(|idle| open && now - idle.since < self.idle_timeout && idle.conn.is_ready());
             // Without a request under way nothing would be lost: it is made again when it is needed.
             !idle.is_empty() || Rc::strong_count(upstream) > 1
         });
+        cuts
     }
 }
 
-impl Upstream {
-    /// Keeps a connection for the next request, unless there are enough or the backend takes no more.
-    pub(crate) fn keep(&self, conn: Conn) {
+impl<C> Upstream<C> {
+    /// Keeps a connection for the next request, unless there are enough or the backend takes no more; `now` is
+    /// the present.
+    pub(crate) fn keep(&self, conn: C, now: Instant) {
         if !is_open(self.meter.gate()) {
             return;
         }
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.max_idle {
-            idle.push(Idle {
-                conn: Conn { reused: true, ..conn },
-                since: Instant::now(),
-            });
+            idle.push(Idle { conn, since: now });
         }
     }
 
     /// Told when every connection shall end, with what is in flight on it.
     pub(crate) fn cut(&self) -> &CancellationToken {
         &self.cut
+    }
+
+    /// Whether every connection shall end.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.get()
     }
 }
 

@@ -6,6 +6,8 @@ use edgeproxy_backend::{AppName, Endpoint};
 use edgeproxy_balance::Balancer;
 use hashbrown::HashMap;
 
+use crate::Queue;
+
 /// One app as the data plane knows it: who may be picked and how failures are treated.
 #[derive(Debug)]
 pub struct AppRoute {
@@ -18,6 +20,8 @@ pub struct AppRoute {
     /// Whether a backend that was excluded for its failures is used when there is no other one
     /// (`last_backend = "keep"`).
     pub last_resort: bool,
+    /// Where requests wait while every backend is at its hard limit. Handed on when the app is built anew.
+    pub queue: Arc<Queue>,
     /// What the app's backends are doing, for the 503 that says why none may take a request: `2 ejected,
     /// 1 draining`. Empty: nothing is said.
     pub summary: String,
@@ -112,6 +116,7 @@ mod tests {
                 balancer: Balancer::prepare(&Policy::default(), Vec::new(), None),
                 max_failures: 0,
                 last_resort: true,
+                queue: Arc::new(Queue::new(0)),
                 summary: String::new(),
             })
         };

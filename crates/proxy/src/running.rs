@@ -7,7 +7,8 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::listener::Bound;
+use crate::bind::Bound;
+use crate::clients::Clients;
 use crate::worker::{self, Shared};
 use crate::{Reporter, SharedTable};
 
@@ -38,10 +39,11 @@ impl Bound {
         let Self {
             config,
             pseudonym,
-            listeners,
+            sockets,
             ..
         } = self;
         let shared = Arc::new(Shared {
+            clients: Arc::new(Clients::new(config.max_connections_per_client)),
             config,
             pseudonym,
             table,
@@ -57,7 +59,7 @@ impl Bound {
             changed,
             alive,
         };
-        for (worker, listener) in listeners.into_iter().enumerate() {
+        for (worker, sockets) in sockets.into_iter().enumerate() {
             let (shared, changed) = (Arc::clone(&running.shared), running.changed.subscribe());
             let alive = Alive::new(count.clone());
             let (started, outcome) = std::sync::mpsc::sync_channel(1);
@@ -65,7 +67,7 @@ impl Bound {
                 .name(format!("proxy-{worker}"))
                 .spawn(move || {
                     let _alive = alive;
-                    work(shared, listener, changed, &started);
+                    work(shared, sockets, changed, &started);
                 })
                 .map_err(|source| SpawnError { worker, source })?;
             match outcome.recv() {
@@ -83,7 +85,7 @@ impl Bound {
 
 fn work(
     shared: Arc<Shared>,
-    listener: std::net::TcpListener,
+    sockets: Vec<std::net::TcpListener>,
     changed: watch::Receiver<u64>,
     started: &std::sync::mpsc::SyncSender<io::Result<()>>,
 ) {
@@ -92,13 +94,15 @@ fn work(
         .build_local(LocalOptions::default());
     // The runtime registers sockets only from within itself.
     let ready = built.and_then(|runtime| {
-        let listener = runtime.block_on(async { tokio::net::TcpListener::from_std(listener) })?;
-        Ok((runtime, listener))
+        let register = |socket| tokio::net::TcpListener::from_std(socket);
+        let sockets =
+            runtime.block_on(async { sockets.into_iter().map(register).collect::<io::Result<Vec<_>>>() })?;
+        Ok((runtime, sockets))
     });
     match ready {
-        Ok((runtime, listener)) => {
+        Ok((runtime, sockets)) => {
             let _ = started.send(Ok(()));
-            runtime.block_on(worker::run(shared, listener, changed));
+            runtime.block_on(worker::run(shared, sockets, changed));
         }
         Err(error) => {
             let _ = started.send(Err(error));
@@ -129,6 +133,10 @@ impl Running {
     ///
     /// A request looks at the table by itself; without this call connections would only linger.
     pub fn table_changed(&self) {
+        // There may be room where there was none.
+        for app in self.shared.table.load().apps() {
+            app.queue.wake_all();
+        }
         self.changed
             .send_modify(|version| *version = version.wrapping_add(1));
     }
@@ -138,6 +146,13 @@ impl Running {
     /// [`drain_timeout`](crate::Config::drain_timeout) is over. Never blocks; a second call does nothing.
     pub fn drain(&self) {
         self.shared.drain.cancel();
+    }
+
+    /// Connections closed so far because their client had as many as
+    /// [`max_connections_per_client`](crate::Config::max_connections_per_client) allows.
+    #[must_use]
+    pub fn refused_by_client(&self) -> u64 {
+        self.shared.clients.refused()
     }
 
     /// Ends everything now.

@@ -51,12 +51,6 @@ impl Observed {
     pub(crate) fn new(stream: TcpStream, first: Vec<u8>, phase: Rc<Phase>) -> Self {
         Self { stream, first, phase }
     }
-
-    /// Writes what fits into the socket's buffer, without waiting.
-    pub(crate) fn write_at_once(&self, bytes: &[u8]) {
-        // Nobody is left to be told if the client doesn't take it.
-        let _ = self.stream.try_write(bytes);
-    }
 }
 
 impl AsyncRead for Observed {

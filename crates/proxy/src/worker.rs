@@ -1,23 +1,28 @@
-//! One thread of the data plane: its listener, its connections, its pool. It shares nothing that is written to
-//! with the others but the endpoints' meters.
+//! One thread of the data plane: its listeners, its connections, its pools. It shares nothing that is written to
+//! with the others but the endpoints' meters
+//! and, where that is limited, the count of each client's connections.
 
-use std::cell::RefCell;
-use std::io;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use edgeproxy_backend::{MonoTime, TrafficReport};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::front;
+use crate::accept::{accept_all, accept_queued};
+use crate::buffer::Buffers;
+use crate::clients::Clients;
 use crate::headers::via::Pseudonym;
-use crate::pool::Pool;
+use crate::http1::request::{Client, Rules};
+use crate::pool::{Conn, Pool, Wire};
 use crate::retry::Budget;
-use crate::{Config, Reporter, SharedTable};
+use crate::tcp::Supplies;
+use crate::timer::Timers;
+use crate::{Config, Reporter, RouteTable, SharedTable};
 
 /// What all workers have in common.
 pub(crate) struct Shared {
@@ -25,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) pseudonym: Pseudonym,
     pub(crate) table: SharedTable,
     pub(crate) reporter: Arc<dyn Reporter>,
+    pub(crate) clients: Arc<Clients>,
     pub(crate) drain: CancellationToken,
     pub(crate) abort: CancellationToken,
 }
@@ -32,12 +38,33 @@ pub(crate) struct Shared {
 /// What the connections of one worker have in common.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
-    pool: Pool,
+    pool: Pool<Conn>,
+    wires: Pool<Wire>,
+    buffers: Rc<Buffers>,
+    timers: Timers,
+    /// The table that was in force when it was last asked for. What holds it counts no atomics.
+    table: RefCell<Rc<Current>>,
+    /// What `Date` says, and the second that it is for.
+    date: Cell<(u64, [u8; 29])>,
+    supplies: Supplies,
     budget: RefCell<Budget>,
     random: RefCell<fastrand::Rng>,
     started: Instant,
     /// A worker's own, since every connection waits for it: the one of all workers would be a lock between them.
     draining: CancellationToken,
+    is_draining: Cell<bool>,
+}
+
+/// A table as one worker's requests hold it. They count it for themselves: what every request of every worker
+/// counted would be a cache line that all of them write to.
+pub(crate) struct Current(Arc<RouteTable>);
+
+impl std::ops::Deref for Current {
+    type Target = RouteTable;
+
+    fn deref(&self) -> &RouteTable {
+        &self.0
+    }
 }
 
 impl Worker {
@@ -50,10 +77,17 @@ impl Worker {
         );
         Self {
             pool: Pool::new(config.pool_idle_timeout, config.pool_max_idle),
+            wires: Pool::new(config.pool_idle_timeout, config.pool_max_idle),
+            buffers: Rc::default(),
+            timers: Timers::new(),
+            table: RefCell::new(Rc::new(Current(shared.table.load_full()))),
+            date: Cell::new((0, [b' '; 29])),
+            supplies: Supplies::default(),
             budget: RefCell::new(budget),
             random: RefCell::new(fastrand::Rng::new()),
             started: Instant::now(),
             draining: CancellationToken::new(),
+            is_draining: Cell::new(false),
             shared,
         }
     }
@@ -70,8 +104,76 @@ impl Worker {
         &self.shared.table
     }
 
-    pub(crate) fn pool(&self) -> &Pool {
+    /// The table in force, to be held for as long as a request needs it.
+    pub(crate) fn current_table(&self) -> Rc<Current> {
+        let latest = self.shared.table.load();
+        let mut table = self.table.borrow_mut();
+        if !Arc::ptr_eq(&latest, &table.0) {
+            *table = Rc::new(Current(Arc::clone(&latest)));
+        }
+        Rc::clone(&table)
+    }
+
+    pub(crate) fn pool(&self) -> &Pool<Conn> {
         &self.pool
+    }
+
+    pub(crate) fn wires(&self) -> &Pool<Wire> {
+        &self.wires
+    }
+
+    pub(crate) fn buffers(&self) -> &Rc<Buffers> {
+        &self.buffers
+    }
+
+    pub(crate) fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
+    /// What holds for the requests of a client.
+    pub(crate) fn rules(&self, client: Client) -> Rules<'_> {
+        let config = self.config();
+        Rules {
+            max_head_bytes: config.max_head_bytes,
+            max_fields: config.max_fields,
+            max_target_bytes: config.max_target_bytes,
+            max_body_bytes: config.max_body_bytes,
+            pseudonym: self.pseudonym(),
+            client,
+        }
+    }
+
+    /// The value of `Date`, written once a second.
+    pub(crate) fn date(&self) -> [u8; 29] {
+        let now = SystemTime::now();
+        let second = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let (written, date) = self.date.get();
+        if written == second {
+            return date;
+        }
+        let text = httpdate::HttpDate::from(now).to_string();
+        let mut date = [b' '; 29];
+        if text.len() == date.len() {
+            date.copy_from_slice(text.as_bytes());
+        }
+        self.date.set((second, date));
+        date
+    }
+
+    /// Whether connections are to end with their next answer.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.get()
+    }
+
+    pub(crate) fn clients(&self) -> &Arc<Clients> {
+        &self.shared.clients
+    }
+
+    /// What TCP connections borrow while bytes are under way.
+    pub(crate) fn supplies(&self) -> &Supplies {
+        &self.supplies
     }
 
     pub(crate) fn draining(&self) -> &CancellationToken {
@@ -99,26 +201,29 @@ impl Worker {
     }
 }
 
-/// Runs a worker until it has drained, or is aborted.
-pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, changed: watch::Receiver<u64>) {
+/// Runs a worker until it has drained, or is aborted. `sockets` are in the order of the listeners.
+pub(crate) async fn run(shared: Arc<Shared>, sockets: Vec<TcpListener>, changed: watch::Receiver<u64>) {
     let worker = Rc::new(Worker::new(Arc::clone(&shared)));
     tokio::task::spawn_local(keep_pool(Rc::clone(&worker), changed));
+    tokio::task::spawn_local(worker.timers.run());
     tokio::select! {
-        () = serve(worker, listener) => {}
+        () = serve(worker, sockets) => {}
         () = shared.abort.cancelled() => {}
     }
 }
 
 /// Accepts until it drains, then waits for what is in flight.
-async fn serve(worker: Rc<Worker>, listener: TcpListener) {
+async fn serve(worker: Rc<Worker>, sockets: Vec<TcpListener>) {
     let slots = worker.config().connections_per_worker().min(MAX_SLOTS);
     let free = Arc::new(Semaphore::new(slots as usize));
     tokio::select! {
-        () = accept_all(&worker, &listener, &free) => {}
+        () = accept_all(&worker, &sockets, &free) => {}
         () = worker.shared.drain.cancelled() => {}
     }
-    accept_queued(&worker, listener, &free);
+    accept_queued(&worker, sockets, &free);
+    worker.is_draining.set(true);
     worker.draining.cancel();
+    worker.timers.wake_all();
     // Every slot is free again when every connection has ended.
     let ended = free.acquire_many(slots);
     if tokio::time::timeout(worker.config().drain_timeout, ended)
@@ -132,70 +237,6 @@ async fn serve(worker: Rc<Worker>, listener: TcpListener) {
 /// As many as a semaphore can count.
 const MAX_SLOTS: u32 = u32::MAX >> 3;
 
-async fn accept_all(worker: &Rc<Worker>, listener: &TcpListener, free: &Arc<Semaphore>) {
-    let mut pause = PAUSE_MIN;
-    loop {
-        // Never closed, so there is always a slot to come.
-        let Ok(slot) = Arc::clone(free).acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                pause = PAUSE_MIN;
-                begin(worker, stream, slot);
-            }
-            Err(error) if is_of_the_connection(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, ?pause, "no connection can be accepted; trying again after a pause");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
-            }
-        }
-    }
-}
-
-/// Out of descriptors or memory, accepting fails at once, again and again.
-const PAUSE_MIN: Duration = Duration::from_millis(5);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
-
-/// The client left before it was accepted; the next one is not concerned.
-fn is_of_the_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
-    )
-}
-
-/// What the system has accepted for a listener is lost when that is closed, so it is taken first.
-fn accept_queued(worker: &Rc<Worker>, listener: TcpListener, free: &Arc<Semaphore>) {
-    let Ok(listener) = listener.into_std() else { return };
-    while let Ok(slot) = Arc::clone(free).try_acquire_owned() {
-        // It doesn't block: an empty queue is an error too.
-        match listener.accept().and_then(|(stream, _)| {
-            stream.set_nonblocking(true)?;
-            TcpStream::from_std(stream)
-        }) {
-            Ok(stream) => begin(worker, stream, slot),
-            Err(error) if is_of_the_connection(&error) => {}
-            Err(_) => return,
-        }
-    }
-}
-
-fn begin(worker: &Rc<Worker>, stream: TcpStream, slot: OwnedSemaphorePermit) {
-    let worker = Rc::clone(worker);
-    // A panic in there ends with the task: the connection is closed, the slot free.
-    tokio::task::spawn_local(async move {
-        let _slot = slot;
-        if let Ok(peer) = stream.peer_addr()
-            && stream.set_nodelay(true).is_ok()
-        {
-            front::serve(worker, stream, peer).await;
-        }
-    });
-}
-
 /// Prunes the pool when the table has changed, and every so often.
 async fn keep_pool(worker: Rc<Worker>, mut changed: watch::Receiver<u64>) {
     let every = (worker.config().pool_idle_timeout / 2).max(Duration::from_millis(10));
@@ -204,6 +245,12 @@ async fn keep_pool(worker: Rc<Worker>, mut changed: watch::Receiver<u64>) {
             told = changed.changed() => if told.is_err() { return },
             () = tokio::time::sleep(every) => {}
         }
+        // An idle worker would otherwise hold the table before.
+        worker.current_table();
         worker.pool.prune();
+        if worker.wires.prune() {
+            // Those whose request has been cut are among them.
+            worker.timers.wake_all();
+        }
     }
 }

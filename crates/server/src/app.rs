@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edgeproxy_api as api;
+use edgeproxy_backend::AppName;
 use edgeproxy_config::Settings;
 use edgeproxy_control::Handle;
 use edgeproxy_health::{Monitor, SettingError};
@@ -21,8 +22,8 @@ pub enum BuildError {
     /// A listener could not be bound.
     #[error("cannot listen on {addr} ({setting}): {source}{}", hint(source))]
     Listen {
-        /// The setting that says where.
-        setting: &'static str,
+        /// The setting, or the listener's name, that says where.
+        setting: String,
         /// The address asked for.
         addr: SocketAddr,
         /// What the system said.
@@ -45,8 +46,12 @@ pub enum BuildError {
 impl From<proxy::BindError> for BuildError {
     fn from(error: proxy::BindError) -> Self {
         match error {
-            proxy::BindError::Listen { addr, source } => Self::Listen {
-                setting: "listen_addr",
+            proxy::BindError::Listen {
+                listener,
+                addr,
+                source,
+            } => Self::Listen {
+                setting: listener,
                 addr,
                 source,
             },
@@ -106,8 +111,9 @@ impl App {
             proxy: bound,
             api: api_listener,
         } = self;
-        let proxy_addr = bound.local_addr();
+        let listening: Vec<Listening> = bound.listeners().map(Listening::of).collect();
         let api_addr = api_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let own = bound.local_addrs().iter().copied().chain(api_addr).collect();
         let (handle, driver) = edgeproxy_control::registry(translate::registry(&settings));
         let (sender, reports) = edgeproxy_control::reports(REPORT_QUEUE);
         let table: SharedTable = Arc::new(arc_swap::ArcSwap::from_pointee(RouteTable::default()));
@@ -119,7 +125,7 @@ impl App {
                 handle: handle.clone(),
                 readiness: readiness.clone(),
                 explain: Arc::new(Explainer::new(Arc::clone(&table), handle.clone())),
-                admission: translate::admission(&settings, own_listener(proxy_addr)),
+                admission: translate::admission(&settings, own_listeners(own)),
                 access: translate::access(&settings),
                 bounds: translate::bounds(&settings),
             };
@@ -137,7 +143,7 @@ impl App {
         })?;
         readiness.ready();
         Ok(Running {
-            proxy_addr,
+            listening,
             api_addr,
             handle,
             workers,
@@ -158,17 +164,20 @@ fn bind_api(addr: SocketAddr) -> Result<TcpListener, BuildError> {
         Ok(listener)
     };
     bind().map_err(|source| BuildError::Listen {
-        setting: "api_listen_addr",
+        setting: "api_listen_addr".to_owned(),
         addr,
         source,
     })
 }
 
-/// Whether an address is the proxy's own listener: a backend there would be a loop.
-fn own_listener(listener: SocketAddr) -> impl Fn(SocketAddr) -> bool + Send + Sync {
+/// Whether an address is one of these listeners. A backend at the proxy's own would be a loop. At the API's it
+/// would let every client of the proxy reach the API as a peer on loopback, which is served without a token.
+fn own_listeners(listeners: Vec<SocketAddr>) -> impl Fn(SocketAddr) -> bool + Send + Sync {
     move |addr| {
-        addr.port() == listener.port()
-            && (addr.ip() == listener.ip() || (listener.ip().is_unspecified() && is_local(addr.ip())))
+        listeners.iter().any(|listener| {
+            addr.port() == listener.port()
+                && (addr.ip() == listener.ip() || (listener.ip().is_unspecified() && is_local(addr.ip())))
+        })
     }
 }
 
@@ -177,9 +186,33 @@ fn is_local(ip: IpAddr) -> bool {
     ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
 }
 
+/// A listener of the data plane that is open.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listening {
+    /// Its name: `listen_addr`, `tcp_listen_addr`, or that of one of the `[[listeners]]`.
+    pub name: String,
+    /// Where; with the port that the system chose if it was asked to.
+    pub addr: SocketAddr,
+    /// The app that its connections go to. `None`: it speaks HTTP, and the app follows from each request.
+    pub app: Option<AppName>,
+}
+
+impl Listening {
+    fn of((listener, addr): (&proxy::Listener, SocketAddr)) -> Self {
+        Self {
+            name: listener.name.clone(),
+            addr,
+            app: match &listener.protocol {
+                proxy::Protocol::Http => None,
+                proxy::Protocol::Tcp { app, .. } => Some(app.clone()),
+            },
+        }
+    }
+}
+
 /// A server at work.
 pub struct Running {
-    proxy_addr: SocketAddr,
+    listening: Vec<Listening>,
     api_addr: Option<SocketAddr>,
     handle: Handle,
     workers: Arc<proxy::Running>,
@@ -188,10 +221,18 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where the proxy listens.
+    /// Where clients connect: every listener, at least one.
+    #[must_use]
+    pub fn listening(&self) -> &[Listening] {
+        &self.listening
+    }
+
+    /// Where the first listener is, which is that of `listen_addr` unless it is off.
     #[must_use]
     pub fn proxy_addr(&self) -> SocketAddr {
-        self.proxy_addr
+        self.listening
+            .first()
+            .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |listener| listener.addr)
     }
 
     /// Where the API listens, if it is enabled.
@@ -226,16 +267,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_own_listener_is_known_by_every_local_address() {
-        let everywhere = own_listener("0.0.0.0:8080".parse().unwrap());
+    fn the_own_listeners_are_known_by_every_local_address() {
+        let everywhere = own_listeners(vec![
+            "127.0.0.1:1".parse().unwrap(),
+            "0.0.0.0:8080".parse().unwrap(),
+        ]);
         assert!(everywhere("127.0.0.1:8080".parse().unwrap()));
+        assert!(
+            everywhere("127.0.0.1:1".parse().unwrap()),
+            "every listener is one"
+        );
         assert!(everywhere("[::1]:8080".parse().unwrap()));
         assert!(!everywhere("127.0.0.1:8081".parse().unwrap()));
         assert!(
             !everywhere("192.0.2.1:8080".parse().unwrap()),
             "an address of documentation is nobody's"
         );
-        let one = own_listener("127.0.0.1:8080".parse().unwrap());
+        let one = own_listeners(vec!["127.0.0.1:8080".parse().unwrap()]);
         assert!(one("127.0.0.1:8080".parse().unwrap()));
         assert!(!one("127.0.0.2:8080".parse().unwrap()));
     }

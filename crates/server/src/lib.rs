@@ -31,4 +31,4 @@ mod reporter;
 mod table;
 mod translate;
 
-pub use app::{App, BuildError, Running};
+pub use app::{App, BuildError, Listening, Running};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use edgeproxy_backend::{AppName, Endpoint};
 use edgeproxy_balance::{Balancer, Candidate, Policy};
-use edgeproxy_proxy::{AppRoute, RouteTable};
+use edgeproxy_proxy::{AppRoute, Queue, RouteTable};
 use edgeproxy_registry::{AppSnapshot, Member, Snapshot, State};
 use hashbrown::HashMap;
 
@@ -18,6 +18,8 @@ pub(crate) struct AppDefaults {
     pub(crate) max_failures: u32,
     /// Whether an ejected backend is better than none.
     pub(crate) last_resort: bool,
+    /// Requests that may wait while all backends are full.
+    pub(crate) queue_max: usize,
 }
 
 /// Builds a table from each snapshot, and builds anew only the apps that changed.
@@ -68,12 +70,15 @@ impl TableBuilder {
             policy,
             max_failures,
             last_resort,
+            queue_max,
         } = &self.defaults;
+        let queue = previous.map(|route| Arc::clone(&route.queue));
         AppRoute {
             name: app.app.clone(),
             balancer: Balancer::prepare(policy, candidates, previous.map(|route| &route.balancer)),
             max_failures: *max_failures,
             last_resort: *last_resort,
+            queue: queue.unwrap_or_else(|| Arc::new(Queue::new(*queue_max))),
             summary: summary(&app.members),
         }
     }
@@ -137,6 +142,7 @@ mod tests {
             policy,
             max_failures: 0,
             last_resort: true,
+            queue_max: 0,
         })
     }
 

@@ -9,18 +9,68 @@ use edgeproxy_balance::{Algorithm, Inner, Policy, Spill};
 use edgeproxy_config as config;
 use edgeproxy_config::{HealthMonitor, Settings};
 use edgeproxy_health::{Monitor, SettingError};
+use edgeproxy_proxy as proxy;
 use edgeproxy_registry as registry;
 use edgeproxy_registry::{AppPolicy, LastBackend};
 
 use crate::table::AppDefaults;
 
-pub(crate) fn proxy(settings: &Settings) -> edgeproxy_proxy::Config {
-    edgeproxy_proxy::Config {
-        listen: settings.listen_addr,
+pub(crate) fn proxy(settings: &Settings) -> proxy::Config {
+    proxy::Config {
+        listeners: settings.every_listener().into_iter().map(listener).collect(),
         workers: settings.workers.count(),
+        header_timeout: settings.header_timeout,
+        idle_timeout: settings.idle_timeout,
+        send_timeout: settings.send_timeout,
+        connect_timeout: settings.connect_timeout,
+        response_header_timeout: settings.response_header_timeout,
+        tcp_idle_timeout: settings.tcp_idle_timeout,
+        tunnel_idle_timeout: settings.tunnel_idle_timeout,
         drain_timeout: settings.drain_timeout,
+        max_head_bytes: settings.max_head_bytes,
+        max_fields: settings.max_fields,
+        max_target_bytes: settings.max_target_bytes,
+        max_body_bytes: settings.max_body_bytes,
+        max_connections: settings.max_connections,
+        max_connections_per_client: settings.max_connections_per_client,
+        max_streams: settings.http2_max_streams,
+        max_reset_streams: settings.http2_max_reset_streams,
+        pool_idle_timeout: settings.pool_idle_timeout,
+        pool_max_idle: settings.pool_max_idle,
+        retry_enabled: settings.retry_enabled,
+        max_attempts: settings.max_attempts,
+        replay_max_bytes: settings.replay_max_bytes,
+        retry_non_idempotent: settings.retry_non_idempotent,
+        retry_budget_percent: settings.retry_budget_percent,
+        retry_budget_per_sec: settings.retry_budget_per_sec,
+        queue_max: settings.queue_max,
+        queue_timeout: settings.queue_timeout,
         trusted_proxies: settings.trusted_proxies.clone(),
-        ..edgeproxy_proxy::Config::default()
+        ..proxy::Config::default()
+    }
+}
+
+fn listener(listener: config::Listener) -> proxy::Listener {
+    let protocol = match listener.protocol {
+        config::ListenerProtocol::Http => proxy::Protocol::Http,
+        config::ListenerProtocol::Tcp {
+            app,
+            send_proxy,
+            idle_timeout,
+        } => proxy::Protocol::Tcp {
+            app,
+            send_proxy: send_proxy.map(|version| match version {
+                config::ProxyVersion::V1 => proxy::ProxyVersion::V1,
+                config::ProxyVersion::V2 => proxy::ProxyVersion::V2,
+            }),
+            idle_timeout,
+        },
+    };
+    proxy::Listener {
+        name: listener.name,
+        protocol,
+        proxy_protocol_from: listener.proxy_protocol_from,
+        ..proxy::Listener::http(listener.addr)
     }
 }
 
@@ -68,6 +118,7 @@ pub(crate) fn app_defaults(settings: &Settings) -> AppDefaults {
         },
         max_failures: settings.max_failures,
         last_resort: last_backend(settings) == LastBackend::Keep,
+        queue_max: settings.queue_max,
     }
 }
 

@@ -9,6 +9,39 @@ const SAMPLES: &[(&str, [(&str, &str); 2])] = &[
         "listen_addr",
         [("127.0.0.1:1", "\"127.0.0.1:1\""), ("[::1]:2", "\"[::1]:2\"")],
     ),
+    (
+        "tcp_listen_addr",
+        [
+            ("127.0.0.1:1", "\"127.0.0.1:1\""),
+            ("127.0.0.1:2", "\"127.0.0.1:2\""),
+        ],
+    ),
+    ("tcp_app", [("db", "\"db\""), ("other", "\"other\"")]),
+    ("header_timeout_secs", [("1", "1"), ("2", "2")]),
+    ("idle_timeout_secs", [("1", "1"), ("2", "2")]),
+    ("send_timeout_secs", [("1", "1"), ("2", "2")]),
+    ("connect_timeout_secs", [("1", "1"), ("2", "2")]),
+    ("response_header_timeout_secs", [("1", "1"), ("2", "2")]),
+    ("tcp_idle_timeout_secs", [("1", "1"), ("2", "2")]),
+    ("tunnel_idle_timeout_secs", [("1", "1"), ("2", "2")]),
+    ("max_head_bytes", [("8192", "8_192"), ("9000", "9000")]),
+    ("max_fields", [("1", "1"), ("2", "2")]),
+    ("max_target_bytes", [("1", "1"), ("2", "2")]),
+    ("max_body_bytes", [("0", "0"), ("unlimited", "\"unlimited\"")]),
+    ("max_connections", [("1", "1"), ("2", "2")]),
+    ("max_connections_per_client", [("0", "0"), ("2", "2")]),
+    ("http2_max_streams", [("1", "1"), ("2", "2")]),
+    ("http2_max_reset_streams", [("1", "1"), ("2", "2")]),
+    ("pool_idle_timeout_secs", [("1", "1"), ("2", "2")]),
+    ("pool_max_idle", [("0", "0"), ("2", "2")]),
+    ("retry_enabled", [("true", "true"), ("false", "false")]),
+    ("max_attempts", [("1", "1"), ("2", "2")]),
+    ("replay_max_bytes", [("0", "0"), ("2", "2")]),
+    ("retry_non_idempotent", [("true", "true"), ("false", "false")]),
+    ("retry_budget_percent", [("0", "0"), ("2", "2")]),
+    ("retry_budget_per_sec", [("0", "0"), ("2", "2")]),
+    ("queue_max", [("0", "0"), ("2", "2")]),
+    ("queue_timeout_secs", [("1", "1"), ("2", "2")]),
     ("region", [("eu", "\"eu\""), ("US", "\"US\"")]),
     (
         "regions",
@@ -91,7 +124,16 @@ fn each_layer_overrides_the_next_for_every_setting() {
         let (_, [(text_a, toml_a), (text_b, toml_b)]) =
             SAMPLES.iter().find(|(key, _)| *key == setting.key).unwrap();
         let written = |toml: &str| file(&format!("{} = {toml}", setting.key));
-        let with = |file, env, flags| Layers { flags, env, file }.load().unwrap();
+        // These two go together.
+        let other = match setting.key {
+            "tcp_listen_addr" => env(&[("EDGEPROXY_TCP_APP", "db")]),
+            "tcp_app" => env(&[("EDGEPROXY_TCP_LISTEN_ADDR", "127.0.0.1:1")]),
+            _ => vec![],
+        };
+        let with = |file, mut env: Vec<_>, flags| {
+            env.extend(other.clone());
+            Layers { flags, env, file }.load().unwrap()
+        };
         let variable = setting.env();
         let none = RawFlags::default;
 
@@ -184,7 +226,7 @@ environment: EDGEPROXY_API_ENABLED is "maybe"; expected true or false
 environment: EDGEPROXY_SPILL is "sotf"; expected hard or soft
   help: did you mean "soft"?
 
-command line: --listen-addr is "8080"; expected an IP address and a port, such as "0.0.0.0:8080" or "[::]:8080"
+command line: --listen-addr is "8080"; expected an IP address and a port, such as "0.0.0.0:8080" or "[::]:8080", or "off"
   help: write "0.0.0.0:8080" to listen on every IPv4 address
 
 command line: --heartbeat-ttl-secs is "1h"; expected a whole number of seconds from 5 to 3600

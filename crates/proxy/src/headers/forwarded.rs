@@ -52,6 +52,11 @@ pub(crate) fn write(headers: &mut HeaderMap, peer: IpAddr, host: Option<&HeaderV
     }
 }
 
+/// Whether a value of `X-Forwarded-For` can be continued.
+pub(crate) fn is_chain(value: &[u8]) -> bool {
+    !value.is_empty() && value.iter().all(|b| matches!(b, b'\t' | b' '..=b'~'))
+}
+
 fn chain(headers: &HeaderMap) -> Option<String> {
     let values: Vec<&str> = headers
         .get_all(FOR)

@@ -44,13 +44,13 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     }
 }
 
-fn is_request_id(id: &[u8]) -> bool {
+pub(crate) fn is_request_id(id: &[u8]) -> bool {
     let permitted = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(b);
     !id.is_empty() && id.len() <= REQUEST_ID_MAX && id.iter().all(permitted)
 }
 
 /// W3C Trace Context §3.2. A version above 00 may be longer, and is passed on as it is.
-fn is_traceparent(value: &[u8]) -> bool {
+pub(crate) fn is_traceparent(value: &[u8]) -> bool {
     let hex = |part: &[u8]| part.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let some = |part: &[u8]| hex(part) && part.iter().any(|b| *b != b'0');
     if value.len() < 55 || value[2] != b'-' || value[35] != b'-' || value[52] != b'-' {

@@ -33,12 +33,24 @@ impl Pseudonym {
 
     /// Whether a message has come through this proxy before.
     pub(crate) fn is_named_in(&self, headers: &HeaderMap) -> bool {
-        let values = headers
-            .get_all(header::VIA)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        let mut hops = values.flat_map(|value| value.split(','));
-        hops.any(|hop| hop.split_ascii_whitespace().nth(1) == Some(self.name.as_str()))
+        let mut values = headers.get_all(header::VIA).iter();
+        values.any(|value| self.is_in(value.as_bytes()))
+    }
+
+    /// Whether a value of `Via` names this proxy.
+    pub(crate) fn is_in(&self, value: &[u8]) -> bool {
+        let mut hops = value.split(|b| *b == b',');
+        hops.any(|hop| {
+            let mut words = hop.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+            words.nth(1) == Some(self.name.as_bytes())
+        })
+    }
+
+    /// Writes the line that signs a message that came by HTTP/1.`minor`.
+    pub(crate) fn push_line(&self, out: &mut Vec<u8>, minor: u8) {
+        out.extend_from_slice(if minor == 0 { b"via: 1.0 " } else { b"via: 1.1 " });
+        out.extend_from_slice(self.name.as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
 
     /// Signs a message that came by `version`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edgeproxy_backend::Limits;
-use edgeproxy_proxy::Config;
+use edgeproxy_proxy::{AppRoute, Config, Queue};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -82,6 +82,63 @@ async fn all_full_is_a_503_at_once() {
             "every routable backend of app \\\"app\\\" is at its hard limit"
         )
     );
+    permits.add_permits(1);
+    assert_eq!(first.read().await.status, 200);
+}
+
+/// A backend with one place, an answer of which needs a permit, and room for one to wait.
+async fn one_place(config: Config, permits: &Arc<Semaphore>) -> (Stage, Backend) {
+    let held = Arc::clone(permits);
+    let backend = Backend::start(move |_, _| Reply::Hold(Vec::new(), Arc::clone(&held), OK.to_vec())).await;
+    let endpoint = endpoint(1, backend.addr, Limits::new(1, 1).unwrap());
+    let app = AppRoute {
+        queue: Arc::new(Queue::new(1)),
+        ..app("app", &[endpoint])
+    };
+    (Stage::start(config, [app]), backend)
+}
+
+#[tokio::test]
+async fn a_request_waits_in_the_queue_until_a_place_is_given_back_and_the_next_is_refused() {
+    let permits = Arc::new(Semaphore::new(0));
+    let (stage, backend) = one_place(config(), &permits).await;
+    let queue = Arc::clone(&stage.table.load().apps().next().unwrap().queue);
+    let mut clients = Vec::new();
+    for waiting in 0..2 {
+        let mut client = Client::connect(stage.addr).await;
+        client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        backend.until(|t| t.in_flight == 1).await;
+        while queue.len() < waiting {
+            tokio::task::yield_now().await;
+        }
+        clients.push(client);
+    }
+    let refused = Client::connect(stage.addr).await.get("/").await;
+    assert_eq!((refused.own().0, refused.own().1), (503, "backends_full"));
+    for client in &mut clients {
+        permits.add_permits(1);
+        assert_eq!(client.read().await.status, 200);
+    }
+    assert_eq!(backend.tally().requests, 2);
+    assert!(queue.is_empty());
+}
+
+#[tokio::test]
+async fn a_request_that_waited_too_long_is_503() {
+    let permits = Arc::new(Semaphore::new(0));
+    let hurried = Config {
+        queue_timeout: Duration::from_millis(100),
+        ..config()
+    };
+    let (stage, backend) = one_place(hurried, &permits).await;
+    let queue = Arc::clone(&stage.table.load().apps().next().unwrap().queue);
+    let mut first = Client::connect(stage.addr).await;
+    first.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    backend.until(|t| t.in_flight == 1).await;
+    let late = Client::connect(stage.addr).await.get("/").await;
+    assert_eq!((late.own().0, late.own().1), (503, "queue_timeout"));
+    assert_eq!(late.one("retry-after"), "1");
+    assert!(queue.is_empty());
     permits.add_permits(1);
     assert_eq!(first.read().await.status, 200);
 }

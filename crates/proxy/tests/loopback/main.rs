@@ -14,5 +14,7 @@ mod stage;
 mod drains;
 mod failures;
 mod forwards;
+mod introduced;
 mod limits;
 mod speaks_http2;
+mod tcp;

@@ -7,12 +7,14 @@ use edgeproxy_backend::{
     AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, Limits, Region, TrafficReport,
 };
 use edgeproxy_balance::{Algorithm, Balancer, Candidate, Policy};
-use edgeproxy_proxy::{AppRoute, Config, RouteTable, Running, SharedTable, bind};
+use edgeproxy_proxy::{AppRoute, Config, Listener, Queue, RouteTable, Running, SharedTable, bind};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 /// A data plane at work.
 pub(crate) struct Stage {
     pub(crate) addr: SocketAddr,
+    /// Of every listener, the first one's included.
+    pub(crate) addrs: Vec<SocketAddr>,
     pub(crate) table: SharedTable,
     pub(crate) running: Running,
     pub(crate) reports: UnboundedReceiver<TrafficReport>,
@@ -21,7 +23,7 @@ pub(crate) struct Stage {
 /// Two workers on a free port; nothing that can't be waited for in a test.
 pub(crate) fn config() -> Config {
     Config {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        listeners: vec![Listener::http(SocketAddr::from(([127, 0, 0, 1], 0)))],
         workers: 2,
         pseudonym: Some("edge-test".to_owned()),
         ..Config::default()
@@ -58,6 +60,7 @@ pub(crate) fn app(name: &str, endpoints: &[Arc<Endpoint>]) -> AppRoute {
         balancer: Balancer::prepare(&policy, endpoints.iter().map(candidate).collect(), None),
         max_failures: 0,
         last_resort: true,
+        queue: Arc::new(Queue::new(0)),
         summary: String::new(),
     }
 }
@@ -71,10 +74,11 @@ impl Stage {
         let (sender, reports) = mpsc::unbounded_channel();
         let reporter = Arc::new(move |report| drop(sender.send(report)));
         let bound = bind(config).unwrap();
-        let addr = bound.local_addr();
+        let (addr, addrs) = (bound.local_addr(), bound.local_addrs().to_vec());
         let running = bound.spawn(Arc::clone(&table), reporter).unwrap();
         Self {
             addr,
+            addrs,
             table,
             running,
             reports,

@@ -1,0 +1,70 @@
+//! Both ends of `cargo xtask bench peers`: a cheap origin, a bare relay as the floor, and crowds of clients.
+//!
+//! Only the harness starts it, with arguments by position. Each part prints `key value` lines for it to read;
+//! servers print where they listen and end by a signal, crowds end when their standard input does.
+
+mod bulk;
+mod crowd;
+mod launch;
+mod origin;
+mod relay;
+mod slow;
+mod splice;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+const USAGE: &str = "edgeproxy-peers PART: one of
+  launch PARENT CPUS PROGRAM [ARG]…   pin to CPUS, end with PARENT, become PROGRAM
+  origin                              answer /1k, /64k, /256k by HTTP/1.1, and bytes by TCP
+  relay copy|splice TO                a connection to TO for each client's, bytes both ways
+  idle TO CLIENTS                     clients that make one request and stay
+  stalled TO CLIENTS                  clients that ask for 256 KiB and read nothing
+  slow TO CLIENTS SECS                clients that send a header line every five seconds
+  bulk TO STREAMS BYTES               read BYTES over STREAMS connections
+  exchange TO PARALLEL SECS           a connection for each small exchange";
+
+fn main() -> ExitCode {
+    match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> anyhow::Result<()> {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["launch", parent, cpus, program, args @ ..] => launch::run(number(parent)?, cpus, program, args),
+        ["origin"] => origin::run(),
+        ["relay", "copy", to] => relay::run(address(to)?),
+        ["relay", "splice", to] => splice::run(address(to)?),
+        ["idle", to, clients] => crowd::idle(address(to)?, number(clients)?),
+        ["stalled", to, clients] => crowd::stalled(address(to)?, number(clients)?),
+        ["slow", to, clients, secs] => slow::run(address(to)?, number(clients)?, seconds(secs)?),
+        ["bulk", to, streams, bytes] => bulk::read(address(to)?, number(streams)?, number(bytes)?),
+        ["exchange", to, parallel, secs] => bulk::exchange(address(to)?, number(parallel)?, seconds(secs)?),
+        _ => bail!("{USAGE}"),
+    }
+}
+
+fn address(text: &str) -> anyhow::Result<SocketAddr> {
+    text.parse()
+        .with_context(|| format!("found `{text}`, expected IP:PORT"))
+}
+
+fn number<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(text: &str) -> anyhow::Result<T> {
+    text.parse()
+        .with_context(|| format!("found `{text}`, expected a number"))
+}
+
+fn seconds(text: &str) -> anyhow::Result<Duration> {
+    let secs: f64 = number(text)?;
+    Duration::try_from_secs_f64(secs).with_context(|| format!("found `{text}`, expected seconds"))
+}

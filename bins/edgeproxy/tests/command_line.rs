@@ -1,0 +1,41 @@
+//! The binary by itself. Because of these tests, whoever builds the workspace's tests builds the binary, which the
+//! end-to-end tests start.
+
+#![allow(clippy::panic, reason = "a test fails by a panic that says why")]
+
+use std::process::{Command, Output};
+
+fn edgeproxy(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_edgeproxy"));
+    command.args(args).env_clear();
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("{args:?}: {error}"))
+}
+
+#[test]
+fn version_is_printed() {
+    let output = edgeproxy(&["--version"]);
+    assert!(output.status.success());
+    let expected = concat!("edgeproxy ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+}
+
+#[test]
+fn help_is_printed() {
+    for args in [&["--help"][..], &["run", "--help"], &["demo", "--help"]] {
+        let output = edgeproxy(args);
+        assert!(output.status.success(), "{args:?}");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(printed.contains("Usage"), "{args:?}: {printed}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_and_ends_with_2() {
+    let output = edgeproxy(&["run", "--no-such-flag"]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("--no-such-flag"), "{told}");
+    assert!(output.stdout.is_empty());
+}

@@ -1,0 +1,196 @@
+//! Accepting: from every listener of a worker, as long as it has room, and on to what each of them speaks.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::clients::Counted;
+use crate::headers::forwarded::is_trusted;
+use crate::proxy_protocol::Named;
+use crate::worker::Worker;
+use crate::{Protocol, front, proxy_protocol, tcp};
+
+/// Accepts for as long as it is polled.
+pub(crate) async fn accept_all(worker: &Rc<Worker>, sockets: &[TcpListener], free: &Arc<Semaphore>) {
+    let (mut pause, mut first) = (PAUSE_MIN, 0);
+    loop {
+        // One slot for all listeners: with one each, a quiet listener would keep what a busy one needs.
+        // Never closed, so there is always a slot to come.
+        let Ok(slot) = Arc::clone(free).acquire_owned().await else {
+            return;
+        };
+        match next(sockets, &mut first).await {
+            Ok((listener, stream, peer)) => {
+                pause = PAUSE_MIN;
+                begin(worker, listener, stream, peer, slot);
+            }
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, ?pause, "no connection can be accepted; trying again after a pause");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+    }
+}
+
+/// Out of descriptors or memory, accepting fails at once, again and again.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// The next connection of any listener, and which that was. Whoever had one last is asked last.
+async fn next(sockets: &[TcpListener], first: &mut usize) -> io::Result<(usize, TcpStream, SocketAddr)> {
+    poll_fn(|cx| {
+        let (before, from) = sockets.split_at((*first).min(sockets.len()));
+        let indices = (before.len()..sockets.len()).chain(0..before.len());
+        for (index, socket) in indices.zip(from.iter().chain(before)) {
+            if let Poll::Ready(accepted) = socket.poll_accept(cx) {
+                *first = (index + 1) % sockets.len();
+                return Poll::Ready(accepted.map(|(stream, peer)| (index, stream, peer)));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// The client left before it was accepted; the next one is not concerned.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}
+
+/// What the system has accepted for a listener is lost when that is closed, so it is taken first.
+pub(crate) fn accept_queued(worker: &Rc<Worker>, sockets: Vec<TcpListener>, free: &Arc<Semaphore>) {
+    for (listener, socket) in sockets.into_iter().enumerate() {
+        let Ok(socket) = socket.into_std() else { continue };
+        while let Ok(slot) = Arc::clone(free).try_acquire_owned() {
+            // It doesn't block: an empty queue is an error too.
+            match socket.accept().and_then(|(stream, peer)| {
+                stream.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(stream)?, peer))
+            }) {
+                Ok((stream, peer)) => begin(worker, listener, stream, peer, slot),
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(_) => break,
+            }
+        }
+    }
+}
+
+/// Serves a connection in a task of its own. A panic in there ends with the task: the connection is closed,
+/// the slot free.
+fn begin(
+    worker: &Rc<Worker>,
+    listener: usize,
+    stream: TcpStream,
+    peer: SocketAddr,
+    slot: OwnedSemaphorePermit,
+) {
+    let Some(entrance) = worker.config().listeners.get(listener) else {
+        return;
+    };
+    let introduced = is_trusted(peer.ip(), &entrance.proxy_protocol_from);
+    // Before anything is done for it; but for whom a proxy connects is still to be said.
+    let counted = if introduced { Ok(None) } else { count(worker, peer) };
+    let Ok(counted) = counted else { return };
+    let arrival = Arrival {
+        listener,
+        stream,
+        peer,
+        introduced,
+        hold: (slot, counted),
+    };
+    let worker = Rc::clone(worker);
+    // A task of its own kind for each, since one is as large as the largest thing that it may do.
+    match entrance.protocol {
+        Protocol::Http => drop(tokio::task::spawn_local(async move {
+            if let Some((stream, ends, _hold)) = arrival.admit(&worker).await {
+                let client = ends.map_or(peer, |ends| ends.client);
+                front::serve(worker, stream, client).await;
+            }
+        })),
+        Protocol::Tcp { .. } => drop(tokio::task::spawn_local(async move {
+            if let Some((stream, ends, _hold)) = arrival.admit(&worker).await {
+                tcp::serve(&worker, listener, stream, peer, ends).await;
+            }
+        })),
+    }
+}
+
+/// A connection that was accepted.
+struct Arrival {
+    listener: usize,
+    stream: TcpStream,
+    peer: SocketAddr,
+    /// Whether the peer says for whom it connects.
+    introduced: bool,
+    hold: Hold,
+}
+
+/// What a connection takes up for as long as it lasts.
+type Hold = (OwnedSemaphorePermit, Option<Counted>);
+
+impl Arrival {
+    /// The socket, ready for what its listener speaks, and the ends that a proxy named. `None`: it was refused.
+    async fn admit(self, worker: &Worker) -> Option<(TcpStream, Option<Named>, Hold)> {
+        let Self {
+            listener,
+            mut stream,
+            peer,
+            introduced,
+            mut hold,
+        } = self;
+        stream.set_nodelay(true).ok()?;
+        let mut ends = None;
+        if introduced {
+            let timeout = worker.config().header_timeout;
+            // In a box, so that only who needs it pays for its size.
+            let header = Box::pin(proxy_protocol::read(&mut stream));
+            let refused = match tokio::time::timeout(timeout, header).await {
+                Ok(Ok(named)) => {
+                    ends = named;
+                    None
+                }
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some(format!(
+                    "its PROXY protocol header did not come within {timeout:?}"
+                )),
+            };
+            if let Some(reason) = refused {
+                let listener = worker.config().listeners.get(listener).map(|l| l.name.as_str());
+                tracing::warn!(%peer, listener, "a connection was refused: {reason}");
+                return None;
+            }
+            hold.1 = count(worker, ends.map_or(peer, |ends| ends.client)).ok()?;
+        }
+        Some((stream, ends, hold))
+    }
+}
+
+/// Counts a client's connection, unless nobody has a limit or the client is a proxy, whose connections are many
+/// clients'. An error: it has as many as it may.
+fn count(worker: &Worker, client: SocketAddr) -> Result<Option<Counted>, TooMany> {
+    let (clients, config) = (worker.clients(), worker.config());
+    if !clients.is_limited() || is_trusted(client.ip(), &config.trusted_proxies) {
+        return Ok(None);
+    }
+    let counted = clients.enter(client.ip());
+    if counted.is_none() {
+        let limit = config.max_connections_per_client;
+        tracing::debug!(%client, limit, "a connection was closed: its client has as many as it may");
+    }
+    counted.map(Some).ok_or(TooMany)
+}
+
+struct TooMany;

@@ -1,0 +1,235 @@
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::headers::via::Pseudonym;
+use crate::{Config, Listener};
+
+/// Why the data plane can't begin. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The system refuses an address.
+    #[error("can't listen on {addr} (listener {listener:?}): {source}")]
+    Listen {
+        /// The listener's name.
+        listener: String,
+        /// The address asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nobody could connect.
+    #[error("there are no listeners; at least 1 is needed")]
+    NoListeners,
+    /// No worker.
+    #[error("workers is 0; at least 1 is needed")]
+    NoWorkers,
+    /// A pseudonym that `Via` can't carry.
+    #[error("pseudonym {found:?} is not 1 to 64 of A-Z a-z 0-9 . _ -")]
+    Pseudonym {
+        /// The pseudonym found, shortened.
+        found: String,
+    },
+    /// A limit beyond what the codecs can hold it to.
+    #[error("max_head_bytes is {found}; it can be from 8192 to 65536")]
+    HeadLimit {
+        /// The limit found.
+        found: usize,
+    },
+}
+
+/// Listeners that are bound, each by a socket for each worker, and not served yet. Clients that connect wait.
+#[derive(Debug)]
+pub struct Bound {
+    pub(crate) config: Config,
+    pub(crate) pseudonym: Pseudonym,
+    /// For each worker its sockets, in the order of the configuration.
+    pub(crate) sockets: Vec<Vec<TcpListener>>,
+    addrs: Vec<SocketAddr>,
+}
+
+impl Bound {
+    /// Where clients connect to each listener, in the order of [`Config::listeners`]; with the port that the
+    /// system chose if it was asked to.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// Where clients connect to the first listener.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        // There is always one: none is an error.
+        self.addrs
+            .first()
+            .copied()
+            .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+    }
+
+    /// The listeners, each with the address that it is bound to.
+    pub fn listeners(&self) -> impl ExactSizeIterator<Item = (&Listener, SocketAddr)> {
+        self.config.listeners.iter().zip(self.addrs.iter().copied())
+    }
+}
+
+/// Binds a socket for each worker to every listener's address; the system spreads connections among them
+/// (`SO_REUSEPORT`).
+///
+/// # Errors
+/// When the configuration contradicts itself, or the system refuses an address.
+pub fn bind(config: Config) -> Result<Bound, BindError> {
+    if config.workers == 0 {
+        return Err(BindError::NoWorkers);
+    }
+    if config.listeners.is_empty() {
+        return Err(BindError::NoListeners);
+    }
+    if !(8 * 1024..=64 * 1024).contains(&config.max_head_bytes) {
+        return Err(BindError::HeadLimit {
+            found: config.max_head_bytes,
+        });
+    }
+    let pseudonym = match &config.pseudonym {
+        Some(name) => Pseudonym::parse(name),
+        None => Pseudonym::parse(&format!("edgeproxy-{:016x}", fastrand::u64(..))),
+    };
+    let pseudonym = pseudonym.ok_or_else(|| BindError::Pseudonym {
+        found: config
+            .pseudonym
+            .as_deref()
+            .unwrap_or_default()
+            .chars()
+            .take(64)
+            .collect(),
+    })?;
+    let mut sockets: Vec<Vec<TcpListener>> = (0..config.workers).map(|_| Vec::new()).collect();
+    let mut addrs = Vec::with_capacity(config.listeners.len());
+    for listener in &config.listeners {
+        let refused = |source| BindError::Listen {
+            listener: listener.name.clone(),
+            addr: listener.addr,
+            source,
+        };
+        check_is_free(listener.addr).map_err(refused)?;
+        let mut addr = listener.addr;
+        for own in &mut sockets {
+            let socket = listen(addr, &config).map_err(refused)?;
+            // With port 0 the others follow the first.
+            addr = socket.local_addr().map_err(refused)?;
+            own.push(socket);
+        }
+        addrs.push(addr);
+    }
+    Ok(Bound {
+        config,
+        pseudonym,
+        sockets,
+        addrs,
+    })
+}
+
+/// Another process that listens with `SO_REUSEPORT`, such as a second proxy started by mistake, would share
+/// the connections with this one and neither would know, as would two of our own listeners; an ordinary bind
+/// is refused.
+fn check_is_free(addr: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of a proxy that has ended are no obstacle.
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())
+}
+
+fn listen(addr: SocketAddr, config: &Config) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if config.workers > 1 {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(config.backlog)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use edgeproxy_backend::AppName;
+
+    use super::*;
+
+    fn at(addr: SocketAddr, workers: usize) -> Config {
+        Config {
+            listeners: vec![Listener::http(addr)],
+            workers,
+            ..Config::default()
+        }
+    }
+
+    fn local(workers: usize) -> Config {
+        at(SocketAddr::from(([127, 0, 0, 1], 0)), workers)
+    }
+
+    fn tcp(addr: SocketAddr) -> Listener {
+        Listener::tcp(addr, AppName::parse("database").unwrap())
+    }
+
+    #[test]
+    fn every_worker_listens_on_the_same_ports() {
+        let mut config = local(3);
+        config.listeners.push(tcp(config.listeners[0].addr));
+        let bound = bind(config).unwrap();
+        let [http, tcp] = *bound.local_addrs() else {
+            panic!("two listeners, {bound:?}")
+        };
+        assert_eq!(bound.local_addr(), http);
+        assert!(http.port() != 0 && tcp.port() != 0 && http != tcp);
+        for sockets in &bound.sockets {
+            let addrs: Vec<_> = sockets
+                .iter()
+                .map(|socket| socket.local_addr().unwrap())
+                .collect();
+            assert_eq!(addrs, [http, tcp]);
+        }
+        assert_eq!(bound.sockets.len(), 3);
+    }
+
+    #[test]
+    fn an_address_in_use_is_named_whether_it_could_be_shared_or_not() {
+        for workers in [1, 2] {
+            let taken = bind(local(workers)).unwrap();
+            let addr = taken.local_addr();
+            let error = bind(at(addr, workers)).unwrap_err();
+            assert!(error.to_string().contains(&addr.to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn two_listeners_cannot_share_an_address_and_the_second_is_named() {
+        let free = bind(local(2)).unwrap().local_addr();
+        let mut config = at(free, 2);
+        config.listeners.push(tcp(free));
+        let error = bind(config).unwrap_err().to_string();
+        let expected = format!("can't listen on {free} (listener \"database\"): ");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_configuration_is_named() {
+        assert!(matches!(bind(local(0)), Err(BindError::NoWorkers)));
+        let deaf = Config {
+            listeners: Vec::new(),
+            ..local(1)
+        };
+        assert!(matches!(bind(deaf), Err(BindError::NoListeners)));
+        let named = Config {
+            pseudonym: Some("a b".to_owned()),
+            ..local(1)
+        };
+        assert!(matches!(bind(named), Err(BindError::Pseudonym { .. })));
+        let small = Config {
+            max_head_bytes: 100,
+            ..local(1)
+        };
+        assert!(matches!(bind(small), Err(BindError::HeadLimit { found: 100 })));
+    }
+}

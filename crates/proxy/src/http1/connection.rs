@@ -1,0 +1,302 @@
+//! A client's connection, from one request to the next.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::head::find_end;
+use super::request::{self, Client, Stop};
+use super::response::Persist;
+use crate::answer::Answer;
+use crate::buffer::{Buffer, HeadBuffer};
+use crate::headers::forwarded;
+use crate::socket::{Socket, poll_read, write_all};
+use crate::timer::Timer;
+use crate::worker::Worker;
+
+/// A client's connection. It holds no buffer while it waits for a request.
+pub(crate) struct Connection<S> {
+    pub(super) worker: Rc<Worker>,
+    pub(super) socket: S,
+    pub(super) timer: Timer,
+    client: Client,
+    /// The beginning of a head, the rest of which has not come.
+    begun: Box<[u8]>,
+    /// When it began.
+    began: Option<Instant>,
+    /// Whether a request has been served on it.
+    served: bool,
+}
+
+/// How a connection goes on after a request.
+pub(super) enum Next {
+    /// With another request, of which these bytes have come.
+    Request(Buffer),
+    /// It ends.
+    End,
+    /// It ends, but what the client is still sending is taken for a while, so that the answer is not lost.
+    Linger,
+    /// It is broken off.
+    Reset,
+}
+
+/// What a connection turned out to be.
+pub(crate) enum Ended<S> {
+    /// HTTP/1, to its end.
+    Closed,
+    /// HTTP/2, which begins with these bytes.
+    Http2(S, Vec<u8>),
+}
+
+/// What has come of a request.
+enum Come {
+    /// All of its head; what the backend gets in its place is beside it.
+    Head(request::Head, HeadBuffer),
+    /// Not all of it.
+    Part,
+    /// The first bytes of HTTP/2.
+    Http2,
+}
+
+/// The first bytes of every HTTP/2 connection (RFC 9113 §3.4).
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long, and how much, is read from a client that has got its last answer.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_MAX: usize = 1024 * 1024;
+
+/// Serves a connection until it ends, or turns out to speak HTTP/2.
+pub(crate) async fn serve<S: Socket>(worker: Rc<Worker>, socket: S, peer: SocketAddr, tls: bool) -> Ended<S> {
+    let client = Client {
+        ip: peer.ip().to_canonical(),
+        trusted: forwarded::is_trusted(peer.ip(), &worker.config().trusted_proxies),
+        tls,
+    };
+    let timer = worker.timers().timer();
+    let connection = Connection {
+        worker,
+        socket,
+        timer,
+        client,
+        begun: Box::default(),
+        began: None,
+        served: false,
+    };
+    connection.run().await
+}
+
+impl<S: Socket> Connection<S> {
+    async fn run(mut self) -> Ended<S> {
+        loop {
+            let mut inbound = match self.wait().await {
+                Waited::Bytes(inbound) => inbound,
+                Waited::Over => return Ended::Closed,
+                Waited::Slow => {
+                    let slow = Answer::request_timeout("the request's head did not arrive in time");
+                    Box::pin(self.refuse(slow)).await;
+                    return Ended::Closed;
+                }
+            };
+            loop {
+                let next = match self.read(&mut inbound) {
+                    Ok(Come::Part) => break,
+                    Ok(Come::Http2) => return Ended::Http2(self.socket, inbound.data().to_vec()),
+                    Ok(Come::Head(request, head)) => {
+                        self.served = true;
+                        self.began = None;
+                        // On the heap for as long as it lasts: a connection that waits should be small.
+                        Box::pin(self.exchange(request, inbound, head)).await
+                    }
+                    Err(Stop::LastHop { answer, len }) => {
+                        self.served = true;
+                        inbound.consume(len);
+                        match self.write_all(&answer).await {
+                            Ok(()) => Next::Request(inbound),
+                            Err(_) => Next::End,
+                        }
+                    }
+                    Err(Stop::Refused(answer)) => {
+                        Box::pin(self.refuse(answer)).await;
+                        return Ended::Closed;
+                    }
+                };
+                match next {
+                    Next::Request(rest) => inbound = rest,
+                    Next::End => return Ended::Closed,
+                    Next::Linger => {
+                        Box::pin(self.linger()).await;
+                        return Ended::Closed;
+                    }
+                    Next::Reset => {
+                        self.socket.reset();
+                        return Ended::Closed;
+                    }
+                }
+                if inbound.is_empty() {
+                    break;
+                }
+            }
+            self.begun = inbound.data().into();
+            if self.begun.is_empty() {
+                self.began = None;
+            } else {
+                self.began.get_or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    /// Waits for the beginning of a request, or for more of it.
+    async fn wait(&mut self) -> Waited {
+        let config = self.worker.config();
+        let now = Instant::now();
+        let due = match self.began {
+            Some(began) => began + config.header_timeout,
+            None => now + config.idle_timeout,
+        };
+        self.timer.arm(due);
+        let mut draining = false;
+        poll_fn(|cx| {
+            if self.timer.poll_due(cx).is_ready() {
+                return Poll::Ready(if self.began.is_some() {
+                    Waited::Slow
+                } else {
+                    Waited::Over
+                });
+            }
+            if self.worker.is_draining() && !draining {
+                draining = true;
+                // What has been accepted may be about to ask; what has been served has had its turn.
+                let grace = if self.served {
+                    Duration::ZERO
+                } else {
+                    self.worker.config().drain_grace
+                };
+                self.timer.arm(due.min(Instant::now() + grace));
+            }
+            match ready!(self.poll_bytes(cx)) {
+                Ok(Some(inbound)) => Poll::Ready(Waited::Bytes(inbound)),
+                Ok(None) | Err(_) => Poll::Ready(Waited::Over),
+            }
+        })
+        .await
+    }
+
+    /// Takes what the client has sent, behind the beginning of the head that is there already.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Buffer>>> {
+        ready!(self.socket.poll_readable(cx))?;
+        let mut inbound = self.worker.buffers().buffer();
+        if !self.begun.is_empty() {
+            let space = inbound.space().len();
+            if space < self.begun.len() + MIN_READ {
+                inbound.grow();
+            }
+            if !inbound.append(&self.begun) {
+                return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+            }
+        }
+        match ready!(poll_read(&mut self.socket, cx, inbound.space()))? {
+            0 => Poll::Ready(Ok(None)),
+            count => {
+                inbound.filled(count);
+                Poll::Ready(Ok(Some(inbound)))
+            }
+        }
+    }
+
+    /// Reads a head, if it has come.
+    fn read(&mut self, inbound: &mut Buffer) -> Result<Come, Stop> {
+        // RFC 9112 §2.2: an empty line in front is the work of an old client.
+        if inbound.data().starts_with(b"\r\n") {
+            inbound.consume(2);
+            self.begun = Box::default();
+        }
+        let data = inbound.data();
+        if data.is_empty() || data == b"\r" {
+            return Ok(Come::Part);
+        }
+        if !self.served {
+            if data.starts_with(PREFACE) {
+                return Ok(Come::Http2);
+            }
+            if PREFACE.starts_with(data) {
+                return Ok(Come::Part);
+            }
+        }
+        let rules = self.worker.rules(self.client);
+        let seen = self.begun.len();
+        // Parsed once when its first bytes come, and once when it is whole: a head that trickles in costs its
+        // length, not the square of it.
+        if seen > 0 && data.len() < rules.max_head_bytes && find_end(data, seen).is_none() {
+            return Ok(Come::Part);
+        }
+        let mut head = self.worker.buffers().head();
+        let read = request::read(data, &rules, &mut head, || self.worker.random())?;
+        self.begun = Box::default();
+        Ok(match read {
+            Some(request) => Come::Head(request, head),
+            None => Come::Part,
+        })
+    }
+
+    pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let until = Instant::now() + self.worker.config().send_timeout;
+        write_all(&mut self.socket, &self.timer, until, bytes).await
+    }
+
+    /// Refuses what can't be served, and what comes behind it.
+    async fn refuse(&mut self, answer: Answer) {
+        tracing::debug!(client = %self.client.ip, answer.word, %answer.error, "a request is refused");
+        let bytes = answer.into_bytes(Persist::Close, true);
+        if self.write_all(&bytes).await.is_ok() {
+            self.linger().await;
+        }
+    }
+
+    /// Ends the connection's own side, and takes what the client is still sending: closing on it would make the
+    /// system reset the connection, and the answer could be lost (RFC 9112 §9.6).
+    async fn linger(&mut self) {
+        self.timer.arm(Instant::now() + LINGER);
+        let (mut left, mut shut) = (LINGER_MAX, false);
+        let mut sink = self.worker.buffers().buffer();
+        poll_fn(|cx| {
+            if self.timer.poll_due(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if !shut {
+                match std::pin::Pin::new(&mut self.socket).poll_shutdown(cx) {
+                    Poll::Ready(Ok(())) => shut = true,
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            loop {
+                sink.release();
+                if ready!(self.socket.poll_readable(cx)).is_err() {
+                    return Poll::Ready(());
+                }
+                match ready!(poll_read(&mut self.socket, cx, sink.space())) {
+                    Ok(count) if count > 0 && count < left => left -= count,
+                    _ => return Poll::Ready(()),
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// What waiting for a request brought.
+enum Waited {
+    Bytes(Buffer),
+    /// The client has left, or has been waited for long enough.
+    Over,
+    /// A head has begun, and didn't end in time.
+    Slow,
+}
+
+/// There is to be at least that much room for the rest of a head.
+const MIN_READ: usize = 1024;

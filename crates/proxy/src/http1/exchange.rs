@@ -1,0 +1,432 @@
+//! One request: whom it goes to, what is tried when that fails, and what the client is told.
+
+mod attempt;
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+use edgeproxy_backend::{AppName, Incarnation, Signal};
+use edgeproxy_balance::{Client, PickError};
+use tokio::time::Instant;
+
+use super::body::{Body, BodyError};
+use super::connection::{Connection, Next};
+use super::converse::Listening;
+use super::deliver::{Broken, Delivery, Step};
+use super::request;
+use super::response::{self, Asked, Persist};
+use super::tunnel;
+use super::upload::Upload;
+use crate::answer::Answer;
+use crate::buffer::{Buffer, HeadBuffer};
+use crate::pick::{self, Front, Place};
+use crate::pool::{Upstream, Wire};
+use crate::queue::Waiting;
+use crate::retry::{self, Failed};
+use crate::socket::{Socket, write_all};
+use crate::timer::Timer;
+use crate::worker::Worker;
+use crate::{AppRoute, Queue};
+use attempt::{Answered, Unanswered};
+
+/// A request under way.
+struct Exchange<'a, S> {
+    worker: &'a Worker,
+    timer: &'a Timer,
+    client: Listening<'a, S>,
+    asked: Asked,
+    idempotent: bool,
+    /// Whether the client would keep its connection.
+    keep: bool,
+    /// The head that the backend gets, and where its host would be, should it lack one.
+    head: HeadBuffer,
+    host_at: Option<usize>,
+    upload: Upload,
+    /// The head that the client gets.
+    answer: HeadBuffer,
+}
+
+impl<S: Socket> Connection<S> {
+    /// Serves one request. `inbound` begins with its head; `head` is what the backend gets in its place.
+    pub(super) async fn exchange(
+        &mut self,
+        request: request::Head,
+        mut inbound: Buffer,
+        head: HeadBuffer,
+    ) -> Next {
+        let worker = Rc::clone(&self.worker);
+        let config = worker.config();
+        let table = worker.current_table();
+        let host = request.host.clone().and_then(|name| inbound.data().get(name));
+        let host = host.and_then(|name| std::str::from_utf8(name).ok());
+        let asked = Asked {
+            method: request.method,
+            minor: request.minor,
+            upgrade: request.upgrade,
+        };
+        let Some(app) = table.route(host.unwrap_or_default()) else {
+            let answer = Answer::no_route(host);
+            inbound.consume(request.len);
+            let upload = Body::request(inbound, request.length, None);
+            return self.answer_own(answer, asked, request.keep_alive, upload).await;
+        };
+        inbound.consume(request.len);
+        let idempotent = config.retry_non_idempotent || request.method.is_idempotent();
+        let keep_max = if config.retry_enabled && idempotent {
+            config.replay_max_bytes
+        } else {
+            0
+        };
+        let body = Body::request(inbound, request.length, config.max_body_bytes);
+        worker.count_request();
+        let mut exchange = Exchange {
+            worker: &worker,
+            timer: &self.timer,
+            client: Listening {
+                socket: &mut self.socket,
+                listens: true,
+                shut: false,
+            },
+            asked,
+            idempotent,
+            keep: request.keep_alive,
+            head,
+            host_at: request.host.is_none().then_some(request.host_at),
+            upload: Upload::new(body, request.length, keep_max),
+            answer: worker.buffers().head(),
+        };
+        let mut after = exchange.serve(app, &mut None).await;
+        if matches!(after, After::Full) {
+            after = exchange.queue(app).await;
+        }
+        let body = exchange.upload.body;
+        match after {
+            After::Told(answer) => self.answer_own(answer, asked, request.keep_alive, body).await,
+            After::Served => Next::Request(body.buffer),
+            After::ServedLast | After::Full => Next::Linger,
+            After::Ended => Next::End,
+            After::Broken => Next::Reset,
+        }
+    }
+
+    /// Gives an answer of the proxy's own, and keeps the connection if nothing of the request is left on it.
+    pub(super) async fn answer_own(
+        &mut self,
+        answer: Answer,
+        asked: Asked,
+        keep: bool,
+        mut body: Body,
+    ) -> Next {
+        let whole = body.decode().is_ok() && {
+            // What has come already is not worth a connection.
+            let here = body.outgoing().len();
+            body.sent(here);
+            body.has_left()
+        };
+        let keep = keep && whole && !answer.closes() && !self.worker.is_draining();
+        let persist = match (keep, asked.minor) {
+            (false, _) => Persist::Close,
+            (true, 0) => Persist::KeepAlive,
+            (true, _) => Persist::Open,
+        };
+        let bytes = answer.into_bytes(persist, asked.method != request::Method::Head);
+        match (self.write_all(&bytes).await, keep) {
+            (Err(_), _) => Next::End,
+            (Ok(()), true) => Next::Request(body.buffer),
+            (Ok(()), false) => Next::Linger,
+        }
+    }
+}
+
+type Taken<'t> = pick::Taken<&'t Queue>;
+
+/// A place in the queue, and until when.
+struct Turn {
+    waiting: Waiting,
+    until: Instant,
+}
+
+/// What became of a request.
+enum After {
+    /// It was answered, and the client's connection goes on.
+    Served,
+    /// It was answered, and the client's connection does not go on.
+    ServedLast,
+    /// All backends are full.
+    Full,
+    /// The client is to be told.
+    Told(Answer),
+    /// Nobody is left to be told anything.
+    Ended,
+    /// The answer broke off, and nothing else tells the client so.
+    Broken,
+}
+
+impl From<Answer> for After {
+    fn from(answer: Answer) -> Self {
+        Self::Told(answer)
+    }
+}
+
+impl<S: Socket> Exchange<'_, S> {
+    /// Serves the request from one of the backends of `app`.
+    async fn serve(&mut self, app: &AppRoute, turn: &mut Option<Turn>) -> After {
+        let (answered, taken, upstream) = match self.run(app, turn).await {
+            Ok(served) => served,
+            Err(after) => return after,
+        };
+        if answered.head.switches() {
+            let early = std::mem::replace(&mut self.upload.body.buffer, self.worker.buffers().buffer());
+            let (timer, config) = (self.timer, self.worker.config());
+            let until = Instant::now() + config.send_timeout;
+            if write_all(self.client.socket, timer, until, &self.answer)
+                .await
+                .is_ok()
+            {
+                let sides = (answered.wire, answered.heard);
+                tunnel::run(
+                    self.client.socket,
+                    early,
+                    sides,
+                    timer,
+                    config.tunnel_idle_timeout,
+                    || upstream.is_cut(),
+                )
+                .await;
+            }
+            return After::Ended;
+        }
+        // Nothing else tells such a client that an answer was broken off.
+        let resets = matches!(
+            answered.head.delivery(self.asked.minor),
+            response::Delivery::Bare | response::Delivery::UntilClose
+        );
+        match self.deliver(answered, taken, &upstream).await {
+            Ok(true) => After::Served,
+            Ok(false) => After::ServedLast,
+            Err(Broken::Backend) if resets => After::Broken,
+            Err(_) => After::Ended,
+        }
+    }
+
+    /// Waits in the queue of `app` for a place, and is served then.
+    async fn queue(&mut self, app: &AppRoute) -> After {
+        let config = self.worker.config();
+        let name = app.name.clone();
+        let Ok(waiting) = app.queue.join() else {
+            return Answer::backends_full(name.as_str(), config.retry_after).into();
+        };
+        let mut turn = Some(Turn {
+            waiting,
+            until: Instant::now() + config.queue_timeout,
+        });
+        loop {
+            if let Some(turn) = &mut turn
+                && let Err(after) = self.wait(turn, &name).await
+            {
+                return after;
+            }
+            // Much may have changed meanwhile.
+            let table = self.worker.current_table();
+            let Some(app) = table.app(&name) else {
+                return Answer::no_route(Some(name.as_str())).into();
+            };
+            match self.serve(app, &mut turn).await {
+                After::Full => {}
+                after => return after,
+            }
+        }
+    }
+
+    /// Waits for this request's turn to try for a place.
+    async fn wait(&mut self, turn: &mut Turn, app: &AppName) -> Result<(), After> {
+        let timer = self.timer;
+        timer.arm(turn.until);
+        poll_fn(|cx| {
+            if turn.waiting.poll_turn(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if timer.poll_due(cx).is_ready() {
+                let late = Answer::queue_timeout(app.as_str(), self.worker.config().retry_after);
+                return Poll::Ready(Err(late.into()));
+            }
+            let body = &mut self.upload.body;
+            if body.has_left() && self.client.poll_gone(cx, &mut body.buffer).is_ready() {
+                return Poll::Ready(Err(After::Ended));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Tries one backend after the other, as far as the rules and the budget allow. Whoever waits already goes
+    /// first.
+    async fn run<'t>(
+        &mut self,
+        app: &'t AppRoute,
+        turn: &mut Option<Turn>,
+    ) -> Result<(Answered, Taken<'t>, Rc<Upstream<Wire>>), After> {
+        let config = self.worker.config();
+        let mut tried: Vec<Incarnation> = Vec::new();
+        if turn.is_none() && !app.queue.is_empty() {
+            return Err(After::Full);
+        }
+        let mut place = match self.pick(app, &tried) {
+            Ok(place) => place,
+            Err(PickError::AllFull) => return Err(After::Full),
+            Err(_) => {
+                return Err(Answer::no_backend(app.name.as_str(), &app.summary, config.retry_after).into());
+            }
+        };
+        *turn = None;
+        let mut attempts = 1;
+        loop {
+            let upstream = self.worker.wires().upstream(&place.place.endpoint);
+            let unanswered = match self.attempt(&place.place, &upstream).await {
+                Ok(answered) => {
+                    self.upload.settle();
+                    return Ok((answered, place, upstream));
+                }
+                Err(unanswered) => unanswered,
+            };
+            let Unanswered::Failed(failed) = unanswered else {
+                return Err(explain(&unanswered, config.max_body_bytes));
+            };
+            let Place { endpoint, in_flight } = &place.place;
+            tracing::debug!(backend = %endpoint.id, ?failed, "a backend failed a request");
+            self.tell(&place.place, in_flight.failed(app.max_failures));
+            tried.push(endpoint.incarnation);
+            let again = config.retry_enabled
+                && attempts < config.max_attempts
+                && retry::next(failed, self.repeatable()) == retry::Next::OtherBackend;
+            if !again {
+                return Err(explain(&unanswered, None));
+            }
+            drop(place);
+            // The place first: a retry that there is nobody for costs nothing.
+            place = match self.pick(app, &tried) {
+                Ok(next) if self.worker.may_retry() => next,
+                _ => return Err(explain(&unanswered, None)),
+            };
+            self.upload.restart();
+            attempts += 1;
+        }
+    }
+
+    fn pick<'t>(&self, app: &'t AppRoute, tried: &[Incarnation]) -> Result<Taken<'t>, PickError> {
+        let place = pick::pick(
+            app,
+            Front::Http,
+            Client::default(),
+            || self.worker.random(),
+            tried,
+        )?;
+        Ok(Taken::new(place, &app.queue))
+    }
+
+    fn repeatable(&self) -> retry::Request {
+        retry::Request {
+            idempotent: self.idempotent,
+            replayable: self.upload.is_replayable(),
+        }
+    }
+
+    fn tell(&self, place: &Place, signal: Option<Signal>) {
+        if let Some(signal) = signal {
+            self.worker
+                .report(place.in_flight.report(&place.endpoint, signal));
+        }
+    }
+
+    /// Passes a response on. Whether the client's connection can be kept.
+    async fn deliver(
+        &mut self,
+        answered: Answered,
+        place: Taken<'_>,
+        upstream: &Upstream<Wire>,
+    ) -> Result<bool, Broken> {
+        let Answered {
+            wire,
+            head,
+            heard,
+            deaf,
+        } = answered;
+        let (timer, config) = (self.timer, self.worker.config());
+        let kept = head.persist(self.asked, self.keep && !self.worker.is_draining()) != Persist::Close;
+        let mut delivery = Delivery {
+            client: &mut self.client,
+            head: &self.answer,
+            head_sent: 0,
+            body: Body::response(heard, head.length, head.delivery(self.asked.minor)),
+            upload: &mut self.upload,
+            deaf,
+            blocked: false,
+            progressed: false,
+        };
+        delivery.join().map_err(|_| Broken::Backend)?;
+        let (mut wire, mut place) = (Some(wire), Some(place));
+        timer.disarm();
+        let mut armed = false;
+        loop {
+            let step = poll_fn(|cx| {
+                if timer.poll_due(cx).is_ready() {
+                    return Poll::Ready(Err(Broken::Client));
+                }
+                if wire.is_some() && upstream.is_cut() {
+                    return Poll::Ready(Err(Broken::Backend));
+                }
+                let polled = delivery.poll(cx, wire.as_mut());
+                // Only a client that is waited for is timed; what a backend pauses is its own matter.
+                let waits = polled.is_pending()
+                    && (delivery.blocked || !(delivery.deaf || delivery.upload.has_left()));
+                if waits && (!armed || delivery.progressed) {
+                    timer.arm(Instant::now() + config.send_timeout);
+                } else if armed && !waits {
+                    timer.disarm();
+                }
+                armed = waits;
+                delivery.progressed = false;
+                polled
+            })
+            .await;
+            match step {
+                Ok(Step::Come) => {
+                    // The place and the connection are for the next one, however slowly this client reads.
+                    place = None;
+                    let reusable = head.keep_alive && !delivery.deaf && !delivery.body.has_extra();
+                    if let Some(wire) = wire.take()
+                        && reusable
+                    {
+                        upstream.keep(wire, Instant::now());
+                    }
+                }
+                Ok(Step::Done) => break,
+                Err(broken) => return Err(broken),
+            }
+        }
+        drop(place);
+        let uploaded = self.upload.has_left();
+        // Requests that came before the client shut its side are still answered.
+        let over = self.client.shut && self.upload.body.buffer.is_empty();
+        Ok(kept && uploaded && !over)
+    }
+}
+
+fn explain(unanswered: &Unanswered, max: Option<u64>) -> After {
+    After::Told(match unanswered {
+        Unanswered::Failed(Failed::Connect) => Answer::connect_failed(),
+        Unanswered::Failed(Failed::ConnectTimeout) => Answer::connect_timeout(),
+        Unanswered::Failed(Failed::ResponseTimeout) => Answer::response_timeout(),
+        Unanswered::Failed(Failed::Malformed) => Answer::bad_response(),
+        Unanswered::Failed(Failed::NotSent | Failed::Stale | Failed::NoResponse) => Answer::no_response(),
+        Unanswered::Body(BodyError::TooLong) => match max {
+            Some(max) => Answer::body_too_large(max),
+            None => Answer::bad_request("the request's body has a part that is too long"),
+        },
+        Unanswered::Body(BodyError::Truncated) => Answer::bad_request("the request's body broke off"),
+        Unanswered::Body(BodyError::Chunk(error)) => Answer::bad_request(error.to_string()),
+        Unanswered::Stalled => Answer::request_timeout("the request's body did not arrive in time"),
+        Unanswered::Gone | Unanswered::Ended => return After::Ended,
+    })
+}

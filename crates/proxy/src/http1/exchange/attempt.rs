@@ -1,0 +1,236 @@
+//! One attempt: a connection to a backend, the request on it, and the head of the response.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::task::Poll;
+
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
+
+use super::Exchange;
+use crate::buffer::Buffer;
+use crate::http1::body::BodyError;
+use crate::http1::converse::{Conversation, Silence, Uploaded};
+use crate::http1::response::{self, Manner};
+use crate::pick::Place;
+use crate::pool::{Upstream, Wire};
+use crate::retry::{self, Failed};
+use crate::socket::{Socket, write_all};
+
+/// Responses of 1xx that are passed on before the final one. A backend that goes on is not serving anybody.
+const MAX_INTERIM: u32 = 32;
+
+/// A response whose head has come.
+pub(super) struct Answered {
+    pub(super) wire: Wire,
+    pub(super) head: response::Head,
+    /// What has come of its body.
+    pub(super) heard: Buffer,
+    /// The backend takes no more of the request.
+    pub(super) deaf: bool,
+}
+
+/// Why an attempt brought no response.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// The backend's failure.
+    Failed(Failed),
+    /// The client's own fault.
+    Body(BodyError),
+    /// The client sends its body too slowly.
+    Stalled,
+    /// The client has gone.
+    Gone,
+    /// The backend has been cut, or the client can't be written to: nobody is to blame.
+    Ended,
+}
+
+impl From<Failed> for Unanswered {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
+impl From<Silence> for Unanswered {
+    fn from(silence: Silence) -> Self {
+        match silence {
+            Silence::Backend(failed) => Self::Failed(failed),
+            Silence::Body(error) => Self::Body(error),
+            Silence::ClientGone => Self::Gone,
+        }
+    }
+}
+
+impl<S: Socket> Exchange<'_, S> {
+    /// Tries one backend, on a kept connection if there is one, and on a fresh one if that turns out to be dead.
+    pub(super) async fn attempt(
+        &mut self,
+        place: &Place,
+        upstream: &Upstream<Wire>,
+    ) -> Result<Answered, Unanswered> {
+        let addr = place.endpoint.addr.socket_addr();
+        if let Some(at) = self.host_at.take() {
+            let host = format!("host: {}\r\n", place.endpoint.addr);
+            self.head.splice(at..at, host.into_bytes());
+        }
+        let now = Instant::now();
+        let answered = match self.worker.wires().take(upstream, now) {
+            Some(wire) => match self.converse(wire, true, now, place, upstream).await {
+                Err(Unanswered::Failed(failed))
+                    if retry::next(failed, self.repeatable()) == retry::Next::FreshConnection =>
+                {
+                    self.upload.restart();
+                    None
+                }
+                decided => Some(decided),
+            },
+            None => None,
+        };
+        if let Some(decided) = answered {
+            return decided;
+        }
+        let wire = self.connect(addr, upstream).await?;
+        self.converse(wire, false, Instant::now(), place, upstream).await
+    }
+
+    async fn connect(&self, addr: SocketAddr, upstream: &Upstream<Wire>) -> Result<Wire, Unanswered> {
+        let timer = self.timer;
+        timer.arm(Instant::now() + self.worker.config().connect_timeout);
+        let mut connecting = std::pin::pin!(connect(addr));
+        let connected = poll_fn(|cx| {
+            if timer.poll_due(cx).is_ready() {
+                return Poll::Ready(Err(Failed::ConnectTimeout.into()));
+            }
+            if upstream.is_cut() {
+                return Poll::Ready(Err(Unanswered::Failed(Failed::Connect)));
+            }
+            connecting.as_mut().poll(cx).map(Ok)
+        })
+        .await;
+        match connected? {
+            Ok(wire) => Ok(wire),
+            Err(error) => {
+                tracing::debug!(%addr, %error, "a backend could not be connected to");
+                Err(match error.kind() {
+                    io::ErrorKind::TimedOut => Failed::ConnectTimeout,
+                    _ => Failed::Connect,
+                }
+                .into())
+            }
+        }
+    }
+
+    /// Sends the request on a connection and waits for the final response's head.
+    async fn converse(
+        &mut self,
+        mut wire: Wire,
+        reused: bool,
+        sent: Instant,
+        place: &Place,
+        upstream: &Upstream<Wire>,
+    ) -> Result<Answered, Unanswered> {
+        let (timer, timeout) = (self.timer, self.worker.config().response_header_timeout);
+        timer.arm(sent + timeout);
+        let (keep, asked, worker) = (self.keep, self.asked, self.worker);
+        let mut conversation = Conversation {
+            wire: &mut wire,
+            client: &mut self.client,
+            upload: &mut self.upload,
+            head: &self.head,
+            head_sent: 0,
+            heard: worker.buffers().buffer(),
+            seen: 0,
+            deaf: false,
+            reused,
+        };
+        let (mut sending, mut first, mut interim) = (true, true, 0);
+        let date = || worker.date();
+        let head = loop {
+            let answer = &mut self.answer;
+            let head = poll_fn(|cx| {
+                if timer.poll_due(cx).is_ready() {
+                    return Poll::Ready(Err(if conversation.waits_for_client() {
+                        Unanswered::Stalled
+                    } else {
+                        Failed::ResponseTimeout.into()
+                    }));
+                }
+                if upstream.is_cut() {
+                    return Poll::Ready(Err(Unanswered::Ended));
+                }
+                while sending {
+                    match conversation.poll_send(cx) {
+                        Poll::Ready(Ok(uploaded)) => {
+                            sending = uploaded != Uploaded::All;
+                            // What leaves at once needs no second look at the clock.
+                            if !first {
+                                timer.arm(Instant::now() + timeout);
+                            }
+                        }
+                        Poll::Ready(Err(silence)) => return Poll::Ready(Err(silence.into())),
+                        Poll::Pending => break,
+                    }
+                }
+                first = false;
+                let manner = |head: &response::Head| {
+                    let keep = keep && !worker.is_draining();
+                    Manner {
+                        pseudonym: worker.pseudonym(),
+                        asked,
+                        persist: head.persist(asked, keep),
+                        date: &date,
+                    }
+                };
+                if let Poll::Ready(heard) = conversation.poll_hear(cx, asked, manner, answer) {
+                    return Poll::Ready(heard.map_err(Unanswered::from));
+                }
+                if !sending
+                    && conversation
+                        .client
+                        .poll_gone(cx, &mut conversation.upload.body.buffer)
+                        .is_ready()
+                {
+                    return Poll::Ready(Err(Unanswered::Gone));
+                }
+                Poll::Pending
+            })
+            .await?;
+            if !head.is_interim() {
+                break head;
+            }
+            interim += 1;
+            if interim > MAX_INTERIM {
+                return Err(Failed::Malformed.into());
+            }
+            if asked.minor > 0 {
+                let until = Instant::now() + worker.config().send_timeout;
+                let written = write_all(conversation.client.socket, timer, until, &self.answer).await;
+                written.map_err(|_| Unanswered::Gone)?;
+                timer.arm(Instant::now() + timeout);
+            }
+        };
+        // Whoever answers before the whole head has come will not make sense of the rest.
+        let deaf = conversation.deaf || conversation.head_sent < conversation.head.len();
+        let heard = conversation.heard;
+        let signal = place.in_flight.succeeded(sent.elapsed());
+        self.tell(place, signal);
+        Ok(Answered {
+            wire,
+            head,
+            heard,
+            deaf,
+        })
+    }
+}
+
+async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if addr.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A head and a body that leave in two writes would otherwise wait for an acknowledgement between them.
+    socket.set_nodelay(true)?;
+    socket.connect(addr).await
+}

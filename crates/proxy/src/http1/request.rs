@@ -1,0 +1,417 @@
+//! A client's head: what is refused, what is known of the rest, and what the backend gets instead. No I/O.
+
+mod compose;
+mod target;
+
+use std::ops::Range;
+
+use httparse::{Error, Status};
+
+use super::field::Field;
+use super::framing::{Framing, Length};
+use super::head::{self, Fields, HeadError};
+use crate::answer::Answer;
+use crate::headers::via::Pseudonym;
+use crate::host::Authority;
+
+/// What holds for every request on a connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    pub(crate) max_head_bytes: usize,
+    pub(crate) max_fields: usize,
+    pub(crate) max_target_bytes: usize,
+    pub(crate) max_body_bytes: Option<u64>,
+    pub(crate) pseudonym: &'a Pseudonym,
+    pub(crate) client: Client,
+}
+
+/// Who sends the requests of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client {
+    pub(crate) ip: std::net::IpAddr,
+    /// Whether its own forwarding fields are believed.
+    pub(crate) trusted: bool,
+    /// Whether it came by TLS.
+    pub(crate) tls: bool,
+}
+
+/// A request that may be forwarded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Head {
+    /// Its bytes in the buffer.
+    pub(crate) len: usize,
+    pub(crate) method: Method,
+    pub(crate) minor: u8,
+    pub(crate) length: Length,
+    /// Where the name of the host that it is for stands in the buffer, without a port. HTTP/1.0 may do without,
+    /// and then the backend still has to be told one, at [`Head::host_at`] in what is forwarded.
+    pub(crate) host: Option<Range<usize>>,
+    pub(crate) host_at: usize,
+    /// Whether the client would send another request on this connection.
+    pub(crate) keep_alive: bool,
+    /// Whether it asks to speak another protocol.
+    pub(crate) upgrade: bool,
+}
+
+/// As far as a proxy has to tell them apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Method {
+    Get,
+    Head,
+    Put,
+    Delete,
+    Options,
+    Trace,
+    Connect,
+    Other,
+}
+
+impl Method {
+    fn of(name: &str) -> Self {
+        match name {
+            "GET" => Self::Get,
+            "HEAD" => Self::Head,
+            "PUT" => Self::Put,
+            "DELETE" => Self::Delete,
+            "OPTIONS" => Self::Options,
+            "TRACE" => Self::Trace,
+            "CONNECT" => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+
+    /// RFC 9110 §9.2.2. An unknown method promises nothing.
+    pub(crate) fn is_idempotent(self) -> bool {
+        !matches!(self, Self::Connect | Self::Other)
+    }
+}
+
+/// Why a request is not forwarded.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It is refused.
+    Refused(Answer),
+    /// `Max-Forwards: 0`: this proxy is the last recipient (RFC 9110 §7.6.2), and answers with these bytes.
+    LastHop { answer: Vec<u8>, len: usize },
+}
+
+impl From<Answer> for Stop {
+    fn from(answer: Answer) -> Self {
+        Self::Refused(answer)
+    }
+}
+
+/// Reads the head at the beginning of `buf`, and writes what the backend gets to `out`. `None`: there is more to
+/// come. `random` gives 64 bits a call.
+pub(crate) fn read(
+    buf: &[u8],
+    rules: &Rules<'_>,
+    out: &mut Vec<u8>,
+    random: impl FnMut() -> u64,
+) -> Result<Option<Head>, Stop> {
+    // The parser would overlook empty lines, however many and whatever they end in; one has been taken away.
+    if buf.starts_with(b"\r") || buf.starts_with(b"\n") {
+        return Err(malformed(HeadError::RequestLine).into());
+    }
+    let mut room = head::room();
+    let mut request = httparse::Request::new(&mut []);
+    let len = match request.parse_with_uninit_headers(buf, &mut room) {
+        Ok(Status::Complete(len)) => len,
+        Ok(Status::Partial) => return unfinished(buf, rules).map(|()| None),
+        Err(error) => return Err(refusal(buf, error, rules).into()),
+    };
+    let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
+        return Err(malformed(HeadError::RequestLine).into());
+    };
+    let line = Start {
+        method,
+        target,
+        minor,
+    };
+    if target.len() > rules.max_target_bytes {
+        return Err(Answer::target_too_long(rules.max_target_bytes).into());
+    }
+    if len > rules.max_head_bytes {
+        return Err(too_large(rules).into());
+    }
+    let head = buf.get(..len).unwrap_or_default();
+    let fields = Fields::check(head, request.headers).map_err(malformed)?;
+    if fields.len() > rules.max_fields {
+        return Err(too_many_fields(rules).into());
+    }
+    Facts::gather(line, &fields, rules)?
+        .compose(head, &fields, rules, out, random)
+        .map(Some)
+}
+
+/// The first line.
+#[derive(Clone, Copy)]
+struct Start<'b> {
+    method: &'b str,
+    target: &'b str,
+    minor: u8,
+}
+
+/// What the fields say, in one pass.
+struct Facts<'b> {
+    line: Start<'b>,
+    method: Method,
+    target: target::Target<'b>,
+    framing: Framing,
+    host: Option<Host<'b>>,
+    close: bool,
+    keep_alive: bool,
+    connection: Connection<'b>,
+    upgrade: bool,
+    expect: Seen<'b>,
+    trailers: bool,
+    request_id: Seen<'b>,
+    traceparent: Seen<'b>,
+    max_forwards: Option<u64>,
+    xfor: bool,
+    xproto: bool,
+    xhost: bool,
+}
+
+/// Whom a request is for.
+#[derive(Clone, Copy)]
+struct Host<'b> {
+    /// As it was written.
+    text: &'b str,
+    /// Without a port.
+    name: &'b str,
+}
+
+/// A field of which one is expected.
+#[derive(Clone, Copy)]
+enum Seen<'b> {
+    No,
+    Once(&'b [u8]),
+    Often,
+}
+
+impl<'b> Seen<'b> {
+    fn another(self, value: &'b [u8]) -> Self {
+        match self {
+            Self::No => Self::Once(value),
+            _ => Self::Often,
+        }
+    }
+
+    fn is(self, sane: impl FnOnce(&[u8]) -> bool) -> bool {
+        matches!(self, Self::Once(value) if sane(value))
+    }
+
+    fn is_there(self) -> bool {
+        !matches!(self, Self::No)
+    }
+}
+
+/// What `Connection` names besides its own words.
+#[derive(Clone, Copy)]
+struct Connection<'b> {
+    upgrade: bool,
+    names: [&'b str; MAX_NAMED],
+    count: usize,
+}
+
+/// Fields that `Connection` may name. Nobody has that many between two neighbours.
+const MAX_NAMED: usize = 16;
+
+impl<'b> Facts<'b> {
+    fn gather(line: Start<'b>, fields: &Fields<'_, 'b>, rules: &Rules<'_>) -> Result<Self, Stop> {
+        let method = Method::of(line.method);
+        if method == Method::Connect {
+            return Err(Answer::connect_refused().into());
+        }
+        let mut facts = Self {
+            line,
+            method,
+            target: target::Target::parse(line.target, method)?,
+            framing: Framing::default(),
+            host: None,
+            close: false,
+            keep_alive: false,
+            connection: Connection {
+                upgrade: false,
+                names: [""; MAX_NAMED],
+                count: 0,
+            },
+            upgrade: false,
+            expect: Seen::No,
+            trailers: false,
+            request_id: Seen::No,
+            traceparent: Seen::No,
+            max_forwards: None,
+            xfor: false,
+            xproto: false,
+            xhost: false,
+        };
+        for line in fields.iter() {
+            facts.take(Field::of(line.name), line.value, rules)?;
+        }
+        facts.host = facts.host()?;
+        Ok(facts)
+    }
+
+    fn take(&mut self, field: Field, value: &'b [u8], rules: &Rules<'_>) -> Result<(), Stop> {
+        match field {
+            Field::Host => {
+                if self.host.is_some() {
+                    return Err(Answer::bad_request("Host is given more than once").into());
+                }
+                self.host = Some(authority("Host", value)?);
+            }
+            Field::ContentLength => self.framing.content_length(value).map_err(ambiguous)?,
+            Field::TransferEncoding => self.framing.transfer_encoding(value).map_err(ambiguous)?,
+            Field::Connection => self.connection(value)?,
+            Field::Te => self.trailers |= tokens(value).any(|token| token.eq_ignore_ascii_case("trailers")),
+            Field::Upgrade => self.upgrade |= tokens(value).any(may_be_spoken),
+            Field::Expect => self.expect = self.expect.another(value),
+            Field::Via if rules.pseudonym.is_in(value) => return Err(Answer::loop_detected().into()),
+            Field::RequestId => self.request_id = self.request_id.another(value),
+            Field::Traceparent => self.traceparent = self.traceparent.another(value),
+            Field::MaxForwards if matches!(self.method, Method::Options | Method::Trace) => {
+                let left = max_forwards(value)?;
+                if self.max_forwards.replace(left).is_some() {
+                    return Err(Answer::bad_request("Max-Forwards is given more than once").into());
+                }
+            }
+            Field::XFor => self.xfor = true,
+            Field::XProto => self.xproto = true,
+            Field::XHost => self.xhost = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn connection(&mut self, value: &'b [u8]) -> Result<(), Stop> {
+        for token in tokens(value) {
+            if token.eq_ignore_ascii_case("close") {
+                self.close = true;
+            } else if token.eq_ignore_ascii_case("keep-alive") {
+                self.keep_alive = true;
+            } else if token.eq_ignore_ascii_case("upgrade") {
+                self.connection.upgrade = true;
+            } else {
+                let Some(name) = self.connection.names.get_mut(self.connection.count) else {
+                    return Err(Answer::bad_request("Connection names more fields than are taken").into());
+                };
+                *name = token;
+                self.connection.count += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The authority that it is for (RFC 9112 §3.2).
+    fn host(&self) -> Result<Option<Host<'b>>, Stop> {
+        if self.host.is_none() && self.line.minor > 0 {
+            return Err(Answer::bad_request("Host is missing").into());
+        }
+        match self.target.authority {
+            // The absolute form replaces whatever Host says (RFC 9112 §3.2.2).
+            Some(named) => authority("the target's authority", named.as_bytes()).map(Some),
+            None => Ok(self.host),
+        }
+    }
+}
+
+impl Connection<'_> {
+    fn names(&self, name: &str) -> bool {
+        self.names
+            .iter()
+            .take(self.count)
+            .any(|named| named.eq_ignore_ascii_case(name))
+    }
+}
+
+/// Checks what has come of a head that is not whole yet.
+fn unfinished(buf: &[u8], rules: &Rules<'_>) -> Result<(), Stop> {
+    if buf.len() < rules.max_head_bytes {
+        return Ok(());
+    }
+    let in_first_line = !buf.contains(&b'\n');
+    Err(if in_first_line {
+        Answer::target_too_long(rules.max_target_bytes)
+    } else {
+        too_large(rules)
+    }
+    .into())
+}
+
+fn refusal(buf: &[u8], error: Error, rules: &Rules<'_>) -> Answer {
+    match error {
+        Error::Version if names_a_version(buf) => Answer::version(),
+        Error::Version | Error::Token | Error::Status => malformed(HeadError::RequestLine),
+        Error::TooManyHeaders => too_many_fields(rules),
+        Error::HeaderName => malformed(HeadError::Name),
+        Error::HeaderValue => malformed(HeadError::Value),
+        Error::NewLine => malformed(HeadError::LineEnd),
+    }
+}
+
+/// Whether the first line ends in something like `HTTP/3.0`, which is understood but not spoken.
+fn names_a_version(buf: &[u8]) -> bool {
+    let line = buf
+        .split(|b| matches!(b, b'\r' | b'\n'))
+        .next()
+        .unwrap_or_default();
+    let version = line.rsplit(|b| *b == b' ').next().unwrap_or_default();
+    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+        if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+fn malformed(error: HeadError) -> Answer {
+    Answer::bad_request(error.to_string())
+}
+
+fn ambiguous(error: super::framing::FramingError) -> Answer {
+    Answer::bad_request(error.to_string())
+}
+
+fn too_large(rules: &Rules<'_>) -> Answer {
+    let max = rules.max_head_bytes;
+    Answer::head_too_large(format!("the request's head is longer than {max} bytes"))
+}
+
+fn too_many_fields(rules: &Rules<'_>) -> Answer {
+    let max = rules.max_fields;
+    Answer::head_too_large(format!("the request has more than {max} fields"))
+}
+
+fn authority<'b>(what: &str, text: &'b [u8]) -> Result<Host<'b>, Stop> {
+    let authority = Authority::parse(text);
+    let authority = authority.map_err(|problem| Answer::bad_request(format!("{what} {problem}")))?;
+    Ok(Host {
+        text: authority.text,
+        name: authority.name(),
+    })
+}
+
+fn max_forwards(value: &[u8]) -> Result<u64, Stop> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Answer::bad_request("Max-Forwards is not a number").into());
+    }
+    // Digits that overflow are a number all the same.
+    let number = std::str::from_utf8(value)
+        .ok()
+        .and_then(|digits| digits.parse().ok());
+    Ok(number.unwrap_or(u64::MAX))
+}
+
+/// Whether a protocol may be asked for by `Upgrade`. `h2c` is never forwarded: RFC 9113 §3.1 made it obsolete.
+fn may_be_spoken(protocol: &str) -> bool {
+    !protocol.eq_ignore_ascii_case("h2c") && !protocol.eq_ignore_ascii_case("h2")
+}
+
+/// The items of a list of tokens; empty ones are none (RFC 9110 §5.6.1.2).
+pub(super) fn tokens(value: &[u8]) -> impl Iterator<Item = &str> {
+    let items = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+    items
+        .filter(|item| !item.is_empty())
+        .filter_map(|item| std::str::from_utf8(item).ok())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! What the backend gets: the client's lines in runs as they came, less what was between neighbours, and the
+//! proxy's own.
+
+use super::{Facts, Head, Method, Rules, Stop, may_be_spoken, tokens};
+use crate::answer::{ALLOWED, Answer};
+use crate::headers::{forwarded, trace};
+use crate::http1::field::Field;
+use crate::http1::framing::Length;
+use crate::http1::head::{Fields, offset};
+use crate::http1::text::{push_decimal, push_hex, push_ip};
+
+/// What the proxy's own fields take, at most, but for names of hosts and networks.
+const OWN_FIELDS: usize = 384;
+
+impl Facts<'_> {
+    pub(super) fn compose(
+        &self,
+        head: &[u8],
+        fields: &Fields<'_, '_>,
+        rules: &Rules<'_>,
+        out: &mut Vec<u8>,
+        random: impl FnMut() -> u64,
+    ) -> Result<Head, Stop> {
+        if self.max_forwards == Some(0) {
+            let answer = self.last_hop(head, fields);
+            return Err(Stop::LastHop {
+                answer,
+                len: head.len(),
+            });
+        }
+        let length = self.framing.decide(self.line.minor).map_err(super::ambiguous)?;
+        // Behind the framing: whoever can't be trusted with that is told so first.
+        let expects = |value: &[u8]| value.eq_ignore_ascii_case(b"100-continue");
+        if self.expect.is_there() && !self.expect.is(expects) {
+            return Err(Answer::expectation_failed().into());
+        }
+        if let (Some(Length::Known(length)), Some(max)) = (length, rules.max_body_bytes)
+            && length > max
+        {
+            return Err(Answer::body_too_large(max).into());
+        }
+        let upgrade = self.upgrade(length);
+        out.clear();
+        out.reserve(head.len() + OWN_FIELDS);
+        self.push_first_line(head, fields, out);
+        let host_at = out.len();
+        self.push_kept(head, fields, rules, out);
+        self.push_host(out);
+        self.push_forwarded(fields, rules, out);
+        self.push_ids(out, random);
+        rules.pseudonym.push_line(out, self.line.minor);
+        self.push_hop(upgrade.then_some(fields), length, out);
+        out.extend_from_slice(b"\r\n");
+        Ok(Head {
+            len: head.len(),
+            method: self.method,
+            minor: self.line.minor,
+            length: length.unwrap_or(Length::NONE),
+            host: self.host.map(|host| {
+                let start = offset(head, host.name);
+                start..start + host.name.len()
+            }),
+            host_at,
+            keep_alive: !self.close && (self.line.minor > 0 || self.keep_alive),
+            upgrade,
+        })
+    }
+
+    /// Whether another protocol is asked for, and may be: behind a body nobody could tell where it begins.
+    fn upgrade(&self, length: Option<Length>) -> bool {
+        let bodiless = length.unwrap_or(Length::NONE) == Length::NONE;
+        self.connection.upgrade && self.upgrade && self.line.minor > 0 && bodiless
+    }
+
+    fn push_first_line(&self, head: &[u8], fields: &Fields<'_, '_>, out: &mut Vec<u8>) {
+        if self.target.authority.is_none() && self.line.minor == 1 {
+            out.extend_from_slice(head.get(..fields.start()).unwrap_or_default());
+            return;
+        }
+        out.extend_from_slice(self.line.method.as_bytes());
+        out.push(b' ');
+        if self.target.rootless {
+            out.push(b'/');
+        }
+        out.extend_from_slice(self.target.path.as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+    }
+
+    fn push_kept(&self, head: &[u8], fields: &Fields<'_, '_>, rules: &Rules<'_>, out: &mut Vec<u8>) {
+        let mut run = fields.start();
+        for line in fields.iter() {
+            if self.keeps(Field::of(line.name), line.name, rules) {
+                continue;
+            }
+            out.extend_from_slice(head.get(run..line.start).unwrap_or_default());
+            run = line.end;
+        }
+        out.extend_from_slice(head.get(run..fields.end()).unwrap_or_default());
+    }
+
+    fn keeps(&self, field: Field, name: &str, rules: &Rules<'_>) -> bool {
+        let kept = match field {
+            Field::Other | Field::Date | Field::Via | Field::Trailer => true,
+            // RFC 9110 §10.1.1: from HTTP/1.0 it means nothing.
+            Field::Expect => self.line.minor > 0,
+            Field::Host => self.target.authority.is_none(),
+            Field::RequestId => self.request_id.is(trace::is_request_id),
+            Field::Traceparent | Field::Tracestate => self.traceparent.is(trace::is_traceparent),
+            Field::XProto | Field::XHost | Field::XOther | Field::Forwarded => rules.client.trusted,
+            Field::MaxForwards => self.max_forwards.is_none(),
+            Field::Connection
+            | Field::ContentLength
+            | Field::Http2Settings
+            | Field::KeepAlive
+            | Field::Lookalike
+            | Field::ProxyConnection
+            | Field::Te
+            | Field::TransferEncoding
+            | Field::Upgrade
+            | Field::XFor => false,
+        };
+        kept && !(self.connection.count > 0 && field.may_be_named() && self.connection.names(name))
+    }
+
+    fn push_host(&self, out: &mut Vec<u8>) {
+        if let (Some(_), Some(host)) = (self.target.authority, self.host) {
+            push_line(out, b"host: ", host.text.as_bytes());
+        }
+    }
+
+    fn push_forwarded(&self, fields: &Fields<'_, '_>, rules: &Rules<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"x-forwarded-for: ");
+        let client = rules.client;
+        if client.trusted && self.xfor {
+            let chain = fields.iter().filter(|line| Field::of(line.name) == Field::XFor);
+            for line in chain.filter(|line| forwarded::is_chain(line.value)) {
+                out.extend_from_slice(line.value);
+                out.extend_from_slice(b", ");
+            }
+        }
+        push_ip(out, client.ip);
+        out.extend_from_slice(b"\r\n");
+        let keeps = |there: bool, name: &str| client.trusted && there && !self.connection.names(name);
+        if !keeps(self.xproto, "x-forwarded-proto") {
+            let scheme: &[u8] = if client.tls { b"https" } else { b"http" };
+            push_line(out, b"x-forwarded-proto: ", scheme);
+        }
+        if !keeps(self.xhost, "x-forwarded-host")
+            && let Some(host) = self.host
+        {
+            push_line(out, b"x-forwarded-host: ", host.text.as_bytes());
+        }
+    }
+
+    fn push_ids(&self, out: &mut Vec<u8>, mut random: impl FnMut() -> u64) {
+        if !self.request_id.is(trace::is_request_id) || self.connection.names("x-request-id") {
+            out.extend_from_slice(b"x-request-id: ");
+            push_hex(out, random());
+            push_hex(out, random());
+            out.extend_from_slice(b"\r\n");
+        }
+        if !self.traceparent.is(trace::is_traceparent) || self.connection.names("traceparent") {
+            // Flags 00: this proxy records no span, so it must not claim that it was sampled. An id of zeros
+            // would be none.
+            out.extend_from_slice(b"traceparent: 00-");
+            push_hex(out, random().max(1));
+            push_hex(out, random());
+            out.push(b'-');
+            push_hex(out, random().max(1));
+            out.extend_from_slice(b"-00\r\n");
+        }
+    }
+
+    /// The fields between this proxy and the backend. `upgrade`: where the protocols asked for stand.
+    fn push_hop(&self, upgrade: Option<&Fields<'_, '_>>, length: Option<Length>, out: &mut Vec<u8>) {
+        match (upgrade, self.trailers) {
+            (Some(_), true) => out.extend_from_slice(b"te: trailers\r\nconnection: upgrade, te\r\n"),
+            (Some(_), false) => out.extend_from_slice(b"connection: upgrade\r\n"),
+            (None, true) => out.extend_from_slice(b"te: trailers\r\nconnection: te\r\n"),
+            (None, false) => {}
+        }
+        if let Some(fields) = upgrade {
+            let mut before: &[u8] = b"upgrade: ";
+            let asked = fields
+                .iter()
+                .filter(|line| Field::of(line.name) == Field::Upgrade);
+            let protocols = asked.flat_map(|line| tokens(line.value));
+            for protocol in protocols.filter(|protocol| may_be_spoken(protocol)) {
+                out.extend_from_slice(before);
+                out.extend_from_slice(protocol.as_bytes());
+                before = b", ";
+            }
+            out.extend_from_slice(b"\r\n");
+        }
+        if let Some(left) = self.max_forwards {
+            out.extend_from_slice(b"max-forwards: ");
+            push_decimal(out, left - 1);
+            out.extend_from_slice(b"\r\n");
+        }
+        match length {
+            Some(Length::Known(length)) => {
+                out.extend_from_slice(b"content-length: ");
+                push_decimal(out, length);
+                out.extend_from_slice(b"\r\n");
+            }
+            Some(Length::Chunked) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            Some(Length::UntilClose) | None => {}
+        }
+    }
+
+    /// What this proxy answers as the last recipient: a whole response.
+    fn last_hop(&self, head: &[u8], fields: &Fields<'_, '_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        if self.method == Method::Options {
+            push_line(
+                &mut out,
+                b"HTTP/1.1 204 No Content\r\nallow: ",
+                ALLOWED.as_bytes(),
+            );
+            out.extend_from_slice(b"\r\n");
+            return out;
+        }
+        let mut body = head.get(..fields.start()).unwrap_or_default().to_vec();
+        // RFC 9110 §9.3.8: what is secret is not sent back.
+        let secret = ["authorization", "cookie", "proxy-authorization"];
+        let open = fields
+            .iter()
+            .filter(|line| !secret.iter().any(|name| name.eq_ignore_ascii_case(line.name)));
+        for line in open {
+            body.extend_from_slice(head.get(line.start..line.end).unwrap_or_default());
+        }
+        body.extend_from_slice(b"\r\n");
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: message/http\r\ncontent-length: ");
+        push_decimal(&mut out, body.len() as u64);
+        out.extend_from_slice(b"\r\n\r\n");
+        out.extend_from_slice(&body);
+        out
+    }
+}
+
+fn push_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,93 @@
+//! The four forms of a request's target (RFC 9112 §3.2).
+
+use super::{Method, Stop};
+use crate::answer::Answer;
+
+/// What a request is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Target<'b> {
+    /// Of an absolute target.
+    pub(super) authority: Option<&'b str>,
+    /// Path and query, as the backend gets them, but for a missing first slash.
+    pub(super) path: &'b str,
+    /// Whether the path lacks its first slash.
+    pub(super) rootless: bool,
+}
+
+impl<'b> Target<'b> {
+    pub(super) fn parse(text: &'b str, method: Method) -> Result<Self, Stop> {
+        if !text.bytes().all(is_permitted) {
+            return Err(
+                Answer::bad_request("the request's target holds a byte that has no place there").into(),
+            );
+        }
+        if text.starts_with('/') || (text == "*" && method == Method::Options) {
+            return Ok(Self {
+                authority: None,
+                path: text,
+                rootless: false,
+            });
+        }
+        let Some(rest) = without_scheme(text) else {
+            return Err(Answer::bad_request("the request's target is neither a path nor an http URL").into());
+        };
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let path = match path {
+            // RFC 9112 §3.2.4: OPTIONS on a server without a path is about the server as a whole.
+            "" if method == Method::Options => "*",
+            path => path,
+        };
+        Ok(Self {
+            authority: Some(authority),
+            path,
+            rootless: !path.starts_with(['/', '*']),
+        })
+    }
+}
+
+fn without_scheme(text: &str) -> Option<&str> {
+    ["http://", "https://"].iter().find_map(|scheme| {
+        let (start, rest) = text.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    })
+}
+
+/// RFC 3986 §2, and brackets anywhere, which every browser leaves as they are in a query. No fragment: a client
+/// keeps that to itself.
+fn is_permitted(byte: u8) -> bool {
+    matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'[' | b']' | b'_' | b'a'..=b'z' | b'~')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, method: Method) -> Option<(Option<&str>, &str, bool)> {
+        let target = Target::parse(text, method).ok()?;
+        Some((target.authority, target.path, target.rootless))
+    }
+
+    #[test]
+    fn every_form_but_the_authoritys_is_taken() {
+        assert_eq!(parse("/a?b[]=c", Method::Get), Some((None, "/a?b[]=c", false)));
+        assert_eq!(parse("*", Method::Options), Some((None, "*", false)));
+        assert_eq!(
+            parse("http://a:1/b", Method::Get),
+            Some((Some("a:1"), "/b", false))
+        );
+        assert_eq!(parse("HTTPS://a", Method::Get), Some((Some("a"), "", true)));
+        assert_eq!(parse("http://a?q", Method::Get), Some((Some("a"), "?q", true)));
+        assert_eq!(parse("http://a", Method::Options), Some((Some("a"), "*", false)));
+        assert_eq!(parse("http://a/", Method::Options), Some((Some("a"), "/", false)));
+    }
+
+    #[test]
+    fn what_is_no_target_is_refused() {
+        for bad in [
+            "*", "a", "a:80", "ftp://a/", "/a#b", "/a\"", "/<", "/a|b", "/{", "/\\", "/é", "/\u{7f}", "",
+        ] {
+            assert_eq!(parse(bad, Method::Get), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! A backend's head: what is refused, what is known of the rest, and what the client gets instead. No I/O.
+
+use httparse::Status;
+
+use super::field::Field;
+use super::framing::{Framing, FramingError, Length};
+use super::head::{self, Fields, HeadError, find_end};
+use super::request::{Method, tokens};
+use crate::headers::via::Pseudonym;
+
+/// What a response answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    /// The client's version: one that speaks HTTP/1.0 knows neither chunks nor 1xx.
+    pub(crate) minor: u8,
+    pub(crate) upgrade: bool,
+}
+
+/// A response that may be passed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Head {
+    /// Its bytes in the buffer.
+    pub(crate) len: usize,
+    pub(crate) status: u16,
+    /// As the backend frames the body.
+    pub(crate) length: Length,
+    /// Whether the backend would take another request on this connection.
+    pub(crate) keep_alive: bool,
+    has_date: bool,
+    minor: u8,
+    /// Bytes of the protocol that was asked for, in the buffer; empty but in a 101.
+    upgrade: (usize, usize),
+}
+
+/// Why a response is not passed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum ResponseError {
+    #[error("{0}")]
+    Head(#[from] HeadError),
+    #[error("{0}")]
+    Framing(#[from] FramingError),
+    #[error("the head is longer than {MAX_HEAD} bytes")]
+    TooLong,
+    #[error("the status is not from 100 to 599")]
+    Status,
+    #[error("the protocol was switched without being asked")]
+    Unasked,
+    #[error("Connection names more fields than are taken")]
+    Connection,
+}
+
+/// A response's head, at most.
+pub(crate) const MAX_HEAD: usize = 64 * 1024;
+/// Fields that `Connection` may name.
+const MAX_NAMED: usize = 16;
+
+/// How the client gets a body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Delivery {
+    /// As it comes: of known length, or in the backend's own chunks.
+    AsIs,
+    /// Out of the backend's chunks, to a client who doesn't know of them. Its connection ends with the body.
+    Bare,
+    /// In chunks of ours, since the end of the backend's connection is the body's end.
+    Chunked,
+    /// Until the client's connection ends, too.
+    UntilClose,
+}
+
+impl Head {
+    /// How a client of that version gets the body.
+    pub(crate) fn delivery(&self, minor: u8) -> Delivery {
+        match (self.length, minor) {
+            (Length::Known(_), _) | (Length::Chunked, 1) => Delivery::AsIs,
+            (Length::Chunked, _) => Delivery::Bare,
+            (Length::UntilClose, 1) => Delivery::Chunked,
+            (Length::UntilClose, _) => Delivery::UntilClose,
+        }
+    }
+
+    /// What a client is told about its connection, which would be kept if it were for the client alone.
+    pub(crate) fn persist(&self, asked: Asked, keep: bool) -> Persist {
+        let ends = matches!(self.delivery(asked.minor), Delivery::Bare | Delivery::UntilClose);
+        match (keep && !ends, asked.minor) {
+            (false, _) => Persist::Close,
+            (true, 0) => Persist::KeepAlive,
+            (true, _) => Persist::Open,
+        }
+    }
+
+    /// 1xx: another head follows.
+    pub(crate) fn is_interim(&self) -> bool {
+        self.status < 200 && self.status != SWITCHING
+    }
+
+    pub(crate) fn switches(&self) -> bool {
+        self.status == SWITCHING
+    }
+
+    /// Whether it switches to something that was asked for, if it switches. `buf` begins with this head; `asked`
+    /// is the request's, as the backend got it.
+    pub(crate) fn is_agreed(&self, buf: &[u8], asked: &[u8]) -> bool {
+        const LINE: &[u8] = b"\r\nupgrade: ";
+        if !self.switches() {
+            return true;
+        }
+        let line = asked.windows(LINE.len()).rposition(|window| window == LINE);
+        let line = line
+            .and_then(|at| asked.get(at + LINE.len()..))
+            .unwrap_or_default();
+        let offered = line.split(|b| *b == b'\r').next().unwrap_or_default();
+        let chosen = buf.get(self.upgrade.0..self.upgrade.1).unwrap_or_default();
+        let mut chosen = tokens(chosen).peekable();
+        self.minor > 0
+            && chosen.peek().is_some()
+            && chosen.all(|chosen| tokens(offered).any(|offered| offered.eq_ignore_ascii_case(chosen)))
+    }
+}
+
+const SWITCHING: u16 = 101;
+
+/// What the client is told about its own connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Persist {
+    /// Nothing: it stays open, as is the custom.
+    Open,
+    /// That it stays open, since HTTP/1.0 would not expect it.
+    KeepAlive,
+    /// That it ends.
+    Close,
+}
+
+/// Reads the head at the beginning of `buf`, of which `seen` bytes have been looked at before, and hands it with
+/// its fields to `then`. `None`: there is more to come.
+pub(crate) fn read<R>(
+    buf: &[u8],
+    seen: usize,
+    asked: Asked,
+    then: impl FnOnce(Head, &Fields<'_, '_>) -> Result<R, ResponseError>,
+) -> Result<Option<(Head, R)>, ResponseError> {
+    if seen > 0 && find_end(buf, seen).is_none() {
+        return unfinished(buf).map(|()| None);
+    }
+    let mut room = head::room();
+    let mut response = httparse::Response::new(&mut []);
+    let parser = httparse::ParserConfig::default();
+    let len = match parser.parse_response_with_uninit_headers(&mut response, buf, &mut room) {
+        Ok(Status::Complete(len)) => len,
+        Ok(Status::Partial) => return unfinished(buf).map(|()| None),
+        Err(error) => return Err(refusal(error).into()),
+    };
+    if len > MAX_HEAD {
+        return Err(ResponseError::TooLong);
+    }
+    let (Some(status), Some(minor)) = (response.code, response.version) else {
+        return Err(HeadError::StatusLine.into());
+    };
+    let head = buf.get(..len).unwrap_or_default();
+    // The parser overlooks empty lines in front.
+    if !head.starts_with(b"HTTP/") {
+        return Err(HeadError::StatusLine.into());
+    }
+    let fields = Fields::check(head, response.headers)?;
+    let head = gather(head, status, minor, &fields, asked)?;
+    then(head, &fields).map(|then| Some((head, then)))
+}
+
+fn gather(
+    head: &[u8],
+    status: u16,
+    minor: u8,
+    fields: &Fields<'_, '_>,
+    asked: Asked,
+) -> Result<Head, ResponseError> {
+    if !(100..=599).contains(&status) {
+        return Err(ResponseError::Status);
+    }
+    if status == SWITCHING && !asked.upgrade {
+        return Err(ResponseError::Unasked);
+    }
+    let (mut framing, mut close, mut keep_alive, mut has_date) = (Framing::default(), false, false, false);
+    let mut upgrade = (0, 0);
+    for line in fields.iter() {
+        match Field::of(line.name) {
+            Field::ContentLength => framing.content_length(line.value)?,
+            Field::TransferEncoding => framing.transfer_encoding(line.value)?,
+            Field::Connection => {
+                for token in tokens(line.value) {
+                    close |= token.eq_ignore_ascii_case("close");
+                    keep_alive |= token.eq_ignore_ascii_case("keep-alive");
+                }
+            }
+            Field::Date => has_date = true,
+            Field::Upgrade if status == SWITCHING => {
+                let start = (line.value.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
+                upgrade = (start, start + line.value.len());
+            }
+            _ => {}
+        }
+    }
+    // RFC 9112 §6.3: these have no body, whatever their fields say. The fields are checked all the same.
+    let framed = framing.decide(minor)?;
+    let bodiless = asked.method == Method::Head || matches!(status, 100..=199 | 204 | 304);
+    let length = if bodiless {
+        Length::NONE
+    } else {
+        framed.unwrap_or(Length::UntilClose)
+    };
+    Ok(Head {
+        len: head.len(),
+        status,
+        length,
+        keep_alive: !close && (minor > 0 || keep_alive) && length != Length::UntilClose,
+        has_date,
+        minor,
+        upgrade,
+    })
+}
+
+/// How a response is written for the client.
+pub(crate) struct Manner<'a> {
+    pub(crate) pseudonym: &'a Pseudonym,
+    pub(crate) asked: Asked,
+    pub(crate) persist: Persist,
+    /// For an answer that lacks one (RFC 9110 §6.6.1).
+    pub(crate) date: &'a dyn Fn() -> [u8; 29],
+}
+
+impl Head {
+    /// Writes what the client gets in place of this head, which stands at the beginning of `buf`.
+    pub(crate) fn write(
+        &self,
+        buf: &[u8],
+        fields: &Fields<'_, '_>,
+        manner: &Manner<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ResponseError> {
+        let head = buf.get(..self.len).unwrap_or_default();
+        out.clear();
+        out.reserve(head.len() + 256);
+        // The version is the proxy's own (RFC 9110 §2.5).
+        out.extend_from_slice(b"HTTP/1.1");
+        let version = b"HTTP/1.1".len();
+        let named = Named::of(fields)?;
+        let mut run = version;
+        for line in fields.iter() {
+            if self.keeps(Field::of(line.name), line.name, &named) {
+                continue;
+            }
+            out.extend_from_slice(head.get(run..line.start).unwrap_or_default());
+            run = line.end;
+        }
+        out.extend_from_slice(head.get(run..fields.end()).unwrap_or_default());
+        manner.pseudonym.push_line(out, self.minor);
+        if !self.has_date && !self.is_interim() {
+            out.extend_from_slice(b"date: ");
+            out.extend_from_slice(&(manner.date)());
+            out.extend_from_slice(b"\r\n");
+        }
+        self.push_hop(head, manner, out);
+        out.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    fn keeps(&self, field: Field, name: &str, named: &Named<'_>) -> bool {
+        let kept = match field {
+            Field::Connection
+            | Field::KeepAlive
+            | Field::ProxyConnection
+            | Field::Te
+            | Field::TransferEncoding
+            | Field::Upgrade => false,
+            // RFC 9110 §8.6: these carry none.
+            Field::ContentLength => self.status >= 200 && self.status != 204,
+            _ => true,
+        };
+        kept && !(field.may_be_named() && named.contain(name))
+    }
+
+    fn push_hop(&self, head: &[u8], manner: &Manner<'_>, out: &mut Vec<u8>) {
+        if self.switches() {
+            out.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
+            out.extend_from_slice(head.get(self.upgrade.0..self.upgrade.1).unwrap_or_default());
+            out.extend_from_slice(b"\r\n");
+            return;
+        }
+        if self.is_interim() {
+            return;
+        }
+        match manner.persist {
+            Persist::Open => {}
+            Persist::KeepAlive => out.extend_from_slice(b"connection: keep-alive\r\n"),
+            Persist::Close => out.extend_from_slice(b"connection: close\r\n"),
+        }
+        let chunked =
+            self.length == Length::Chunked || self.delivery(manner.asked.minor) == Delivery::Chunked;
+        if chunked && manner.asked.minor > 0 {
+            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        }
+    }
+}
+
+/// What `Connection` names.
+struct Named<'b> {
+    names: [&'b str; MAX_NAMED],
+    count: usize,
+}
+
+impl<'b> Named<'b> {
+    fn of(fields: &Fields<'_, 'b>) -> Result<Self, ResponseError> {
+        let mut named = Self {
+            names: [""; MAX_NAMED],
+            count: 0,
+        };
+        for line in fields
+            .iter()
+            .filter(|line| Field::of(line.name) == Field::Connection)
+        {
+            let names = tokens(line.value);
+            let own = ["close", "keep-alive", "upgrade"];
+            for name in names.filter(|name| !own.iter().any(|own| own.eq_ignore_ascii_case(name))) {
+                let place = named.names.get_mut(named.count);
+                *place.ok_or(ResponseError::Connection)? = name;
+                named.count += 1;
+            }
+        }
+        Ok(named)
+    }
+
+    fn contain(&self, name: &str) -> bool {
+        self.names
+            .iter()
+            .take(self.count)
+            .any(|named| named.eq_ignore_ascii_case(name))
+    }
+}
+
+fn unfinished(buf: &[u8]) -> Result<(), ResponseError> {
+    if buf.len() < MAX_HEAD {
+        Ok(())
+    } else {
+        Err(ResponseError::TooLong)
+    }
+}
+
+fn refusal(error: httparse::Error) -> HeadError {
+    match error {
+        httparse::Error::HeaderName => HeadError::Name,
+        httparse::Error::HeaderValue => HeadError::Value,
+        httparse::Error::NewLine => HeadError::LineEnd,
+        httparse::Error::TooManyHeaders => HeadError::TooManyFields,
+        httparse::Error::Version => HeadError::Version,
+        httparse::Error::Status | httparse::Error::Token => HeadError::StatusLine,
+    }
+}
+
+#[cfg(test)]
+mod tests;

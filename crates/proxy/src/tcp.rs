@@ -1,0 +1,199 @@
+//! A TCP connection: a backend is picked for it as for a request, and then bytes go both ways until both sides
+//! have said all, or one of them breaks.
+//!
+//! Connecting is what is tried again and what the backend's ledger hears of: once connected, who closes, when
+//! and why is a matter between the two ends. A connection holds its place on the backend to its end. Whatever
+//! ends it other than both sides' own FIN or silence ends it by a reset, so that neither side takes the part
+//! for the whole: the other side's reset, the backend's cut, the end of a drain, an abort. So does a client
+//! for which there is no backend.
+
+mod bounds;
+mod direction;
+mod relay;
+mod supplies;
+
+#[cfg(any(test, not(target_os = "linux")))]
+mod copy;
+#[cfg(target_os = "linux")]
+mod splice;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use edgeproxy_backend::{AppName, Incarnation, Signal};
+use edgeproxy_balance::Client;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::pick::{self, Front, Place, Taken};
+use crate::proxy_protocol::{self, Named};
+use crate::retry::Failed;
+use crate::worker::Worker;
+use crate::{Config, Protocol, Queue};
+use relay::{Ended, relay};
+pub(crate) use supplies::Supplies;
+
+/// Serves a connection until it ends. `named` is what a proxy said of it. Nothing is done for a listener that
+/// doesn't speak TCP.
+pub(crate) async fn serve(
+    worker: &Worker,
+    listener: usize,
+    client: TcpStream,
+    peer: SocketAddr,
+    named: Option<Named>,
+) {
+    let config = worker.config();
+    let Some(listener) = config.listeners.get(listener) else {
+        return;
+    };
+    let Protocol::Tcp {
+        app,
+        send_proxy,
+        idle_timeout,
+    } = &listener.protocol
+    else {
+        return;
+    };
+    let mut ends = Ends::new(client);
+    let header = send_proxy.map(|version| {
+        let ends = named.unwrap_or_else(|| Named {
+            client: peer,
+            // A socket whose own address can't be told is one that is gone already.
+            server: ends.client.local_addr().unwrap_or(peer),
+        });
+        proxy_protocol::header(version, ends)
+    });
+    let header = header.as_deref().unwrap_or_default();
+    let Some((taken, backend)) = connected(worker, app, header, peer).await else {
+        return;
+    };
+    let backend = ends.backend.insert(backend);
+    // Held to the end, so that it can be cut.
+    let place = &taken.place;
+    let upstream = worker.pool().upstream(&place.endpoint);
+    let idle = idle_timeout.unwrap_or(config.tcp_idle_timeout);
+    let relayed = relay(&ends.client, backend, worker.supplies(), idle);
+    let ended = tokio::select! {
+        biased;
+        ended = relayed => Some(ended),
+        () = upstream.cut().cancelled() => None,
+    };
+    ends.whole = matches!(ended, Some(Ended::Closed | Ended::Idle));
+    let (backend, listener) = (&place.endpoint.id, listener.name.as_str());
+    match ended {
+        Some(Ended::Broken(error)) => {
+            tracing::debug!(%peer, listener, %backend, %error, "a TCP connection broke");
+        }
+        Some(ended) => tracing::debug!(%peer, listener, %backend, ?ended, "a TCP connection ended"),
+        None => tracing::debug!(%peer, listener, %backend, "a TCP connection was cut with its backend"),
+    }
+}
+
+/// Both sockets. Dropped before they have said all, they are closed by a reset.
+struct Ends {
+    client: TcpStream,
+    backend: Option<TcpStream>,
+    whole: bool,
+}
+
+impl Ends {
+    fn new(client: TcpStream) -> Self {
+        Self {
+            client,
+            backend: None,
+            whole: false,
+        }
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if self.whole {
+            return;
+        }
+        for stream in std::iter::once(&self.client).chain(&self.backend) {
+            // A socket that can't be told to has no peer to hear it.
+            let _ = stream.set_zero_linger();
+        }
+    }
+}
+
+/// A connection to a backend, tried on one after the other as far as the rules and the budget allow.
+///
+/// A `header` that could not be written is a connection that could not be made: nothing of the client's has
+/// been sent.
+async fn connected(
+    worker: &Worker,
+    app: &AppName,
+    header: &[u8],
+    peer: SocketAddr,
+) -> Option<(Taken<Arc<Queue>>, TcpStream)> {
+    let config = worker.config();
+    let Some(route) = worker.table().load().app(app).cloned() else {
+        tracing::debug!(%peer, %app, "a TCP connection was reset: there is no such app");
+        return None;
+    };
+    worker.count_request();
+    let mut tried: Vec<Incarnation> = Vec::new();
+    loop {
+        let picked = pick::pick(&route, Front::Tcp, Client::default(), || worker.random(), &tried);
+        let taken = match picked {
+            // The place first: a retry that there is nobody for costs nothing.
+            Ok(place) if tried.is_empty() || worker.may_retry() => {
+                Taken::new(place, Arc::clone(&route.queue))
+            }
+            Ok(_) => {
+                tracing::debug!(%peer, %app, "a TCP connection was reset: the budget has no retry left");
+                return None;
+            }
+            Err(error) => {
+                let summary = route.summary.as_str();
+                tracing::debug!(%peer, %app, ?error, summary, "a TCP connection was reset: no backend can be had");
+                return None;
+            }
+        };
+        let (place, begun) = (&taken.place, Instant::now());
+        match connect(place.endpoint.addr.socket_addr(), header, config).await {
+            Ok(stream) => {
+                tell(worker, place, place.in_flight.succeeded(begun.elapsed()));
+                return Some((taken, stream));
+            }
+            Err(failed) => {
+                tracing::debug!(backend = %place.endpoint.id, ?failed, "a backend could not be connected to");
+                tell(worker, place, place.in_flight.failed(route.max_failures));
+            }
+        }
+        tried.push(place.endpoint.incarnation);
+        let attempts = u32::try_from(tried.len()).unwrap_or(u32::MAX);
+        if !config.retry_enabled || attempts >= config.max_attempts {
+            tracing::debug!(%peer, %app, attempts, "a TCP connection was reset: no backend took it");
+            return None;
+        }
+    }
+}
+
+fn tell(worker: &Worker, place: &Place, signal: Option<Signal>) {
+    if let Some(signal) = signal {
+        worker.report(place.in_flight.report(&place.endpoint, signal));
+    }
+}
+
+async fn connect(addr: SocketAddr, header: &[u8], config: &Config) -> Result<TcpStream, Failed> {
+    let connecting = async {
+        let mut stream = TcpStream::connect(addr).await?;
+        // What a client has sent is passed on at once, not when the backend has acknowledged the rest.
+        stream.set_nodelay(true)?;
+        if !header.is_empty() {
+            stream.write_all(header).await?;
+        }
+        Ok::<_, io::Error>(stream)
+    };
+    match tokio::time::timeout(config.connect_timeout, connecting).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(Failed::ConnectTimeout),
+        Ok(Err(_)) => Err(Failed::Connect),
+        Err(_) => Err(Failed::ConnectTimeout),
+    }
+}

@@ -1,0 +1,364 @@
+//! Connections whose bytes nobody looks at.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgeproxy_backend::{AppName, Gate, Limits, Signal};
+use edgeproxy_proxy::{Config, Listener, Protocol, RouteTable};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::backend::{Backend, ok};
+use crate::client::Client;
+use crate::stage::{Stage, app, config, endpoint};
+
+fn tcp() -> Listener {
+    Listener::tcp(
+        SocketAddr::from(([127, 0, 0, 1], 0)),
+        AppName::parse("app").unwrap(),
+    )
+}
+
+fn only_tcp() -> Config {
+    Config {
+        listeners: vec![tcp()],
+        ..config()
+    }
+}
+
+/// A backend whose connections the test takes and uses itself.
+async fn backend() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+/// Resolves in time or fails.
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let waited = tokio::time::timeout(Duration::from_secs(10), future).await;
+    waited.unwrap_or_else(|_| panic!("{what}: not in ten seconds"))
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    soon("a connection came", listener.accept()).await.unwrap().0
+}
+
+/// Both ends of a connection through the proxy.
+async fn through(stage: &Stage, listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let client = TcpStream::connect(stage.addr).await.unwrap();
+    (client, accept(listener).await)
+}
+
+/// The connection ends by a reset, with nothing more to read.
+async fn is_reset(stream: &mut TcpStream) -> bool {
+    let read = soon("an end came", stream.read(&mut [0; 1])).await;
+    matches!(read, Err(error) if error.kind() == io::ErrorKind::ConnectionReset)
+}
+
+async fn expect(stream: &mut TcpStream, bytes: &[u8]) {
+    let mut read = vec![0; bytes.len()];
+    soon("bytes came", stream.read_exact(&mut read)).await.unwrap();
+    assert_eq!(read, bytes);
+}
+
+/// Waits until the proxy holds no place on that backend any more.
+async fn until_free(endpoint: &edgeproxy_backend::Endpoint) {
+    soon("its place is free", async {
+        while endpoint.meter.in_flight() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bytes_go_both_ways_and_each_half_closes_on_its_own() {
+    let (listener, addr) = backend().await;
+    let (stage, endpoints) = Stage::with(only_tcp(), &[addr]);
+    for client_first in [true, false] {
+        let (mut client, mut server) = through(&stage, &listener).await;
+        client.write_all(b"hello").await.unwrap();
+        expect(&mut server, b"hello").await;
+        server.write_all(b"world").await.unwrap();
+        expect(&mut client, b"world").await;
+        assert_eq!(endpoints[0].meter.in_flight(), 1);
+
+        let (first, second) = if client_first {
+            (&mut client, &mut server)
+        } else {
+            (&mut server, &mut client)
+        };
+        first.shutdown().await.unwrap();
+        assert_eq!(soon("the end came", second.read(&mut [0; 1])).await.unwrap(), 0);
+        // The other half goes on.
+        for _ in 0..3 {
+            second.write_all(b"more").await.unwrap();
+            expect(first, b"more").await;
+        }
+        assert_eq!(endpoints[0].meter.in_flight(), 1);
+        second.shutdown().await.unwrap();
+        assert_eq!(soon("the end came", first.read(&mut [0; 1])).await.unwrap(), 0);
+        until_free(&endpoints[0]).await;
+    }
+    assert_eq!(endpoints[0].meter.totals(), (2, 0));
+}
+
+#[tokio::test]
+async fn a_backend_may_speak_first() {
+    let (listener, addr) = backend().await;
+    let (stage, _) = Stage::with(only_tcp(), &[addr]);
+    let (mut client, mut server) = through(&stage, &listener).await;
+    server.write_all(b"220 ready\r\n").await.unwrap();
+    expect(&mut client, b"220 ready\r\n").await;
+}
+
+#[tokio::test]
+async fn a_reset_of_one_side_is_a_reset_of_the_other() {
+    let (listener, addr) = backend().await;
+    let (stage, endpoints) = Stage::with(only_tcp(), &[addr]);
+    for by_client in [true, false] {
+        let (mut client, mut server) = through(&stage, &listener).await;
+        client.write_all(b"hello").await.unwrap();
+        expect(&mut server, b"hello").await;
+        let (gone, mut left) = if by_client {
+            (client, server)
+        } else {
+            (server, client)
+        };
+        gone.set_zero_linger().unwrap();
+        drop(gone);
+        assert!(is_reset(&mut left).await, "by_client {by_client}");
+        until_free(&endpoints[0]).await;
+    }
+    assert_eq!(
+        endpoints[0].meter.totals(),
+        (2, 0),
+        "it was connected: no failure"
+    );
+}
+
+#[tokio::test]
+async fn a_reset_gets_through_although_the_receiver_has_stopped() {
+    let (listener, addr) = backend().await;
+    let (stage, endpoints) = Stage::with(only_tcp(), &[addr]);
+    let (client, mut server) = through(&stage, &listener).await;
+    fill(&client).await;
+    client.set_zero_linger().unwrap();
+    drop(client);
+    until_free(&endpoints[0]).await;
+    // What was on its way is lost with it.
+    let mut rest = Vec::new();
+    let read = soon("the end came", server.read_to_end(&mut rest)).await;
+    assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn a_reset_gets_through_after_a_half_close() {
+    let (listener, addr) = backend().await;
+    let (stage, endpoints) = Stage::with(only_tcp(), &[addr]);
+    let (mut client, mut server) = through(&stage, &listener).await;
+    client.shutdown().await.unwrap();
+    assert_eq!(soon("the end came", server.read(&mut [0; 1])).await.unwrap(), 0);
+    client.set_zero_linger().unwrap();
+    drop(client);
+    until_free(&endpoints[0]).await;
+    let write = soon("it is noticed", async {
+        loop {
+            if let Err(error) = server.write_all(b"x").await {
+                return error.kind();
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(matches!(
+        write.await,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    ));
+}
+
+/// Writes until nothing more is taken, for as long as it takes to be sure of it; returns how much was.
+async fn fill(stream: &TcpStream) -> usize {
+    let chunk = vec![7; 64 * 1024];
+    let mut taken = 0;
+    loop {
+        match stream.try_write(&chunk) {
+            Ok(count) => taken += count,
+            // The system moves what is under way for a while yet.
+            Err(_) => match tokio::time::timeout(Duration::from_millis(300), stream.writable()).await {
+                Ok(writable) => writable.unwrap(),
+                Err(_) => return taken,
+            },
+        }
+        assert!(taken < 64 * 1024 * 1024, "nothing holds the sender back");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_stops_holds_the_sender_back_and_nothing_is_lost() {
+    let (listener, addr) = backend().await;
+    let (stage, _) = Stage::with(only_tcp(), &[addr]);
+    let (client, mut server) = through(&stage, &listener).await;
+    let held = fill(&client).await;
+    assert!(
+        held <= 8 * 1024 * 1024,
+        "{held} bytes were taken for a receiver that has stopped"
+    );
+    let reading = tokio::spawn(async move {
+        let (mut total, mut buffer) = (0, vec![0; 256 * 1024]);
+        loop {
+            match server.read(&mut buffer).await.unwrap() {
+                0 => return total,
+                count => {
+                    assert!(buffer[..count].iter().all(|byte| *byte == 7));
+                    total += count;
+                }
+            }
+        }
+    });
+    let mut client = client;
+    let rest = vec![7; 32 * 1024 * 1024];
+    soon("the rest is taken", client.write_all(&rest)).await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(
+        soon("all came", reading).await.unwrap(),
+        held + rest.len(),
+        "of {held} and the rest"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_tried_elsewhere_and_counts_as_a_failure() {
+    let (listener, addr) = backend().await;
+    let endpoints = [
+        endpoint(1, Backend::refusing().await, Limits::NONE),
+        endpoint(2, addr, Limits::NONE),
+    ];
+    let mut route = app("app", &endpoints);
+    route.max_failures = 2;
+    let mut stage = Stage::start(only_tcp(), [route]);
+    for _ in 0..6 {
+        let (mut client, mut server) = through(&stage, &listener).await;
+        client.write_all(b"x").await.unwrap();
+        expect(&mut server, b"x").await;
+    }
+    assert_eq!(endpoints[0].meter.totals(), (2, 2), "excluded after two");
+    assert_eq!(endpoints[0].meter.gate(), Gate::Excluded);
+    let report = soon("a report came", stage.reports.recv()).await.unwrap();
+    assert_eq!(report.signal, Signal::StreakReached);
+    assert_eq!(endpoints[1].meter.totals(), (6, 0));
+}
+
+/// Whether a client is reset, be it before it knows that it was connected.
+async fn is_turned_away(addr: SocketAddr) -> bool {
+    match TcpStream::connect(addr).await {
+        Ok(mut stream) => is_reset(&mut stream).await,
+        Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+    }
+}
+
+#[tokio::test]
+async fn without_a_backend_the_client_is_reset() {
+    let full = endpoint(1, backend().await.1, Limits::new(1, 1).unwrap());
+    let (listener, addr) = backend().await;
+    let full_but_one = endpoint(2, addr, Limits::new(1, 1).unwrap());
+    full.meter.close();
+    let stage = Stage::start(only_tcp(), [app("app", &[full, Arc::clone(&full_but_one)])]);
+    let (mut first, mut server) = through(&stage, &listener).await;
+    assert!(is_turned_away(stage.addr).await, "all are full or out");
+    first.write_all(b"x").await.unwrap();
+    expect(&mut server, b"x").await;
+
+    stage.table.store(Arc::new(RouteTable::default()));
+    assert!(is_turned_away(stage.addr).await, "there is no such app");
+    let nobody = Stage::with(only_tcp(), &[Backend::refusing().await]).0;
+    assert!(is_turned_away(nobody.addr).await, "nobody listens there");
+}
+
+#[tokio::test]
+async fn a_cut_backends_connections_are_reset() {
+    let (listener, addr) = backend().await;
+    let (stage, endpoints) = Stage::with(only_tcp(), &[addr]);
+    let (mut client, mut server) = through(&stage, &listener).await;
+    client.write_all(b"x").await.unwrap();
+    expect(&mut server, b"x").await;
+    endpoints[0].meter.close();
+    stage.running.table_changed();
+    client.write_all(b"y").await.unwrap();
+    expect(&mut server, b"y").await;
+    endpoints[0].meter.cut();
+    stage.running.table_changed();
+    assert!(is_reset(&mut client).await && is_reset(&mut server).await);
+    until_free(&endpoints[0]).await;
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_connections_until_its_time_is_over_and_then_resets_them() {
+    let (listener, addr) = backend().await;
+    let hurried = Config {
+        drain_timeout: Duration::from_millis(300),
+        ..only_tcp()
+    };
+    let (stage, endpoints) = Stage::with(hurried, &[addr]);
+    let (mut client, mut server) = through(&stage, &listener).await;
+    stage.running.drain();
+    client.write_all(b"still").await.unwrap();
+    expect(&mut server, b"still").await;
+    stage.stopped().await;
+    assert!(is_reset(&mut client).await && is_reset(&mut server).await);
+    assert_eq!(endpoints[0].meter.in_flight(), 0);
+
+    let (patient, _) = Stage::with(only_tcp(), &[addr]);
+    let (mut client, mut server) = through(&patient, &listener).await;
+    patient.running.drain();
+    server.write_all(b"last").await.unwrap();
+    server.shutdown().await.unwrap();
+    expect(&mut client, b"last").await;
+    client.shutdown().await.unwrap();
+    patient.stopped().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_silent_both_ways_is_closed() {
+    let (listener, addr) = backend().await;
+    let mut silent = tcp();
+    let Protocol::Tcp { idle_timeout, .. } = &mut silent.protocol else {
+        panic!("not TCP")
+    };
+    *idle_timeout = Some(Duration::from_millis(100));
+    let config = Config {
+        listeners: vec![silent],
+        ..config()
+    };
+    let (stage, endpoints) = Stage::with(config, &[addr]);
+    let (mut client, mut server) = through(&stage, &listener).await;
+    server.write_all(b"x").await.unwrap();
+    expect(&mut client, b"x").await;
+    assert_eq!(soon("an end came", client.read(&mut [0; 1])).await.unwrap(), 0);
+    assert_eq!(soon("an end came", server.read(&mut [0; 1])).await.unwrap(), 0);
+    until_free(&endpoints[0]).await;
+}
+
+#[tokio::test]
+async fn http_and_tcp_listeners_stand_side_by_side_and_share_the_connections_there_may_be() {
+    let http = Backend::start(|_, _| ok("x")).await;
+    let both = Config {
+        listeners: vec![
+            Listener::http(SocketAddr::from(([127, 0, 0, 1], 0))),
+            tcp(),
+            tcp(),
+        ],
+        workers: 1,
+        max_connections: 1,
+        ..config()
+    };
+    let (stage, _) = Stage::with(both, &[http.addr]);
+    let [first, second, third] = stage.addrs[..] else {
+        panic!("three listeners")
+    };
+    for addr in [second, first, third, first, second] {
+        let mut client = Client::connect(addr).await;
+        assert_eq!(client.get("/").await.body, "x");
+    }
+}

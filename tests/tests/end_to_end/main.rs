@@ -1,0 +1,21 @@
+//! The real binary on real sockets. One program, since each would link all of the harness anew.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by a panic that says why"
+)]
+
+mod bad_input;
+mod burst;
+mod drain;
+mod failures;
+mod forwarding;
+mod harness;
+mod lease;
+mod malformed;
+mod region;
+mod rolling;
+mod seed_example;
+mod shutdown;
+mod tcp;
+mod weighted;
