@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,7 +10,6 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use crate::Queue;
 use crate::headers::hop;
 use crate::phase::Turn;
 use crate::pick::Taken;
@@ -37,7 +35,7 @@ struct FromBackend {
 
 /// What a request holds while its response is on its way.
 pub(crate) struct Held {
-    pub(crate) taken: Taken<Arc<Queue>>,
+    pub(crate) taken: Taken,
     pub(crate) upstream: Rc<Upstream<Conn>>,
     pub(crate) conn: Conn,
 }

@@ -21,12 +21,12 @@ use crate::forward;
 use crate::host::Authority;
 use crate::inbound::{self, Stop};
 use crate::phase::Turn;
-use crate::pick::{self, Front, Place};
+use crate::pick::{self, Front, Place, Taken};
 use crate::pool::{Conn, Upstream};
 use crate::retry::{self, Failed, Next};
 use crate::upload::{Broken, Upload};
 use crate::worker::Worker;
-use crate::{AppRoute, Queue};
+use crate::AppRoute;
 
 /// Serves one request of the client at `peer`. It always comes to an answer; a failure is one too.
 pub(crate) async fn serve(
@@ -99,7 +99,6 @@ struct Exchange<'a> {
     tried: Vec<Incarnation>,
 }
 
-type Taken = pick::Taken<Arc<Queue>>;
 type Answered = (Response<Incoming>, Held);
 
 impl Exchange<'_> {

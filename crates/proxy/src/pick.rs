@@ -15,15 +15,15 @@ pub(crate) struct Place {
 }
 
 /// A place, and behind it whoever waits for it to be given back.
-pub(crate) struct Taken<Q: AsRef<Queue>> {
+pub(crate) struct Taken {
     pub(crate) place: Place,
     /// Below the place, so that it is dropped after it.
-    _returned: Returned<Q>,
+    _returned: Returned,
 }
 
-impl<Q: AsRef<Queue>> Taken<Q> {
+impl Taken {
     /// `queue` is the one of the place's app.
-    pub(crate) fn new(place: Place, queue: Q) -> Self {
+    pub(crate) fn new(place: Place, queue: Arc<Queue>) -> Self {
         Self {
             place,
             _returned: Returned(queue),

@@ -130,18 +130,12 @@ impl Queue {
     }
 }
 
-impl AsRef<Self> for Queue {
-    fn as_ref(&self) -> &Self {
-        self
-    }
-}
-
 /// Tells the queue that a place has been given back. Keep it behind the place, so that it is dropped after it.
-pub(crate) struct Returned<Q: AsRef<Queue>>(pub(crate) Q);
+pub(crate) struct Returned(pub(crate) Arc<Queue>);
 
-impl<Q: AsRef<Queue>> Drop for Returned<Q> {
+impl Drop for Returned {
     fn drop(&mut self) {
-        self.0.as_ref().release_one();
+        self.0.release_one();
     }
 }
 

@@ -31,7 +31,7 @@ use crate::pick::{self, Front, Place, Taken};
 use crate::proxy_protocol::{self, Named};
 use crate::retry::Failed;
 use crate::worker::Worker;
-use crate::{Config, Protocol, Queue};
+use crate::{Config, Protocol};
 use relay::{Ended, relay};
 pub(crate) use supplies::Supplies;
 
@@ -129,7 +129,7 @@ async fn connected(
     app: &AppName,
     header: &[u8],
     peer: SocketAddr,
-) -> Option<(Taken<Arc<Queue>>, TcpStream)> {
+) -> Option<(Taken, TcpStream)> {
     let config = worker.config();
     let Some(route) = worker.table().load().app(app).cloned() else {
         tracing::debug!(%peer, %app, "a TCP connection was reset: there is no such app");

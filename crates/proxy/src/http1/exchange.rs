@@ -4,6 +4,7 @@ mod attempt;
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use edgeproxy_backend::{AppName, Incarnation, Signal};
@@ -20,14 +21,14 @@ use super::tunnel;
 use super::upload::Upload;
 use crate::answer::Answer;
 use crate::buffer::{Buffer, HeadBuffer};
-use crate::pick::{self, Front, Place};
+use crate::pick::{self, Front, Place, Taken};
 use crate::pool::{Upstream, Wire};
 use crate::queue::Waiting;
 use crate::retry::{self, Failed};
 use crate::socket::{Socket, write_all};
 use crate::timer::Timer;
 use crate::worker::Worker;
-use crate::{AppRoute, Queue};
+use crate::AppRoute;
 use attempt::{Answered, Unanswered};
 
 /// A request under way.
@@ -96,10 +97,16 @@ impl<S: Socket> Connection<S> {
             upload: Upload::new(body, request.length, keep_max),
             answer: worker.buffers().head(),
         };
-        let mut after = exchange.serve(app, &mut None).await;
-        if matches!(after, After::Full) {
-            after = exchange.queue(app).await;
-        }
+        let served = match exchange.run(app, &mut None).await {
+            Err(After::Full) => exchange.queue(app).await,
+            served => served,
+        };
+        // What a response lasts, a table should not: there may be a new one every second, and bodies for hours.
+        drop(table);
+        let after = match served {
+            Ok(served) => exchange.finish(served).await,
+            Err(after) => after,
+        };
         let body = exchange.upload.body;
         match after {
             After::Told(answer) => self.answer_own(answer, asked, request.keep_alive, body).await,
@@ -139,7 +146,8 @@ impl<S: Socket> Connection<S> {
     }
 }
 
-type Taken<'t> = pick::Taken<&'t Queue>;
+/// A backend's response has begun: what it is, the place that it holds, and whose connection it comes over.
+type Served = (Answered, Taken, Rc<Upstream<Wire>>);
 
 /// A place in the queue, and until when.
 struct Turn {
@@ -170,12 +178,8 @@ impl From<Answer> for After {
 }
 
 impl<S: Socket> Exchange<'_, S> {
-    /// Serves the request from one of the backends of `app`.
-    async fn serve(&mut self, app: &AppRoute, turn: &mut Option<Turn>) -> After {
-        let (answered, taken, upstream) = match self.run(app, turn).await {
-            Ok(served) => served,
-            Err(after) => return after,
-        };
+    /// Brings a response that has begun to its end.
+    async fn finish(&mut self, (answered, taken, upstream): Served) -> After {
         if answered.head.switches() {
             let early = std::mem::replace(&mut self.upload.body.buffer, self.worker.buffers().buffer());
             let (timer, config) = (self.timer, self.worker.config());
@@ -211,30 +215,28 @@ impl<S: Socket> Exchange<'_, S> {
     }
 
     /// Waits in the queue of `app` for a place, and is served then.
-    async fn queue(&mut self, app: &AppRoute) -> After {
+    async fn queue(&mut self, app: &AppRoute) -> Result<Served, After> {
         let config = self.worker.config();
         let name = app.name.clone();
         let Ok(waiting) = app.queue.join() else {
-            return Answer::backends_full(name.as_str(), config.retry_after).into();
+            return Err(Answer::backends_full(name.as_str(), config.retry_after).into());
         };
         let mut turn = Some(Turn {
             waiting,
             until: Instant::now() + config.queue_timeout,
         });
         loop {
-            if let Some(turn) = &mut turn
-                && let Err(after) = self.wait(turn, &name).await
-            {
-                return after;
+            if let Some(turn) = &mut turn {
+                self.wait(turn, &name).await?;
             }
             // Much may have changed meanwhile.
             let table = self.worker.current_table();
             let Some(app) = table.app(&name) else {
-                return Answer::no_route(Some(name.as_str())).into();
+                return Err(Answer::no_route(Some(name.as_str())).into());
             };
-            match self.serve(app, &mut turn).await {
-                After::Full => {}
-                after => return after,
+            match self.run(app, &mut turn).await {
+                Err(After::Full) => {}
+                served => return served,
             }
         }
     }
@@ -262,11 +264,7 @@ impl<S: Socket> Exchange<'_, S> {
 
     /// Tries one backend after the other, as far as the rules and the budget allow. Whoever waits already goes
     /// first.
-    async fn run<'t>(
-        &mut self,
-        app: &'t AppRoute,
-        turn: &mut Option<Turn>,
-    ) -> Result<(Answered, Taken<'t>, Rc<Upstream<Wire>>), After> {
+    async fn run(&mut self, app: &AppRoute, turn: &mut Option<Turn>) -> Result<Served, After> {
         let config = self.worker.config();
         let mut tried: Vec<Incarnation> = Vec::new();
         if turn.is_none() && !app.queue.is_empty() {
@@ -314,7 +312,7 @@ impl<S: Socket> Exchange<'_, S> {
         }
     }
 
-    fn pick<'t>(&self, app: &'t AppRoute, tried: &[Incarnation]) -> Result<Taken<'t>, PickError> {
+    fn pick(&self, app: &AppRoute, tried: &[Incarnation]) -> Result<Taken, PickError> {
         let place = pick::pick(
             app,
             Front::Http,
@@ -322,7 +320,7 @@ impl<S: Socket> Exchange<'_, S> {
             || self.worker.random(),
             tried,
         )?;
-        Ok(Taken::new(place, &app.queue))
+        Ok(Taken::new(place, Arc::clone(&app.queue)))
     }
 
     fn repeatable(&self) -> retry::Request {
@@ -343,7 +341,7 @@ impl<S: Socket> Exchange<'_, S> {
     async fn deliver(
         &mut self,
         answered: Answered,
-        place: Taken<'_>,
+        place: Taken,
         upstream: &Upstream<Wire>,
     ) -> Result<bool, Broken> {
         let Answered {

@@ -174,3 +174,23 @@ async fn idle_connections_to_an_ejected_backend_are_closed() {
     stage.running.table_changed();
     backend.until(|t| t.closed == 1).await;
 }
+
+/// There may be a new table every second, and answers that last for hours.
+#[tokio::test]
+async fn an_answer_that_lasts_does_not_hold_the_table_it_was_routed_by() {
+    let permits = Arc::new(Semaphore::new(0));
+    let backend = half(&permits).await;
+    let (stage, endpoints) = Stage::of(&[backend.addr]);
+    let mut client = Client::connect(stage.addr).await;
+    client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    client.head().await.unwrap();
+    assert_eq!(client.bytes(2).await.unwrap(), b"ab");
+    let next = RouteTable::new(2, [Arc::new(app("app", &endpoints))]);
+    let old = Arc::downgrade(&stage.table.swap(Arc::new(next)));
+    stage.running.table_changed();
+    while old.strong_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+    permits.add_permits(1);
+    assert_eq!(client.bytes(2).await.unwrap(), b"cd");
+}
