@@ -189,6 +189,9 @@ settings! {
     /// client may pause within a body.
     response_header_timeout: Duration, "response_header_timeout_secs", seconds(1, 86_400), "60";
 
+    /// How long a backend may pause in the middle of its answer, before that is broken off.
+    response_body_timeout: Duration, "response_body_timeout_secs", seconds(1, 86_400), "300";
+
     /// How long both directions of a TCP connection may be silent.
     tcp_idle_timeout: Duration, "tcp_idle_timeout_secs", seconds(1, 604_800), "3600";
 

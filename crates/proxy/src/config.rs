@@ -29,6 +29,9 @@ pub struct Config {
     /// From the last byte of a request's body to the response's head. Else another backend, or 504. Also how
     /// long a client may pause in the middle of its body. 60 s.
     pub response_header_timeout: Duration,
+    /// How long a backend may pause in the middle of its answer, until that is broken off. A stream of
+    /// events that is silent for longer needs a heartbeat of its own. 5 min.
+    pub response_body_timeout: Duration,
     /// A connection that has switched to another protocol, such as a WebSocket, while neither side says
     /// anything. 1 h.
     pub tunnel_idle_timeout: Duration,
@@ -108,6 +111,7 @@ impl Default for Config {
             send_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(5),
             response_header_timeout: Duration::from_secs(60),
+            response_body_timeout: Duration::from_secs(300),
             tunnel_idle_timeout: Duration::from_secs(3_600),
             tcp_idle_timeout: Duration::from_secs(3_600),
             drain_timeout: Duration::from_secs(30),

@@ -159,10 +159,6 @@ impl Waiting {
     }
 
     /// There is room that this request can't use, but the one behind it perhaps can.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for a retry that waits, which may not use every backend")
-    )]
     pub(crate) fn pass_on(&mut self) {
         self.queue.wake(|line| line.pass_on(self.key));
     }

@@ -24,6 +24,7 @@ pub(crate) fn proxy(settings: &Settings) -> proxy::Config {
         send_timeout: settings.send_timeout,
         connect_timeout: settings.connect_timeout,
         response_header_timeout: settings.response_header_timeout,
+        response_body_timeout: settings.response_body_timeout,
         tcp_idle_timeout: settings.tcp_idle_timeout,
         tunnel_idle_timeout: settings.tunnel_idle_timeout,
         drain_timeout: settings.drain_timeout,

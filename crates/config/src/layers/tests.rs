@@ -22,6 +22,7 @@ const SAMPLES: &[(&str, [(&str, &str); 2])] = &[
     ("send_timeout_secs", [("1", "1"), ("2", "2")]),
     ("connect_timeout_secs", [("1", "1"), ("2", "2")]),
     ("response_header_timeout_secs", [("1", "1"), ("2", "2")]),
+    ("response_body_timeout_secs", [("1", "1"), ("2", "2")]),
     ("tcp_idle_timeout_secs", [("1", "1"), ("2", "2")]),
     ("tunnel_idle_timeout_secs", [("1", "1"), ("2", "2")]),
     ("max_head_bytes", [("8192", "8_192"), ("9000", "9000")]),

@@ -21,8 +21,29 @@ pub(super) struct Delivery<'a, 'c, S> {
     pub(super) deaf: bool,
     /// The client took nothing the last time it was offered something.
     pub(super) blocked: bool,
-    /// The client has taken something since this was last set to `false`.
-    pub(super) progressed: bool,
+    pub(super) moved: Moved,
+}
+
+/// What has moved since this was last cleared.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Moved {
+    /// The client took some of the answer.
+    taken: bool,
+    /// The client gave some of its own body.
+    given: bool,
+    /// The backend said something, or took something.
+    backend: bool,
+}
+
+/// Whose turn it is, as long as nothing moves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum WaitsFor {
+    /// The client is to take some of the answer.
+    Taking,
+    /// The client is to give more of its body.
+    Giving,
+    /// The backend is to say or to take more.
+    Backend,
 }
 
 /// How far a delivery has got.
@@ -103,6 +124,27 @@ impl<S: Socket> Delivery<'_, '_, S> {
         }
     }
 
+    /// Whom a delivery that can't go on waits for.
+    pub(super) fn waits_for(&self) -> WaitsFor {
+        if self.blocked {
+            WaitsFor::Taking
+        } else if !self.deaf && !self.upload.has_left() && self.upload.outgoing().is_empty() {
+            WaitsFor::Giving
+        } else {
+            WaitsFor::Backend
+        }
+    }
+
+    /// Whether the one that is waited for has moved. What others did doesn't count: a client that takes nothing
+    /// could hold its connection by a trickle of its own body.
+    pub(super) fn has_moved(&self, whom: WaitsFor) -> bool {
+        match whom {
+            WaitsFor::Taking => self.moved.taken,
+            WaitsFor::Giving => self.moved.given,
+            WaitsFor::Backend => self.moved.backend,
+        }
+    }
+
     fn backend_is_done(&self) -> bool {
         self.body.has_come() && (self.deaf || self.upload.has_left())
     }
@@ -128,7 +170,7 @@ impl<S: Socket> Delivery<'_, '_, S> {
             }
             match poll_write(self.client.socket, cx, next) {
                 Poll::Ready(Ok(count)) => {
-                    (self.blocked, self.progressed) = (false, true);
+                    (self.blocked, self.moved.taken) = (false, true);
                     if head.is_empty() {
                         self.body.sent(count);
                     } else {
@@ -161,6 +203,7 @@ impl<S: Socket> Delivery<'_, '_, S> {
         match poll_read(wire, cx, space) {
             Poll::Ready(Ok(0)) => Poll::Ready(self.body.closed()),
             Poll::Ready(Ok(count)) => {
+                self.moved.backend = true;
                 self.body.buffer.filled(count);
                 Poll::Ready(self.body.decode())
             }
@@ -176,14 +219,20 @@ impl<S: Socket> Delivery<'_, '_, S> {
             let next = self.upload.outgoing();
             if next.is_empty() {
                 match fill(cx, self.client.socket, self.upload) {
-                    Poll::Ready(Ok(())) => continue,
+                    Poll::Ready(Ok(())) => {
+                        self.moved.given = true;
+                        continue;
+                    }
                     Poll::Ready(Err(Silence::ClientGone)) => return Err(Broken::Client),
                     Poll::Ready(Err(_)) => return Err(Broken::Upload),
                     Poll::Pending => return Ok(()),
                 }
             }
             match poll_write(wire, cx, next) {
-                Poll::Ready(Ok(count)) => self.upload.sent(count),
+                Poll::Ready(Ok(count)) => {
+                    self.moved.backend = true;
+                    self.upload.sent(count);
+                }
                 // It has answered, and doesn't want the rest.
                 Poll::Ready(Err(_)) => self.deaf = true,
                 Poll::Pending => return Ok(()),

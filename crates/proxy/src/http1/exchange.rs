@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use edgeproxy_backend::{AppName, Incarnation, Signal};
 use edgeproxy_balance::{Client, PickError};
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use super::body::{Body, BodyError};
 use super::connection::{Connection, Next};
 use super::converse::Listening;
-use super::deliver::{Broken, Delivery, Step};
+use super::deliver::{Broken, Delivery, Moved, Step, WaitsFor};
 use super::request;
 use super::response::{self, Asked, Persist};
 use super::tunnel;
@@ -28,7 +29,7 @@ use crate::retry::{self, Failed};
 use crate::socket::{Socket, write_all};
 use crate::timer::Timer;
 use crate::worker::Worker;
-use crate::AppRoute;
+use crate::{AppRoute, Config};
 use attempt::{Answered, Unanswered};
 
 /// A request under way.
@@ -46,6 +47,9 @@ struct Exchange<'a, S> {
     upload: Upload,
     /// The head that the client gets.
     answer: HeadBuffer,
+    /// Whom it was tried on without success, the latest last, and how that one failed.
+    tried: Vec<Incarnation>,
+    failed: Option<Failed>,
 }
 
 impl<S: Socket> Connection<S> {
@@ -96,6 +100,8 @@ impl<S: Socket> Connection<S> {
             host_at: request.host.is_none().then_some(request.host_at),
             upload: Upload::new(body, request.length, keep_max),
             answer: worker.buffers().head(),
+            tried: Vec::new(),
+            failed: None,
         };
         let served = match exchange.run(app, &mut None).await {
             Err(After::Full) => exchange.queue(app).await,
@@ -148,12 +154,6 @@ impl<S: Socket> Connection<S> {
 
 /// A backend's response has begun: what it is, the place that it holds, and whose connection it comes over.
 type Served = (Answered, Taken, Rc<Upstream<Wire>>);
-
-/// A place in the queue, and until when.
-struct Turn {
-    waiting: Waiting,
-    until: Instant,
-}
 
 /// What became of a request.
 enum After {
@@ -217,36 +217,42 @@ impl<S: Socket> Exchange<'_, S> {
     /// Waits in the queue of `app` for a place, and is served then.
     async fn queue(&mut self, app: &AppRoute) -> Result<Served, After> {
         let config = self.worker.config();
-        let name = app.name.clone();
-        let Ok(waiting) = app.queue.join() else {
-            return Err(Answer::backends_full(name.as_str(), config.retry_after).into());
-        };
-        let mut turn = Some(Turn {
-            waiting,
-            until: Instant::now() + config.queue_timeout,
-        });
+        let (name, mut queue) = (app.name.clone(), Arc::clone(&app.queue));
+        let until = Instant::now() + config.queue_timeout;
         loop {
-            if let Some(turn) = &mut turn {
-                self.wait(turn, &name).await?;
-            }
-            // Much may have changed meanwhile.
-            let table = self.worker.current_table();
-            let Some(app) = table.app(&name) else {
-                return Err(Answer::no_route(Some(name.as_str())).into());
+            let Ok(waiting) = queue.join() else {
+                return Err(Answer::backends_full(name.as_str(), config.retry_after).into());
             };
-            match self.run(app, &mut turn).await {
-                Err(After::Full) => {}
-                served => return served,
+            let mut turn = Some(waiting);
+            // Until it has had a place, which it may have to come back from.
+            while let Some(waiting) = &mut turn {
+                self.wait(waiting, until, &name).await?;
+                // Much may have changed meanwhile.
+                let table = self.worker.current_table();
+                let Some(app) = table.app(&name) else {
+                    return Err(Answer::no_route(Some(name.as_str())).into());
+                };
+                queue = Arc::clone(&app.queue);
+                match self.run(app, &mut turn).await {
+                    Err(After::Full) => {}
+                    served => return served,
+                }
+                if let Some(waiting) = &mut turn
+                    && !self.tried.is_empty()
+                {
+                    // There may be room on one that has failed this request; the next in line can use that.
+                    waiting.pass_on();
+                }
             }
         }
     }
 
     /// Waits for this request's turn to try for a place.
-    async fn wait(&mut self, turn: &mut Turn, app: &AppName) -> Result<(), After> {
+    async fn wait(&mut self, waiting: &mut Waiting, until: Instant, app: &AppName) -> Result<(), After> {
         let timer = self.timer;
-        timer.arm(turn.until);
+        timer.arm(until);
         poll_fn(|cx| {
-            if turn.waiting.poll_turn(cx).is_ready() {
+            if waiting.poll_turn(cx).is_ready() {
                 return Poll::Ready(Ok(()));
             }
             if timer.poll_due(cx).is_ready() {
@@ -263,62 +269,60 @@ impl<S: Socket> Exchange<'_, S> {
     }
 
     /// Tries one backend after the other, as far as the rules and the budget allow. Whoever waits already goes
-    /// first.
-    async fn run(&mut self, app: &AppRoute, turn: &mut Option<Turn>) -> Result<Served, After> {
+    /// first, before a retry as well. With a place on a backend the `turn` in the queue is given up.
+    async fn run(&mut self, app: &AppRoute, turn: &mut Option<Waiting>) -> Result<Served, After> {
         let config = self.worker.config();
-        let mut tried: Vec<Incarnation> = Vec::new();
-        if turn.is_none() && !app.queue.is_empty() {
-            return Err(After::Full);
-        }
-        let mut place = match self.pick(app, &tried) {
-            Ok(place) => place,
-            Err(PickError::AllFull) => return Err(After::Full),
-            Err(_) => {
-                return Err(Answer::no_backend(app.name.as_str(), &app.summary, config.retry_after).into());
-            }
-        };
-        *turn = None;
-        let mut attempts = 1;
         loop {
+            if turn.is_none() && !app.queue.is_empty() {
+                return Err(After::Full);
+            }
+            let place = match (self.pick(app), self.failed) {
+                (Ok(place), _) => place,
+                (Err(PickError::AllFull), _) => return Err(After::Full),
+                (Err(_), Some(failed)) => return Err(explain(&failed.into(), None)),
+                (Err(_), None) => {
+                    return Err(Answer::no_backend(app.name.as_str(), &app.summary, config.retry_after).into());
+                }
+            };
+            if let Some(failed) = self.failed {
+                // The place first: a retry that there is nobody for costs nothing.
+                if !self.worker.may_retry() {
+                    return Err(explain(&failed.into(), None));
+                }
+                self.upload.restart();
+            }
+            *turn = None;
             let upstream = self.worker.wires().upstream(&place.place.endpoint);
-            let unanswered = match self.attempt(&place.place, &upstream).await {
+            let failed = match self.attempt(&place.place, &upstream).await {
                 Ok(answered) => {
                     self.upload.settle();
                     return Ok((answered, place, upstream));
                 }
-                Err(unanswered) => unanswered,
-            };
-            let Unanswered::Failed(failed) = unanswered else {
-                return Err(explain(&unanswered, config.max_body_bytes));
+                Err(Unanswered::Failed(failed)) => failed,
+                Err(unanswered) => return Err(explain(&unanswered, config.max_body_bytes)),
             };
             let Place { endpoint, in_flight } = &place.place;
             tracing::debug!(backend = %endpoint.id, ?failed, "a backend failed a request");
             self.tell(&place.place, in_flight.failed(app.max_failures));
-            tried.push(endpoint.incarnation);
+            self.tried.push(endpoint.incarnation);
+            let attempts = u32::try_from(self.tried.len()).unwrap_or(u32::MAX);
             let again = config.retry_enabled
                 && attempts < config.max_attempts
                 && retry::next(failed, self.repeatable()) == retry::Next::OtherBackend;
             if !again {
-                return Err(explain(&unanswered, None));
+                return Err(explain(&failed.into(), None));
             }
-            drop(place);
-            // The place first: a retry that there is nobody for costs nothing.
-            place = match self.pick(app, &tried) {
-                Ok(next) if self.worker.may_retry() => next,
-                _ => return Err(explain(&unanswered, None)),
-            };
-            self.upload.restart();
-            attempts += 1;
+            self.failed = Some(failed);
         }
     }
 
-    fn pick(&self, app: &AppRoute, tried: &[Incarnation]) -> Result<Taken, PickError> {
+    fn pick(&self, app: &AppRoute) -> Result<Taken, PickError> {
         let place = pick::pick(
             app,
             Front::Http,
             Client::default(),
             || self.worker.random(),
-            tried,
+            &self.tried,
         )?;
         Ok(Taken::new(place, Arc::clone(&app.queue)))
     }
@@ -360,31 +364,35 @@ impl<S: Socket> Exchange<'_, S> {
             upload: &mut self.upload,
             deaf,
             blocked: false,
-            progressed: false,
+            moved: Moved::default(),
         };
         delivery.join().map_err(|_| Broken::Backend)?;
         let (mut wire, mut place) = (Some(wire), Some(place));
         timer.disarm();
-        let mut armed = false;
+        let mut armed = None;
         loop {
             let step = poll_fn(|cx| {
                 if timer.poll_due(cx).is_ready() {
-                    return Poll::Ready(Err(Broken::Client));
+                    tracing::debug!(waited_for = ?armed, "a response is broken off: nothing has moved for too long");
+                    return Poll::Ready(Err(match armed {
+                        Some(WaitsFor::Backend) => Broken::Backend,
+                        _ => Broken::Client,
+                    }));
                 }
                 if wire.is_some() && upstream.is_cut() {
                     return Poll::Ready(Err(Broken::Backend));
                 }
                 let polled = delivery.poll(cx, wire.as_mut());
-                // Only a client that is waited for is timed; what a backend pauses is its own matter.
-                let waits = polled.is_pending()
-                    && (delivery.blocked || !(delivery.deaf || delivery.upload.has_left()));
-                if waits && (!armed || delivery.progressed) {
-                    timer.arm(Instant::now() + config.send_timeout);
-                } else if armed && !waits {
-                    timer.disarm();
+                let waits = polled.is_pending().then(|| delivery.waits_for());
+                match waits {
+                    Some(whom) if armed != waits || delivery.has_moved(whom) => {
+                        timer.arm(Instant::now() + patience(config, whom));
+                    }
+                    None if armed.is_some() => timer.disarm(),
+                    _ => {}
                 }
                 armed = waits;
-                delivery.progressed = false;
+                delivery.moved = Moved::default();
                 polled
             })
             .await;
@@ -408,6 +416,15 @@ impl<S: Socket> Exchange<'_, S> {
         // Requests that came before the client shut its side are still answered.
         let over = self.client.shut && self.upload.body.buffer.is_empty();
         Ok(kept && uploaded && !over)
+    }
+}
+
+/// How long the one that is waited for may do nothing.
+fn patience(config: &Config, whom: WaitsFor) -> Duration {
+    match whom {
+        WaitsFor::Taking => config.send_timeout,
+        WaitsFor::Giving => config.response_header_timeout,
+        WaitsFor::Backend => config.response_body_timeout,
     }
 }
 

@@ -144,6 +144,38 @@ async fn a_request_that_waited_too_long_is_503() {
 }
 
 #[tokio::test]
+async fn a_retry_that_finds_the_others_full_waits_for_one_of_them() {
+    let permits = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&permits);
+    let backend = Backend::start(move |_, _| Reply::Hold(Vec::new(), Arc::clone(&held), OK.to_vec())).await;
+    let endpoints = [
+        endpoint(1, Backend::refusing().await, Limits::new(0, 0).unwrap()),
+        endpoint(2, backend.addr, Limits::new(1, 1).unwrap()),
+    ];
+    let queue = Arc::new(Queue::new(8));
+    let app = AppRoute {
+        queue: Arc::clone(&queue),
+        ..app("app", &endpoints)
+    };
+    let stage = Stage::start(config(), [app]);
+    let mut clients = Vec::new();
+    for waiting in 0..3 {
+        let mut client = Client::connect(stage.addr).await;
+        client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        while backend.tally().in_flight < 1 || queue.len() < waiting {
+            tokio::task::yield_now().await;
+        }
+        clients.push(client);
+    }
+    for client in &mut clients {
+        permits.add_permits(1);
+        assert_eq!(client.read().await.status, 200);
+    }
+    assert_eq!(backend.tally().peak, 1);
+    assert!(queue.is_empty());
+}
+
+#[tokio::test]
 async fn a_full_worker_accepts_no_more_until_a_connection_ends() {
     let backend = Backend::start(|_, _| ok("x")).await;
     let one = Config {

@@ -16,5 +16,6 @@ mod failures;
 mod forwards;
 mod introduced;
 mod limits;
+mod pauses;
 mod speaks_http2;
 mod tcp;
