@@ -5,7 +5,8 @@
 //! and why is a matter between the two ends. A connection holds its place on the backend to its end. Whatever
 //! ends it other than both sides' own FIN or silence ends it by a reset, so that neither side takes the part
 //! for the whole: the other side's reset, the backend's cut, the end of a drain, an abort. So does a client
-//! for which there is no backend.
+//! for which there is no backend. One that finds every backend at its hard limit waits in the app's queue, as
+//! a request does.
 
 mod bounds;
 mod direction;
@@ -17,18 +18,20 @@ mod copy;
 #[cfg(target_os = "linux")]
 mod splice;
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use edgeproxy_backend::{AppName, Incarnation, Signal};
-use edgeproxy_balance::Client;
+use edgeproxy_balance::{Client, PickError};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::pick::{self, Front, Place, Taken};
 use crate::proxy_protocol::{self, Named};
+use crate::queue::Waiting;
 use crate::retry::Failed;
 use crate::worker::Worker;
 use crate::{Config, Protocol};
@@ -131,26 +134,14 @@ async fn connected(
     peer: SocketAddr,
 ) -> Option<(Taken, TcpStream)> {
     let config = worker.config();
-    let Some(route) = worker.table().load().app(app).cloned() else {
-        tracing::debug!(%peer, %app, "a TCP connection was reset: there is no such app");
-        return None;
-    };
     worker.count_request();
+    let until = Instant::now() + config.queue_timeout;
     let mut tried: Vec<Incarnation> = Vec::new();
     loop {
-        let picked = pick::pick(&route, Front::Tcp, Client::default(), || worker.random(), &tried);
-        let taken = match picked {
-            // The place first: a retry that there is nobody for costs nothing.
-            Ok(place) if tried.is_empty() || worker.may_retry() => {
-                Taken::new(place, Arc::clone(&route.queue))
-            }
-            Ok(_) => {
-                tracing::debug!(%peer, %app, "a TCP connection was reset: the budget has no retry left");
-                return None;
-            }
-            Err(error) => {
-                let summary = route.summary.as_str();
-                tracing::debug!(%peer, %app, ?error, summary, "a TCP connection was reset: no backend can be had");
+        let (taken, max_failures) = match place(worker, app, &tried, until).await {
+            Ok(placed) => placed,
+            Err(refused) => {
+                tracing::debug!(%peer, %app, %refused, "a TCP connection was reset");
                 return None;
             }
         };
@@ -162,7 +153,7 @@ async fn connected(
             }
             Err(failed) => {
                 tracing::debug!(backend = %place.endpoint.id, ?failed, "a backend could not be connected to");
-                tell(worker, place, place.in_flight.failed(route.max_failures));
+                tell(worker, place, place.in_flight.failed(max_failures));
             }
         }
         tried.push(place.endpoint.incarnation);
@@ -171,6 +162,64 @@ async fn connected(
             tracing::debug!(%peer, %app, attempts, "a TCP connection was reset: no backend took it");
             return None;
         }
+    }
+}
+
+/// Why a connection got no place on any backend.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("there is no such app")]
+    NoApp,
+    #[error("no backend can be had ({summary})")]
+    NoBackend { summary: String },
+    #[error("every backend is at its hard limit, and the queue is full")]
+    Full,
+    #[error("every backend was at its hard limit for as long as a connection may wait")]
+    Late,
+    #[error("the budget has no retry left")]
+    NoRetry,
+}
+
+/// A place on a backend, at once or when it is this connection's turn; whoever waits already goes first. With it,
+/// how many failures in a row exclude that backend.
+async fn place(
+    worker: &Worker,
+    app: &AppName,
+    tried: &[Incarnation],
+    until: Instant,
+) -> Result<(Taken, u32), Refused> {
+    let mut turn: Option<Waiting> = None;
+    loop {
+        let table = worker.table().load();
+        let route = Arc::clone(table.app(app).ok_or(Refused::NoApp)?);
+        // Not held while it waits.
+        drop(table);
+        if turn.is_some() || route.queue.is_empty() {
+            match pick::pick(&route, Front::Tcp, Client::default(), || worker.random(), tried) {
+                // The place first: a retry that there is nobody for costs nothing.
+                Ok(_) if !tried.is_empty() && !worker.may_retry() => return Err(Refused::NoRetry),
+                Ok(place) => {
+                    return Ok((Taken::new(place, Arc::clone(&route.queue)), route.max_failures));
+                }
+                Err(PickError::AllFull) => {}
+                Err(_) => {
+                    let summary = route.summary.clone();
+                    return Err(Refused::NoBackend { summary });
+                }
+            }
+        }
+        let waiting = match &mut turn {
+            Some(waiting) => {
+                if !tried.is_empty() {
+                    // There may be room on one that has failed it; the next in line can use that.
+                    waiting.pass_on();
+                }
+                waiting
+            }
+            None => turn.insert(route.queue.join().map_err(|_| Refused::Full)?),
+        };
+        let next = poll_fn(|cx| waiting.poll_turn(cx));
+        tokio::time::timeout_at(until, next).await.map_err(|_| Refused::Late)?;
     }
 }
 

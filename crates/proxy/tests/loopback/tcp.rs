@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edgeproxy_backend::{AppName, Gate, Limits, Signal};
-use edgeproxy_proxy::{Config, Listener, Protocol, RouteTable};
+use edgeproxy_proxy::{AppRoute, Config, Listener, Protocol, Queue, RouteTable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -274,6 +274,48 @@ async fn without_a_backend_the_client_is_reset() {
     assert!(is_turned_away(stage.addr).await, "there is no such app");
     let nobody = Stage::with(only_tcp(), &[Backend::refusing().await]).0;
     assert!(is_turned_away(nobody.addr).await, "nobody listens there");
+}
+
+/// One backend with one place, and room for one connection to wait for it.
+async fn one_place(config: Config) -> (Stage, TcpListener, Arc<Queue>) {
+    let (listener, addr) = backend().await;
+    let queue = Arc::new(Queue::new(1));
+    let app = AppRoute {
+        queue: Arc::clone(&queue),
+        ..app("app", &[endpoint(1, addr, Limits::new(1, 1).unwrap())])
+    };
+    (Stage::start(config, [app]), listener, queue)
+}
+
+async fn waiting(stage: &Stage, queue: &Queue) -> TcpStream {
+    let stream = TcpStream::connect(stage.addr).await.unwrap();
+    while queue.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    stream
+}
+
+#[tokio::test]
+async fn one_that_finds_all_full_waits_until_a_place_is_given_back_and_the_next_is_turned_away() {
+    let (stage, listener, queue) = one_place(only_tcp()).await;
+    let first = through(&stage, &listener).await;
+    let mut second = waiting(&stage, &queue).await;
+    assert!(is_turned_away(stage.addr).await, "the queue is full");
+    drop(first);
+    accept(&listener).await.write_all(b"hello").await.unwrap();
+    expect(&mut second, b"hello").await;
+}
+
+#[tokio::test]
+async fn one_that_waited_too_long_is_turned_away() {
+    let hurried = Config {
+        queue_timeout: Duration::from_millis(50),
+        ..only_tcp()
+    };
+    let (stage, listener, queue) = one_place(hurried).await;
+    let _first = through(&stage, &listener).await;
+    assert!(is_turned_away(stage.addr).await);
+    assert!(queue.is_empty());
 }
 
 #[tokio::test]
