@@ -75,12 +75,17 @@ impl RouteTable {
     /// `shop.example` could never be reached beside an app `shop`.
     #[must_use]
     pub fn route(&self, host: &str) -> Option<&Arc<AppRoute>> {
+        self.route_bytes(host.as_bytes())
+    }
+
+    /// The same for what has just been read.
+    pub(crate) fn route_bytes(&self, host: &[u8]) -> Option<&Arc<AppRoute>> {
         if let Some(only) = &self.only {
             return Some(only);
         }
         let mut folded = [0; AppName::MAX_LEN];
         let folded = folded.get_mut(..host.len())?;
-        folded.copy_from_slice(host.as_bytes());
+        folded.copy_from_slice(host);
         folded.make_ascii_lowercase();
         let host = std::str::from_utf8(folded).ok()?;
         let first = || host.split_once('.').and_then(|(label, _)| self.apps.get(label));

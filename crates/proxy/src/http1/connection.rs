@@ -31,6 +31,8 @@ pub(crate) struct Connection<S> {
     began: Option<Instant>,
     /// Whether a request has been served on it.
     served: bool,
+    /// Since when it waits for a request.
+    pub(super) since: Instant,
 }
 
 /// How a connection goes on after a request.
@@ -86,6 +88,7 @@ pub(crate) async fn serve<S: Socket>(worker: Rc<Worker>, socket: S, peer: Socket
         begun: Box::default(),
         began: None,
         served: false,
+        since: Instant::now(),
     };
     connection.run().await
 }
@@ -115,7 +118,9 @@ impl<S: Socket> Connection<S> {
                     Err(Stop::LastHop { answer, len }) => {
                         self.served = true;
                         inbound.consume(len);
-                        match self.write_all(&answer).await {
+                        let written = self.write_all(&answer).await;
+                        self.since = Instant::now();
+                        match written {
                             Ok(()) => Next::Request(inbound),
                             Err(_) => Next::End,
                         }
@@ -153,10 +158,9 @@ impl<S: Socket> Connection<S> {
     /// Waits for the beginning of a request, or for more of it.
     async fn wait(&mut self) -> Waited {
         let config = self.worker.config();
-        let now = Instant::now();
         let due = match self.began {
             Some(began) => began + config.header_timeout,
-            None => now + config.idle_timeout,
+            None => self.since + config.idle_timeout,
         };
         self.timer.arm(due);
         let mut draining = false;

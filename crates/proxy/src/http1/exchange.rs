@@ -50,6 +50,8 @@ struct Exchange<'a, S> {
     /// Whom it was tried on without success, the latest last, and how that one failed.
     tried: Vec<Incarnation>,
     failed: Option<Failed>,
+    /// The latest look at the clock: one for each time that something has come, not one for each use.
+    now: Instant,
 }
 
 impl<S: Socket> Connection<S> {
@@ -64,14 +66,13 @@ impl<S: Socket> Connection<S> {
         let config = worker.config();
         let table = worker.current_table();
         let host = request.host.clone().and_then(|name| inbound.data().get(name));
-        let host = host.and_then(|name| std::str::from_utf8(name).ok());
         let asked = Asked {
             method: request.method,
             minor: request.minor,
             upgrade: request.upgrade,
         };
-        let Some(app) = table.route(host.unwrap_or_default()) else {
-            let answer = Answer::no_route(host);
+        let Some(app) = table.route_bytes(host.unwrap_or_default()) else {
+            let answer = Answer::no_route(host.and_then(|name| std::str::from_utf8(name).ok()));
             inbound.consume(request.len);
             let upload = Body::request(inbound, request.length, None);
             return self.answer_own(answer, asked, request.keep_alive, upload).await;
@@ -102,6 +103,7 @@ impl<S: Socket> Connection<S> {
             answer: worker.buffers().head(),
             tried: Vec::new(),
             failed: None,
+            now: Instant::now(),
         };
         let served = match exchange.run(app, &mut None).await {
             Err(After::Full) => exchange.queue(app).await,
@@ -113,6 +115,7 @@ impl<S: Socket> Connection<S> {
             Ok(served) => exchange.finish(served).await,
             Err(after) => after,
         };
+        self.since = exchange.now;
         let body = exchange.upload.body;
         match after {
             After::Told(answer) => self.answer_own(answer, asked, request.keep_alive, body).await,
@@ -144,7 +147,9 @@ impl<S: Socket> Connection<S> {
             (true, _) => Persist::Open,
         };
         let bytes = answer.into_bytes(persist, asked.method != request::Method::Head);
-        match (self.write_all(&bytes).await, keep) {
+        let written = self.write_all(&bytes).await;
+        self.since = Instant::now();
+        match (written, keep) {
             (Err(_), _) => Next::End,
             (Ok(()), true) => Next::Request(body.buffer),
             (Ok(()), false) => Next::Linger,
@@ -227,6 +232,7 @@ impl<S: Socket> Exchange<'_, S> {
             // Until it has had a place, which it may have to come back from.
             while let Some(waiting) = &mut turn {
                 self.wait(waiting, until, &name).await?;
+                self.now = Instant::now();
                 // Much may have changed meanwhile.
                 let table = self.worker.current_table();
                 let Some(app) = table.app(&name) else {
@@ -369,7 +375,7 @@ impl<S: Socket> Exchange<'_, S> {
         delivery.join().map_err(|_| Broken::Backend)?;
         let (mut wire, mut place) = (Some(wire), Some(place));
         timer.disarm();
-        let mut armed = None;
+        let (mut armed, mut waited) = (None, false);
         loop {
             let step = poll_fn(|cx| {
                 if timer.poll_due(cx).is_ready() {
@@ -391,11 +397,14 @@ impl<S: Socket> Exchange<'_, S> {
                     None if armed.is_some() => timer.disarm(),
                     _ => {}
                 }
-                armed = waits;
+                (armed, waited) = (waits, waited || waits.is_some());
                 delivery.moved = Moved::default();
                 polled
             })
             .await;
+            if std::mem::take(&mut waited) {
+                self.now = Instant::now();
+            }
             match step {
                 Ok(Step::Come) => {
                     // The place and the connection are for the next one, however slowly this client reads.
@@ -404,7 +413,7 @@ impl<S: Socket> Exchange<'_, S> {
                     if let Some(wire) = wire.take()
                         && reusable
                     {
-                        upstream.keep(wire, Instant::now());
+                        upstream.keep(wire, self.now);
                     }
                 }
                 Ok(Step::Done) => break,

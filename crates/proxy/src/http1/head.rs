@@ -4,6 +4,8 @@ use std::mem::MaybeUninit;
 
 use httparse::Header;
 
+use super::field::Field;
+
 /// The most fields that are looked for, whatever is configured: they are indexed on the stack.
 pub(crate) const MAX_FIELDS: usize = 256;
 
@@ -87,6 +89,14 @@ impl<'h, 'b> Fields<'h, 'b> {
         self.end
     }
 
+    /// Whether `Connection` names that field.
+    pub(crate) fn connection_names(&self, name: &str) -> bool {
+        let lines = self.iter().filter(|line| Field::of(line.name) == Field::Connection);
+        lines
+            .flat_map(|line| tokens(line.value))
+            .any(|named| named.eq_ignore_ascii_case(name))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = Line<'b>> {
         let ends = self
             .headers
@@ -106,6 +116,14 @@ impl<'h, 'b> Fields<'h, 'b> {
 /// Where a part of `buf` begins in it.
 pub(crate) fn offset(buf: &[u8], part: &str) -> usize {
     (part.as_ptr() as usize).wrapping_sub(buf.as_ptr() as usize)
+}
+
+/// The items of a list of tokens; empty ones are none (RFC 9110 §5.6.1.2).
+pub(crate) fn tokens(value: &[u8]) -> impl Iterator<Item = &str> {
+    let items = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+    items
+        .filter(|item| !item.is_empty())
+        .filter_map(|item| std::str::from_utf8(item).ok())
 }
 
 /// Where the head ends in `buf`, looking only at what came since `seen` bytes were there. A head that ends in

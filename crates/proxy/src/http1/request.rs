@@ -9,7 +9,7 @@ use httparse::{Error, Status};
 
 use super::field::Field;
 use super::framing::{Framing, Length};
-use super::head::{self, Fields, HeadError};
+use super::head::{self, Fields, HeadError, tokens};
 use crate::answer::Answer;
 use crate::headers::via::Pseudonym;
 use crate::host::Authority;
@@ -161,7 +161,7 @@ struct Facts<'b> {
     host: Option<Host<'b>>,
     close: bool,
     keep_alive: bool,
-    connection: Connection<'b>,
+    connection: Connection,
     upgrade: bool,
     expect: Seen<'b>,
     trailers: bool,
@@ -207,12 +207,12 @@ impl<'b> Seen<'b> {
     }
 }
 
-/// What `Connection` names besides its own words.
+/// What `Connection` says besides whether it goes on.
 #[derive(Clone, Copy)]
-struct Connection<'b> {
+struct Connection {
     upgrade: bool,
-    names: [&'b str; MAX_NAMED],
-    count: usize,
+    /// How many fields it names. They are few, and rare: whoever wants to know them reads it again.
+    named: usize,
 }
 
 /// Fields that `Connection` may name. Nobody has that many between two neighbours.
@@ -234,8 +234,7 @@ impl<'b> Facts<'b> {
             keep_alive: false,
             connection: Connection {
                 upgrade: false,
-                names: [""; MAX_NAMED],
-                count: 0,
+                named: 0,
             },
             upgrade: false,
             expect: Seen::No,
@@ -285,7 +284,7 @@ impl<'b> Facts<'b> {
         Ok(())
     }
 
-    fn connection(&mut self, value: &'b [u8]) -> Result<(), Stop> {
+    fn connection(&mut self, value: &[u8]) -> Result<(), Stop> {
         for token in tokens(value) {
             if token.eq_ignore_ascii_case("close") {
                 self.close = true;
@@ -293,12 +292,10 @@ impl<'b> Facts<'b> {
                 self.keep_alive = true;
             } else if token.eq_ignore_ascii_case("upgrade") {
                 self.connection.upgrade = true;
+            } else if self.connection.named == MAX_NAMED {
+                return Err(Answer::bad_request("Connection names more fields than are taken").into());
             } else {
-                let Some(name) = self.connection.names.get_mut(self.connection.count) else {
-                    return Err(Answer::bad_request("Connection names more fields than are taken").into());
-                };
-                *name = token;
-                self.connection.count += 1;
+                self.connection.named += 1;
             }
         }
         Ok(())
@@ -314,15 +311,6 @@ impl<'b> Facts<'b> {
             Some(named) => authority("the target's authority", named.as_bytes()).map(Some),
             None => Ok(self.host),
         }
-    }
-}
-
-impl Connection<'_> {
-    fn names(&self, name: &str) -> bool {
-        self.names
-            .iter()
-            .take(self.count)
-            .any(|named| named.eq_ignore_ascii_case(name))
     }
 }
 
@@ -403,14 +391,6 @@ fn max_forwards(value: &[u8]) -> Result<u64, Stop> {
 /// Whether a protocol may be asked for by `Upgrade`. `h2c` is never forwarded: RFC 9113 §3.1 made it obsolete.
 fn may_be_spoken(protocol: &str) -> bool {
     !protocol.eq_ignore_ascii_case("h2c") && !protocol.eq_ignore_ascii_case("h2")
-}
-
-/// The items of a list of tokens; empty ones are none (RFC 9110 §5.6.1.2).
-pub(super) fn tokens(value: &[u8]) -> impl Iterator<Item = &str> {
-    let items = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
-    items
-        .filter(|item| !item.is_empty())
-        .filter_map(|item| std::str::from_utf8(item).ok())
 }
 
 #[cfg(test)]

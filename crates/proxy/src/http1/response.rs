@@ -4,8 +4,8 @@ use httparse::Status;
 
 use super::field::Field;
 use super::framing::{Framing, FramingError, Length};
-use super::head::{self, Fields, HeadError, find_end};
-use super::request::{Method, tokens};
+use super::head::{self, Fields, HeadError, find_end, tokens};
+use super::request::Method;
 use crate::headers::via::Pseudonym;
 
 /// What a response answers.
@@ -28,6 +28,8 @@ pub(crate) struct Head {
     /// Whether the backend would take another request on this connection.
     pub(crate) keep_alive: bool,
     has_date: bool,
+    /// Whether `Connection` names any.
+    names_fields: bool,
     minor: u8,
     /// Bytes of the protocol that was asked for, in the buffer; empty but in a 101.
     upgrade: (usize, usize),
@@ -180,15 +182,23 @@ fn gather(
         return Err(ResponseError::Unasked);
     }
     let (mut framing, mut close, mut keep_alive, mut has_date) = (Framing::default(), false, false, false);
-    let mut upgrade = (0, 0);
+    let (mut upgrade, mut named) = ((0, 0), 0);
     for line in fields.iter() {
         match Field::of(line.name) {
             Field::ContentLength => framing.content_length(line.value)?,
             Field::TransferEncoding => framing.transfer_encoding(line.value)?,
             Field::Connection => {
                 for token in tokens(line.value) {
-                    close |= token.eq_ignore_ascii_case("close");
-                    keep_alive |= token.eq_ignore_ascii_case("keep-alive");
+                    if token.eq_ignore_ascii_case("close") {
+                        close = true;
+                    } else if token.eq_ignore_ascii_case("keep-alive") {
+                        keep_alive = true;
+                    } else if !token.eq_ignore_ascii_case("upgrade") {
+                        named += 1;
+                    }
+                }
+                if named > MAX_NAMED {
+                    return Err(ResponseError::Connection);
                 }
             }
             Field::Date => has_date = true,
@@ -213,6 +223,7 @@ fn gather(
         length,
         keep_alive: !close && (minor > 0 || keep_alive) && length != Length::UntilClose,
         has_date,
+        names_fields: named > 0,
         minor,
         upgrade,
     })
@@ -242,10 +253,9 @@ impl Head {
         // The version is the proxy's own (RFC 9110 §2.5).
         out.extend_from_slice(b"HTTP/1.1");
         let version = b"HTTP/1.1".len();
-        let named = Named::of(fields)?;
         let mut run = version;
         for line in fields.iter() {
-            if self.keeps(Field::of(line.name), line.name, &named) {
+            if self.keeps(Field::of(line.name), line.name, fields) {
                 continue;
             }
             out.extend_from_slice(head.get(run..line.start).unwrap_or_default());
@@ -263,7 +273,7 @@ impl Head {
         Ok(())
     }
 
-    fn keeps(&self, field: Field, name: &str, named: &Named<'_>) -> bool {
+    fn keeps(&self, field: Field, name: &str, fields: &Fields<'_, '_>) -> bool {
         let kept = match field {
             Field::Connection
             | Field::KeepAlive
@@ -275,7 +285,7 @@ impl Head {
             Field::ContentLength => self.status >= 200 && self.status != 204,
             _ => true,
         };
-        kept && !(field.may_be_named() && named.contain(name))
+        kept && !(self.names_fields && field.may_be_named() && fields.connection_names(name))
     }
 
     fn push_hop(&self, head: &[u8], manner: &Manner<'_>, out: &mut Vec<u8>) {
@@ -298,41 +308,6 @@ impl Head {
         if chunked && manner.asked.minor > 0 {
             out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         }
-    }
-}
-
-/// What `Connection` names.
-struct Named<'b> {
-    names: [&'b str; MAX_NAMED],
-    count: usize,
-}
-
-impl<'b> Named<'b> {
-    fn of(fields: &Fields<'_, 'b>) -> Result<Self, ResponseError> {
-        let mut named = Self {
-            names: [""; MAX_NAMED],
-            count: 0,
-        };
-        for line in fields
-            .iter()
-            .filter(|line| Field::of(line.name) == Field::Connection)
-        {
-            let names = tokens(line.value);
-            let own = ["close", "keep-alive", "upgrade"];
-            for name in names.filter(|name| !own.iter().any(|own| own.eq_ignore_ascii_case(name))) {
-                let place = named.names.get_mut(named.count);
-                *place.ok_or(ResponseError::Connection)? = name;
-                named.count += 1;
-            }
-        }
-        Ok(named)
-    }
-
-    fn contain(&self, name: &str) -> bool {
-        self.names
-            .iter()
-            .take(self.count)
-            .any(|named| named.eq_ignore_ascii_case(name))
     }
 }
 

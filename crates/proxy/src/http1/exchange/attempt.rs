@@ -74,7 +74,10 @@ impl<S: Socket> Exchange<'_, S> {
             let host = format!("host: {}\r\n", place.endpoint.addr);
             self.head.splice(at..at, host.into_bytes());
         }
-        let now = Instant::now();
+        if !self.tried.is_empty() {
+            self.now = Instant::now();
+        }
+        let now = self.now;
         let answered = match self.worker.wires().take(upstream, now) {
             Some(wire) => match self.converse(wire, true, now, place, upstream).await {
                 Err(Unanswered::Failed(failed))
@@ -213,7 +216,8 @@ impl<S: Socket> Exchange<'_, S> {
         // Whoever answers before the whole head has come will not make sense of the rest.
         let deaf = conversation.deaf || conversation.head_sent < conversation.head.len();
         let heard = conversation.heard;
-        let signal = place.in_flight.succeeded(sent.elapsed());
+        self.now = Instant::now();
+        let signal = place.in_flight.succeeded(self.now.saturating_duration_since(sent));
         self.tell(place, signal);
         Ok(Answered {
             wire,

@@ -1,12 +1,12 @@
 //! What the backend gets: the client's lines in runs as they came, less what was between neighbours, and the
 //! proxy's own.
 
-use super::{Facts, Head, Method, Rules, Stop, may_be_spoken, tokens};
+use super::{Facts, Head, Method, Rules, Stop, may_be_spoken};
 use crate::answer::{ALLOWED, Answer};
 use crate::headers::{forwarded, trace};
 use crate::http1::field::Field;
 use crate::http1::framing::Length;
-use crate::http1::head::{Fields, offset};
+use crate::http1::head::{Fields, offset, tokens};
 use crate::http1::text::{push_decimal, push_hex, push_ip};
 
 /// What the proxy's own fields take, at most, but for names of hosts and networks.
@@ -47,7 +47,7 @@ impl Facts<'_> {
         self.push_kept(head, fields, rules, out);
         self.push_host(out);
         self.push_forwarded(fields, rules, out);
-        self.push_ids(out, random);
+        self.push_ids(fields, out, random);
         rules.pseudonym.push_line(out, self.line.minor);
         self.push_hop(upgrade.then_some(fields), length, out);
         out.extend_from_slice(b"\r\n");
@@ -89,7 +89,7 @@ impl Facts<'_> {
     fn push_kept(&self, head: &[u8], fields: &Fields<'_, '_>, rules: &Rules<'_>, out: &mut Vec<u8>) {
         let mut run = fields.start();
         for line in fields.iter() {
-            if self.keeps(Field::of(line.name), line.name, rules) {
+            if self.keeps(Field::of(line.name), line.name, fields, rules) {
                 continue;
             }
             out.extend_from_slice(head.get(run..line.start).unwrap_or_default());
@@ -98,7 +98,7 @@ impl Facts<'_> {
         out.extend_from_slice(head.get(run..fields.end()).unwrap_or_default());
     }
 
-    fn keeps(&self, field: Field, name: &str, rules: &Rules<'_>) -> bool {
+    fn keeps(&self, field: Field, name: &str, fields: &Fields<'_, '_>, rules: &Rules<'_>) -> bool {
         let kept = match field {
             Field::Other | Field::Date | Field::Via | Field::Trailer => true,
             // RFC 9110 §10.1.1: from HTTP/1.0 it means nothing.
@@ -119,7 +119,12 @@ impl Facts<'_> {
             | Field::Upgrade
             | Field::XFor => false,
         };
-        kept && !(self.connection.count > 0 && field.may_be_named() && self.connection.names(name))
+        kept && !(field.may_be_named() && self.is_named(fields, name))
+    }
+
+    /// Whether `Connection` names that field.
+    fn is_named(&self, fields: &Fields<'_, '_>, name: &str) -> bool {
+        self.connection.named > 0 && fields.connection_names(name)
     }
 
     fn push_host(&self, out: &mut Vec<u8>) {
@@ -140,7 +145,7 @@ impl Facts<'_> {
         }
         push_ip(out, client.ip);
         out.extend_from_slice(b"\r\n");
-        let keeps = |there: bool, name: &str| client.trusted && there && !self.connection.names(name);
+        let keeps = |there: bool, name: &str| client.trusted && there && !self.is_named(fields, name);
         if !keeps(self.xproto, "x-forwarded-proto") {
             let scheme: &[u8] = if client.tls { b"https" } else { b"http" };
             push_line(out, b"x-forwarded-proto: ", scheme);
@@ -152,14 +157,14 @@ impl Facts<'_> {
         }
     }
 
-    fn push_ids(&self, out: &mut Vec<u8>, mut random: impl FnMut() -> u64) {
-        if !self.request_id.is(trace::is_request_id) || self.connection.names("x-request-id") {
+    fn push_ids(&self, fields: &Fields<'_, '_>, out: &mut Vec<u8>, mut random: impl FnMut() -> u64) {
+        if !self.request_id.is(trace::is_request_id) || self.is_named(fields, "x-request-id") {
             out.extend_from_slice(b"x-request-id: ");
             push_hex(out, random());
             push_hex(out, random());
             out.extend_from_slice(b"\r\n");
         }
-        if !self.traceparent.is(trace::is_traceparent) || self.connection.names("traceparent") {
+        if !self.traceparent.is(trace::is_traceparent) || self.is_named(fields, "traceparent") {
             // Flags 00: this proxy records no span, so it must not claim that it was sampled. An id of zeros
             // would be none.
             out.extend_from_slice(b"traceparent: 00-");
