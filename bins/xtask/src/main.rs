@@ -16,6 +16,7 @@ mod links;
 mod process;
 mod purity;
 mod register;
+mod soak;
 mod source;
 mod step;
 mod suite;
@@ -53,6 +54,9 @@ enum Task {
     },
     /// Run the benchmarks in benches/.
     Bench(bench::Args),
+    /// Run the released binary under mixed traffic while backends come, go and fail, and see that nothing leaks and
+    /// that no request fails without a fault.
+    Soak(soak::Args),
 }
 
 fn main() -> ExitCode {
@@ -90,5 +94,6 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             bench::run(&workspace, &args)?;
             Ok(ExitCode::SUCCESS)
         }
+        Task::Soak(args) => soak::run(&workspace, &args),
     }
 }
