@@ -1,6 +1,8 @@
 //! Answers that come while the client is still sending.
 
 use edgeproxy_tests::{PATIENCE, Wire, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::raw::RawBackend;
 use crate::stage::{before, in_flight};
@@ -66,6 +68,34 @@ async fn a_200_of_a_backend_that_reads_on() {
     assert!(seen.head().await.starts_with("GET /next "));
     seen.send(b"HTTP/1.1 204 No Content\r\n\r\n").await;
     let _ = client.reply().await.expect("an answer").expect(204);
+}
+
+/// Many a client reads nothing before all is sent, however large that is: closed on, it would know of a broken pipe
+/// and nothing else.
+#[tokio::test]
+async fn a_413_for_a_client_that_reads_when_all_is_sent() {
+    let backend = RawBackend::start().await;
+    let edgeproxy = before(backend.addr()).await;
+    let mut client = TcpStream::connect(edgeproxy.proxy()).await.expect("it accepts");
+    client.write_all(&head(10 * LENGTH)).await.expect("it is taken");
+    let mut seen = backend.accept().await;
+    seen.head().await;
+    seen.send(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 8\r\n\r\ntoo much")
+        .await;
+    drop(seen);
+    let body = vec![7; 10 * LENGTH];
+    within(PATIENCE, "all is taken", client.write_all(&body))
+        .await
+        .expect("the proxy goes on taking it");
+    let mut answer = String::new();
+    within(PATIENCE, "the answer comes", client.read_to_string(&mut answer))
+        .await
+        .expect("an end, not a reset");
+    assert!(
+        answer.starts_with("HTTP/1.1 413 ") && answer.ends_with("too much"),
+        "{answer}"
+    );
+    in_flight(&edgeproxy, 0).await;
 }
 
 /// A backend that has answered and shuts its side, but reads no more: nobody waits for it.
