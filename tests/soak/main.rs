@@ -84,10 +84,8 @@ async fn soak(lasts: Duration, seed: u64) -> Report {
     let mut rng = Rng::with_seed(seed);
     let edgeproxy = stage::edgeproxy().await;
     let tcp_addr = stage::tcp_addr(&edgeproxy).await;
-    let mut api = edgeproxy.api();
     let shop = Fleet::start(App::Shop, edgeproxy.api()).await;
     let database = Fleet::start(App::Database, edgeproxy.api()).await;
-    let _ = api.get("/ready").await.expect(200);
     let before = Vitals::of(&edgeproxy);
 
     let ledger = Ledger::new();
@@ -109,7 +107,7 @@ async fn soak(lasts: Duration, seed: u64) -> Report {
     let (fleets, warm) = tokio::join!(trouble, clock);
     let took = ledger.now();
     crowd.end().await;
-    let after = vitals::settled(&edgeproxy, &mut api, before).await;
+    let after = vitals::settled(&edgeproxy, before).await;
     drop(fleets);
     Report {
         seed,
