@@ -18,3 +18,4 @@ mod introduced;
 mod limits;
 mod speaks_http2;
 mod tcp;
+mod unread;
