@@ -1,6 +1,6 @@
 //! What the end-to-end tests share: the real binary as a process ([`Edgeproxy`]), backends that misbehave on
-//! command ([`Backend`]) or can be killed ([`ChildBackend`]), and ways to speak to both ends ([`Client`],
-//! [`Wire`], [`Api`], [`curl`], [`Load`]).
+//! command ([`Backend`]), can be killed ([`ChildBackend`]) or are other people's ([`ForeignBackend`]), and ways to
+//! speak to both ends ([`Client`], [`Wire`], [`Api`], [`curl`], [`Load`], [`foreign_client`]).
 //!
 //! The binary is a process of its own, reached through sockets alone, because that is what its users have:
 //! nothing here links a crate of the product, so a test can't pass by sharing the product's mistake. Ports
@@ -34,6 +34,7 @@ mod client;
 mod curl;
 mod deadline;
 mod edgeproxy;
+mod foreign;
 mod load;
 mod logs;
 mod reply;
@@ -46,6 +47,7 @@ pub use client::Client;
 pub use curl::{curl, shell};
 pub use deadline::{PATIENCE, eventually, within};
 pub use edgeproxy::{Edgeproxy, Refused, Setup};
+pub use foreign::{ForeignBackend, foreign_client, has, is_installed};
 pub use load::{Load, Tally, spread};
 pub use logs::{Listener, Logs};
 pub use reply::Reply;

@@ -1,51 +1,87 @@
 //! Calls of cargo.
 
 use std::ffi::OsStr;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
 use crate::workspace::Workspace;
 
-/// A cargo subcommand that may have to be installed.
+/// Something that may have to be installed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Tool {
-    /// The subcommand, as in `cargo NAME`.
+    /// The subcommand, as in `cargo NAME`, or the program.
     pub(crate) name: &'static str,
+    /// How it is called.
+    kind: Kind,
     /// The command that installs it.
     pub(crate) install: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Subcommand,
+    Program,
 }
 
 impl Tool {
     pub(crate) const NEXTEST: Self = Self {
         name: "nextest",
+        kind: Kind::Subcommand,
         install: "cargo install --locked cargo-nextest",
     };
     pub(crate) const DENY: Self = Self {
         name: "deny",
+        kind: Kind::Subcommand,
         install: "cargo install --locked cargo-deny",
     };
     pub(crate) const MACHETE: Self = Self {
         name: "machete",
+        kind: Kind::Subcommand,
         install: "cargo install --locked cargo-machete",
     };
     pub(crate) const CLIPPY: Self = Self {
         name: "clippy",
+        kind: Kind::Subcommand,
         install: "rustup component add clippy",
     };
     pub(crate) const FMT: Self = Self {
         name: "fmt",
+        kind: Kind::Subcommand,
         install: "rustup component add rustfmt",
+    };
+    pub(crate) const HTTPWG: Self = Self {
+        name: "httpwg",
+        kind: Kind::Program,
+        install: "cargo install --locked httpwg-cli",
     };
 
     pub(crate) fn is_installed(self, workspace: &Workspace) -> bool {
+        if self.kind == Kind::Program {
+            return is_in_path(self.name);
+        }
         command(workspace, [self.name, "--version"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status()
             .is_ok_and(|status| status.success())
     }
+}
+
+impl fmt::Display for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Subcommand => write!(f, "`cargo {}`", self.name),
+            Kind::Program => write!(f, "`{}`", self.name),
+        }
+    }
+}
+
+/// Whether there is such a program; not whether it works, since not every one can be asked for its version.
+fn is_in_path(program: &str) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
 }
 
 /// `cargo ARGS` in the root of the workspace.

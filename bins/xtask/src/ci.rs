@@ -2,10 +2,10 @@
 
 use crate::cargo::{self, Tool};
 use crate::step::{Context, Step, Verdict};
-use crate::{alone, bench, boundaries, lengths, links, purity, suite};
+use crate::{alone, bench, boundaries, conformance, lengths, links, purity, suite};
 
 /// Quick ones first, so that a typo is seen before the tests have run.
-pub(crate) const STEPS: [Step; 13] = [
+pub(crate) const STEPS: [Step; 14] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -53,6 +53,11 @@ pub(crate) const STEPS: [Step; 13] = [
     },
     suite::STEPS[0],
     suite::STEPS[1],
+    Step {
+        name: "conformance",
+        about: "HTTP/2 as httpwg-cli reads RFC 9113",
+        run: conformance::check,
+    },
     Step {
         name: "docs",
         about: "the API documentation builds without a warning",

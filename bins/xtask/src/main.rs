@@ -10,9 +10,13 @@ mod bench;
 mod boundaries;
 mod cargo;
 mod ci;
+mod conformance;
 mod lengths;
 mod links;
+mod process;
 mod purity;
+mod register;
+mod soak;
 mod source;
 mod step;
 mod suite;
@@ -50,6 +54,9 @@ enum Task {
     },
     /// Run the benchmarks in benches/.
     Bench(bench::Args),
+    /// Run the released binary under mixed traffic while backends come, go and fail, and see that nothing leaks and
+    /// that no request fails without a fault.
+    Soak(soak::Args),
 }
 
 fn main() -> ExitCode {
@@ -87,5 +94,6 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             bench::run(&workspace, &args)?;
             Ok(ExitCode::SUCCESS)
         }
+        Task::Soak(args) => soak::run(&workspace, &args),
     }
 }

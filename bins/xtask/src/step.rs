@@ -61,10 +61,7 @@ impl Outcome {
             Ok(Verdict::Passed) => Self::Ok,
             Ok(Verdict::NothingToCheck(why)) => Self::Skipped(why.to_owned()),
             Ok(Verdict::Missing(tool)) => {
-                let note = format!(
-                    "`cargo {}` is not installed; install it with: {}",
-                    tool.name, tool.install
-                );
+                let note = format!("{tool} is not installed; install it with: {}", tool.install);
                 match on_missing {
                     OnMissing::Skip => Self::Skipped(note),
                     OnMissing::Fail => Self::Failed(note),

@@ -129,24 +129,44 @@ fn pattern(from: usize, count: usize) -> Vec<u8> {
         .collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixty_four_mebibytes_pass_whole_although_the_reader_stalls() {
+/// A client's connection and the backend's, through the proxy.
+async fn through(edgeproxy: &Edgeproxy) -> (TcpStream, TcpStream) {
+    let addr = tcp_addr(edgeproxy).await;
+    let (listener, backend) = listener().await;
+    register(edgeproxy, "sink", backend).await;
+    let client = connect(addr).await;
+    let (server, _) = within(PATIENCE, "it is passed on", listener.accept())
+        .await
+        .expect("a connection");
+    (client, server)
+}
+
+#[tokio::test]
+async fn a_backend_that_has_said_all_is_still_told_the_rest() {
+    let edgeproxy = setup().start().await;
+    let (mut client, mut server) = through(&edgeproxy).await;
+    server.write_all(b"goodbye").await.expect("it is taken");
+    server.shutdown().await.expect("half of it is closed");
+    expect(&mut client, b"goodbye").await;
+    assert_eq!(ended(&mut client).await.expect("an end, not a reset"), 0);
+    for word in [&b"one"[..], b"two", &[7; 1_000_000]] {
+        let (sent, ()) = tokio::join!(client.write_all(word), expect(&mut server, word));
+        sent.expect("it is taken");
+    }
+    client.shutdown().await.expect("the other half is closed");
+    assert_eq!(ended(&mut server).await.expect("an end, not a reset"), 0);
+}
+
+/// 64 MiB for a reader that reads nothing at first: the writer has to come to a stop, after 8 MiB at most.
+async fn pass_whole_although_the_reader_stalls(writer: TcpStream, mut reader: TcpStream) {
     const TOTAL: usize = 64 << 20;
     const PIECE: usize = 1 << 20;
-    let edgeproxy = setup().start().await;
-    let addr = tcp_addr(&edgeproxy).await;
-    let (listener, backend) = listener().await;
-    register(&edgeproxy, "sink", backend).await;
-    let client = connect(addr).await;
-    let (mut server, _) = listener.accept().await.expect("a connection");
-
-    // The reader reads nothing: the writer has to come to a stop.
     let mut sent = 0;
     let stopped = loop {
         let piece = pattern(sent, PIECE);
-        match client.try_write(&piece) {
+        match writer.try_write(&piece) {
             Ok(count) => sent += count,
-            Err(_) => match tokio::time::timeout(Duration::from_millis(500), client.writable()).await {
+            Err(_) => match tokio::time::timeout(Duration::from_millis(500), writer.writable()).await {
                 Ok(ready) => ready.expect("it is open"),
                 Err(_) => break sent,
             },
@@ -162,7 +182,7 @@ async fn sixty_four_mebibytes_pass_whole_although_the_reader_stalls() {
         let mut at = 0;
         let mut piece = vec![0; PIECE];
         loop {
-            let count = server.read(&mut piece).await.expect("no reset");
+            let count = reader.read(&mut piece).await.expect("no reset");
             if count == 0 {
                 return at;
             }
@@ -173,17 +193,31 @@ async fn sixty_four_mebibytes_pass_whole_although_the_reader_stalls() {
             at += count;
         }
     });
-    let mut client = client;
+    let mut writer = writer;
     while sent < TOTAL {
         let piece = pattern(sent, PIECE.min(TOTAL - sent));
-        within(PATIENCE, "a piece is taken", client.write_all(&piece))
+        within(PATIENCE, "a piece is taken", writer.write_all(&piece))
             .await
             .expect("it is taken");
         sent += piece.len();
     }
-    client.shutdown().await.expect("half of it is closed");
+    writer.shutdown().await.expect("half of it is closed");
     let received = within(PATIENCE, "all has come", reading).await;
     assert_eq!(received.expect("it is as it was sent"), TOTAL);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_mebibytes_pass_whole_although_the_backend_stalls() {
+    let edgeproxy = setup().start().await;
+    let (client, server) = through(&edgeproxy).await;
+    pass_whole_although_the_reader_stalls(client, server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_mebibytes_pass_whole_although_the_client_stalls() {
+    let edgeproxy = setup().start().await;
+    let (client, server) = through(&edgeproxy).await;
+    pass_whole_although_the_reader_stalls(server, client).await;
 }
 
 #[tokio::test]

@@ -68,9 +68,10 @@ enum Come {
 /// The first bytes of every HTTP/2 connection (RFC 9113 §3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long, and how much, is read from a client that has got its last answer.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_MAX: usize = 1024 * 1024;
+/// How long a client that has got its last answer may pause in what it is still sending, and how long that is taken
+/// in all. Many a client reads nothing before it has sent everything, so it is not for an amount to decide.
+const LINGER_PAUSE: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(10);
 
 /// Serves a connection until it ends, or turns out to speak HTTP/2.
 pub(crate) async fn serve<S: Socket>(worker: Rc<Worker>, socket: S, peer: SocketAddr, tls: bool) -> Ended<S> {
@@ -264,8 +265,9 @@ impl<S: Socket> Connection<S> {
     /// Ends the connection's own side, and takes what the client is still sending: closing on it would make the
     /// system reset the connection, and the answer could be lost (RFC 9112 §9.6).
     async fn linger(&mut self) {
-        self.timer.arm(Instant::now() + LINGER);
-        let (mut left, mut shut) = (LINGER_MAX, false);
+        let begun = Instant::now();
+        self.timer.arm(begun + LINGER_PAUSE);
+        let mut shut = false;
         let mut sink = self.worker.buffers().buffer();
         poll_fn(|cx| {
             if self.timer.poll_due(cx).is_ready() {
@@ -284,7 +286,13 @@ impl<S: Socket> Connection<S> {
                     return Poll::Ready(());
                 }
                 match ready!(poll_read(&mut self.socket, cx, sink.space())) {
-                    Ok(count) if count > 0 && count < left => left -= count,
+                    Ok(count) if count > 0 => {
+                        // A drain waits no longer than for a pause.
+                        if !self.worker.is_draining() {
+                            let next = Instant::now() + LINGER_PAUSE;
+                            self.timer.arm(next.min(begun + LINGER));
+                        }
+                    }
                     _ => return Poll::Ready(()),
                 }
             }

@@ -40,6 +40,29 @@ pub(super) enum Uploaded {
     All,
 }
 
+/// The part of a client's body that a backend has not taken when it answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unread {
+    Nothing,
+    /// The client has been waiting for a 100, and may now send all of it or none (RFC 9110 §10.1.1).
+    Withheld,
+    /// The backend takes no more.
+    Refused,
+    /// It is still being taken.
+    Coming,
+}
+
+impl Unread {
+    /// Whether a response with this head is the last on the client's connection because of that.
+    pub(super) fn ends(self, head: &Head) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Withheld | Self::Refused => true,
+            Self::Coming => !head.keep_alive,
+        }
+    }
+}
+
 /// The client as it looks while its request is under way.
 pub(super) struct Listening<'a, S> {
     pub(super) socket: &'a mut S,
@@ -137,6 +160,20 @@ impl<S: Socket> Conversation<'_, '_, S> {
                 Poll::Pending if moved => return Poll::Ready(Ok(Uploaded::Moved)),
                 Poll::Pending => return Poll::Pending,
             }
+        }
+    }
+
+    /// What is to become of the rest of the client's body, if a final response comes now. `waits`: the client sends
+    /// none before it is told to, and has not been.
+    pub(super) fn unread(&self, waits: bool) -> Unread {
+        if self.upload.has_left() {
+            Unread::Nothing
+        } else if waits && !self.upload.has_begun() {
+            Unread::Withheld
+        } else if self.deaf {
+            Unread::Refused
+        } else {
+            Unread::Coming
         }
     }
 

@@ -89,7 +89,7 @@ impl<S: Socket> Delivery<'_, '_, S> {
         loop {
             // Before its last bytes are written: a client that has the whole answer can count on the place being
             // free again.
-            if self.backend_is_done() {
+            if self.backend_is_done(cx, wire) {
                 return Poll::Ready(Ok(Step::Come));
             }
             let written = match self.poll_write(cx) {
@@ -97,7 +97,7 @@ impl<S: Socket> Delivery<'_, '_, S> {
                 Poll::Ready(Err(broken)) => return Poll::Ready(Err(broken)),
                 Poll::Pending => false,
             };
-            if self.backend_is_done() {
+            if self.backend_is_done(cx, wire) {
                 return Poll::Ready(Ok(Step::Come));
             }
             if !written || self.body.has_come() {
@@ -145,8 +145,20 @@ impl<S: Socket> Delivery<'_, '_, S> {
         }
     }
 
-    fn backend_is_done(&self) -> bool {
-        self.body.has_come() && (self.deaf || self.upload.has_left())
+    fn backend_is_done(&mut self, cx: &mut Context<'_>, wire: &mut Wire) -> bool {
+        if !self.body.has_come() {
+            return false;
+        }
+        if self.deaf || self.upload.has_left() {
+            return true;
+        }
+        // It has said everything and may read on. If it has closed as well, nobody is left to send the rest to.
+        self.deaf = match wire.poll_readable(cx) {
+            Poll::Ready(Ok(())) => poll_read(wire, cx, &mut [0]).is_ready(),
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        };
+        self.deaf
     }
 
     /// Writes until nothing is left to be written, or the client takes no more.

@@ -41,6 +41,8 @@ struct Exchange<'a, S> {
     idempotent: bool,
     /// Whether the client would keep its connection.
     keep: bool,
+    /// Whether it waits to be told to send its body.
+    expects: bool,
     /// The head that the backend gets, and where its host would be, should it lack one.
     head: HeadBuffer,
     host_at: Option<usize>,
@@ -97,6 +99,7 @@ impl<S: Socket> Connection<S> {
             asked,
             idempotent,
             keep: request.keep_alive,
+            expects: request.expects,
             head,
             host_at: request.host.is_none().then_some(request.host_at),
             upload: Upload::new(body, request.length, keep_max),
@@ -359,9 +362,9 @@ impl<S: Socket> Exchange<'_, S> {
             head,
             heard,
             deaf,
+            kept,
         } = answered;
         let (timer, config) = (self.timer, self.worker.config());
-        let kept = head.persist(self.asked, self.keep && !self.worker.is_draining()) != Persist::Close;
         let mut delivery = Delivery {
             client: &mut self.client,
             head: &self.answer,

@@ -51,6 +51,8 @@ pub(crate) struct Head {
     pub(crate) keep_alive: bool,
     /// Whether it asks to speak another protocol.
     pub(crate) upgrade: bool,
+    /// Whether the client waits for a 100 before it sends the body.
+    pub(crate) expects: bool,
 }
 
 /// As far as a proxy has to tell them apart.

@@ -11,6 +11,8 @@ pub(crate) struct Upload {
     keep_max: usize,
     /// How much of it the current attempt has sent.
     again: usize,
+    /// Some of it has been sent, by whatever attempt.
+    begun: bool,
 }
 
 impl Upload {
@@ -25,6 +27,7 @@ impl Upload {
             kept: Some(Vec::new()),
             keep_max: if keeps { keep_max } else { 0 },
             again: 0,
+            begun: false,
         }
     }
 
@@ -66,6 +69,7 @@ impl Upload {
             self.again += count;
             return;
         }
+        self.begun |= count > 0;
         let sent = self.body.outgoing().get(..count).unwrap_or_default();
         match &mut self.kept {
             Some(kept) if kept.len() + sent.len() <= self.keep_max => {
@@ -76,6 +80,11 @@ impl Upload {
             kept => *kept = None,
         }
         self.body.sent(count);
+    }
+
+    /// Whether any of it has come.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun || !self.body.buffer.is_empty()
     }
 
     /// Whether all of it has left.

@@ -19,3 +19,4 @@ mod limits;
 mod pauses;
 mod speaks_http2;
 mod tcp;
+mod unread;

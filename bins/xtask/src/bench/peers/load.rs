@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
-use crate::bench::peers::process::{Process, value};
 use crate::bench::peers::stage::Stage;
 use crate::bench::peers::tools::Tool;
+use crate::process::{Process, value};
 
 /// Connections of wrk: enough that a proxy finds several ready at each turn, as it does under load.
 const CONNECTIONS: u32 = 64;

@@ -7,9 +7,9 @@ use anyhow::{Context as _, ensure};
 use rustix::process::{Resource, getrlimit};
 
 use crate::bench::peers::measure::Outcome;
-use crate::bench::peers::process::{Process, value};
 use crate::bench::peers::proxy::{Front, NotStarted, Proxy, Started};
 use crate::bench::peers::stage::Stage;
+use crate::process::{Process, value};
 
 /// Clients that are there all at once.
 #[derive(Clone, Copy, Debug)]

@@ -7,10 +7,10 @@ use anyhow::{Context as _, bail};
 
 use crate::bench::peers::case;
 use crate::bench::peers::load::{Amount, Load};
-use crate::bench::peers::process::Process;
 use crate::bench::peers::proxy::{NotStarted, Proxy};
 use crate::bench::peers::stage::Stage;
 use crate::bench::peers::tools::{self, Tool};
+use crate::process::Process;
 
 /// How many functions are printed.
 const FUNCTIONS: usize = 40;

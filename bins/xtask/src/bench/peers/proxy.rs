@@ -6,11 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-use crate::bench::peers::process::Process;
-use crate::bench::peers::register;
 use crate::bench::peers::stage::{Stage, free_address};
 use crate::bench::peers::tools::Tool;
 use crate::bench::peers::usage::{Usage, resident, tree};
+use crate::process::Process;
+use crate::register;
 
 /// What is compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]

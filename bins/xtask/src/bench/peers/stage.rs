@@ -5,11 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use crate::bench::peers::process::Process;
+use crate::process::Process;
 
 /// Which processors are whose, as `launch` takes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,9 +166,6 @@ pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     }
     bail!("no port of {PORTS:?} is free");
 }
-
-/// How long anything may take to start.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 #[cfg(test)]
 mod tests {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::bench::peers::load::{Amount, Load};
-use crate::bench::peers::process::Process;
 use crate::bench::peers::proxy::Started;
 use crate::bench::peers::stage::Stage;
 use crate::bench::peers::tools::Tool;
+use crate::process::Process;
 
 /// Long enough to count; no time is taken of this run, since being counted slows it down.
 const AMOUNT: Amount = Amount {

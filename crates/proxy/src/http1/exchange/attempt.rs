@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::Exchange;
 use crate::buffer::Buffer;
 use crate::http1::body::BodyError;
-use crate::http1::converse::{Conversation, Silence, Uploaded};
-use crate::http1::response::{self, Manner};
+use crate::http1::converse::{Conversation, Silence, Unread, Uploaded};
+use crate::http1::response::{self, Manner, Persist};
 use crate::pick::Place;
 use crate::pool::{Upstream, Wire};
 use crate::retry::{self, Failed};
@@ -20,6 +20,9 @@ use crate::socket::{Socket, write_all};
 
 /// Responses of 1xx that are passed on before the final one. A backend that goes on is not serving anybody.
 const MAX_INTERIM: u32 = 32;
+
+/// Of the interim responses, the one that asks for the body.
+const CONTINUE: u16 = 100;
 
 /// A response whose head has come.
 pub(super) struct Answered {
@@ -29,6 +32,8 @@ pub(super) struct Answered {
     pub(super) heard: Buffer,
     /// The backend takes no more of the request.
     pub(super) deaf: bool,
+    /// The client has been told that its connection goes on.
+    pub(super) kept: bool,
 }
 
 /// Why an attempt brought no response.
@@ -148,10 +153,11 @@ impl<S: Socket> Exchange<'_, S> {
             reused,
         };
         let (mut sending, mut first, mut interim) = (true, true, 0);
+        let (expects, mut granted) = (self.expects, false);
         let date = || worker.date();
-        let head = loop {
+        let (head, persist) = loop {
             let answer = &mut self.answer;
-            let head = poll_fn(|cx| {
+            let (head, persist) = poll_fn(|cx| {
                 if timer.poll_due(cx).is_ready() {
                     return Poll::Ready(Err(if conversation.waits_for_client() {
                         Unanswered::Stalled
@@ -176,17 +182,19 @@ impl<S: Socket> Exchange<'_, S> {
                     }
                 }
                 first = false;
-                let manner = |head: &response::Head| {
-                    let keep = keep && !worker.is_draining();
-                    Manner {
-                        pseudonym: worker.pseudonym(),
-                        asked,
-                        persist: head.persist(asked, keep),
-                        date: &date,
-                    }
+                let unread = conversation.unread(expects && !granted);
+                let persist = |head: &response::Head| {
+                    head.persist(asked, keep && !worker.is_draining() && !unread.ends(head))
+                };
+                let manner = |head: &response::Head| Manner {
+                    pseudonym: worker.pseudonym(),
+                    asked,
+                    persist: persist(head),
+                    date: &date,
                 };
                 if let Poll::Ready(heard) = conversation.poll_hear(cx, asked, manner, answer) {
-                    return Poll::Ready(heard.map_err(Unanswered::from));
+                    let told = heard.map(|head| (head, persist(&head)));
+                    return Poll::Ready(told.map_err(Unanswered::from));
                 }
                 if !sending
                     && conversation
@@ -200,8 +208,9 @@ impl<S: Socket> Exchange<'_, S> {
             })
             .await?;
             if !head.is_interim() {
-                break head;
+                break (head, persist);
             }
+            granted |= head.status == CONTINUE;
             interim += 1;
             if interim > MAX_INTERIM {
                 return Err(Failed::Malformed.into());
@@ -213,8 +222,11 @@ impl<S: Socket> Exchange<'_, S> {
                 timer.arm(Instant::now() + timeout);
             }
         };
-        // Whoever answers before the whole head has come will not make sense of the rest.
-        let deaf = conversation.deaf || conversation.head_sent < conversation.head.len();
+        // Whoever answers before the whole head has come will not make sense of the rest. And what a client sends
+        // that has waited for 100 in vain may be its body or its next request.
+        let deaf = conversation.deaf
+            || conversation.head_sent < conversation.head.len()
+            || conversation.unread(expects && !granted) == Unread::Withheld;
         let heard = conversation.heard;
         self.now = Instant::now();
         let signal = place.in_flight.succeeded(self.now.saturating_duration_since(sent));
@@ -224,6 +236,7 @@ impl<S: Socket> Exchange<'_, S> {
             head,
             heard,
             deaf,
+            kept: persist != Persist::Close,
         })
     }
 }

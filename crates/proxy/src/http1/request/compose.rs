@@ -63,6 +63,7 @@ impl Facts<'_> {
             host_at,
             keep_alive: !self.close && (self.line.minor > 0 || self.keep_alive),
             upgrade,
+            expects: self.expect.is_there() && self.line.minor > 0,
         })
     }
 

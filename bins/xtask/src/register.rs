@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use anyhow::{Context as _, ensure};
 use serde_json::json;
 
-use crate::bench::peers::stage::PATIENCE;
+use crate::process::PATIENCE;
 
 /// Registers it; once this returns, it is routed to.
 ///

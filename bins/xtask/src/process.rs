@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::bench::peers::stage::PATIENCE;
+/// How long anything may take to start.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often a process is looked after. Short against a round, and rare enough to cost nothing.
 const LOOK: Duration = Duration::from_millis(5);
@@ -74,7 +75,7 @@ impl Process {
     ///
     /// # Errors
     /// It ended, or took more than `limit`.
-    fn until<T>(
+    pub(crate) fn until<T>(
         &mut self,
         limit: Duration,
         what: &str,
@@ -149,13 +150,22 @@ impl Process {
     /// # Errors
     /// It failed, or took more than `limit`.
     pub(crate) fn finish(&mut self, limit: Duration) -> anyhow::Result<String> {
+        let status = self.ends(limit)?;
+        if !status.success() {
+            bail!("{} failed ({status}): {}", self.name, last_lines(&self.output()));
+        }
+        Ok(self.output())
+    }
+
+    /// Waits for its end, whatever it is.
+    ///
+    /// # Errors
+    /// It took more than `limit`.
+    pub(crate) fn ends(&mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
         let begun = Instant::now();
         loop {
             match self.ended()? {
-                Some(status) if status.success() => return Ok(self.output()),
-                Some(status) => {
-                    bail!("{} failed ({status}): {}", self.name, last_lines(&self.output()));
-                }
+                Some(status) => return Ok(status),
                 None if begun.elapsed() > limit => {
                     bail!(
                         "{} was not done within {limit:?}: {}",

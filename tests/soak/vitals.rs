@@ -1,0 +1,83 @@
+//! What has to be as it was when the traffic is over.
+
+use std::time::Duration;
+
+use edgeproxy_tests::{Api, Edgeproxy, PATIENCE, eventually};
+
+/// How much more memory than after the warm-up may be resident at the end. An allocator keeps pages of which a part
+/// is still in use, and where those are is chance; a leak of 64 bytes for each request would be more than this after
+/// ten minutes.
+pub(crate) const LEEWAY: u64 = 8 << 20;
+
+/// At one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Vitals {
+    pub(crate) descriptors: usize,
+    /// Bytes.
+    pub(crate) resident: u64,
+}
+
+impl Vitals {
+    /// # Panics
+    /// If the process has ended.
+    pub(crate) fn of(edgeproxy: &Edgeproxy) -> Self {
+        let folder = format!("/proc/{}", edgeproxy.id());
+        let status = std::fs::read_to_string(format!("{folder}/status")).expect("edgeproxy is running");
+        let kib: u64 = status
+            .lines()
+            .find_map(|line| {
+                line.strip_prefix("VmRSS:")?
+                    .trim()
+                    .strip_suffix(" kB")?
+                    .parse()
+                    .ok()
+            })
+            .expect("/proc/PID/status says how much memory is resident");
+        let descriptors = std::fs::read_dir(format!("{folder}/fd")).expect("edgeproxy is running");
+        Self {
+            descriptors: descriptors.count(),
+            resident: kib * 1024,
+        }
+    }
+}
+
+/// Requests in flight by the API's count, over all backends.
+async fn in_flight(api: &mut Api) -> u64 {
+    let page = api.get("/api/v1/backends").await.expect(200).json();
+    page["backends"]
+        .as_array()
+        .expect("a page has backends")
+        .iter()
+        .map(|backend| backend["in_flight"].as_u64().expect("a number"))
+        .sum()
+}
+
+/// How long idle connections to backends are kept, and some more.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Waits until nothing is in flight and no more is open than before.
+///
+/// # Panics
+/// If that does not come.
+pub(crate) async fn settled(edgeproxy: &Edgeproxy, before: Vitals) -> Vitals {
+    // One of its own, since the API closes what has been idle for long; gone before descriptors are counted.
+    let mut api = edgeproxy.api();
+    eventually(PATIENCE, "nothing is in flight", async || {
+        match in_flight(&mut api).await {
+            0 => Ok(()),
+            count => Err(format!("{count} in flight")),
+        }
+    })
+    .await;
+    drop(api);
+    eventually(PATIENCE + IDLE, "as many descriptors as before", async || {
+        let now = Vitals::of(edgeproxy);
+        if now.descriptors <= before.descriptors {
+            Ok(())
+        } else {
+            Err(format!("{}, {} before", now.descriptors, before.descriptors))
+        }
+    })
+    .await;
+    Vitals::of(edgeproxy)
+}
