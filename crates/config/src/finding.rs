@@ -26,6 +26,7 @@ pub fn findings(settings: &Settings) -> Vec<Finding> {
         api_off,
         api_insecure,
         api_open_address,
+        backend_tls_insecure,
         failures_without_monitor,
         eject_last_without_monitor,
     ]
@@ -66,6 +67,14 @@ fn api_open_address(settings: &Settings) -> Option<Finding> {
             "write api_listen_addr = \"127.0.0.1:{}\" where all backends are on this machine, or keep strangers out of your private networks",
             address.port()
         ),
+    })
+}
+
+fn backend_tls_insecure(settings: &Settings) -> Option<Finding> {
+    settings.backend_tls_insecure.then(|| Finding {
+        rule: "backend-tls-insecure",
+        message: "backend_tls_insecure is true: whoever sits between the proxy and an https backend reads and changes everything unnoticed".to_owned(),
+        advice: "remove it, and name the authority that issues the backends' certificates by backend_tls_ca".to_owned(),
     })
 }
 

@@ -11,6 +11,7 @@ mod bounds;
 mod direction;
 mod relay;
 mod supplies;
+mod terminated;
 
 #[cfg(any(test, not(target_os = "linux")))]
 mod copy;
@@ -20,6 +21,7 @@ mod splice;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use edgeproxy_backend::{AppName, Incarnation, Signal};
 use edgeproxy_balance::Client;
@@ -27,12 +29,15 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::encrypted::Encrypted;
 use crate::pick::{self, Front, Place, Taken};
 use crate::proxy_protocol::{self, Named};
 use crate::retry::Failed;
+use crate::socket::Socket;
 use crate::worker::Worker;
-use crate::{Config, Protocol, Queue};
-use relay::{Ended, relay};
+use crate::{AppRoute, Config, Listener, Protocol, Queue};
+pub(crate) use relay::Ended;
+use relay::relay;
 pub(crate) use supplies::Supplies;
 
 /// Serves a connection until it ends. `named` is what a proxy said of it. Nothing is done for a listener that
@@ -44,50 +49,114 @@ pub(crate) async fn serve(
     peer: SocketAddr,
     named: Option<Named>,
 ) {
-    let config = worker.config();
-    let Some(listener) = config.listeners.get(listener) else {
+    let Some(listener) = worker.config().listeners.get(listener) else {
         return;
     };
-    let Protocol::Tcp {
-        app,
-        send_proxy,
-        idle_timeout,
-    } = &listener.protocol
-    else {
+    let Protocol::Tcp { app, .. } = &listener.protocol else {
         return;
     };
-    let mut ends = Ends::new(client);
+    let route = worker.table().load().app(app).cloned();
+    let Some(route) = route.or_else(|| no_such_app(peer, app)) else {
+        drop(Ends::new(client));
+        return;
+    };
+    let lead = lead(listener, named, peer, || client.local_addr());
+    pass(worker, listener, client, &route, lead, peer).await;
+}
+
+/// Serves a connection whose TLS ends here until it ends: what is inside is passed on.
+pub(crate) async fn serve_tls(
+    worker: &Worker,
+    listener: usize,
+    client: Encrypted,
+    peer: SocketAddr,
+    named: Option<Named>,
+) {
+    let Some(listener) = worker.config().listeners.get(listener) else {
+        return;
+    };
+    let Protocol::Tcp { app, .. } = &listener.protocol else {
+        return;
+    };
+    let route = worker.table().load().app(app).cloned();
+    let Some(route) = route.or_else(|| no_such_app(peer, app)) else {
+        client.reset();
+        return;
+    };
+    let lead = lead(listener, named, peer, || client.local_addr());
+    terminated::pass(worker, listener, client, &route, &lead, peer).await;
+}
+
+fn no_such_app(peer: SocketAddr, app: &AppName) -> Option<Arc<AppRoute>> {
+    tracing::debug!(%peer, %app, "a TCP connection was reset: there is no such app");
+    None
+}
+
+/// What a backend gets before anything that the client says.
+pub(crate) fn lead(
+    listener: &Listener,
+    named: Option<Named>,
+    peer: SocketAddr,
+    local_addr: impl FnOnce() -> io::Result<SocketAddr>,
+) -> Vec<u8> {
+    let (Protocol::Tcp { send_proxy, .. } | Protocol::Sni { send_proxy, .. }) = &listener.protocol else {
+        return Vec::new();
+    };
     let header = send_proxy.map(|version| {
         let ends = named.unwrap_or_else(|| Named {
             client: peer,
             // A socket whose own address can't be told is one that is gone already.
-            server: ends.client.local_addr().unwrap_or(peer),
+            server: local_addr().unwrap_or(peer),
         });
         proxy_protocol::header(version, ends)
     });
-    let header = header.as_deref().unwrap_or_default();
-    let Some((taken, backend)) = connected(worker, app, header, peer).await else {
+    header.unwrap_or_default()
+}
+
+fn idle_timeout(listener: &Listener, config: &Config) -> Duration {
+    match &listener.protocol {
+        Protocol::Tcp { idle_timeout, .. } | Protocol::Sni { idle_timeout, .. } => *idle_timeout,
+        Protocol::Http => None,
+    }
+    .unwrap_or(config.tcp_idle_timeout)
+}
+
+/// Passes a connection on to a backend of `route`, which gets `lead` first, until it ends.
+pub(crate) async fn pass(
+    worker: &Worker,
+    listener: &Listener,
+    client: TcpStream,
+    route: &Arc<AppRoute>,
+    lead: Vec<u8>,
+    peer: SocketAddr,
+) {
+    let mut ends = Ends::new(client);
+    let Some((taken, backend)) = connected(worker, route, &lead, peer).await else {
         return;
     };
+    drop(lead);
     let backend = ends.backend.insert(backend);
     // Held to the end, so that it can be cut.
     let place = &taken.place;
     let upstream = worker.pool().upstream(&place.endpoint);
-    let idle = idle_timeout.unwrap_or(config.tcp_idle_timeout);
+    let idle = idle_timeout(listener, worker.config());
     let relayed = relay(&ends.client, backend, worker.supplies(), idle);
     let ended = tokio::select! {
         biased;
-        ended = relayed => Some(ended),
-        () = upstream.cut().cancelled() => None,
+        ended = relayed => ended,
+        () = upstream.cut().cancelled() => Ended::Cut,
     };
-    ends.whole = matches!(ended, Some(Ended::Closed | Ended::Idle));
+    ends.whole = ended.is_whole();
+    tell_end(&ended, listener, place, peer);
+}
+
+fn tell_end(ended: &Ended, listener: &Listener, place: &Place, peer: SocketAddr) {
     let (backend, listener) = (&place.endpoint.id, listener.name.as_str());
     match ended {
-        Some(Ended::Broken(error)) => {
+        Ended::Broken(error) => {
             tracing::debug!(%peer, listener, %backend, %error, "a TCP connection broke");
         }
-        Some(ended) => tracing::debug!(%peer, listener, %backend, ?ended, "a TCP connection ended"),
-        None => tracing::debug!(%peer, listener, %backend, "a TCP connection was cut with its backend"),
+        ended => tracing::debug!(%peer, listener, %backend, ?ended, "a TCP connection ended"),
     }
 }
 
@@ -126,19 +195,15 @@ impl Drop for Ends {
 /// been sent.
 async fn connected(
     worker: &Worker,
-    app: &AppName,
+    route: &Arc<AppRoute>,
     header: &[u8],
     peer: SocketAddr,
 ) -> Option<(Taken<Arc<Queue>>, TcpStream)> {
-    let config = worker.config();
-    let Some(route) = worker.table().load().app(app).cloned() else {
-        tracing::debug!(%peer, %app, "a TCP connection was reset: there is no such app");
-        return None;
-    };
+    let (config, app) = (worker.config(), &route.name);
     worker.count_request();
     let mut tried: Vec<Incarnation> = Vec::new();
     loop {
-        let picked = pick::pick(&route, Front::Tcp, Client::default(), || worker.random(), &tried);
+        let picked = pick::pick(route, Front::Tcp, Client::default(), || worker.random(), &tried);
         let taken = match picked {
             // The place first: a retry that there is nobody for costs nothing.
             Ok(place) if tried.is_empty() || worker.may_retry() => {

@@ -21,11 +21,12 @@ use super::upload::Upload;
 use crate::answer::Answer;
 use crate::buffer::{Buffer, HeadBuffer};
 use crate::pick::{self, Front, Place};
-use crate::pool::{Upstream, Wire};
+use crate::pool::Upstream;
 use crate::queue::Waiting;
 use crate::retry::{self, Failed};
 use crate::socket::{Socket, write_all};
 use crate::timer::Timer;
+use crate::wire::Wire;
 use crate::worker::Worker;
 use crate::{AppRoute, Queue};
 use attempt::{Answered, Unanswered};
@@ -184,7 +185,8 @@ impl<S: Socket> Exchange<'_, S> {
                 .await
                 .is_ok()
             {
-                let sides = (answered.wire, answered.heard);
+                let mut wire = answered.wire;
+                let sides = (&mut wire, answered.heard);
                 tunnel::run(
                     self.client.socket,
                     early,
@@ -416,6 +418,7 @@ impl<S: Socket> Exchange<'_, S> {
 fn explain(unanswered: &Unanswered, max: Option<u64>) -> After {
     After::Told(match unanswered {
         Unanswered::Failed(Failed::Connect) => Answer::connect_failed(),
+        Unanswered::Failed(Failed::Tls) => Answer::tls_failed(),
         Unanswered::Failed(Failed::ConnectTimeout) => Answer::connect_timeout(),
         Unanswered::Failed(Failed::ResponseTimeout) => Answer::response_timeout(),
         Unanswered::Failed(Failed::Malformed) => Answer::bad_response(),

@@ -1,0 +1,150 @@
+//! TLS as the data plane uses it: the configurations in force, and handshakes with clients and backends.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
+use rustls::{ClientConfig, ServerConfig};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::encrypted::Encrypted;
+use crate::worker::Worker;
+
+/// TLS at a listener: the configuration in force, which can be replaced at any time. Cheap to clone; a clone is
+/// the same, and equal to no other.
+#[derive(Clone)]
+pub struct Tls(Arc<ArcSwap<ServerConfig>>);
+
+impl Tls {
+    /// Ends TLS by that configuration. Over HTTP its ALPN protocols say what clients may speak: `h2` and
+    /// `http/1.1`.
+    #[must_use]
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Self(Arc::new(ArcSwap::new(config)))
+    }
+
+    /// Has every handshake that begins from now on go by another configuration. Connections that are there
+    /// already go on as they are.
+    pub fn replace(&self, config: Arc<ServerConfig>) {
+        self.0.store(config);
+    }
+}
+
+impl PartialEq for Tls {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Tls {}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+/// TLS to backends of protocol `https`: the configuration in force, which can be replaced at any time, and the
+/// name that their certificates have to be for.
+#[derive(Clone)]
+pub struct BackendTls {
+    config: Arc<ArcSwap<ClientConfig>>,
+    server_name: Option<ServerName<'static>>,
+}
+
+impl BackendTls {
+    /// Connects by that configuration. A backend's certificate has to be for its IP address.
+    #[must_use]
+    pub fn new(config: Arc<ClientConfig>) -> Self {
+        Self {
+            config: Arc::new(ArcSwap::new(config)),
+            server_name: None,
+        }
+    }
+
+    /// Every backend's certificate has to be for `name`, a DNS name or an IP address, and that is whom they are
+    /// asked for (SNI).
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn with_server_name(self, name: &str) -> Result<Self, InvalidDnsNameError> {
+        Ok(Self {
+            server_name: Some(ServerName::try_from(name)?.to_owned()),
+            ..self
+        })
+    }
+
+    /// Has every connection that is made from now on go by another configuration.
+    pub fn replace(&self, config: Arc<ClientConfig>) {
+        self.config.store(config);
+    }
+
+    /// Shakes hands with the backend at `ip`.
+    pub(crate) async fn connect(&self, ip: IpAddr, stream: TcpStream) -> io::Result<Encrypted> {
+        let name = self
+            .server_name
+            .clone()
+            .unwrap_or_else(|| ServerName::from(ip.to_canonical()));
+        let connector = TlsConnector::from(self.config.load_full());
+        connector.connect(name, stream).await.map(Encrypted::new)
+    }
+}
+
+impl fmt::Debug for BackendTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackendTls")
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Shakes hands with a client. `None`: it failed, or took too long.
+pub(crate) async fn accept(
+    worker: &Worker,
+    tls: &Tls,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<Encrypted> {
+    let handshake = TlsAcceptor::from(tls.0.load_full()).accept(stream);
+    match within(worker, Box::pin(handshake)).await {
+        Some(Ok(stream)) => Some(Encrypted::new(stream)),
+        Some(Err(error)) => {
+            tracing::debug!(%peer, %error, "a TLS handshake failed");
+            None
+        }
+        None => {
+            tracing::debug!(%peer, "a TLS handshake took too long");
+            None
+        }
+    }
+}
+
+/// Waits for what a client has to say before it can be served, for as long as a handshake may take; when the
+/// worker drains, for the grace only, as for any client that has not asked for anything yet. `None`: it took too
+/// long.
+pub(crate) async fn within<F: Future>(worker: &Worker, waited: F) -> Option<F::Output> {
+    let (timer, config) = (worker.timers().timer(), worker.config());
+    let due = Instant::now() + config.handshake_timeout;
+    timer.arm(due);
+    let mut waited = pin!(waited);
+    let mut draining = false;
+    poll_fn(|cx| {
+        if timer.poll_due(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        if worker.is_draining() && !draining {
+            draining = true;
+            timer.arm(due.min(Instant::now() + config.drain_grace));
+        }
+        waited.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
