@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::server::Acceptor;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::proxy_protocol::Named;
@@ -41,6 +41,8 @@ pub(crate) async fn serve(
     };
     let mut lead = tcp::lead(listener, named, peer, || client.local_addr());
     let decided = tls::within(worker, async {
+        // No memory for a client that says nothing.
+        client.readable().await?;
         let name = hello(&mut client, &mut lead).await?;
         match route(worker, name.as_deref()) {
             Some(route) => Ok(route),
@@ -99,7 +101,7 @@ impl Refused {
 
 /// Reads until the ClientHello is whole, and appends all that has come to `lead`. The server name that it asks
 /// for, in lower case.
-async fn hello(client: &mut TcpStream, lead: &mut Vec<u8>) -> Result<Option<String>, Refused> {
+async fn hello(client: &mut (impl AsyncRead + Unpin), lead: &mut Vec<u8>) -> Result<Option<String>, Refused> {
     let begins = lead.len();
     let mut acceptor = Acceptor::default();
     loop {
@@ -147,4 +149,143 @@ async fn part(client: &mut TcpStream, alert: &[u8]) {
     };
     // Nobody is left to be told of an error.
     let _ = told.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use rustls::crypto::aws_lc_rs;
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// Gives out its pieces, and has nothing between two of them.
+    struct Pieces(VecDeque<Option<Vec<u8>>>);
+
+    impl Pieces {
+        fn of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
+            let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
+            Self(pieces.flat_map(|piece| [Some(piece.to_vec()), None]).collect())
+        }
+    }
+
+    impl AsyncRead for Pieces {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            match self.0.pop_front() {
+                Some(Some(mut piece)) => {
+                    let rest = piece.split_off(piece.len().min(buf.remaining()));
+                    buf.put_slice(&piece);
+                    if !rest.is_empty() {
+                        self.0.push_front(Some(rest));
+                    }
+                }
+                Some(None) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                None => {}
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What a client says first.
+    fn hello_for(name: &str) -> Vec<u8> {
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut bytes = Vec::new();
+        client.write_tls(&mut bytes).unwrap();
+        bytes
+    }
+
+    async fn read<'a>(
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> (Result<Option<String>, Refused>, Vec<u8>) {
+        let mut lead = b"before ".to_vec();
+        let name = hello(&mut Pieces::of(pieces), &mut lead).await;
+        (name, lead)
+    }
+
+    #[tokio::test]
+    async fn a_hello_may_be_cut_at_every_byte_and_is_kept_as_it_came() {
+        let bytes = hello_for("Shop.example");
+        // With a post-quantum key share it is longer than a segment.
+        assert!(bytes.len() > 1_460, "{}", bytes.len());
+        let whole = [b"before ", &bytes[..]].concat();
+        for cut in 0..=bytes.len() {
+            let (name, lead) = read([&bytes[..cut], &bytes[cut..]]).await;
+            assert_eq!(name.unwrap().as_deref(), Some("shop.example"), "cut at {cut}");
+            assert!(lead == whole, "cut at {cut}");
+        }
+        let (name, lead) = read(bytes.chunks(1)).await;
+        assert_eq!(name.unwrap().as_deref(), Some("shop.example"));
+        assert!(lead == whole);
+    }
+
+    #[tokio::test]
+    async fn what_comes_behind_a_hello_is_kept_too() {
+        let bytes = [&hello_for("a")[..], b"behind"].concat();
+        let (name, lead) = read([&bytes[..]]).await;
+        assert_eq!(name.unwrap().as_deref(), Some("a"));
+        assert!(lead.ends_with(b"behind"));
+    }
+
+    #[tokio::test]
+    async fn an_address_is_no_name() {
+        let (name, _) = read([&hello_for("192.0.2.1")[..]]).await;
+        assert_eq!(name.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn an_end_within_it_is_one_and_garbage_is_told_by_an_alert() {
+        let bytes = hello_for("a");
+        let (ended, _) = read([&bytes[..100]]).await;
+        assert!(matches!(ended, Err(Refused::Ended)));
+        let (garbage, _) = read([&b"GET / HTTP/1.1\r\n\r\n"[..]]).await;
+        let Err(refused @ Refused::Malformed { .. }) = garbage else {
+            panic!("{garbage:?}")
+        };
+        assert_eq!(refused.alert().unwrap()[0], 21);
+    }
+
+    #[tokio::test]
+    async fn one_that_never_ends_is_refused_at_the_limit() {
+        // A message of 64 KiB, announced and begun, in records of 4 KiB.
+        let mut bytes = vec![22, 3, 1, 16, 0, 1, 0, 255, 255, 3, 3];
+        bytes.resize(5 + 4_096, 0);
+        for _ in 0..8 {
+            bytes.extend([22, 3, 1, 16, 0]);
+            bytes.resize(bytes.len() + 4_096, 0);
+        }
+        let (refused, lead) = read([&bytes[..]]).await;
+        assert!(matches!(refused, Err(Refused::TooLong)), "{refused:?}");
+        assert!(lead.len() <= MAX_HELLO + 2 * CHUNK, "{}", lead.len());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300), cut in 0usize..300) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let mut damaged = hello_for("a");
+            let end = (cut + bytes.len()).min(damaged.len());
+            damaged.splice(cut..end, bytes.iter().copied());
+            for bytes in [bytes, damaged] {
+                let _ = runtime.block_on(read([&bytes[..]]));
+            }
+        }
+    }
 }

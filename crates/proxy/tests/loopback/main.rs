@@ -8,6 +8,7 @@
 )]
 
 mod backend;
+mod certificates;
 mod client;
 mod stage;
 
@@ -18,3 +19,6 @@ mod introduced;
 mod limits;
 mod speaks_http2;
 mod tcp;
+mod tls;
+mod tls_backends;
+mod tls_passed_on;
