@@ -413,7 +413,7 @@ async fn bodies_of_a_mebibyte_pass_both_ways_by_either_protocol() {
         .body(Full::from(body.clone()))
         .unwrap();
     let response = soon("an answer", sender.send_request(request)).await.unwrap();
-    assert!(response.into_body().collect().await.unwrap().to_bytes() == Bytes::from(body));
+    assert!(response.into_body().collect().await.unwrap().to_bytes() == body);
 }
 
 #[tokio::test]

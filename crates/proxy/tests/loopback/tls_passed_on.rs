@@ -46,10 +46,9 @@ async fn two(authority: &Authority) -> (Stage, [Backend; 2]) {
         backend("shop", &["shop.example"]).await,
         backend("api", &["api", "*.api"]).await,
     ];
-    let [shop, api] = [1, 2].map(|number| {
-        let addr = backends[number as usize - 1].addr;
-        [endpoint_of(Protocol::Https, number, addr, Limits::NONE)]
-    });
+    let https =
+        |number, backend: &Backend| [endpoint_of(Protocol::Https, number, backend.addr, Limits::NONE)];
+    let (shop, api) = (https(1, &backends[0]), https(2, &backends[1]));
     (
         Stage::start(sni(), [app("shop", &shop), app("api", &api)]),
         backends,
