@@ -1,15 +1,21 @@
 //! A connection inside TLS, as the codec needs it.
 
+mod ahead;
+
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use crate::socket::Socket;
+use ahead::Ahead;
 
 /// A connection inside TLS, from either side.
 ///
@@ -22,15 +28,33 @@ use crate::socket::Socket;
 /// connection could else pass a part off for the whole.
 pub(crate) struct Encrypted {
     /// In a box, since a task that waits should be small, and a pooled connection cheap to move.
-    stream: Box<TlsStream<TcpStream>>,
+    stream: Box<TlsStream<Ahead>>,
     /// Bytes that are encrypted and were not reported as written yet.
     owed: usize,
 }
 
 impl Encrypted {
-    pub(crate) fn new(stream: impl Into<TlsStream<TcpStream>>) -> Self {
+    /// Shakes hands with a client. Give it a time-out.
+    pub(crate) async fn accept(config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<Self> {
+        let accepted = TlsAcceptor::from(config).accept(Ahead::new(stream)).await?;
+        Ok(Self::new(accepted.into()))
+    }
+
+    /// Shakes hands with a backend that has to be `name`. Give it a time-out.
+    pub(crate) async fn connect(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        stream: TcpStream,
+    ) -> io::Result<Self> {
+        let connected = TlsConnector::from(config)
+            .connect(name, Ahead::new(stream))
+            .await?;
+        Ok(Self::new(connected.into()))
+    }
+
+    fn new(stream: TlsStream<Ahead>) -> Self {
         Self {
-            stream: Box::new(stream.into()),
+            stream: Box::new(stream),
             owed: 0,
         }
     }
@@ -42,7 +66,7 @@ impl Encrypted {
 
     /// The end that the client connected to.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.get_ref().0.local_addr()
+        self.stream.get_ref().0.socket().local_addr()
     }
 
     /// Sends what is encrypted.
@@ -58,7 +82,7 @@ impl Encrypted {
         &mut self,
         cx: &mut Context<'_>,
         offered: usize,
-        take: impl FnOnce(Pin<&mut TlsStream<TcpStream>>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+        take: impl FnOnce(Pin<&mut TlsStream<Ahead>>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if self.owed == 0 {
             self.owed = ready!(take(Pin::new(&mut *self.stream), cx))?;
@@ -82,19 +106,13 @@ impl Socket for Encrypted {
     }
 
     fn part(&mut self) {
-        // All of it or nothing, and nobody waits: the peer can do without.
-        let _ = self.poll_shutdown_now();
+        // Nobody waits for it: the peer can do without.
+        let _ = Pin::new(&mut *self.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
     }
 
     fn reset(self) {
         // Without `close_notify`, so that it is seen even where a reset gets lost.
-        let _ = self.stream.get_ref().0.set_zero_linger();
-    }
-}
-
-impl Encrypted {
-    fn poll_shutdown_now(&mut self) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()))
+        let _ = self.stream.get_ref().0.socket().set_zero_linger();
     }
 }
 

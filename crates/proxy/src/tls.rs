@@ -13,7 +13,6 @@ use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use rustls::{ClientConfig, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::encrypted::Encrypted;
 use crate::worker::Worker;
@@ -93,8 +92,7 @@ impl BackendTls {
             .server_name
             .clone()
             .unwrap_or_else(|| ServerName::from(ip.to_canonical()));
-        let connector = TlsConnector::from(self.config.load_full());
-        connector.connect(name, stream).await.map(Encrypted::new)
+        Encrypted::connect(self.config.load_full(), name, stream).await
     }
 }
 
@@ -113,9 +111,10 @@ pub(crate) async fn accept(
     stream: TcpStream,
     peer: SocketAddr,
 ) -> Option<Encrypted> {
-    let handshake = TlsAcceptor::from(tls.0.load_full()).accept(stream);
-    match within(worker, Box::pin(handshake)).await {
-        Some(Ok(stream)) => Some(Encrypted::new(stream)),
+    // In a box, since it is larger than what comes after it.
+    let handshake = Box::pin(Encrypted::accept(tls.0.load_full(), stream));
+    match within(worker, handshake).await {
+        Some(Ok(stream)) => Some(stream),
         Some(Err(error)) => {
             tracing::debug!(%peer, %error, "a TLS handshake failed");
             None

@@ -22,3 +22,4 @@ mod tcp;
 mod tls;
 mod tls_backends;
 mod tls_passed_on;
+mod tls_tcp;

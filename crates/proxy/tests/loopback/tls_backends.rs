@@ -20,7 +20,7 @@ use crate::backend::{Backend, Reply, ok};
 use crate::certificates::{Authority, Issued};
 use crate::client::Client;
 use crate::stage::{Stage, app, config, endpoint, endpoint_of};
-use crate::tls::{SWITCHED, UPGRADE};
+use crate::tls::{SWITCHED, UPGRADE, soon};
 
 fn trusting(authority: &Authority) -> BackendTls {
     showing(authority, None)
@@ -54,11 +54,6 @@ async fn by_http2(stage: &Stage) -> SendRequest<Full<Bytes>> {
     let (sender, conn) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
     tokio::spawn(conn);
     sender
-}
-
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let waited = tokio::time::timeout(Duration::from_secs(10), future).await;
-    waited.unwrap_or_else(|_| panic!("{what}: not in ten seconds"))
 }
 
 async fn echo(issued: &Issued) -> Backend {

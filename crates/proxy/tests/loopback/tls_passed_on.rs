@@ -16,17 +16,13 @@ use crate::backend::{Backend, ok};
 use crate::certificates::{Authority, connect, shake};
 use crate::client::Client;
 use crate::stage::{Stage, app, config, endpoint_of};
+use crate::tls::soon;
 
 fn sni() -> Config {
     Config {
         listeners: vec![Listener::sni(SocketAddr::from(([127, 0, 0, 1], 0)))],
         ..config()
     }
-}
-
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let waited = tokio::time::timeout(Duration::from_secs(10), future).await;
-    waited.unwrap_or_else(|_| panic!("{what}: not in ten seconds"))
 }
 
 fn alert(error: &io::Error) -> Option<AlertDescription> {
