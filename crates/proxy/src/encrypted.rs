@@ -31,6 +31,10 @@ pub(crate) struct Encrypted {
     stream: Box<TlsStream<Ahead>>,
     /// Bytes that are encrypted and were not reported as written yet.
     owed: usize,
+    /// What had left before those.
+    left_before: u64,
+    /// Told by the next write: the latest one had left in part.
+    failed: Option<io::Error>,
 }
 
 impl Encrypted {
@@ -56,6 +60,8 @@ impl Encrypted {
         Self {
             stream: Box::new(stream),
             owed: 0,
+            left_before: 0,
+            failed: None,
         }
     }
 
@@ -84,11 +90,36 @@ impl Encrypted {
         offered: usize,
         take: impl FnOnce(Pin<&mut TlsStream<Ahead>>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        if self.owed == 0 {
-            self.owed = ready!(take(Pin::new(&mut *self.stream), cx))?;
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Err(error));
         }
-        ready!(self.poll_send(cx))?;
+        if self.owed == 0 {
+            self.left_before = self.left();
+            match ready!(take(Pin::new(&mut *self.stream), cx)) {
+                Ok(count) => self.owed = count,
+                Err(error) => return Poll::Ready(self.fail(error)),
+            }
+        }
+        if let Err(error) = ready!(self.poll_send(cx)) {
+            return Poll::Ready(self.fail(error));
+        }
         Poll::Ready(Ok(std::mem::take(&mut self.owed).min(offered)))
+    }
+
+    /// Encrypted bytes that the system has taken so far.
+    fn left(&self) -> u64 {
+        self.stream.get_ref().0.left()
+    }
+
+    /// A failed write of which something has left is reported as a byte that was written, and then the failure:
+    /// whoever repeats what was not sent has to know that some was.
+    fn fail(&mut self, error: io::Error) -> io::Result<usize> {
+        self.owed = 0;
+        if self.left() == self.left_before {
+            return Err(error);
+        }
+        self.failed = Some(error);
+        Ok(1)
     }
 
     /// Tickets and key updates leave with whatever is done next; that they can't yet is no reason not to read.
@@ -151,5 +182,76 @@ impl AsyncWrite for Encrypted {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use edgeproxy_tls::{Client, Identity, Server};
+    use tokio::net::TcpListener;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// A connection whose other end is reset when it is told to, and its socket's send buffer is small.
+    async fn pair() -> (Encrypted, oneshot::Sender<()>) {
+        let made = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+        let server = Server::new(identity).unwrap().build().unwrap();
+        let anybody = Client {
+            trust: None,
+            identity: None,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        socket2::SockRef::from(&stream)
+            .set_send_buffer_size(8 * 1024)
+            .unwrap();
+        let (reset, told) = oneshot::channel();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let accepted = Encrypted::accept(server, stream).await.unwrap();
+            let _ = told.await;
+            accepted.reset();
+        });
+        let name = ServerName::try_from("a").unwrap();
+        let connected = Encrypted::connect(anybody.build().unwrap(), name, stream).await;
+        (connected.unwrap(), reset)
+    }
+
+    async fn write(stream: &mut Encrypted, bytes: &[u8]) -> io::Result<usize> {
+        poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, bytes)).await
+    }
+
+    #[tokio::test]
+    async fn a_write_of_which_something_has_left_is_never_one_of_which_nothing_has() {
+        let (mut stream, reset) = pair().await;
+        let bytes = vec![0; 1 << 20];
+        // Until the system takes no more, in the middle of what was encrypted.
+        loop {
+            let mut cx = Context::from_waker(Waker::noop());
+            match Pin::new(&mut stream).poll_write(&mut cx, &bytes) {
+                Poll::Ready(written) => assert!(written.unwrap() > 0),
+                Poll::Pending if stream.owed > 0 && stream.left() > stream.left_before => break,
+                Poll::Pending => tokio::task::yield_now().await,
+            }
+        }
+        reset.send(()).unwrap();
+        assert_eq!(write(&mut stream, &bytes).await.unwrap(), 1);
+        assert!(write(&mut stream, &bytes).await.is_err());
+        // And now nothing leaves any more.
+        assert!(write(&mut stream, &bytes).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn tickets_are_nothing_to_be_read_and_a_reset_is_no_end() {
+        let (mut stream, reset) = pair().await;
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(stream.poll_readable(&mut cx).is_pending());
+        reset.send(()).unwrap();
+        assert!(poll_fn(|cx| stream.poll_readable(cx)).await.is_err());
     }
 }

@@ -14,6 +14,7 @@ pub(super) struct Ahead {
     stream: TcpStream,
     bytes: Vec<u8>,
     taken: usize,
+    left: u64,
 }
 
 impl Ahead {
@@ -22,7 +23,20 @@ impl Ahead {
             stream,
             bytes: Vec::new(),
             taken: 0,
+            left: 0,
         }
+    }
+
+    /// Bytes that the system has taken so far.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    fn count(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(count)) = &written {
+            self.left += *count as u64;
+        }
+        written
     }
 
     pub(super) fn socket(&self) -> &TcpStream {
@@ -56,7 +70,8 @@ impl AsyncRead for Ahead {
 
 impl AsyncWrite for Ahead {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.count(written)
     }
 
     fn poll_write_vectored(
@@ -64,7 +79,8 @@ impl AsyncWrite for Ahead {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.count(written)
     }
 
     fn is_write_vectored(&self) -> bool {
