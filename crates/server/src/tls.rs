@@ -2,6 +2,8 @@
 //! and whenever the files change.
 
 mod files;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::path::PathBuf;

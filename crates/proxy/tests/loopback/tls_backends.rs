@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use edgeproxy_backend::{Endpoint, Limits, Protocol};
-use edgeproxy_proxy::{BackendTls, Config};
+use edgeproxy_proxy::{BackendTls, Config, Tls};
 use edgeproxy_tls::{Client as ClientSide, ClientAuth, Server};
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::backend::{Backend, Reply, ok};
-use crate::certificates::{Authority, Issued};
+use crate::certificates::{Authority, Issued, connect};
 use crate::client::Client;
 use crate::stage::{Stage, app, config, endpoint, endpoint_of};
 use crate::tls::{SWITCHED, UPGRADE, soon};
@@ -321,4 +321,48 @@ async fn a_replaced_configuration_holds_for_new_connections() {
     };
     tls.replace(trusts.build().unwrap());
     assert_eq!(client.get("/").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_requests_of_any_size_pass_unmixed_inside_tls_on_both_sides() {
+    const CLIENTS: usize = 24;
+    let authority = Authority::new();
+    let backend = echo(&authority.issue(&["127.0.0.1"])).await;
+    let front = Tls::new(authority.issue(&["app"]).server().build().unwrap());
+    let mut config = with(trusting(&authority));
+    config.listeners[0].tls = Some(front);
+    let endpoint = https(1, backend.addr);
+    let stage = Stage::start(config, [app("app", &[Arc::clone(&endpoint)])]);
+    let side = Arc::new(authority.client(&[b"http/1.1"]));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|number| {
+            let (side, addr) = (Arc::clone(&side), stage.addr);
+            tokio::spawn(async move {
+                let mut client = connect(addr, side, "app").await;
+                for round in 0..12 {
+                    let size = (number * 7_919 + round * 104_729) % 150_000;
+                    let body = format!("{number}/{round};").repeat(size / 6 + 1);
+                    let framed = if round % 2 == 0 {
+                        format!("content-length: {}\r\n\r\n{body}", body.len())
+                    } else {
+                        format!(
+                            "transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+                            body.len()
+                        )
+                    };
+                    let request = format!("POST / HTTP/1.1\r\nhost: app\r\n{framed}");
+                    client.write(request).await;
+                    client.stream.flush().await.unwrap();
+                    let answer = client.read().await;
+                    assert_eq!(answer.status, 200);
+                    assert!(answer.body.contains(&body), "{number}/{round}");
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert_eq!(endpoint.meter.totals(), (12 * CLIENTS as u64, 0));
+    assert_eq!(endpoint.meter.in_flight(), 0);
 }

@@ -49,25 +49,32 @@ impl Watched {
     }
 
     /// Looks, and reads them again if they have changed. Not before they are the same at two looks: a file may be
-    /// half written, and a key takes a moment to follow its certificate.
-    fn look(&mut self) {
+    /// half written, and a key takes a moment to follow its certificate. `None`: nothing was to be done.
+    pub(super) fn look(&mut self) -> Option<Result<(), TlsFault>> {
         let now = self.subject.stamps();
         let settled = now == self.seen;
         self.seen.clone_from(&now);
         if now == self.read || !settled {
-            return;
+            return None;
         }
         self.read = now;
+        Some(self.subject.reload())
+    }
+
+    fn look_and_tell(&mut self) {
+        let Some(reloaded) = self.look() else { return };
         let of = self.of.as_str();
-        match self.subject.reload() {
+        match reloaded {
             Ok(()) => tracing::info!(
                 of,
                 "certificates have changed and are in force for new connections"
             ),
-            Err(error) => tracing::warn!(
-                of,
-                "certificates have changed and those before stay in force: {error}"
-            ),
+            Err(error) => {
+                tracing::warn!(
+                    of,
+                    "certificates have changed and those before stay in force: {error}"
+                );
+            }
         }
     }
 }
@@ -115,7 +122,7 @@ pub(crate) async fn watch(mut watched: Vec<Watched>) {
     loop {
         looks.tick().await;
         let looked = tokio::task::spawn_blocking(move || {
-            watched.iter_mut().for_each(Watched::look);
+            watched.iter_mut().for_each(Watched::look_and_tell);
             watched
         });
         match looked.await {
