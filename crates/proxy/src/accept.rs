@@ -124,7 +124,7 @@ fn begin(
         (Protocol::Http, Some(tls)) => drop(tokio::task::spawn_local(async move {
             if let Some((stream, ends, _hold)) = arrival.admit(&worker).await {
                 let client = ends.map_or(peer, |ends| ends.client);
-                if let Some(stream) = tls::accept(&worker, &tls, stream, client).await {
+                if let Some(stream) = tls::accept_http(&worker, &tls, stream, client).await {
                     front::serve_tls(worker, stream, client).await;
                 }
             }

@@ -37,10 +37,34 @@ pub(crate) struct Encrypted {
     failed: Option<io::Error>,
 }
 
+/// Why there is no connection inside TLS.
+#[derive(Debug)]
+pub(crate) enum Unshaken {
+    /// The handshake failed.
+    Failed(io::Error),
+    /// The client speaks in the clear. Nothing was said to it, and some of what it said was read.
+    InTheClear(TcpStream),
+}
+
+impl From<io::Error> for Unshaken {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl Encrypted {
     /// Shakes hands with a client. Give it a time-out.
-    pub(crate) async fn accept(config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<Self> {
-        let accepted = TlsAcceptor::from(config).accept(Ahead::new(stream)).await?;
+    pub(crate) async fn accept(config: Arc<ServerConfig>, stream: TcpStream) -> Result<Self, Unshaken> {
+        let mut stream = Ahead::new(stream);
+        // No record of TLS or SSL begins with a letter, and every request of HTTP does.
+        if stream
+            .first()
+            .await?
+            .is_some_and(|first| first.is_ascii_uppercase())
+        {
+            return Err(Unshaken::InTheClear(stream.into_socket()));
+        }
+        let accepted = TlsAcceptor::from(config).accept(stream).await?;
         Ok(Self::new(accepted.into()))
     }
 

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::server::Acceptor;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 
 use crate::proxy_protocol::Named;
@@ -56,7 +56,7 @@ pub(crate) async fn serve(
     };
     tracing::debug!(%peer, listener = listener.name.as_str(), "a TLS connection was refused: {refused}");
     if let Some(alert) = refused.alert() {
-        tls::within(worker, part(&mut client, &alert)).await;
+        tls::tell_and_part(worker, client, &alert).await;
     }
 }
 
@@ -131,24 +131,6 @@ async fn hello(client: &mut (impl AsyncRead + Unpin), lead: &mut Vec<u8>) -> Res
             return Err(Refused::TooLong);
         }
     }
-}
-
-/// Says why, and takes what the client is still sending: closing on it would make the system reset the
-/// connection, and the alert could be lost.
-async fn part(client: &mut TcpStream, alert: &[u8]) {
-    let told = async {
-        client.write_all(alert).await?;
-        client.shutdown().await?;
-        let (mut sink, mut left) = ([0; 512], MAX_HELLO);
-        loop {
-            match client.read(&mut sink).await? {
-                count if count > 0 && count < left => left -= count,
-                _ => return Ok::<_, io::Error>(()),
-            }
-        }
-    };
-    // Nobody is left to be told of an error.
-    let _ = told.await;
 }
 
 #[cfg(test)]

@@ -11,10 +11,13 @@ use std::task::Poll;
 use arc_swap::ArcSwap;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use rustls::{ClientConfig, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::encrypted::Encrypted;
+use crate::answer::Answer;
+use crate::encrypted::{Encrypted, Unshaken};
+use crate::http1::response::Persist;
 use crate::worker::Worker;
 
 /// TLS at a listener: the configuration in force, which can be replaced at any time. Cheap to clone; a clone is
@@ -104,6 +107,30 @@ impl fmt::Debug for BackendTls {
     }
 }
 
+/// Shakes hands with a client of HTTP. `None`: it failed, or took too long. One that speaks in the clear is told
+/// so, in the only words that it understands.
+pub(crate) async fn accept_http(
+    worker: &Worker,
+    tls: &Tls,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<Encrypted> {
+    match accept_or_not(worker, tls, stream, peer).await {
+        Ok(stream) => Some(stream),
+        Err(None) => None,
+        Err(Some(stream)) => {
+            let answer = Answer::bad_request("this port speaks TLS: connect by https");
+            Box::pin(tell_and_part(
+                worker,
+                stream,
+                &answer.into_bytes(Persist::Close, true),
+            ))
+            .await;
+            None
+        }
+    }
+}
+
 /// Shakes hands with a client. `None`: it failed, or took too long.
 pub(crate) async fn accept(
     worker: &Worker,
@@ -111,19 +138,54 @@ pub(crate) async fn accept(
     stream: TcpStream,
     peer: SocketAddr,
 ) -> Option<Encrypted> {
+    accept_or_not(worker, tls, stream, peer).await.ok()
+}
+
+/// A client that speaks in the clear gets its socket back.
+async fn accept_or_not(
+    worker: &Worker,
+    tls: &Tls,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Result<Encrypted, Option<TcpStream>> {
     // In a box, since it is larger than what comes after it.
     let handshake = Box::pin(Encrypted::accept(tls.0.load_full(), stream));
     match within(worker, handshake).await {
-        Some(Ok(stream)) => Some(stream),
-        Some(Err(error)) => {
+        Some(Ok(stream)) => Ok(stream),
+        Some(Err(Unshaken::Failed(error))) => {
             tracing::debug!(%peer, %error, "a TLS handshake failed");
-            None
+            Err(None)
+        }
+        Some(Err(Unshaken::InTheClear(stream))) => {
+            tracing::debug!(%peer, "a client speaks in the clear where TLS is spoken");
+            Err(Some(stream))
         }
         None => {
             tracing::debug!(%peer, "a TLS handshake took too long");
-            None
+            Err(None)
         }
     }
+}
+
+/// As much is taken of a client that has been told.
+const PART_MAX: usize = 64 * 1024;
+
+/// Tells a client whose connection ends, and takes what it is still sending: closing on that would make the system
+/// reset the connection, and what was told could be lost.
+pub(crate) async fn tell_and_part(worker: &Worker, mut client: TcpStream, words: &[u8]) {
+    let told = async {
+        client.write_all(words).await?;
+        client.shutdown().await?;
+        let (mut sink, mut left) = ([0; 512], PART_MAX);
+        loop {
+            match client.read(&mut sink).await? {
+                count if count > 0 && count < left => left -= count,
+                _ => return Ok::<_, io::Error>(()),
+            }
+        }
+    };
+    // Nobody is left to be told of an error.
+    let _ = within(worker, told).await;
 }
 
 /// Waits for what a client has to say before it can be served, for as long as a handshake may take; when the

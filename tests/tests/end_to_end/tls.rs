@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use edgeproxy_tests::{Backend, Edgeproxy, PATIENCE, Registration, Reply, Setup, curl, within};
+use edgeproxy_tests::{Backend, Edgeproxy, PATIENCE, Registration, Reply, Setup, curl, eventually, within};
 use http::Version;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
@@ -140,17 +140,23 @@ async fn another_edgeproxy_is_an_https_backend_and_a_certificate_is_passed_throu
 
     let outer = Edgeproxy::setup()
         .set("BACKEND_TLS_CA", &files.text("authority.pem"))
+        // By TCP: a request would be garbage to it, and it would never be routable.
+        .set("HEALTH_MONITOR", "http:/healthz")
         .toml("[[listeners]]\nname = \"sni\"\naddr = \"127.0.0.1:0\"\nprotocol = \"sni\"\n")
         .start()
         .await;
     let registration = Registration::new("inner", "shop", inner_addr).with("protocol", "https");
     outer.api().register_new(&registration).await;
-    let reply = outer
-        .client()
-        .get("shop", "/")
-        .await
-        .expect("an answer")
-        .expect(200);
+    let mut client = outer.client();
+    let (reply, _) = eventually(PATIENCE, "it is probed and gets requests", async || {
+        let reply = client.get("shop", "/").await.expect("an answer");
+        if reply.status == 200 {
+            Ok(reply)
+        } else {
+            Err(format!("{reply:?}"))
+        }
+    })
+    .await;
     assert_eq!(reply.text(), "b");
     let sni = said(&outer, "passes TLS on by its server name on ").await;
     let reply = get(sni, &files.path("authority.pem"), &["--http2"]).await;

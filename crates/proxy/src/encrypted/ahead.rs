@@ -1,3 +1,4 @@
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -27,6 +28,27 @@ impl Ahead {
         }
     }
 
+    pub(super) fn into_socket(self) -> TcpStream {
+        self.stream
+    }
+
+    /// Waits for the first byte that is still to be taken, and leaves it there. `None`: the end has come.
+    pub(super) async fn first(&mut self) -> io::Result<Option<u8>> {
+        poll_fn(|cx| self.poll_fill(cx)).await?;
+        Ok(self.bytes.get(self.taken).copied())
+    }
+
+    /// Ready once there is something to be taken, or nothing more will come.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.bytes.is_empty() {
+            ready!(self.stream.poll_read_ready(cx))?;
+            let mut bytes = Vec::with_capacity(STEP);
+            ready!(pin!(self.stream.read_buf(&mut bytes)).poll(cx))?;
+            self.bytes = bytes;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Bytes that the system has taken so far.
     pub(super) fn left(&self) -> u64 {
         self.left
@@ -51,12 +73,7 @@ impl AsyncRead for Ahead {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.bytes.is_empty() {
-            ready!(this.stream.poll_read_ready(cx))?;
-            let mut bytes = Vec::with_capacity(STEP);
-            ready!(pin!(this.stream.read_buf(&mut bytes)).poll(cx))?;
-            this.bytes = bytes;
-        }
+        ready!(this.poll_fill(cx))?;
         let rest = this.bytes.get(this.taken..).unwrap_or_default();
         let count = rest.len().min(buf.remaining());
         buf.put_slice(rest.get(..count).unwrap_or_default());

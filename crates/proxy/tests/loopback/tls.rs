@@ -341,12 +341,18 @@ async fn a_drain_waits_for_a_stalled_handshake_no_longer_than_for_a_silent_clien
 }
 
 #[tokio::test]
-async fn plain_http_on_a_tls_port_gets_an_alert_and_an_end() {
+async fn http_in_the_clear_on_a_tls_port_is_told_so_and_garbage_gets_an_alert() {
     let authority = Authority::new();
     let backend = echo().await;
     let (stage, _) = Stage::with(tls(&authority.issue(&["app"]).server()), &[backend.addr]);
     let mut client = Client::connect(stage.addr).await;
-    client.write("GET / HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    let told = client.get("/").await;
+    let expected = (400, "bad_request", "this port speaks TLS: connect by https");
+    assert_eq!(told.own(), expected);
+    assert_eq!(told.one("connection"), "close");
+    assert!(client.end().await.is_empty());
+    let mut client = Client::connect(stage.addr).await;
+    client.write([7; 100]).await;
     let told = client.end().await;
     // A fatal alert in a record of its own.
     assert_eq!((told[0], told[5], told.len()), (21, 2, 7), "{told:?}");
