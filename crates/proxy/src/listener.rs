@@ -32,7 +32,7 @@ pub enum Protocol {
     Http,
     /// Bytes that nobody looks at, both ways, to one backend for each connection. The backend may have
     /// registered any protocol: whoever set this listener up decided what is spoken over it, and an `https`
-    /// backend behind it simply sees its client's own TLS.
+    /// backend behind it simply sees its client's own TLS; or what was inside, where TLS ends at this listener.
     Tcp {
         /// The app whose backends take the connections.
         app: AppName,

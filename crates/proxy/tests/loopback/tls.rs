@@ -299,7 +299,7 @@ async fn a_stalled_handshake_ends_with_its_time_out_and_holds_up_nobody_else() {
     let issued = authority.issue(&["app"]);
     let backend = echo().await;
     let hurried = Config {
-        handshake_timeout: Duration::from_millis(300),
+        handshake_timeout: Duration::from_secs(2),
         max_connections_per_client: 9,
         ..tls(&issued.server())
     };
@@ -484,7 +484,7 @@ async fn an_idle_client_is_told_the_end() {
     let authority = Authority::new();
     let backend = echo().await;
     let hurried = Config {
-        idle_timeout: Duration::from_millis(100),
+        idle_timeout: Duration::from_secs(1),
         ..tls(&authority.issue(&["app"]).server())
     };
     let (stage, _) = Stage::with(hurried, &[backend.addr]);
