@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use edgeproxy_config::{ConfigError, Loaded, RawFlags, Settings};
-use edgeproxy_server::{App, BuildError, Running};
+use edgeproxy_server::{App, BuildError, Running, Serves};
 use tokio::runtime;
 
 use crate::signals::Signals;
@@ -73,18 +73,14 @@ fn announce(loaded: &Loaded, running: &Running) {
     for listener in running.listening() {
         let (workers, name) = (settings.workers.count(), listener.name.as_str());
         let (version, addr) = (env!("CARGO_PKG_VERSION"), listener.addr);
-        match &listener.app {
-            None => tracing::info!(
-                workers,
-                listener = name,
-                "edgeproxy {version} serves HTTP/1.1 and HTTP/2 on {addr}"
-            ),
-            Some(app) => tracing::info!(
-                workers,
-                listener = name,
-                "edgeproxy {version} serves TCP on {addr}, for app {app}"
-            ),
-        }
+        let served = match &listener.serves {
+            Serves::Http => format!("serves HTTP/1.1 and HTTP/2 on {addr}"),
+            Serves::Https => format!("serves HTTPS, HTTP/1.1 and HTTP/2, on {addr}"),
+            Serves::Tcp(app) => format!("serves TCP on {addr}, for app {app}"),
+            Serves::TcpInTls(app) => format!("serves TCP inside TLS on {addr}, for app {app}"),
+            Serves::Sni => format!("passes TLS on by its server name on {addr}"),
+        };
+        tracing::info!(workers, listener = name, "edgeproxy {version} {served}");
     }
     match running.api_addr() {
         Some(addr) => tracing::info!("backends register at http://{addr}/api/v1/register"),

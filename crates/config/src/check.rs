@@ -9,6 +9,8 @@ use crate::suggest::closest;
 pub(crate) fn together(draft: &mut Draft<'_>) {
     region_exists(draft);
     tcp_is_whole(draft);
+    tls_is_whole(draft);
+    backend_tls_is_whole(draft);
     somebody_listens(draft);
     listeners_differ(draft);
 }
@@ -58,11 +60,77 @@ fn tcp_is_whole(draft: &mut Draft<'_>) {
     }
 }
 
-fn somebody_listens(draft: &mut Draft<'_>) {
-    let checked = draft.all_valid(&["listen_addr", "tcp_listen_addr", "tcp_app"]) && draft.listeners_valid();
+/// A certificate without its key is a mistake, and TLS without either.
+fn tls_is_whole(draft: &mut Draft<'_>) {
+    if !draft.all_valid(&["tls_enabled", "tls_cert", "tls_key"]) {
+        return;
+    }
     let settings = &draft.settings;
-    // Half a TCP listener has been told already.
-    if checked && settings.every_listener().is_empty() && settings.tcp_listen_addr.is_none() {
+    let (cert, key) = (settings.tls_cert.is_some(), settings.tls_key.is_some());
+    pair_is_whole(draft, ("tls_cert", cert), ("tls_key", key));
+    let settings = &draft.settings;
+    if settings.tls_enabled && settings.tls_cert.is_none() && settings.tls_key.is_none() {
+        draft.conflict(
+            "tls_enabled",
+            "tls_enabled is true and there is no tls_cert; expected a certificate and its key".to_owned(),
+            Some(
+                "name the PEM files by tls_cert (EDGEPROXY_TLS_CERT) and tls_key (EDGEPROXY_TLS_KEY)"
+                    .to_owned(),
+            ),
+        );
+    }
+}
+
+fn backend_tls_is_whole(draft: &mut Draft<'_>) {
+    if draft.all_valid(&["backend_tls_cert", "backend_tls_key"]) {
+        let settings = &draft.settings;
+        let cert = ("backend_tls_cert", settings.backend_tls_cert.is_some());
+        let key = ("backend_tls_key", settings.backend_tls_key.is_some());
+        pair_is_whole(draft, cert, key);
+    }
+    let settings = &draft.settings;
+    let both = settings.backend_tls_insecure && settings.backend_tls_ca.is_some();
+    if both && draft.all_valid(&["backend_tls_insecure", "backend_tls_ca"]) {
+        draft.conflict(
+            "backend_tls_insecure",
+            "backend_tls_insecure is true and there is a backend_tls_ca; expected one of them".to_owned(),
+            Some("remove backend_tls_insecure: with it the authorities are never asked".to_owned()),
+        );
+    }
+}
+
+/// Two keys, and whether each has a value.
+fn pair_is_whole(draft: &mut Draft<'_>, one: (&'static str, bool), other: (&'static str, bool)) {
+    let half = match (one, other) {
+        ((given, true), (missing, false)) | ((missing, false), (given, true)) => Some((given, missing)),
+        _ => None,
+    };
+    if let Some((given, missing)) = half {
+        draft.conflict(
+            given,
+            format!("there is a {given} and no {missing}; expected both or neither"),
+            Some(format!(
+                "name the PEM file by {missing} (EDGEPROXY_{})",
+                missing.to_ascii_uppercase()
+            )),
+        );
+    }
+}
+
+fn somebody_listens(draft: &mut Draft<'_>) {
+    let keys = [
+        "listen_addr",
+        "tcp_listen_addr",
+        "tcp_app",
+        "tls_enabled",
+        "tls_cert",
+        "tls_key",
+    ];
+    let checked = draft.all_valid(&keys) && draft.listeners_valid();
+    let settings = &draft.settings;
+    // Half a listener has been told already.
+    let half = settings.tcp_listen_addr.is_some() || settings.tls_enabled;
+    if checked && settings.every_listener().is_empty() && !half {
         draft.conflict(
             "listen_addr",
             "listen_addr is off and there is no other listener; expected at least one".to_owned(),
@@ -125,12 +193,15 @@ fn sockets(draft: &Draft<'_>) -> Vec<Bound> {
             addr: listener.addr,
             at: At::File(span.clone()),
         });
+    let tls_on = settings.tls_enabled && draft.all_valid(&["tls_enabled"]);
+    let tls = tls_on.then_some(settings.tls_listen_addr);
     // An API that is off binds nothing.
     let api = (settings.api_enabled && draft.all_valid(&["api_enabled"])).then_some(settings.api_listen_addr);
     of_setting("listen_addr", settings.listen_addr)
         .into_iter()
         .chain(of_file)
         .chain(of_setting("tcp_listen_addr", settings.tcp_listen_addr))
+        .chain(of_setting("tls_listen_addr", tls))
         .chain(of_setting("api_listen_addr", api))
         .collect()
 }

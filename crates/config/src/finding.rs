@@ -26,6 +26,8 @@ pub fn findings(settings: &Settings) -> Vec<Finding> {
         api_off,
         api_insecure,
         api_open_address,
+        tls_off,
+        backend_tls_insecure,
         failures_without_monitor,
         eject_last_without_monitor,
     ]
@@ -66,6 +68,24 @@ fn api_open_address(settings: &Settings) -> Option<Finding> {
             "write api_listen_addr = \"127.0.0.1:{}\" where all backends are on this machine, or keep strangers out of your private networks",
             address.port()
         ),
+    })
+}
+
+fn tls_off(settings: &Settings) -> Option<Finding> {
+    (!settings.tls_enabled && settings.tls_cert.is_some()).then(|| Finding {
+        rule: "tls-off",
+        message: "there is a tls_cert and tls_enabled is false, so nobody is served by TLS with it"
+            .to_owned(),
+        advice: "write tls_enabled = true, or set EDGEPROXY_TLS_ENABLED=true; or remove the certificate"
+            .to_owned(),
+    })
+}
+
+fn backend_tls_insecure(settings: &Settings) -> Option<Finding> {
+    settings.backend_tls_insecure.then(|| Finding {
+        rule: "backend-tls-insecure",
+        message: "backend_tls_insecure is true: whoever sits between the proxy and an https backend reads and changes everything unnoticed".to_owned(),
+        advice: "remove it, and name the authority that issues the backends' certificates by backend_tls_ca".to_owned(),
     })
 }
 
@@ -119,6 +139,18 @@ mod tests {
         assert!(rules(&settings).is_empty());
         settings.api_insecure = true;
         assert_eq!(rules(&settings), ["api-insecure"]);
+    }
+
+    #[test]
+    fn a_certificate_that_nobody_is_shown_and_certificates_that_nobody_looks_at_are_told() {
+        let mut settings = Settings {
+            tls_cert: Some("c".into()),
+            backend_tls_insecure: true,
+            ..Settings::default()
+        };
+        assert_eq!(rules(&settings), ["api-off", "tls-off", "backend-tls-insecure"]);
+        settings.tls_enabled = true;
+        assert_eq!(rules(&settings), ["api-off", "backend-tls-insecure"]);
     }
 
     #[test]

@@ -47,12 +47,12 @@ mod value;
 
 pub use finding::{Finding, findings};
 pub use layers::{ConfigFile, Layers, Loaded, Origin, RawFlags};
-pub use listeners::{Listener, ListenerProtocol};
+pub use listeners::{Certificate, Listener, ListenerProtocol, ListenerTls};
 pub use problem::{ConfigError, Place, Problem};
 pub use setting::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Setting};
 pub use settings::Settings;
 pub use source::{MAX_FILE_BYTES, load};
 pub use types::{
-    Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, ProxyVersion, RegionTable, Spill,
-    Workers,
+    Algorithm, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, ProxyVersion,
+    RegionTable, Spill, TlsVersion, Workers,
 };

@@ -1,6 +1,8 @@
 //! `[[listeners]]`: addresses that clients connect to, besides the one of `listen_addr`. Only the file has
 //! them, since a variable or a flag is one value.
 
+mod tls;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -21,6 +23,8 @@ use crate::suggest::closest;
 use crate::types::ProxyVersion;
 use crate::value::{FromValue, Mismatch, Value, described, quoted};
 
+pub use tls::{Certificate, ListenerTls};
+
 /// The key of the tables.
 pub(crate) const KEY: &str = "listeners";
 
@@ -35,6 +39,8 @@ pub struct Listener {
     pub protocol: ListenerProtocol,
     /// Peers that say by a PROXY protocol header for whom they connect. None: nobody does.
     pub proxy_protocol_from: Vec<IpNet>,
+    /// How TLS ends here. `None`: it doesn't.
+    pub tls: Option<ListenerTls>,
 }
 
 /// What a listener does with a connection.
@@ -52,14 +58,22 @@ pub enum ListenerProtocol {
         /// [`tcp_idle_timeout`](Settings::tcp_idle_timeout) says.
         idle_timeout: Option<Duration>,
     },
+    /// TLS that is passed on unopened, to one backend for each connection; the app follows from the server name.
+    Sni {
+        /// The PROXY protocol header that backends get. `None`: none.
+        send_proxy: Option<ProxyVersion>,
+        /// How long both directions may be silent. `None`: as
+        /// [`tcp_idle_timeout`](Settings::tcp_idle_timeout) says.
+        idle_timeout: Option<Duration>,
+    },
 }
 
 impl Settings {
     /// The most `[[listeners]]` in a file.
     pub const MAX_LISTENERS: usize = 64;
 
-    /// Every listener: that of `listen_addr` unless it is off, those of `[[listeners]]`, and that of
-    /// `tcp_listen_addr` unless it is off.
+    /// Every listener: that of `listen_addr` unless it is off, those of `[[listeners]]`, that of
+    /// `tcp_listen_addr` unless it is off, and that of `tls_listen_addr` if `tls_enabled`.
     ///
     /// `[[listeners]]` add to `listen_addr` rather than replace it, so that whoever adds a TCP listener doesn't
     /// switch off HTTP by it; `listen_addr = "off"` does.
@@ -70,6 +84,7 @@ impl Settings {
             addr,
             protocol,
             proxy_protocol_from: Vec::new(),
+            tls: None,
         };
         let http = self
             .listen_addr
@@ -82,9 +97,14 @@ impl Settings {
             };
             of_setting("tcp_listen_addr", addr, protocol)
         });
+        let tls = tls::of_settings(self).map(|(addr, tls)| Listener {
+            tls: Some(tls),
+            ..of_setting("tls_listen_addr", addr, ListenerProtocol::Http)
+        });
         http.into_iter()
             .chain(self.listeners.iter().cloned())
             .chain(tcp)
+            .chain(tls)
             .collect()
     }
 }
@@ -125,7 +145,7 @@ macro_rules! keys {
 keys! {
     "name" => name, Kind::Text { name: "NAME", expected: Name::EXPECTED };
     "addr" => addr, SOCKET;
-    "protocol" => protocol, Kind::Text { name: "PROTOCOL", expected: "\"http\" or \"tcp\"" };
+    "protocol" => protocol, Kind::Text { name: "PROTOCOL", expected: "\"http\", \"tcp\" or \"sni\"" };
     "app" => app, Kind::Text { name: "APP", expected: "the name of an app, such as \"database\"" };
     "proxy_protocol" => proxy_protocol, Kind::Switch;
     "proxy_protocol_from" => proxy_protocol_from, NETWORKS;
@@ -155,6 +175,7 @@ impl FromValue for Name {
 enum Protocol {
     Http,
     Tcp,
+    Sni,
 }
 
 impl FromValue for Protocol {
@@ -162,10 +183,10 @@ impl FromValue for Protocol {
         match value.as_text()? {
             "http" => Ok(Self::Http),
             "tcp" => Ok(Self::Tcp),
-            "sni" => Err(Mismatch::text("sni").help(
-                "TLS can't be told apart by its server name here; write \"tcp\" to pass it on to one app unopened",
-            )),
-            other => Err(match closest(other, ["http", "tcp"]) {
+            "sni" => Ok(Self::Sni),
+            "https" | "tls" => Err(Mismatch::text(value.as_text()?)
+                .help("write \"http\", and give it `tls`; or \"sni\" to pass TLS on unopened")),
+            other => Err(match closest(other, ["http", "tcp", "sni"]) {
                 Some(meant) => Mismatch::text(other).help(format!("did you mean {meant:?}?")),
                 None => Mismatch::text(other),
             }),
@@ -235,10 +256,18 @@ impl Reading<'_, '_> {
     }
 
     fn listener(&mut self, index: usize, keys: &DeTable<'_>) -> Option<Listener> {
-        let mut raw = Raw::default();
+        let (mut raw, mut tls) = (Raw::default(), None);
         for (key, value) in keys {
-            self.key(&mut raw, key, value);
+            if key.get_ref() == tls::KEY {
+                self.given.insert(tls::KEY, key.span());
+                tls = self.tls(&key.span(), value);
+                // One that can't be used is never a listener without TLS.
+                self.failed |= tls.is_none();
+            } else {
+                self.key(&mut raw, key, value);
+            }
         }
+        self.tls_fits(raw.protocol);
         let name = self.name(index, raw.name.take());
         let addr = self.required(raw.addr, "addr", SOCKET);
         let protocol = self.protocol(&raw);
@@ -248,6 +277,7 @@ impl Reading<'_, '_> {
             addr: addr?,
             protocol: protocol?,
             proxy_protocol_from,
+            tls,
         })
     }
 
@@ -255,7 +285,8 @@ impl Reading<'_, '_> {
         let name: &str = key.get_ref();
         let Some(known) = KEYS.iter().find(|known| known.key == name) else {
             let message = format!("a listener has no setting {}", quoted(name));
-            let help = match closest(name, KEYS.iter().map(|known| known.key)) {
+            let keys = KEYS.iter().map(|known| known.key).chain([tls::KEY]);
+            let help = match closest(name, keys) {
                 Some(meant) => format!("did you mean {meant:?}?"),
                 None => format!("remove it; a listener has {}", names()),
             };
@@ -281,7 +312,7 @@ impl Reading<'_, '_> {
         let Some(Name(name)) = name else {
             return format!("listener-{}", index + 1);
         };
-        let settings = ["listen_addr", "tcp_listen_addr"];
+        let settings = ["listen_addr", "tcp_listen_addr", "tls_listen_addr"];
         let others = self
             .draft
             .settings
@@ -314,6 +345,18 @@ impl Reading<'_, '_> {
                     }
                 }
                 Some(ListenerProtocol::Http)
+            }
+            Protocol::Sni => {
+                if let Some(span) = self.given.get("app").cloned() {
+                    let message =
+                        "a listener's app is for protocol \"tcp\"; this one's is \"sni\"".to_owned();
+                    let help = "remove it: the app follows from the server name that a client asks for";
+                    self.problem(&span, message, Some(help.to_owned()));
+                }
+                Some(ListenerProtocol::Sni {
+                    send_proxy: raw.send_proxy,
+                    idle_timeout: raw.idle_timeout,
+                })
             }
             Protocol::Tcp => {
                 let kind = KEYS.iter().find(|known| known.key == "app")?.kind;
@@ -349,7 +392,7 @@ impl Reading<'_, '_> {
 }
 
 fn names() -> String {
-    let names: Vec<&str> = KEYS.iter().map(|known| known.key).collect();
+    let names: Vec<&str> = KEYS.iter().map(|known| known.key).chain([tls::KEY]).collect();
     names.join(", ")
 }
 

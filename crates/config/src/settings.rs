@@ -2,6 +2,7 @@
 //! parser and field all follow from its entry.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use edgeproxy_backend::{AppName, Region};
@@ -65,6 +66,11 @@ pub(crate) const NETWORKS: Kind = Kind::List {
     expected: "a network, such as \"10.0.0.0/8\" or \"fd00::/8\"",
 };
 
+pub(crate) const PATH: Kind = Kind::Text {
+    name: "PATH",
+    expected: "the path of a PEM file, such as \"/etc/edgeproxy/cert.pem\"",
+};
+
 const SOCKET_OR_OFF: Kind = Kind::Text {
     name: "IP:PORT|off",
     expected: "an IP address and a port, such as \"0.0.0.0:8080\" or \"[::]:8080\", or \"off\"",
@@ -108,6 +114,20 @@ settings! {
     /// The app whose backends take the connections of tcp_listen_addr.
     tcp_app: Option<AppName>, "tcp_app",
         Kind::Text { name: "APP", expected: "the name of an app, such as \"database\"" }, "";
+
+    /// Serve HTTP inside TLS at tls_listen_addr, with the certificate of tls_cert. Listeners of the file can have
+    /// more: see tls there.
+    tls_enabled: bool, "tls_enabled", Kind::Switch, "false";
+
+    /// Where clients connect for HTTP inside TLS. Port 0 lets the system choose one.
+    tls_listen_addr: SocketAddr, "tls_listen_addr", SOCKET, "0.0.0.0:8443";
+
+    /// The certificate of tls_listen_addr, and the chain that leads to an authority, as PEM. It is read again
+    /// when it changes.
+    tls_cert: Option<PathBuf>, "tls_cert", PATH, "";
+
+    /// The private key of tls_cert, as PEM, unencrypted.
+    tls_key: Option<PathBuf>, "tls_key", PATH, "";
 
     /// The region that this proxy stands in. Traffic stays in it while it has room.
     region: Region, "region",
@@ -176,13 +196,16 @@ settings! {
     /// header.
     header_timeout: Duration, "header_timeout_secs", seconds(1, 3_600), "10";
 
+    /// How long a TLS handshake with a client may take; also its first message, where that is only looked at.
+    handshake_timeout: Duration, "handshake_timeout_secs", seconds(1, 3_600), "10";
+
     /// How long a client's HTTP connection is kept without a request.
     idle_timeout: Duration, "idle_timeout_secs", seconds(1, 86_400), "75";
 
     /// How long a client may take nothing of an answer.
     send_timeout: Duration, "send_timeout_secs", seconds(1, 3_600), "60";
 
-    /// How long connecting to a backend may take, before another is tried, or 504.
+    /// How long connecting to a backend may take, with the TLS handshake if there is one, before another is tried, or 504.
     connect_timeout: Duration, "connect_timeout_secs", seconds(1, 3_600), "5";
 
     /// How long a backend may take to begin its answer, before another is tried, or 504; also how long a
@@ -223,6 +246,23 @@ settings! {
 
     /// How many streams an HTTP/2 client may reset before they were served, until its connection is closed.
     http2_max_reset_streams: usize, "http2_max_reset_streams", number(1, 65_536), "64";
+
+    /// The authorities that https backends' certificates have to come from, as PEM; none is those that the system
+    /// trusts. It is read again when it changes.
+    backend_tls_ca: Option<PathBuf>, "backend_tls_ca", PATH, "";
+
+    /// The name that https backends' certificates have to be for; none is each backend's IP address.
+    backend_tls_server_name: Option<HostName>, "backend_tls_server_name",
+        Kind::Text { name: "NAME", expected: "a host name without a port, such as \"backends.internal\"" }, "";
+
+    /// Take any certificate of an https backend: whoever sits between is not noticed.
+    backend_tls_insecure: bool, "backend_tls_insecure", Kind::Switch, "false";
+
+    /// The certificate that https backends are shown if they ask for one, as PEM.
+    backend_tls_cert: Option<PathBuf>, "backend_tls_cert", PATH, "";
+
+    /// The private key of backend_tls_cert, as PEM, unencrypted.
+    backend_tls_key: Option<PathBuf>, "backend_tls_key", PATH, "";
 
     /// How long an idle connection to a backend is kept.
     pool_idle_timeout: Duration, "pool_idle_timeout_secs", seconds(1, 3_600), "60";

@@ -92,6 +92,28 @@ words! {
     }
 }
 
+words! {
+    /// A version of TLS.
+    TlsVersion {
+        /// RFC 5246.
+        Tls12 = "1.2",
+        /// RFC 8446.
+        Tls13 = "1.3",
+    }
+}
+
+words! {
+    /// Whether clients show certificates.
+    ClientAuth {
+        /// They are not asked.
+        Off = "off",
+        /// They may.
+        Optional = "optional",
+        /// They have to.
+        Required = "required",
+    }
+}
+
 /// How backends are probed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum HealthMonitor {
@@ -160,6 +182,19 @@ impl HostName {
 
     /// The most names in a list.
     pub const MAX_LISTED: usize = 256;
+}
+
+/// Empty is none.
+impl FromValue for Option<HostName> {
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value.as_text()? {
+            "" => Ok(None),
+            text => match AppName::parse(text) {
+                Ok(name) => Ok(Some(HostName(name))),
+                Err(error) => Err(Mismatch::text(text).help(error.to_string())),
+            },
+        }
+    }
 }
 
 impl FromValue for Vec<HostName> {

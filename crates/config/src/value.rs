@@ -2,6 +2,7 @@
 //! field's type says which values of that shape it takes.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use edgeproxy_backend::{AppName, Region};
@@ -319,6 +320,25 @@ impl FromValue for Option<AppName> {
         match value.as_text()? {
             "" => Ok(None),
             _ => AppName::from_value(value).map(Some),
+        }
+    }
+}
+
+impl FromValue for PathBuf {
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value.as_text()? {
+            text if text.is_empty() || text.contains('\0') => Err(Mismatch::text(text)),
+            text => Ok(text.into()),
+        }
+    }
+}
+
+/// Empty is none.
+impl FromValue for Option<PathBuf> {
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value.as_text()? {
+            "" => Ok(None),
+            _ => PathBuf::from_value(value).map(Some),
         }
     }
 }

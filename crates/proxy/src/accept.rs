@@ -15,7 +15,7 @@ use crate::clients::Counted;
 use crate::headers::forwarded::is_trusted;
 use crate::proxy_protocol::Named;
 use crate::worker::Worker;
-use crate::{Protocol, front, proxy_protocol, tcp};
+use crate::{Protocol, front, proxy_protocol, sni, tcp, tls};
 
 /// Accepts for as long as it is polled.
 pub(crate) async fn accept_all(worker: &Rc<Worker>, sockets: &[TcpListener], free: &Arc<Semaphore>) {
@@ -113,16 +113,38 @@ fn begin(
     };
     let worker = Rc::clone(worker);
     // A task of its own kind for each, since one is as large as the largest thing that it may do.
-    match entrance.protocol {
-        Protocol::Http => drop(tokio::task::spawn_local(async move {
+    let tls = entrance.tls.clone();
+    match (&entrance.protocol, tls) {
+        (Protocol::Http, None) => drop(tokio::task::spawn_local(async move {
             if let Some((stream, ends, _hold)) = arrival.admit(&worker).await {
                 let client = ends.map_or(peer, |ends| ends.client);
                 front::serve(worker, stream, client).await;
             }
         })),
-        Protocol::Tcp { .. } => drop(tokio::task::spawn_local(async move {
+        (Protocol::Http, Some(tls)) => drop(tokio::task::spawn_local(async move {
+            if let Some((stream, ends, _hold)) = arrival.admit(&worker).await {
+                let client = ends.map_or(peer, |ends| ends.client);
+                if let Some(stream) = tls::accept_http(&worker, &tls, stream, client).await {
+                    front::serve_tls(worker, stream, client).await;
+                }
+            }
+        })),
+        (Protocol::Tcp { .. }, None) => drop(tokio::task::spawn_local(async move {
             if let Some((stream, ends, _hold)) = arrival.admit(&worker).await {
                 tcp::serve(&worker, listener, stream, peer, ends).await;
+            }
+        })),
+        (Protocol::Tcp { .. }, Some(tls)) => drop(tokio::task::spawn_local(async move {
+            if let Some((stream, ends, _hold)) = arrival.admit(&worker).await {
+                let client = ends.map_or(peer, |ends| ends.client);
+                if let Some(stream) = tls::accept(&worker, &tls, stream, client).await {
+                    tcp::serve_tls(&worker, listener, stream, peer, ends).await;
+                }
+            }
+        })),
+        (Protocol::Sni { .. }, _) => drop(tokio::task::spawn_local(async move {
+            if let Some((stream, ends, _hold)) = arrival.admit(&worker).await {
+                sni::serve(&worker, listener, stream, peer, ends).await;
             }
         })),
     }

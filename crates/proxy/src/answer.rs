@@ -143,6 +143,11 @@ impl Answer {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "connect_timeout", error)
     }
 
+    pub(crate) fn tls_failed() -> Self {
+        let error = "the TLS handshake with the backend failed";
+        Self::new(StatusCode::BAD_GATEWAY, "tls_failed", error)
+    }
+
     pub(crate) fn no_response() -> Self {
         let error = "the backend closed the connection without a response";
         Self::new(StatusCode::BAD_GATEWAY, "no_response", error)

@@ -2,15 +2,14 @@
 
 use std::cell::Cell;
 use std::error::Error as _;
-use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use edgeproxy_backend::Endpoint;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::Config;
@@ -18,6 +17,7 @@ use crate::pool::{Conn, Pool, Upstream};
 use crate::retry::Failed;
 use crate::stream::Heard;
 use crate::upload::{Broken, Draw, Stall, Upload};
+use crate::wire;
 
 /// Why an attempt brought no response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,42 +40,33 @@ impl From<Failed> for Unanswered {
 pub(crate) async fn connection(
     pool: &Pool<Conn>,
     upstream: &Rc<Upstream<Conn>>,
-    addr: std::net::SocketAddr,
+    endpoint: &Endpoint,
     config: &Config,
 ) -> Result<Conn, Failed> {
     match pool.take(upstream, Instant::now()) {
         Some(conn) => Ok(conn),
-        None => connect(upstream, addr, config).await,
+        None => connect(upstream, endpoint, config).await,
     }
 }
 
 /// A fresh connection.
 pub(crate) async fn connect(
     upstream: &Rc<Upstream<Conn>>,
-    addr: std::net::SocketAddr,
+    endpoint: &Endpoint,
     config: &Config,
 ) -> Result<Conn, Failed> {
-    let connected = tokio::time::timeout(config.connect_timeout, TcpStream::connect(addr)).await;
-    let stream = match connected {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => return Err(Failed::ConnectTimeout),
-        Ok(Err(error)) => {
-            tracing::debug!(%addr, %error, "a backend could not be connected to");
-            return Err(Failed::Connect);
-        }
-        Err(_) => return Err(Failed::ConnectTimeout),
-    };
-    // A head and a body that leave in two writes would otherwise wait for an acknowledgement between them.
-    stream.set_nodelay(true).map_err(|_| Failed::Connect)?;
+    let wire = tokio::time::timeout(config.connect_timeout, wire::connect(endpoint, config))
+        .await
+        .map_err(|_| Failed::ConnectTimeout)??;
     let heard = Rc::new(Cell::new(false));
-    let io = TokioIo::new(Heard::new(stream, Rc::clone(&heard)));
+    let io = TokioIo::new(Heard::new(wire, Rc::clone(&heard)));
     let (sender, conn) = http1::Builder::new()
         .max_buf_size(READ_BUFFER)
         .max_header_size(RESPONSE_HEAD)
         .handshake(io)
         .await
         .map_err(|_| Failed::Connect)?;
-    let cut = upstream.cut().clone();
+    let (cut, addr) = (upstream.cut().clone(), endpoint.addr);
     tokio::task::spawn_local(async move {
         tokio::select! {
             ended = conn => if let Err(error) = ended {

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::Listener;
+use crate::{BackendTls, Listener};
 
 /// How the data plane behaves. Fixed for its life; the routing table is what changes.
 ///
@@ -20,11 +20,13 @@ pub struct Config {
 
     /// A request's head, from its first byte to its last. Else 408. Also a PROXY protocol header. 10 s.
     pub header_timeout: Duration,
+    /// A TLS handshake with a client, or a client's first message where that is only looked at. 10 s.
+    pub handshake_timeout: Duration,
     /// A client's connection without a request. 75 s.
     pub idle_timeout: Duration,
     /// A client that takes nothing of an answer while there is something to take. 60 s.
     pub send_timeout: Duration,
-    /// Connecting to a backend. Else another one, or 504 (over TCP: a reset). 5 s.
+    /// Connecting to a backend, with the TLS handshake if there is one. Else another one, or 504 (over TCP: a reset). 5 s.
     pub connect_timeout: Duration,
     /// From the last byte of a request's body to the response's head. Else another backend, or 504. Also how
     /// long a client may pause in the middle of its body. 60 s.
@@ -91,6 +93,9 @@ pub struct Config {
     /// How long a request may wait there. Else 503. 5 s.
     pub queue_timeout: Duration,
 
+    /// How backends of protocol `https` are connected to. `None`, the default: they fail every request.
+    pub backend_tls: Option<BackendTls>,
+
     /// Peers whose own forwarding headers are believed. None.
     pub trusted_proxies: Vec<IpNet>,
     /// What this proxy calls itself in `Via`, by which it knows a loop: 1–64 of `A–Z a–z 0–9 . _ -`, different
@@ -107,6 +112,7 @@ impl Default for Config {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             backlog: 4_096,
             header_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             send_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(5),
@@ -134,6 +140,7 @@ impl Default for Config {
             retry_budget_per_sec: 10,
             queue_max: 1_024,
             queue_timeout: Duration::from_secs(5),
+            backend_tls: None,
             trusted_proxies: Vec::new(),
             pseudonym: None,
             retry_after: Duration::from_secs(1),

@@ -1,7 +1,6 @@
 //! One request, from its head to its answer's.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,11 +13,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use crate::AppRoute;
 use crate::answer::Answer;
 use crate::attempt::{self, Unanswered};
 use crate::download::{Download, Held};
 use crate::forward;
 use crate::host::Authority;
+use crate::http1::request;
 use crate::inbound::{self, Stop};
 use crate::phase::Turn;
 use crate::pick::{self, Front, Place, Taken};
@@ -26,12 +27,11 @@ use crate::pool::{Conn, Upstream};
 use crate::retry::{self, Failed, Next};
 use crate::upload::{Broken, Upload};
 use crate::worker::Worker;
-use crate::AppRoute;
 
-/// Serves one request of the client at `peer`. It always comes to an answer; a failure is one too.
+/// Serves one request of a client. It always comes to an answer; a failure is one too.
 pub(crate) async fn serve(
     worker: &Worker,
-    peer: IpAddr,
+    client: request::Client,
     turn: Turn,
     request: Request<Incoming>,
 ) -> Response<Download> {
@@ -51,7 +51,7 @@ pub(crate) async fn serve(
     let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
         return own(Answer::no_route(host).into_response(version), turn);
     };
-    forward::to_backend(&mut parts, &inbound, peer, config, worker.pseudonym(), || {
+    forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
     });
     parts.uri = inbound.target;
@@ -223,13 +223,13 @@ impl Exchange<'_> {
         upstream: &Rc<Upstream<Conn>>,
         place: &Place,
     ) -> Result<(Response<Incoming>, Conn, Instant), Unanswered> {
-        let (config, addr) = (self.worker.config(), place.endpoint.addr.socket_addr());
-        let conn = attempt::connection(self.worker.pool(), upstream, addr, config).await?;
+        let (config, endpoint) = (self.worker.config(), &*place.endpoint);
+        let conn = attempt::connection(self.worker.pool(), upstream, endpoint, config).await?;
         match self.send(conn, place).await {
             Err(Unanswered::Failed(failed))
                 if retry::next(failed, self.request()) == Next::FreshConnection =>
             {
-                let conn = attempt::connect(upstream, addr, config).await?;
+                let conn = attempt::connect(upstream, endpoint, config).await?;
                 self.send(conn, place).await
             }
             decided => decided,
@@ -274,6 +274,7 @@ impl Exchange<'_> {
         let max = self.worker.config().max_body_bytes;
         match unanswered {
             Unanswered::Failed(Failed::Connect) => Answer::connect_failed(),
+            Unanswered::Failed(Failed::Tls) => Answer::tls_failed(),
             Unanswered::Failed(Failed::ConnectTimeout) => Answer::connect_timeout(),
             Unanswered::Failed(Failed::ResponseTimeout) => Answer::response_timeout(),
             Unanswered::Failed(Failed::Malformed) => Answer::bad_response(),

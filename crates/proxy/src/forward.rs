@@ -1,23 +1,20 @@
 //! The rewriting of heads: what a backend and a client get to see. No I/O.
 
-use std::net::IpAddr;
-
 use edgeproxy_backend::BackendAddr;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, Version, response};
 
-use crate::Config;
 use crate::headers::via::Pseudonym;
 use crate::headers::{forwarded, hop, trace};
+use crate::http1::request::Client;
 use crate::inbound::Inbound;
 
 /// Turns a client's fields into those that the backend gets, but for `Host` where the client gave none.
 pub(crate) fn to_backend(
     parts: &mut Parts,
     inbound: &Inbound,
-    peer: IpAddr,
-    config: &Config,
+    client: Client,
     pseudonym: &Pseudonym,
     random: impl FnMut() -> u64,
 ) {
@@ -38,8 +35,7 @@ pub(crate) fn to_backend(
     if let Some(host) = &inbound.host {
         headers.insert(header::HOST, host.clone());
     }
-    let trusted = forwarded::is_trusted(peer, &config.trusted_proxies);
-    forwarded::write(headers, peer, inbound.host.as_ref(), trusted);
+    forwarded::write(headers, client, inbound.host.as_ref());
     trace::identify(headers, random);
     pseudonym.sign(headers, parts.version);
 }
@@ -97,13 +93,16 @@ mod tests {
         }
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
         let pseudonym = Pseudonym::parse("here").unwrap();
-        let config = Config::default();
+        let config = crate::Config::default();
         let inbound = crate::inbound::check(&mut parts, &config, &pseudonym).unwrap();
         to_backend(
             &mut parts,
             &inbound,
-            IpAddr::from([192, 0, 2, 7]),
-            &config,
+            Client {
+                ip: [192, 0, 2, 7].into(),
+                trusted: false,
+                tls: false,
+            },
             &pseudonym,
             || 1,
         );

@@ -13,29 +13,57 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use crate::Config;
+use crate::encrypted::Encrypted;
 use crate::exchange;
+use crate::headers::forwarded;
 use crate::http1::connection::{self, Ended};
+use crate::http1::request::Client;
 use crate::phase::{Overdue, Phase};
+use crate::socket::Socket;
 use crate::stream::Observed;
 use crate::worker::Worker;
 
-/// Serves a connection until it ends.
+/// Serves a connection in the clear until it ends.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
-    match connection::serve(Rc::clone(&worker), stream, peer, false).await {
-        Ended::Closed => {}
-        // On the heap, since few connections need so much.
-        Ended::Http2(stream, first) => Box::pin(http2(worker, stream, first, peer)).await,
+    let client = client(&worker, peer, false);
+    either(worker, stream, client).await;
+}
+
+/// Serves a connection inside TLS until it ends.
+pub(crate) async fn serve_tls(worker: Rc<Worker>, stream: Encrypted, peer: SocketAddr) {
+    let client = client(&worker, peer, true);
+    if stream.protocol() == Some(b"h2") {
+        Box::pin(http2(worker, stream, Vec::new(), client)).await;
+    } else {
+        either(worker, stream, client).await;
     }
 }
 
-async fn http2(worker: Rc<Worker>, stream: TcpStream, first: Vec<u8>, peer: SocketAddr) {
+fn client(worker: &Worker, peer: SocketAddr, tls: bool) -> Client {
+    Client {
+        ip: peer.ip().to_canonical(),
+        trusted: forwarded::is_trusted(peer.ip(), &worker.config().trusted_proxies),
+        tls,
+    }
+}
+
+/// HTTP/1 or HTTP/2, as the first bytes say.
+async fn either<S: Socket + 'static>(worker: Rc<Worker>, stream: S, client: Client) {
+    match connection::serve(Rc::clone(&worker), stream, client).await {
+        Ended::Closed => {}
+        // On the heap, since few connections need so much.
+        Ended::Http2(stream, first) => Box::pin(http2(worker, stream, first, client)).await,
+    }
+}
+
+async fn http2<S: Socket + 'static>(worker: Rc<Worker>, stream: S, first: Vec<u8>, client: Client) {
     let phase = Rc::new(Phase::new(worker.config(), worker.draining().is_cancelled()));
     phase.multiplex();
     let config = worker.config();
     let io = TokioIo::new(Observed::new(stream, first, Rc::clone(&phase)));
     let service = service_fn(|request| {
         let (worker, turn) = (Rc::clone(&worker), phase.begin());
-        async move { Ok::<_, Infallible>(exchange::serve(&worker, peer.ip(), turn, request).await) }
+        async move { Ok::<_, Infallible>(exchange::serve(&worker, client, turn, request).await) }
     });
     let conn = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
@@ -50,8 +78,8 @@ async fn http2(worker: Rc<Worker>, stream: TcpStream, first: Vec<u8>, peer: Sock
     let conn = std::pin::pin!(conn);
     match drive(conn, &phase, &worker, http2::Connection::graceful_shutdown).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%peer, %error, "a client's connection ended"),
-        Err(overdue) => tracing::debug!(%peer, ?overdue, "a client's connection timed out"),
+        Ok(Err(error)) => tracing::debug!(client = %client.ip, %error, "a client's connection ended"),
+        Err(overdue) => tracing::debug!(client = %client.ip, ?overdue, "a client's connection timed out"),
     }
 }
 

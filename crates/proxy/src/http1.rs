@@ -40,5 +40,5 @@ pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod text;
 pub(crate) mod trailers;
-mod tunnel;
+pub(crate) mod tunnel;
 mod upload;

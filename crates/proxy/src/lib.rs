@@ -44,7 +44,7 @@
 //!
 //! | what failed | tried again |
 //! |---|---|
-//! | connecting, before a byte was sent | elsewhere, any method |
+//! | connecting, TLS included, before a byte was sent | elsewhere, any method |
 //! | a kept connection that was closed before the answer's first byte | once, on a fresh connection, if the request can be repeated |
 //! | sent, no answer | elsewhere, if the request can be repeated |
 //! | the answer has begun | never: the client's connection (or HTTP/2 stream) is broken off |
@@ -52,6 +52,14 @@
 //! A request can be repeated if its method is idempotent and its body is within
 //! [`replay_max_bytes`](Config::replay_max_bytes), whatever its framing: the body is streamed at once and
 //! kept as it passes, so a request that succeeds at once waits for nothing.
+//!
+//! # TLS
+//!
+//! A [`Listener`] with [`Tls`] ends it: the handshake comes before everything, within
+//! [`handshake_timeout`](Config::handshake_timeout), and the codecs work on what is inside as they do on a socket.
+//! Of [`Protocol::Sni`] it passes TLS on unopened, by the server name of the first message. Backends of protocol
+//! `https` are connected to by [`BackendTls`]. The configurations are rustls' own, made by the caller, and can be
+//! replaced while they are in use. The end of a connection without `close_notify` is a failure.
 //!
 //! # One TCP connection
 //!
@@ -75,6 +83,7 @@
 //! | `expectation_failed` | 417 | `Expect` is not `100-continue` |
 //! | `body_too_large`, `target_too_long`, `head_too_large` | 413, 414, 431 | a limit |
 //! | `connect_failed`, `no_response`, `bad_response` | 502 | the backend refused, hung up, or sent nonsense |
+//! | `tls_failed` | 502 | the TLS handshake with the backend failed: its certificate, or something else |
 //! | `no_backend` | 503 | none is routable; with `Retry-After` |
 //! | `backends_full`, `queue_timeout` | 503 | all are at their hard limit, and the queue is full, or the time to wait in it is over; with `Retry-After` |
 //! | `connect_timeout`, `response_timeout` | 504 | the backend is too slow |
@@ -84,7 +93,8 @@
 //! # What it leaves to the caller
 //!
 //! Which backends there are and whether they are well is decided elsewhere, and comes in as a table and by
-//! gates. Backends of another protocol than `http1` get no request here.
+//! gates. Backends of other protocols than `http1` and `https` get no request here. Reading certificates, and
+//! noticing that they have changed, is the caller's as well.
 //!
 //! What comes by HTTP/2 goes through hyper, which speaks HTTP/1.1 to the backend: there 1xx answers end here, and
 //! `Expect: 100-continue` is answered by the proxy. An HTTP/1 client's FIN is taken for the end of its requests,
@@ -99,6 +109,7 @@ mod buffer;
 mod clients;
 mod config;
 mod download;
+mod encrypted;
 mod exchange;
 mod forward;
 mod front;
@@ -116,17 +127,21 @@ mod report;
 mod retry;
 mod route;
 mod running;
+mod sni;
 mod socket;
 mod stream;
 mod tcp;
 mod timer;
+mod tls;
 mod upload;
+mod wire;
 mod worker;
 
 pub use bind::{BindError, Bound, bind};
 pub use config::Config;
-pub use listener::{Listener, Protocol, ProxyVersion, Tls};
+pub use listener::{Listener, Protocol, ProxyVersion};
 pub use queue::Queue;
 pub use report::Reporter;
 pub use route::{AppRoute, RouteTable, SharedTable};
 pub use running::{Running, SpawnError};
+pub use tls::{BackendTls, Tls};

@@ -4,9 +4,11 @@ use std::time::Duration;
 use edgeproxy_backend::AppName;
 use ipnet::IpNet;
 
+use crate::Tls;
+
 /// One address that clients connect to, and what they find there.
 ///
-/// Make it with [`Listener::http`] or [`Listener::tcp`] and change what is to be different.
+/// Make it with [`Listener::http`], [`Listener::tcp`] or [`Listener::sni`] and change what is to be different.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listener {
     /// What messages and logs call it. Any text; different for every listener, if they are to help.
@@ -19,7 +21,7 @@ pub struct Listener {
     /// they connect for. One of them that sends none, or garbage, is refused. Anybody else is a client, and a
     /// header of theirs is a part of what they say. None.
     pub proxy_protocol_from: Vec<IpNet>,
-    /// How TLS ends here. `None`: it is not spoken.
+    /// How TLS ends here. `None`: it doesn't. Meaningless where it is passed on.
     pub tls: Option<Tls>,
 }
 
@@ -30,10 +32,18 @@ pub enum Protocol {
     Http,
     /// Bytes that nobody looks at, both ways, to one backend for each connection. The backend may have
     /// registered any protocol: whoever set this listener up decided what is spoken over it, and an `https`
-    /// backend behind it simply sees its client's own TLS.
+    /// backend behind it simply sees its client's own TLS; or what was inside, where TLS ends at this listener.
     Tcp {
         /// The app whose backends take the connections.
         app: AppName,
+        /// The PROXY protocol header that a backend gets before anything else. `None`: none.
+        send_proxy: Option<ProxyVersion>,
+        /// How long both directions may be silent. `None`: [`Config::tcp_idle_timeout`](crate::Config).
+        idle_timeout: Option<Duration>,
+    },
+    /// TLS that is passed on as it comes, to one backend for each connection. The server name that a client asks
+    /// for (RFC 6066 §3) names the app, as a `Host` would. Backends may have registered any protocol.
+    Sni {
         /// The PROXY protocol header that a backend gets before anything else. `None`: none.
         send_proxy: Option<ProxyVersion>,
         /// How long both directions may be silent. `None`: [`Config::tcp_idle_timeout`](crate::Config).
@@ -49,11 +59,6 @@ pub enum ProxyVersion {
     /// Binary.
     V2,
 }
-
-/// TLS at a listener. There is no value of it: this crate ends no TLS.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Tls {}
 
 impl Listener {
     /// A listener for HTTP without TLS, called `http`.
@@ -75,6 +80,19 @@ impl Listener {
             name: app.to_string(),
             protocol: Protocol::Tcp {
                 app,
+                send_proxy: None,
+                idle_timeout: None,
+            },
+            ..Self::http(addr)
+        }
+    }
+
+    /// A listener that passes TLS on by its server name, called `sni`.
+    #[must_use]
+    pub fn sni(addr: SocketAddr) -> Self {
+        Self {
+            name: "sni".to_owned(),
+            protocol: Protocol::Sni {
                 send_proxy: None,
                 idle_timeout: None,
             },

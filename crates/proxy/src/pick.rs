@@ -116,7 +116,7 @@ fn claim<L>(
         return Claim::Skip;
     }
     // The others need a codec that this crate doesn't have; to send them HTTP/1.1 would count as their failure.
-    if front == Front::Http && endpoint.protocol != Protocol::Http1 {
+    if front == Front::Http && !matches!(endpoint.protocol, Protocol::Http1 | Protocol::Https) {
         return Claim::Shut;
     }
     match admit() {

@@ -3,13 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use edgeproxy_backend::{Endpoint, Gate, Incarnation, Meter};
 use hashbrown::HashMap;
 use hyper::client::conn::http1::SendRequest;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -19,24 +17,6 @@ use crate::upload::Draw;
 pub(crate) trait Keep {
     /// Whether it can take a request now: the backend has neither closed it nor said anything unasked.
     fn is_ready(&mut self) -> bool;
-}
-
-/// A connection to a backend, for the project's own codec.
-pub(crate) type Wire = TcpStream;
-
-impl Keep for Wire {
-    fn is_ready(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        match self.poll_read_ready(&mut cx) {
-            Poll::Pending => true,
-            // What is remembered of it may be out of date; only an attempt tells.
-            Poll::Ready(Ok(())) => matches!(
-                self.try_read(&mut [0]),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock
-            ),
-            Poll::Ready(Err(_)) => false,
-        }
-    }
 }
 
 /// A connection to a backend, driven by hyper.

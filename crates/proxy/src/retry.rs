@@ -10,6 +10,8 @@ pub(crate) enum Failed {
     Connect,
     /// No connection in time.
     ConnectTimeout,
+    /// Connected, and no TLS handshake: nothing of the request was sent.
+    Tls,
     /// A kept connection turned out to be closed before any byte was written to it.
     NotSent,
     /// A kept connection was closed before the response's first byte.
@@ -46,7 +48,7 @@ pub(crate) enum Next {
 pub(crate) fn next(failed: Failed, request: Request) -> Next {
     let repeatable = request.idempotent && request.replayable;
     match failed {
-        Failed::Connect | Failed::ConnectTimeout if request.replayable => Next::OtherBackend,
+        Failed::Connect | Failed::ConnectTimeout | Failed::Tls if request.replayable => Next::OtherBackend,
         Failed::NotSent if request.replayable => Next::FreshConnection,
         Failed::Stale if repeatable => Next::FreshConnection,
         Failed::NoResponse | Failed::ResponseTimeout | Failed::Malformed if repeatable => Next::OtherBackend,

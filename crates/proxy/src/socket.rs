@@ -12,9 +12,14 @@ use tokio::time::Instant;
 use crate::timer::Timer;
 
 /// A connection that can tell that bytes have come without being given memory for them.
+///
+/// Whoever was told `Pending` for bytes that were to be written offers them again, or nothing ever more.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Ready once a read would bring bytes, the end, or an error.
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Says what has to be said before an end in peace, as far as the system takes it at once.
+    fn part(&mut self) {}
 
     /// Ends it so that the other side sees that it was broken off.
     fn reset(self);

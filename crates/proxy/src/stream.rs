@@ -7,19 +7,19 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::phase::Phase;
+use crate::wire::Wire;
 
 /// A backend's socket: knows whether anything has come from it since a request began. The codec says only that
 /// a response is incomplete, which is another matter when not a byte of it has come.
 pub(crate) struct Heard {
-    stream: TcpStream,
+    stream: Wire,
     heard: Rc<Cell<bool>>,
 }
 
 impl Heard {
-    pub(crate) fn new(stream: TcpStream, heard: Rc<Cell<bool>>) -> Self {
+    pub(crate) fn new(stream: Wire, heard: Rc<Cell<bool>>) -> Self {
         Self { stream, heard }
     }
 }
@@ -41,19 +41,19 @@ impl AsyncRead for Heard {
 
 /// A client's socket: begins with the bytes that told its protocol, and tells the connection's [`Phase`] of
 /// what comes and what can't leave.
-pub(crate) struct Observed {
-    stream: TcpStream,
+pub(crate) struct Observed<S> {
+    stream: S,
     first: Vec<u8>,
     phase: Rc<Phase>,
 }
 
-impl Observed {
-    pub(crate) fn new(stream: TcpStream, first: Vec<u8>, phase: Rc<Phase>) -> Self {
+impl<S> Observed<S> {
+    pub(crate) fn new(stream: S, first: Vec<u8>, phase: Rc<Phase>) -> Self {
         Self { stream, first, phase }
     }
 }
 
-impl AsyncRead for Observed {
+impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -75,8 +75,8 @@ impl AsyncRead for Observed {
 }
 
 macro_rules! write_through {
-    ($name:ident, $seen:expr) => {
-        impl AsyncWrite for $name {
+    ($name:ident $(<$generic:ident>)?, $seen:expr) => {
+        impl$(<$generic: AsyncWrite + Unpin>)? AsyncWrite for $name$(<$generic>)? {
             fn poll_write(
                 mut self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -113,6 +113,6 @@ macro_rules! write_through {
 }
 
 write_through!(Heard, |_: &Pin<&mut Heard>, _| ());
-write_through!(Observed, |this: &Pin<&mut Observed>, blocked| this
+write_through!(Observed<S>, |this: &Pin<&mut Observed<S>>, blocked| this
     .phase
     .writing(blocked));

@@ -12,6 +12,7 @@ mod bounds;
 mod direction;
 mod relay;
 mod supplies;
+mod terminated;
 
 #[cfg(any(test, not(target_os = "linux")))]
 mod copy;
@@ -22,6 +23,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use edgeproxy_backend::{AppName, Incarnation, Signal};
 use edgeproxy_balance::{Client, PickError};
@@ -29,13 +31,15 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::encrypted::Encrypted;
 use crate::pick::{self, Front, Place, Taken};
 use crate::proxy_protocol::{self, Named};
 use crate::queue::Waiting;
 use crate::retry::Failed;
 use crate::worker::Worker;
-use crate::{Config, Protocol};
-use relay::{Ended, relay};
+use crate::{Config, Listener, Protocol};
+pub(crate) use relay::Ended;
+use relay::relay;
 pub(crate) use supplies::Supplies;
 
 /// Serves a connection until it ends. `named` is what a proxy said of it. Nothing is done for a listener that
@@ -47,50 +51,99 @@ pub(crate) async fn serve(
     peer: SocketAddr,
     named: Option<Named>,
 ) {
-    let config = worker.config();
-    let Some(listener) = config.listeners.get(listener) else {
+    let Some(listener) = worker.config().listeners.get(listener) else {
         return;
     };
-    let Protocol::Tcp {
-        app,
-        send_proxy,
-        idle_timeout,
-    } = &listener.protocol
-    else {
+    let Protocol::Tcp { app, .. } = &listener.protocol else {
         return;
     };
-    let mut ends = Ends::new(client);
+    let lead = lead(listener, named, peer, || client.local_addr());
+    pass(worker, listener, client, app, lead, peer).await;
+}
+
+/// Serves a connection whose TLS ends here until it ends: what is inside is passed on.
+pub(crate) async fn serve_tls(
+    worker: &Worker,
+    listener: usize,
+    client: Encrypted,
+    peer: SocketAddr,
+    named: Option<Named>,
+) {
+    let Some(listener) = worker.config().listeners.get(listener) else {
+        return;
+    };
+    let Protocol::Tcp { app, .. } = &listener.protocol else {
+        return;
+    };
+    let lead = lead(listener, named, peer, || client.local_addr());
+    terminated::pass(worker, listener, client, app, &lead, peer).await;
+}
+
+/// What a backend gets before anything that the client says.
+pub(crate) fn lead(
+    listener: &Listener,
+    named: Option<Named>,
+    peer: SocketAddr,
+    local_addr: impl FnOnce() -> io::Result<SocketAddr>,
+) -> Vec<u8> {
+    let (Protocol::Tcp { send_proxy, .. } | Protocol::Sni { send_proxy, .. }) = &listener.protocol else {
+        return Vec::new();
+    };
     let header = send_proxy.map(|version| {
         let ends = named.unwrap_or_else(|| Named {
             client: peer,
             // A socket whose own address can't be told is one that is gone already.
-            server: ends.client.local_addr().unwrap_or(peer),
+            server: local_addr().unwrap_or(peer),
         });
         proxy_protocol::header(version, ends)
     });
-    let header = header.as_deref().unwrap_or_default();
-    let Some((taken, backend)) = connected(worker, app, header, peer).await else {
+    header.unwrap_or_default()
+}
+
+fn idle_timeout(listener: &Listener, config: &Config) -> Duration {
+    match &listener.protocol {
+        Protocol::Tcp { idle_timeout, .. } | Protocol::Sni { idle_timeout, .. } => *idle_timeout,
+        Protocol::Http => None,
+    }
+    .unwrap_or(config.tcp_idle_timeout)
+}
+
+/// Passes a connection on to a backend of `app`, which gets `lead` first, until it ends.
+pub(crate) async fn pass(
+    worker: &Worker,
+    listener: &Listener,
+    client: TcpStream,
+    app: &AppName,
+    lead: Vec<u8>,
+    peer: SocketAddr,
+) {
+    let mut ends = Ends::new(client);
+    let Some((taken, backend)) = connected(worker, app, &lead, peer).await else {
         return;
     };
+    drop(lead);
     let backend = ends.backend.insert(backend);
     // Held to the end, so that it can be cut.
     let place = &taken.place;
     let upstream = worker.pool().upstream(&place.endpoint);
-    let idle = idle_timeout.unwrap_or(config.tcp_idle_timeout);
+    let idle = idle_timeout(listener, worker.config());
     let relayed = relay(&ends.client, backend, worker.supplies(), idle);
     let ended = tokio::select! {
         biased;
-        ended = relayed => Some(ended),
-        () = upstream.cut().cancelled() => None,
+        ended = relayed => ended,
+        () = upstream.cut().cancelled() => Ended::Cut,
     };
-    ends.whole = matches!(ended, Some(Ended::Closed | Ended::Idle));
+    ends.whole = ended.is_whole();
+    tell_end(&ended, listener, place, peer);
+}
+
+fn tell_end(ended: &Ended, listener: &Listener, place: &Place, peer: SocketAddr) {
     let (backend, listener) = (&place.endpoint.id, listener.name.as_str());
     match ended {
-        Some(Ended::Broken(error)) => {
+        Ended::Broken(error) => {
             tracing::debug!(%peer, listener, %backend, %error, "a TCP connection broke");
         }
-        Some(ended) => tracing::debug!(%peer, listener, %backend, ?ended, "a TCP connection ended"),
-        None => tracing::debug!(%peer, listener, %backend, "a TCP connection was cut with its backend"),
+        ended => tracing::debug!(%peer, listener, %backend, ?ended, "a TCP connection ended"),
     }
 }
 
@@ -219,7 +272,9 @@ async fn place(
             None => turn.insert(route.queue.join().map_err(|_| Refused::Full)?),
         };
         let next = poll_fn(|cx| waiting.poll_turn(cx));
-        tokio::time::timeout_at(until, next).await.map_err(|_| Refused::Late)?;
+        tokio::time::timeout_at(until, next)
+            .await
+            .map_err(|_| Refused::Late)?;
     }
 }
 

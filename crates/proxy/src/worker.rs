@@ -18,10 +18,11 @@ use crate::buffer::Buffers;
 use crate::clients::Clients;
 use crate::headers::via::Pseudonym;
 use crate::http1::request::{Client, Rules};
-use crate::pool::{Conn, Pool, Wire};
+use crate::pool::{Conn, Pool};
 use crate::retry::Budget;
 use crate::tcp::Supplies;
 use crate::timer::Timers;
+use crate::wire::Wire;
 use crate::{Config, Reporter, RouteTable, SharedTable};
 
 /// What all workers have in common.

@@ -14,6 +14,7 @@ use crate::control::{Control, ControlThread};
 use crate::explain::Explainer;
 use crate::reporter::QueueReporter;
 use crate::table::TableBuilder;
+use crate::tls::{Tls, TlsError, Watched};
 use crate::translate;
 
 /// Why the server could not be built or started.
@@ -38,6 +39,9 @@ pub enum BuildError {
     /// A health monitor that can't be.
     #[error("health_monitor: {0}")]
     Monitor(#[from] SettingError),
+    /// A certificate, or a key, can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A thread or a runtime could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -75,19 +79,21 @@ fn hint(error: &std::io::Error) -> &'static str {
 pub struct App {
     settings: Settings,
     monitor: Option<Arc<Monitor>>,
+    watched: Vec<Watched>,
     proxy: proxy::Bound,
     api: Option<TcpListener>,
 }
 
 impl App {
-    /// Binds every listener. From here on the ports are taken, and connections wait for
+    /// Reads certificates and binds every listener. From here on the ports are taken, and connections wait for
     /// [`App::spawn`].
     ///
     /// # Errors
-    /// When an address can't be bound, or a setting makes no sense to the part that it is for.
+    /// When an address can't be bound, a certificate can't be used, or a setting makes no sense to the part that it is for.
     pub fn build(settings: Settings) -> Result<Self, BuildError> {
         let monitor = translate::monitor(&settings)?;
-        let proxy = proxy::bind(translate::proxy(&settings))?;
+        let tls = Tls::load(&settings)?;
+        let proxy = proxy::bind(translate::proxy(&settings, &tls))?;
         let api = settings
             .api_enabled
             .then(|| bind_api(settings.api_listen_addr))
@@ -95,6 +101,7 @@ impl App {
         Ok(Self {
             settings,
             monitor,
+            watched: tls.watched,
             proxy,
             api,
         })
@@ -108,6 +115,7 @@ impl App {
         let Self {
             settings,
             monitor,
+            watched,
             proxy: bound,
             api: api_listener,
         } = self;
@@ -139,6 +147,7 @@ impl App {
             table: Arc::clone(&table),
             workers: Arc::clone(&workers),
             monitor,
+            watched,
             api,
         })?;
         readiness.ready();
@@ -189,12 +198,27 @@ fn is_local(ip: IpAddr) -> bool {
 /// A listener of the data plane that is open.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listening {
-    /// Its name: `listen_addr`, `tcp_listen_addr`, or that of one of the `[[listeners]]`.
+    /// Its name: `listen_addr`, `tcp_listen_addr`, `tls_listen_addr`, or that of one of the `[[listeners]]`.
     pub name: String,
     /// Where; with the port that the system chose if it was asked to.
     pub addr: SocketAddr,
-    /// The app that its connections go to. `None`: it speaks HTTP, and the app follows from each request.
-    pub app: Option<AppName>,
+    /// What is spoken there.
+    pub serves: Serves,
+}
+
+/// What a listener speaks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Serves {
+    /// HTTP in the clear. The app follows from each request.
+    Http,
+    /// HTTP inside TLS.
+    Https,
+    /// Any bytes, to one app.
+    Tcp(AppName),
+    /// Any bytes, to one app, inside TLS that ends at the listener.
+    TcpInTls(AppName),
+    /// TLS that is passed on. The app follows from the server name.
+    Sni,
 }
 
 impl Listening {
@@ -202,9 +226,12 @@ impl Listening {
         Self {
             name: listener.name.clone(),
             addr,
-            app: match &listener.protocol {
-                proxy::Protocol::Http => None,
-                proxy::Protocol::Tcp { app, .. } => Some(app.clone()),
+            serves: match (&listener.protocol, &listener.tls) {
+                (proxy::Protocol::Http, None) => Serves::Http,
+                (proxy::Protocol::Http, Some(_)) => Serves::Https,
+                (proxy::Protocol::Tcp { app, .. }, None) => Serves::Tcp(app.clone()),
+                (proxy::Protocol::Tcp { app, .. }, Some(_)) => Serves::TcpInTls(app.clone()),
+                (proxy::Protocol::Sni { .. }, _) => Serves::Sni,
             },
         }
     }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::probes::Probes;
 use crate::table::TableBuilder;
+use crate::tls::{self, Watched};
 
 /// What the control thread works with.
 pub(crate) struct Control {
@@ -27,6 +28,7 @@ pub(crate) struct Control {
     pub(crate) table: SharedTable,
     pub(crate) workers: Arc<proxy::Running>,
     pub(crate) monitor: Option<Arc<Monitor>>,
+    pub(crate) watched: Vec<Watched>,
     pub(crate) api: Option<(TcpListener, edgeproxy_api::State)>,
 }
 
@@ -80,6 +82,7 @@ impl Control {
             table,
             workers,
             monitor,
+            watched,
             api,
         } = self;
         let (mut probes, prober) = Probes::new(handle, monitor);
@@ -91,6 +94,7 @@ impl Control {
         let background = [
             tokio::task::spawn_local(driver.run(reports, publish, log)),
             tokio::task::spawn_local(prober),
+            tokio::task::spawn_local(tls::watch(watched)),
         ];
         match api {
             None => stop.cancelled().await,

@@ -29,6 +29,8 @@ mod explain;
 mod probes;
 mod reporter;
 mod table;
+mod tls;
 mod translate;
 
-pub use app::{App, BuildError, Listening, Running};
+pub use app::{App, BuildError, Listening, Running, Serves};
+pub use tls::{TlsError, TlsFault};

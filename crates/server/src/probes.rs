@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use edgeproxy_backend::Protocol;
 use edgeproxy_control::Handle;
 use edgeproxy_health as health;
 use edgeproxy_health::{Class, First, Monitor, Outcome, Pace, Target};
@@ -13,6 +14,8 @@ use edgeproxy_registry::{Member, Probe, Reason, Snapshot, State};
 pub(crate) struct Probes {
     health: health::Handle,
     monitor: Option<Arc<Monitor>>,
+    /// How a backend that speaks TLS is probed: the monitor's requests would be garbage to it.
+    inside_tls: Option<Arc<Monitor>>,
     /// How a suspect is probed, monitor or not.
     suspects: Arc<Monitor>,
     /// Whether there were targets the last time, so that a server without a monitor does nothing.
@@ -28,10 +31,16 @@ impl Probes {
             ..health::Config::default()
         };
         let (health, driver) = health::Driver::new(config, sink);
+        let inside_tls = monitor.as_ref().map(|monitor| {
+            let tcp = Monitor::tcp().with_interval(monitor.interval());
+            // An interval that one monitor has, another can have.
+            Arc::new(tcp.unwrap_or_else(|_| Monitor::tcp()))
+        });
         (
             Self {
                 health,
                 monitor,
+                inside_tls,
                 suspects: Arc::new(Monitor::tcp()),
                 any: false,
             },
@@ -52,7 +61,11 @@ impl Probes {
 
     fn targets(&self, member: &Member) -> impl Iterator<Item = Target> {
         let monitored = !matches!(member.state, State::Disabled | State::Draining);
-        let monitor = self.monitor.as_ref().filter(|_| monitored);
+        let monitor = match member.endpoint.protocol {
+            Protocol::Https => &self.inside_tls,
+            _ => &self.monitor,
+        };
+        let monitor = monitor.as_ref().filter(|_| monitored);
         let suspects = (member.state == State::Suspect).then_some(&self.suspects);
         let first = if member.reason == Reason::FirstProbe {
             First::AtOnce

@@ -14,11 +14,21 @@ use edgeproxy_registry as registry;
 use edgeproxy_registry::{AppPolicy, LastBackend};
 
 use crate::table::AppDefaults;
+use crate::tls::Tls;
 
-pub(crate) fn proxy(settings: &Settings) -> proxy::Config {
+/// `tls` is the TLS of each listener, in the order of [`Settings::every_listener`], and that of the backends.
+pub(crate) fn proxy(settings: &Settings, tls: &Tls) -> proxy::Config {
+    let listeners = settings.every_listener().into_iter().zip(&tls.listeners);
     proxy::Config {
-        listeners: settings.every_listener().into_iter().map(listener).collect(),
+        listeners: listeners
+            .map(|(settings, tls)| proxy::Listener {
+                tls: tls.clone(),
+                ..listener(settings)
+            })
+            .collect(),
+        backend_tls: Some(tls.backends.clone()),
         workers: settings.workers.count(),
+        handshake_timeout: settings.handshake_timeout,
         header_timeout: settings.header_timeout,
         idle_timeout: settings.idle_timeout,
         send_timeout: settings.send_timeout,
@@ -60,10 +70,14 @@ fn listener(listener: config::Listener) -> proxy::Listener {
             idle_timeout,
         } => proxy::Protocol::Tcp {
             app,
-            send_proxy: send_proxy.map(|version| match version {
-                config::ProxyVersion::V1 => proxy::ProxyVersion::V1,
-                config::ProxyVersion::V2 => proxy::ProxyVersion::V2,
-            }),
+            send_proxy: send_proxy.map(version),
+            idle_timeout,
+        },
+        config::ListenerProtocol::Sni {
+            send_proxy,
+            idle_timeout,
+        } => proxy::Protocol::Sni {
+            send_proxy: send_proxy.map(version),
             idle_timeout,
         },
     };
@@ -72,6 +86,13 @@ fn listener(listener: config::Listener) -> proxy::Listener {
         protocol,
         proxy_protocol_from: listener.proxy_protocol_from,
         ..proxy::Listener::http(listener.addr)
+    }
+}
+
+fn version(version: config::ProxyVersion) -> proxy::ProxyVersion {
+    match version {
+        config::ProxyVersion::V1 => proxy::ProxyVersion::V1,
+        config::ProxyVersion::V2 => proxy::ProxyVersion::V2,
     }
 }
 

@@ -18,4 +18,5 @@ mod rolling;
 mod seed_example;
 mod shutdown;
 mod tcp;
+mod tls;
 mod weighted;

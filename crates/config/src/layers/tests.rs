@@ -43,6 +43,31 @@ const SAMPLES: &[(&str, [(&str, &str); 2])] = &[
     ("retry_budget_per_sec", [("0", "0"), ("2", "2")]),
     ("queue_max", [("0", "0"), ("2", "2")]),
     ("queue_timeout_secs", [("1", "1"), ("2", "2")]),
+    ("tls_enabled", [("true", "true"), ("false", "false")]),
+    (
+        "tls_listen_addr",
+        [("127.0.0.1:5", "\"127.0.0.1:5\""), ("0.0.0.0:0", "\"0.0.0.0:0\"")],
+    ),
+    ("tls_cert", [("a.pem", "\"a.pem\""), ("/b.pem", "\"/b.pem\"")]),
+    ("tls_key", [("a.pem", "\"a.pem\""), ("/b.pem", "\"/b.pem\"")]),
+    ("handshake_timeout_secs", [("1", "1"), ("2", "2")]),
+    (
+        "backend_tls_ca",
+        [("a.pem", "\"a.pem\""), ("/b.pem", "\"/b.pem\"")],
+    ),
+    (
+        "backend_tls_server_name",
+        [("a.example", "\"a.example\""), ("B", "\"b\"")],
+    ),
+    ("backend_tls_insecure", [("true", "true"), ("false", "false")]),
+    (
+        "backend_tls_cert",
+        [("a.pem", "\"a.pem\""), ("/b.pem", "\"/b.pem\"")],
+    ),
+    (
+        "backend_tls_key",
+        [("a.pem", "\"a.pem\""), ("/b.pem", "\"/b.pem\"")],
+    ),
     ("region", [("eu", "\"eu\""), ("US", "\"US\"")]),
     (
         "regions",
@@ -125,10 +150,15 @@ fn each_layer_overrides_the_next_for_every_setting() {
         let (_, [(text_a, toml_a), (text_b, toml_b)]) =
             SAMPLES.iter().find(|(key, _)| *key == setting.key).unwrap();
         let written = |toml: &str| file(&format!("{} = {toml}", setting.key));
-        // These two go together.
+        // These go together.
         let other = match setting.key {
             "tcp_listen_addr" => env(&[("EDGEPROXY_TCP_APP", "db")]),
             "tcp_app" => env(&[("EDGEPROXY_TCP_LISTEN_ADDR", "127.0.0.1:1")]),
+            "tls_enabled" => env(&[("EDGEPROXY_TLS_CERT", "c"), ("EDGEPROXY_TLS_KEY", "k")]),
+            "tls_cert" => env(&[("EDGEPROXY_TLS_KEY", "k")]),
+            "tls_key" => env(&[("EDGEPROXY_TLS_CERT", "c")]),
+            "backend_tls_cert" => env(&[("EDGEPROXY_BACKEND_TLS_KEY", "k")]),
+            "backend_tls_key" => env(&[("EDGEPROXY_BACKEND_TLS_CERT", "c")]),
             _ => vec![],
         };
         let with = |file, mut env: Vec<_>, flags| {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{ConfigFile, Layers};
+use crate::{ClientAuth, ConfigFile, Layers, TlsVersion};
 
 fn layers(text: &str) -> Layers {
     Layers {
@@ -67,6 +67,7 @@ fn everything_about_a_tcp_listener_is_read() {
             idle_timeout: Some(Duration::from_secs(60)),
         },
         proxy_protocol_from: vec!["10.0.0.0/8".parse().unwrap()],
+        tls: None,
     };
     assert_eq!(
         layers(text).load().unwrap().settings.listeners,
@@ -126,7 +127,7 @@ edgeproxy.toml:2:1: a listener has no setting "adr"
     | ^^^
   help: did you mean "addr"?
 
-edgeproxy.toml:3:12: a listener's protocol is "htp"; expected "http" or "tcp"
+edgeproxy.toml:3:12: a listener's protocol is "htp"; expected "http", "tcp" or "sni"
   3 | protocol = "htp"
     |            ^^^^^
   help: did you mean "http"?
@@ -171,8 +172,8 @@ fn what_contradicts_itself_is_told_with_what_to_do() {
         ),
         (format!("{http}name = \"listen_addr\"\n"), "which another one has"),
         (
-            http.replace("http", "sni"),
-            "write \"tcp\" to pass it on to one app unopened",
+            http.replace("http", "https"),
+            "write \"http\", and give it `tls`; or \"sni\" to pass TLS on unopened",
         ),
         (
             format!("{http}name = \"x\"\n{http}name = \"x\"\n").replacen(":1\"", ":2\"", 1),
@@ -213,6 +214,162 @@ fn what_contradicts_itself_is_told_with_what_to_do() {
     }
 }
 
+const TLS: &str = "[[listeners]]\naddr = \"127.0.0.1:1\"\nprotocol = \"http\"\n";
+
+fn tls_of(table: &str) -> Option<ListenerTls> {
+    let loaded = layers(&format!("{TLS}tls = {table}\n")).load().unwrap();
+    loaded.settings.listeners[0].tls.clone()
+}
+
+#[test]
+fn everything_about_tls_is_read_inline_and_as_tables() {
+    let expected = ListenerTls {
+        certificates: vec![
+            Certificate {
+                cert: "a.pem".into(),
+                key: "a.key".into(),
+                names: vec!["shop.example".to_owned(), "*.shop.example".to_owned()],
+            },
+            Certificate {
+                cert: "b.pem".into(),
+                key: "b.key".into(),
+                names: vec![],
+            },
+        ],
+        min_version: TlsVersion::Tls13,
+        client_auth: ClientAuth::Optional,
+        client_ca: Some("ca.pem".into()),
+    };
+    let tables = format!(
+        "{TLS}[listeners.tls]\nmin_version = \"1.3\"\nclient_ca = \"ca.pem\"\nclient_auth = \"optional\"\n\
+         [[listeners.tls.certificates]]\ncert = \"a.pem\"\nkey = \"a.key\"\n\
+         names = [\"Shop.example\", \"*.shop.example\"]\n\
+         [[listeners.tls.certificates]]\ncert = \"b.pem\"\nkey = \"b.key\"\n"
+    );
+    assert_eq!(
+        layers(&tables).load().unwrap().settings.listeners[0].tls,
+        Some(expected)
+    );
+    let small = tls_of("{ certificates = [{ cert = \"c\", key = \"k\" }] }").unwrap();
+    assert_eq!(small, ListenerTls::of("c".into(), "k".into()));
+    let asks = tls_of("{ certificates = [{ cert = \"c\", key = \"k\" }], client_ca = \"ca\" }").unwrap();
+    assert_eq!(asks.client_auth, ClientAuth::Required);
+}
+
+#[test]
+fn what_is_wrong_with_tls_is_told_and_never_a_listener_without_it() {
+    for (tls, expected) in [
+        (
+            "true",
+            "a listener's tls is true; expected a table with the certificates",
+        ),
+        (
+            "{}",
+            "a listener's tls has no certificates; expected at least one",
+        ),
+        ("{ certificate = [] }", "help: did you mean \"certificates\"?"),
+        (
+            "{ certificates = [] }",
+            "a listener has 0 certificates; expected 1 to 1024",
+        ),
+        (
+            "{ certificates = {} }",
+            "help: put it in brackets: there may be several",
+        ),
+        (
+            "{ certificates = [1] }",
+            "is an array with the number 1 in it; expected tables",
+        ),
+        (
+            "{ certificates = [{ cert = \"a\" }] }",
+            "a certificate has no key; expected the path of a PEM file",
+        ),
+        (
+            "{ certificates = [{ cert = \"\", key = \"b\" }] }",
+            "a certificate's cert is \"\"; expected the path",
+        ),
+        (
+            "{ certificates = [{ crt = \"a\" }] }",
+            "help: did you mean \"cert\"?",
+        ),
+        (
+            "{ certificates = [{ cert = \"a\", key = \"b\", names = [\"*.*.a\"] }] }",
+            "an item of a certificate's names is \"*.*.a\"; expected a DNS name",
+        ),
+        (
+            "{ certificates = [{ cert = \"a\", key = \"b\" }], min_version = \"1.1\" }",
+            "a tls's min_version is \"1.1\"; expected \"1.2\" or \"1.3\"",
+        ),
+        (
+            "{ certificates = [{ cert = \"a\", key = \"b\" }], client_auth = \"required\" }",
+            "a listener's client_auth is \"required\" and there is no client_ca",
+        ),
+    ] {
+        let found = refusal(&layers(&format!("{TLS}tls = {tls}\n")));
+        assert!(found.contains(expected), "{tls}\n{found}");
+    }
+    let sni = TLS.replace("http", "sni");
+    let good = "tls = { certificates = [{ cert = \"a\", key = \"b\" }] }\n";
+    let found = refusal(&layers(&format!("{sni}{good}")));
+    assert!(
+        found.contains("tls is for protocol \"http\" or \"tcp\"; this one's is \"sni\""),
+        "{found}"
+    );
+    let found = refusal(&layers(&format!("{sni}app = \"x\"\n")));
+    assert!(
+        found.contains("help: remove it: the app follows from the server name"),
+        "{found}"
+    );
+    let listeners = layers(&format!("{sni}idle_timeout_secs = 5\n"))
+        .load()
+        .unwrap()
+        .settings
+        .listeners;
+    let ListenerProtocol::Sni { idle_timeout, .. } = listeners[0].protocol else {
+        panic!("{listeners:?}")
+    };
+    assert_eq!(idle_timeout, Some(Duration::from_secs(5)));
+}
+
+#[test]
+fn one_tls_listener_needs_no_file() {
+    let on = ("EDGEPROXY_TLS_ENABLED", "true");
+    let (cert, key) = (("EDGEPROXY_TLS_CERT", "c.pem"), ("EDGEPROXY_TLS_KEY", "k.pem"));
+    assert_eq!(
+        addrs(&with_env("", &[on, cert, key])),
+        ["listen_addr 0.0.0.0:8080", "tls_listen_addr 0.0.0.0:8443"]
+    );
+    assert_eq!(addrs(&with_env("", &[cert, key])), ["listen_addr 0.0.0.0:8080"]);
+    assert_eq!(
+        refusal(&with_env("", &[on])),
+        "the configuration has a problem:\n\n\
+         environment: tls_enabled is true and there is no tls_cert; expected a certificate and its key\n  \
+         help: name the PEM files by tls_cert (EDGEPROXY_TLS_CERT) and tls_key (EDGEPROXY_TLS_KEY)\n"
+    );
+    assert_eq!(
+        refusal(&with_env("", &[on, key])),
+        "the configuration has a problem:\n\n\
+         environment: there is a tls_key and no tls_cert; expected both or neither\n  \
+         help: name the PEM file by tls_cert (EDGEPROXY_TLS_CERT)\n"
+    );
+    let backend = with_env(
+        "backend_tls_cert = \"c\"\n",
+        &[
+            ("EDGEPROXY_BACKEND_TLS_INSECURE", "true"),
+            ("EDGEPROXY_BACKEND_TLS_CA", "a"),
+        ],
+    );
+    let found = refusal(&backend);
+    assert!(
+        found.contains("there is a backend_tls_cert and no backend_tls_key"),
+        "{found}"
+    );
+    assert!(
+        found.contains("backend_tls_insecure is true and there is a backend_tls_ca"),
+        "{found}"
+    );
+}
+
 #[test]
 fn an_api_on_a_listeners_address_is_refused() {
     let text = "api_enabled = true\napi_listen_addr = \"127.0.0.1:1\"\n\
@@ -240,7 +397,7 @@ fn line() -> impl proptest::strategy::Strategy<Value = String> {
     let key = prop::sample::select(
         KEYS.iter()
             .map(|known| known.key)
-            .chain(["adr"])
+            .chain(["adr", "tls"])
             .collect::<Vec<_>>(),
     );
     let value = prop::sample::select(vec![
@@ -254,6 +411,8 @@ fn line() -> impl proptest::strategy::Strategy<Value = String> {
         "true",
         "60",
         "{}",
+        "{ certificates = [{ cert = \"a\", key = \"b\" }] }",
+        "{ certificates = [{ cert = 1 }, 2], client_auth = \"optional\", min_version = \"1.1\" }",
         "\"db\"",
         "\"\"",
     ]);

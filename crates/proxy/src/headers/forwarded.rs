@@ -6,6 +6,8 @@ use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use crate::http1::request::Client;
+
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -26,9 +28,10 @@ pub(crate) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
 
 /// Writes the three headers. From a trusted peer the chain of addresses is continued, and the scheme and host
 /// that it names are kept; anybody else's claims are dropped.
-pub(crate) fn write(headers: &mut HeaderMap, peer: IpAddr, host: Option<&HeaderValue>, trusted: bool) {
+pub(crate) fn write(headers: &mut HeaderMap, client: Client, host: Option<&HeaderValue>) {
+    let Client { ip, trusted, tls } = client;
     let chain = if trusted { chain(headers) } else { None };
-    let address = peer.to_canonical();
+    let address = ip.to_canonical();
     let chain = match chain {
         Some(chain) => format!("{chain}, {address}"),
         None => address.to_string(),
@@ -42,7 +45,10 @@ pub(crate) fn write(headers: &mut HeaderMap, peer: IpAddr, host: Option<&HeaderV
         }
     }
     if !(trusted && headers.contains_key(PROTO)) {
-        headers.insert(PROTO, HeaderValue::from_static("http"));
+        headers.insert(
+            PROTO,
+            HeaderValue::from_static(if tls { "https" } else { "http" }),
+        );
     }
     if !(trusted && headers.contains_key(HOST)) {
         match host {
@@ -74,7 +80,11 @@ fn chain(headers: &HeaderMap) -> Option<String> {
 mod tests {
     use super::*;
 
-    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+    const PEER: Client = Client {
+        ip: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)),
+        trusted: false,
+        tls: false,
+    };
 
     fn claims() -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -90,7 +100,7 @@ mod tests {
     #[test]
     fn a_strangers_claims_are_replaced() {
         let mut headers = claims();
-        write(&mut headers, PEER, Some(&HeaderValue::from_static("shop")), false);
+        write(&mut headers, PEER, Some(&HeaderValue::from_static("shop")));
         assert_eq!(headers.get_all(FOR).iter().collect::<Vec<_>>(), ["192.0.2.7"]);
         assert_eq!(headers[PROTO], "http");
         assert_eq!(headers[HOST], "shop");
@@ -100,7 +110,11 @@ mod tests {
     #[test]
     fn a_trusted_proxys_claims_are_kept_and_its_address_is_appended() {
         let mut headers = claims();
-        write(&mut headers, PEER, Some(&HeaderValue::from_static("shop")), true);
+        let trusted = Client {
+            trusted: true,
+            ..PEER
+        };
+        write(&mut headers, trusted, Some(&HeaderValue::from_static("shop")));
         assert_eq!(
             headers.get_all(FOR).iter().collect::<Vec<_>>(),
             ["198.51.100.1, 198.51.100.2, 192.0.2.7"]
@@ -117,8 +131,17 @@ mod tests {
         assert!(!is_trusted(peer, &["198.51.100.0/24".parse().unwrap()]));
         assert!(!is_trusted(peer, &[]));
         let mut headers = HeaderMap::new();
-        write(&mut headers, peer, None, false);
+        write(
+            &mut headers,
+            Client {
+                ip: peer,
+                tls: true,
+                ..PEER
+            },
+            None,
+        );
         assert_eq!(headers[FOR], "192.0.2.7");
+        assert_eq!(headers[PROTO], "https");
         assert!(!headers.contains_key(HOST));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -14,7 +13,6 @@ use super::request::{self, Client, Stop};
 use super::response::Persist;
 use crate::answer::Answer;
 use crate::buffer::{Buffer, HeadBuffer};
-use crate::headers::forwarded;
 use crate::socket::{Socket, poll_read, write_all};
 use crate::timer::Timer;
 use crate::worker::Worker;
@@ -74,12 +72,7 @@ const LINGER_PAUSE: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_secs(10);
 
 /// Serves a connection until it ends, or turns out to speak HTTP/2.
-pub(crate) async fn serve<S: Socket>(worker: Rc<Worker>, socket: S, peer: SocketAddr, tls: bool) -> Ended<S> {
-    let client = Client {
-        ip: peer.ip().to_canonical(),
-        trusted: forwarded::is_trusted(peer.ip(), &worker.config().trusted_proxies),
-        tls,
-    };
+pub(crate) async fn serve<S: Socket>(worker: Rc<Worker>, socket: S, client: Client) -> Ended<S> {
     let timer = worker.timers().timer();
     let connection = Connection {
         worker,
@@ -99,7 +92,10 @@ impl<S: Socket> Connection<S> {
         loop {
             let mut inbound = match self.wait().await {
                 Waited::Bytes(inbound) => inbound,
-                Waited::Over => return Ended::Closed,
+                Waited::Over => {
+                    self.socket.part();
+                    return Ended::Closed;
+                }
                 Waited::Slow => {
                     let slow = Answer::request_timeout("the request's head did not arrive in time");
                     Box::pin(self.refuse(slow)).await;

@@ -10,9 +10,9 @@ use super::body::BodyError;
 use super::response::{self, Asked, Head, Manner, ResponseError};
 use super::upload::Upload;
 use crate::buffer::{Buffer, HeadBuffer};
-use crate::pool::Wire;
 use crate::retry::Failed;
 use crate::socket::{Socket, poll_read};
+use crate::wire::Wire;
 
 /// Why there is no response.
 #[derive(Debug)]

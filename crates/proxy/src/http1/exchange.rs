@@ -23,11 +23,12 @@ use super::upload::Upload;
 use crate::answer::Answer;
 use crate::buffer::{Buffer, HeadBuffer};
 use crate::pick::{self, Front, Place, Taken};
-use crate::pool::{Upstream, Wire};
+use crate::pool::Upstream;
 use crate::queue::Waiting;
 use crate::retry::{self, Failed};
 use crate::socket::{Socket, write_all};
 use crate::timer::Timer;
+use crate::wire::Wire;
 use crate::worker::Worker;
 use crate::{AppRoute, Config};
 use attempt::{Answered, Unanswered};
@@ -196,7 +197,8 @@ impl<S: Socket> Exchange<'_, S> {
                 .await
                 .is_ok()
             {
-                let sides = (answered.wire, answered.heard);
+                let mut wire = answered.wire;
+                let sides = (&mut wire, answered.heard);
                 tunnel::run(
                     self.client.socket,
                     early,
@@ -290,7 +292,9 @@ impl<S: Socket> Exchange<'_, S> {
                 (Err(PickError::AllFull), _) => return Err(After::Full),
                 (Err(_), Some(failed)) => return Err(explain(&failed.into(), None)),
                 (Err(_), None) => {
-                    return Err(Answer::no_backend(app.name.as_str(), &app.summary, config.retry_after).into());
+                    return Err(
+                        Answer::no_backend(app.name.as_str(), &app.summary, config.retry_after).into(),
+                    );
                 }
             };
             if let Some(failed) = self.failed {
@@ -443,6 +447,7 @@ fn patience(config: &Config, whom: WaitsFor) -> Duration {
 fn explain(unanswered: &Unanswered, max: Option<u64>) -> After {
     After::Told(match unanswered {
         Unanswered::Failed(Failed::Connect) => Answer::connect_failed(),
+        Unanswered::Failed(Failed::Tls) => Answer::tls_failed(),
         Unanswered::Failed(Failed::ConnectTimeout) => Answer::connect_timeout(),
         Unanswered::Failed(Failed::ResponseTimeout) => Answer::response_timeout(),
         Unanswered::Failed(Failed::Malformed) => Answer::bad_response(),

@@ -91,7 +91,9 @@ impl<'h, 'b> Fields<'h, 'b> {
 
     /// Whether `Connection` names that field.
     pub(crate) fn connection_names(&self, name: &str) -> bool {
-        let lines = self.iter().filter(|line| Field::of(line.name) == Field::Connection);
+        let lines = self
+            .iter()
+            .filter(|line| Field::of(line.name) == Field::Connection);
         lines
             .flat_map(|line| tokens(line.value))
             .any(|named| named.eq_ignore_ascii_case(name))

@@ -1,15 +1,17 @@
 //! Bytes of another protocol, in both directions, after a 101 (RFC 9110 §7.8).
 
 use std::future::poll_fn;
+use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::buffer::Buffer;
-use crate::pool::Wire;
 use crate::socket::{Socket, poll_read, poll_write};
+use crate::tcp::Ended;
 use crate::timer::Timer;
+use crate::wire::Wire;
 
 /// One direction.
 struct Flow {
@@ -22,33 +24,36 @@ struct Flow {
 
 /// Passes what either side says, beginning with what has come already, until both have ended, one fails, nothing
 /// has moved for `idle`, or `is_cut`. Each side can end its own direction alone.
-pub(super) async fn run<S: Socket>(
+pub(crate) async fn run<S: Socket>(
     client: &mut S,
     early: Buffer,
-    (mut wire, heard): (Wire, Buffer),
+    (wire, heard): (&mut Wire, Buffer),
     timer: &Timer,
     idle: Duration,
     is_cut: impl Fn() -> bool,
-) {
+) -> Ended {
     let (mut up, mut down) = (Flow::of(early), Flow::of(heard));
     timer.arm(Instant::now() + idle);
     poll_fn(|cx| {
-        if timer.poll_due(cx).is_ready() || is_cut() {
-            return Poll::Ready(());
+        if timer.poll_due(cx).is_ready() {
+            return Poll::Ready(Ended::Idle);
+        }
+        if is_cut() {
+            return Poll::Ready(Ended::Cut);
         }
         let mut moved = false;
-        let up = up.poll(cx, client, &mut wire, &mut moved);
-        let down = down.poll(cx, &mut wire, client, &mut moved);
+        let up = up.poll(cx, client, wire, &mut moved);
+        let down = down.poll(cx, wire, client, &mut moved);
         if moved {
             timer.arm(Instant::now() + idle);
         }
         match (up, down) {
-            (Poll::Ready(Err(())), _) | (_, Poll::Ready(Err(()))) => Poll::Ready(()),
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(()),
+            (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => Poll::Ready(Ended::Broken(error)),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ended::Closed),
             _ => Poll::Pending,
         }
     })
-    .await;
+    .await
 }
 
 impl Flow {
@@ -67,12 +72,12 @@ impl Flow {
         source: &mut A,
         sink: &mut B,
         moved: &mut bool,
-    ) -> Poll<Result<(), ()>> {
+    ) -> Poll<io::Result<()>> {
         loop {
             while !self.buffer.is_empty() {
                 match poll_write(sink, cx, self.buffer.data()) {
                     Poll::Ready(Ok(count)) => self.buffer.consume(count),
-                    Poll::Ready(Err(_)) => return Poll::Ready(Err(())),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => return Poll::Pending,
                 }
                 *moved = true;
@@ -85,20 +90,20 @@ impl Flow {
                 return match std::pin::Pin::new(sink).poll_shutdown(cx) {
                     Poll::Ready(ended) => {
                         self.shut = true;
-                        Poll::Ready(ended.map_err(drop))
+                        Poll::Ready(ended)
                     }
                     Poll::Pending => Poll::Pending,
                 };
             }
             match source.poll_readable(cx) {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }
             match poll_read(source, cx, self.buffer.space()) {
                 Poll::Ready(Ok(0)) => self.ended = true,
                 Poll::Ready(Ok(count)) => self.buffer.filled(count),
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     self.buffer.release();
                     return Poll::Pending;

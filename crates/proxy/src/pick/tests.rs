@@ -104,6 +104,13 @@ fn a_trial_is_one_request_at_a_time() {
 }
 
 #[test]
+fn http_1_is_spoken_inside_tls_too() {
+    let only = endpoint(1, |backend| backend.protocol = Protocol::Https);
+    let app = app(std::slice::from_ref(&only), true);
+    assert!(picked(&app, &[]).is_ok());
+}
+
+#[test]
 fn what_does_not_speak_http_1_is_never_sent_any_but_takes_tcp() {
     let only = endpoint(1, |backend| backend.protocol = Protocol::H2c);
     let app = app(std::slice::from_ref(&only), true);

@@ -19,7 +19,7 @@ const BODY_GONE: Request = Request {
 
 #[test]
 fn connect_refused_or_timed_out_before_any_byte_was_sent_yes_any_method() {
-    for failed in [Failed::Connect, Failed::ConnectTimeout] {
+    for failed in [Failed::Connect, Failed::ConnectTimeout, Failed::Tls] {
         assert_eq!(next(failed, IDEMPOTENT), Next::OtherBackend);
         assert_eq!(next(failed, NOT_IDEMPOTENT), Next::OtherBackend);
     }

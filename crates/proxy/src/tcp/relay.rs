@@ -15,13 +15,22 @@ use super::supplies::Supplies;
 
 /// How a connection ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// Both sides have said all, and heard all.
     Closed,
     /// Nothing went either way for too long.
     Idle,
     /// A side has failed.
     Broken(io::Error),
+    /// The backend has been cut.
+    Cut,
+}
+
+impl Ended {
+    /// Whether both sides may take what they have heard for all.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self, Self::Closed | Self::Idle)
+    }
 }
 
 /// Passes bytes both ways until both sides have ended, one has failed, or both have been silent for `idle`.

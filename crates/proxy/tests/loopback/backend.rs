@@ -3,10 +3,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// A request as a backend read it off the wire.
 #[derive(Clone, Debug)]
@@ -40,8 +43,10 @@ impl Seen {
 pub(crate) enum Reply {
     /// Answers and keeps the connection.
     Send(Vec<u8>),
-    /// Answers and closes.
+    /// Answers and closes; inside TLS without a word, which is what a truncated answer looks like.
     SendAndClose(Vec<u8>),
+    /// Answers, ends its side in peace, and closes.
+    SendAndEnd(Vec<u8>),
     /// Closes without a word.
     Close,
     /// Resets the connection.
@@ -77,6 +82,21 @@ pub(crate) fn ok(body: &str) -> Reply {
 impl Backend {
     /// `behave` gets each request and its number, from 0.
     pub(crate) async fn start(behave: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_on(None, behave).await
+    }
+
+    /// The same, inside TLS.
+    pub(crate) async fn start_tls(
+        config: Arc<ServerConfig>,
+        behave: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_on(Some(config.into()), behave).await
+    }
+
+    async fn start_on(
+        tls: Option<TlsAcceptor>,
+        behave: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (tally, seen) = (Arc::new(watch::Sender::new(Tally::default())), Arc::default());
@@ -84,9 +104,17 @@ impl Backend {
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (tally, seen, behave) = shared.clone();
+                let tls = tls.clone();
                 tally.send_modify(|t| t.connections += 1);
                 tokio::spawn(async move {
-                    let _ = converse(stream, &tally, &seen, &*behave).await;
+                    match tls {
+                        None => drop(converse(stream, &tally, &seen, &*behave).await),
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                drop(converse(stream, &tally, &seen, &*behave).await);
+                            }
+                        }
+                    }
                     tally.send_modify(|t| t.closed += 1);
                 });
             }
@@ -134,8 +162,25 @@ impl Drop for Backend {
     }
 }
 
+/// What a backend speaks on.
+pub(crate) trait Peer: AsyncRead + AsyncWrite + Unpin {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Peer for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Peer for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
 async fn converse(
-    mut stream: TcpStream,
+    mut stream: impl Peer,
     tally: &watch::Sender<Tally>,
     seen: &Mutex<VecDeque<Seen>>,
     behave: &(impl Fn(usize, &Seen) -> Reply + ?Sized),
@@ -156,10 +201,17 @@ async fn converse(
             Reply::Send(bytes) => {
                 leave();
                 stream.write_all(&bytes).await?;
+                stream.flush().await?;
             }
             Reply::SendAndClose(bytes) => {
                 leave();
-                return stream.write_all(&bytes).await;
+                stream.write_all(&bytes).await?;
+                return stream.flush().await;
+            }
+            Reply::SendAndEnd(bytes) => {
+                leave();
+                stream.write_all(&bytes).await?;
+                return stream.shutdown().await;
             }
             Reply::Close => {
                 leave();
@@ -167,7 +219,7 @@ async fn converse(
             }
             Reply::Reset => {
                 leave();
-                return stream.set_zero_linger();
+                return stream.tcp().set_zero_linger();
             }
             Reply::Hang => {
                 let _ = stream.read(&mut [0; 1]).await;
@@ -176,6 +228,7 @@ async fn converse(
             }
             Reply::Hold(first, permits, second) => {
                 stream.write_all(&first).await?;
+                stream.flush().await?;
                 let mut byte = [0; 1];
                 let gone = tokio::select! {
                     permit = permits.acquire() => { permit.unwrap().forget(); false }
@@ -186,13 +239,14 @@ async fn converse(
                     return Ok(());
                 }
                 stream.write_all(&second).await?;
+                stream.flush().await?;
             }
         }
     }
     Ok(())
 }
 
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Seen>> {
+async fn read_request(stream: &mut impl Peer, buffer: &mut Vec<u8>) -> std::io::Result<Option<Seen>> {
     let end = loop {
         if let Some(at) = find(buffer, b"\r\n\r\n") {
             break at + 4;

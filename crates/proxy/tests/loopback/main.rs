@@ -8,6 +8,7 @@
 )]
 
 mod backend;
+mod certificates;
 mod client;
 mod stage;
 
@@ -19,4 +20,8 @@ mod limits;
 mod pauses;
 mod speaks_http2;
 mod tcp;
+mod tls;
+mod tls_backends;
+mod tls_passed_on;
+mod tls_tcp;
 mod unread;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use edgeproxy_backend::{
-    AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, Limits, Region, TrafficReport,
+    AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, Limits, Protocol, Region,
+    TrafficReport,
 };
 use edgeproxy_balance::{Algorithm, Balancer, Candidate, Policy};
 use edgeproxy_proxy::{AppRoute, Config, Listener, Queue, RouteTable, Running, SharedTable, bind};
@@ -31,8 +32,18 @@ pub(crate) fn config() -> Config {
 }
 
 pub(crate) fn endpoint(number: u64, addr: SocketAddr, limits: Limits) -> Arc<Endpoint> {
+    endpoint_of(Protocol::Http1, number, addr, limits)
+}
+
+pub(crate) fn endpoint_of(
+    protocol: Protocol,
+    number: u64,
+    addr: SocketAddr,
+    limits: Limits,
+) -> Arc<Endpoint> {
     let backend = Backend {
         limits,
+        protocol,
         ..Backend::new(
             BackendId::parse(&format!("b{number}")).unwrap(),
             AppName::parse("app").unwrap(),

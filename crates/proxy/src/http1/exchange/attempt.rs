@@ -1,11 +1,9 @@
 //! One attempt: a connection to a backend, the request on it, and the head of the response.
 
 use std::future::poll_fn;
-use std::io;
-use std::net::SocketAddr;
 use std::task::Poll;
 
-use tokio::net::{TcpSocket, TcpStream};
+use edgeproxy_backend::Endpoint;
 use tokio::time::Instant;
 
 use super::Exchange;
@@ -14,9 +12,10 @@ use crate::http1::body::BodyError;
 use crate::http1::converse::{Conversation, Silence, Unread, Uploaded};
 use crate::http1::response::{self, Manner, Persist};
 use crate::pick::Place;
-use crate::pool::{Upstream, Wire};
+use crate::pool::Upstream;
 use crate::retry::{self, Failed};
 use crate::socket::{Socket, write_all};
+use crate::wire::{self, Wire};
 
 /// Responses of 1xx that are passed on before the final one. A backend that goes on is not serving anybody.
 const MAX_INTERIM: u32 = 32;
@@ -74,7 +73,6 @@ impl<S: Socket> Exchange<'_, S> {
         place: &Place,
         upstream: &Upstream<Wire>,
     ) -> Result<Answered, Unanswered> {
-        let addr = place.endpoint.addr.socket_addr();
         if let Some(at) = self.host_at.take() {
             let host = format!("host: {}\r\n", place.endpoint.addr);
             self.head.splice(at..at, host.into_bytes());
@@ -98,35 +96,25 @@ impl<S: Socket> Exchange<'_, S> {
         if let Some(decided) = answered {
             return decided;
         }
-        let wire = self.connect(addr, upstream).await?;
+        let wire = self.connect(&place.endpoint, upstream).await?;
         self.converse(wire, false, Instant::now(), place, upstream).await
     }
 
-    async fn connect(&self, addr: SocketAddr, upstream: &Upstream<Wire>) -> Result<Wire, Unanswered> {
+    async fn connect(&self, endpoint: &Endpoint, upstream: &Upstream<Wire>) -> Result<Wire, Unanswered> {
         let timer = self.timer;
-        timer.arm(Instant::now() + self.worker.config().connect_timeout);
-        let mut connecting = std::pin::pin!(connect(addr));
-        let connected = poll_fn(|cx| {
+        let config = self.worker.config();
+        timer.arm(Instant::now() + config.connect_timeout);
+        let mut connecting = std::pin::pin!(wire::connect(endpoint, config));
+        poll_fn(|cx| {
             if timer.poll_due(cx).is_ready() {
                 return Poll::Ready(Err(Failed::ConnectTimeout.into()));
             }
             if upstream.is_cut() {
-                return Poll::Ready(Err(Unanswered::Failed(Failed::Connect)));
+                return Poll::Ready(Err(Failed::Connect.into()));
             }
-            connecting.as_mut().poll(cx).map(Ok)
+            connecting.as_mut().poll(cx).map_err(Unanswered::from)
         })
-        .await;
-        match connected? {
-            Ok(wire) => Ok(wire),
-            Err(error) => {
-                tracing::debug!(%addr, %error, "a backend could not be connected to");
-                Err(match error.kind() {
-                    io::ErrorKind::TimedOut => Failed::ConnectTimeout,
-                    _ => Failed::Connect,
-                }
-                .into())
-            }
-        }
+        .await
     }
 
     /// Sends the request on a connection and waits for the final response's head.
@@ -229,7 +217,9 @@ impl<S: Socket> Exchange<'_, S> {
             || conversation.unread(expects && !granted) == Unread::Withheld;
         let heard = conversation.heard;
         self.now = Instant::now();
-        let signal = place.in_flight.succeeded(self.now.saturating_duration_since(sent));
+        let signal = place
+            .in_flight
+            .succeeded(self.now.saturating_duration_since(sent));
         self.tell(place, signal);
         Ok(Answered {
             wire,
@@ -239,15 +229,4 @@ impl<S: Socket> Exchange<'_, S> {
             kept: persist != Persist::Close,
         })
     }
-}
-
-async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if addr.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    // A head and a body that leave in two writes would otherwise wait for an acknowledgement between them.
-    socket.set_nodelay(true)?;
-    socket.connect(addr).await
 }

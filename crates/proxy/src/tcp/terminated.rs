@@ -1,0 +1,77 @@
+//! A TCP connection whose TLS ends here: what is inside goes to the backend, what the backend says goes back
+//! encrypted. There is no `splice(2)` for that, so it goes through the worker's buffers.
+
+use std::net::SocketAddr;
+
+use edgeproxy_backend::AppName;
+
+use super::{connected, idle_timeout, tell_end};
+use crate::Listener;
+use crate::encrypted::Encrypted;
+use crate::http1::tunnel;
+use crate::socket::Socket;
+use crate::wire::Wire;
+use crate::worker::Worker;
+
+/// Passes a connection on to a backend of `app`, which gets `lead` first, until it ends. Broken off, it is reset
+/// on both sides, without `close_notify`.
+pub(super) async fn pass(
+    worker: &Worker,
+    listener: &Listener,
+    client: Encrypted,
+    app: &AppName,
+    lead: &[u8],
+    peer: SocketAddr,
+) {
+    let mut ends = Ends {
+        client: Some(client),
+        backend: None,
+    };
+    let Some((taken, backend)) = connected(worker, app, lead, peer).await else {
+        return;
+    };
+    ends.backend = Some(Wire::Plain(backend));
+    let (Some(client), Some(backend)) = (&mut ends.client, &mut ends.backend) else {
+        return;
+    };
+    // Held to the end, so that it can be cut.
+    let place = &taken.place;
+    let upstream = worker.pool().upstream(&place.endpoint);
+    let (timer, buffers) = (worker.timers().timer(), worker.buffers());
+    let idle = idle_timeout(listener, worker.config());
+    let relayed = tunnel::run(
+        client,
+        buffers.buffer(),
+        (backend, buffers.buffer()),
+        &timer,
+        idle,
+        || upstream.is_cut(),
+    );
+    let ended = tokio::select! {
+        biased;
+        ended = relayed => ended,
+        () = upstream.cut().cancelled() => super::Ended::Cut,
+    };
+    if ended.is_whole() {
+        client.part();
+        (ends.client, ends.backend) = (None, None);
+    }
+    tell_end(&ended, listener, place, peer);
+}
+
+/// Both sides. Dropped before they have said all, they are closed by a reset.
+struct Ends {
+    client: Option<Encrypted>,
+    backend: Option<Wire>,
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            client.reset();
+        }
+        if let Some(backend) = self.backend.take() {
+            backend.reset();
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! TLS as the data plane uses it: the configurations in force, and handshakes with clients and backends.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
+use rustls::{ClientConfig, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::answer::Answer;
+use crate::encrypted::{Encrypted, Unshaken};
+use crate::http1::response::Persist;
+use crate::worker::Worker;
+
+/// TLS at a listener: the configuration in force, which can be replaced at any time. Cheap to clone; a clone is
+/// the same, and equal to no other.
+#[derive(Clone)]
+pub struct Tls(Arc<ArcSwap<ServerConfig>>);
+
+impl Tls {
+    /// Ends TLS by that configuration. Over HTTP its ALPN protocols say what clients may speak: `h2` and
+    /// `http/1.1`.
+    #[must_use]
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Self(Arc::new(ArcSwap::new(config)))
+    }
+
+    /// Has every handshake that begins from now on go by another configuration. Connections that are there
+    /// already go on as they are.
+    pub fn replace(&self, config: Arc<ServerConfig>) {
+        self.0.store(config);
+    }
+}
+
+impl PartialEq for Tls {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Tls {}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+/// TLS to backends of protocol `https`: the configuration in force, which can be replaced at any time, and the
+/// name that their certificates have to be for.
+#[derive(Clone)]
+pub struct BackendTls {
+    config: Arc<ArcSwap<ClientConfig>>,
+    server_name: Option<ServerName<'static>>,
+}
+
+impl BackendTls {
+    /// Connects by that configuration. A backend's certificate has to be for its IP address.
+    #[must_use]
+    pub fn new(config: Arc<ClientConfig>) -> Self {
+        Self {
+            config: Arc::new(ArcSwap::new(config)),
+            server_name: None,
+        }
+    }
+
+    /// Every backend's certificate has to be for `name`, a DNS name or an IP address, and that is whom they are
+    /// asked for (SNI).
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn with_server_name(self, name: &str) -> Result<Self, InvalidDnsNameError> {
+        Ok(Self {
+            server_name: Some(ServerName::try_from(name)?.to_owned()),
+            ..self
+        })
+    }
+
+    /// Has every connection that is made from now on go by another configuration.
+    pub fn replace(&self, config: Arc<ClientConfig>) {
+        self.config.store(config);
+    }
+
+    /// Shakes hands with the backend at `ip`.
+    pub(crate) async fn connect(&self, ip: IpAddr, stream: TcpStream) -> io::Result<Encrypted> {
+        let name = self
+            .server_name
+            .clone()
+            .unwrap_or_else(|| ServerName::from(ip.to_canonical()));
+        Encrypted::connect(self.config.load_full(), name, stream).await
+    }
+}
+
+impl fmt::Debug for BackendTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackendTls")
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Shakes hands with a client of HTTP. `None`: it failed, or took too long. One that speaks in the clear is told
+/// so, in the only words that it understands.
+pub(crate) async fn accept_http(
+    worker: &Worker,
+    tls: &Tls,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<Encrypted> {
+    match accept_or_not(worker, tls, stream, peer).await {
+        Ok(stream) => Some(stream),
+        Err(None) => None,
+        Err(Some(stream)) => {
+            let answer = Answer::bad_request("this port speaks TLS: connect by https");
+            Box::pin(tell_and_part(
+                worker,
+                stream,
+                &answer.into_bytes(Persist::Close, true),
+            ))
+            .await;
+            None
+        }
+    }
+}
+
+/// Shakes hands with a client. `None`: it failed, or took too long.
+pub(crate) async fn accept(
+    worker: &Worker,
+    tls: &Tls,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<Encrypted> {
+    accept_or_not(worker, tls, stream, peer).await.ok()
+}
+
+/// A client that speaks in the clear gets its socket back.
+async fn accept_or_not(
+    worker: &Worker,
+    tls: &Tls,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Result<Encrypted, Option<TcpStream>> {
+    // In a box, since it is larger than what comes after it.
+    let handshake = Box::pin(Encrypted::accept(tls.0.load_full(), stream));
+    match within(worker, handshake).await {
+        Some(Ok(stream)) => Ok(stream),
+        Some(Err(Unshaken::Failed(error))) => {
+            tracing::debug!(%peer, %error, "a TLS handshake failed");
+            Err(None)
+        }
+        Some(Err(Unshaken::InTheClear(stream))) => {
+            tracing::debug!(%peer, "a client speaks in the clear where TLS is spoken");
+            Err(Some(stream))
+        }
+        None => {
+            tracing::debug!(%peer, "a TLS handshake took too long");
+            Err(None)
+        }
+    }
+}
+
+/// As much is taken of a client that has been told.
+const PART_MAX: usize = 64 * 1024;
+
+/// Tells a client whose connection ends, and takes what it is still sending: closing on that would make the system
+/// reset the connection, and what was told could be lost.
+pub(crate) async fn tell_and_part(worker: &Worker, mut client: TcpStream, words: &[u8]) {
+    let told = async {
+        client.write_all(words).await?;
+        client.shutdown().await?;
+        let (mut sink, mut left) = ([0; 512], PART_MAX);
+        loop {
+            match client.read(&mut sink).await? {
+                count if count > 0 && count < left => left -= count,
+                _ => return Ok::<_, io::Error>(()),
+            }
+        }
+    };
+    // Nobody is left to be told of an error.
+    let _ = within(worker, told).await;
+}
+
+/// Waits for what a client has to say before it can be served, for as long as a handshake may take; when the
+/// worker drains, for the grace only, as for any client that has not asked for anything yet. `None`: it took too
+/// long.
+pub(crate) async fn within<F: Future>(worker: &Worker, waited: F) -> Option<F::Output> {
+    let (timer, config) = (worker.timers().timer(), worker.config());
+    let due = Instant::now() + config.handshake_timeout;
+    timer.arm(due);
+    let mut waited = pin!(waited);
+    let mut draining = false;
+    poll_fn(|cx| {
+        if timer.poll_due(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        if worker.is_draining() && !draining {
+            draining = true;
+            timer.arm(due.min(Instant::now() + config.drain_grace));
+        }
+        waited.as_mut().poll(cx).map(Some)
+    })
+    .await
+}

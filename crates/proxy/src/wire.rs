@@ -1,0 +1,152 @@
+//! Connections to backends, in the clear or inside TLS: how they are made, and how they look to a codec.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use edgeproxy_backend::{Endpoint, Protocol};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::Config;
+use crate::encrypted::Encrypted;
+use crate::pool::Keep;
+use crate::retry::Failed;
+use crate::socket::Socket;
+
+/// A connection to a backend. Which it is costs a branch for each call, and nothing is in a box that was not.
+pub(crate) enum Wire {
+    Plain(TcpStream),
+    Tls(Encrypted),
+}
+
+/// Connects to a backend, by what it speaks. The caller bounds the time.
+pub(crate) async fn connect(endpoint: &Endpoint, config: &Config) -> Result<Wire, Failed> {
+    let addr = endpoint.addr.socket_addr();
+    let stream = match dial(endpoint).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(%addr, %error, "a backend could not be connected to");
+            return Err(match error.kind() {
+                io::ErrorKind::TimedOut => Failed::ConnectTimeout,
+                _ => Failed::Connect,
+            });
+        }
+    };
+    if endpoint.protocol != Protocol::Https {
+        return Ok(Wire::Plain(stream));
+    }
+    let Some(tls) = &config.backend_tls else {
+        tracing::debug!(%addr, "a backend wants TLS, which is not set up for backends");
+        return Err(Failed::Tls);
+    };
+    // In a box, so that only who needs it pays for its size.
+    match Box::pin(tls.connect(addr.ip(), stream)).await {
+        Ok(stream) => Ok(Wire::Tls(stream)),
+        Err(error) => {
+            tracing::debug!(%addr, %error, "a TLS handshake with a backend failed");
+            Err(Failed::Tls)
+        }
+    }
+}
+
+async fn dial(endpoint: &Endpoint) -> io::Result<TcpStream> {
+    let addr = endpoint.addr.socket_addr();
+    let socket = if addr.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A head and a body that leave in two writes would otherwise wait for an acknowledgement between them.
+    socket.set_nodelay(true)?;
+    socket.connect(addr).await
+}
+
+impl Keep for Wire {
+    fn is_ready(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self {
+            Self::Plain(stream) => match stream.poll_read_ready(&mut cx) {
+                Poll::Pending => true,
+                // What is remembered of it may be out of date; only an attempt tells.
+                Poll::Ready(Ok(())) => matches!(
+                    stream.try_read(&mut [0]),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock
+                ),
+                Poll::Ready(Err(_)) => false,
+            },
+            // Session tickets may have come, which are nothing said; the attempt takes them in.
+            Self::Tls(stream) => stream.poll_readable(&mut cx).is_pending(),
+        }
+    }
+}
+
+impl Socket for Wire {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Socket::poll_readable(stream, cx),
+            Self::Tls(stream) => stream.poll_readable(cx),
+        }
+    }
+
+    fn part(&mut self) {
+        match self {
+            Self::Plain(stream) => stream.part(),
+            Self::Tls(stream) => stream.part(),
+        }
+    }
+
+    fn reset(self) {
+        match self {
+            Self::Plain(stream) => stream.reset(),
+            Self::Tls(stream) => stream.reset(),
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Certificates and keys: from the files that the settings name to what the data plane works with, at the start
+//! and whenever the files change.
+
+mod files;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::path::PathBuf;
+
+use edgeproxy_config as config;
+use edgeproxy_config::{ListenerProtocol, Settings};
+use edgeproxy_proxy as proxy;
+use edgeproxy_tls::{Alpn, ClientError, IdentityError, Resumption, ServerError, TrustError};
+
+use files::{BackendFiles, ListenerFiles, Trusted};
+use watch::Subject;
+pub(crate) use watch::{Watched, watch};
+
+/// The TLS of every listener and of the backends, and whose files are to be watched.
+pub(crate) struct Tls {
+    pub(crate) listeners: Vec<Option<proxy::Tls>>,
+    pub(crate) backends: proxy::BackendTls,
+    pub(crate) watched: Vec<Watched>,
+}
+
+/// Why a listener's TLS, or that of the backends, can't be.
+#[derive(Debug, thiserror::Error)]
+#[error("{of}: {fault}")]
+pub struct TlsError {
+    /// The listener's name, or `backend_tls`.
+    pub of: String,
+    /// What is wrong.
+    pub fault: TlsFault,
+}
+
+/// What is wrong with a file, or with all of them together.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsFault {
+    /// One can't be read.
+    #[error("{} can't be read: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// One is longer than any certificate or key.
+    #[error("{} is longer than 1 MiB; expected certificates or a key as PEM", path.display())]
+    TooLong {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A certificate, a key, or both together.
+    #[error("{} {error}", path.display())]
+    Identity {
+        /// The file at fault.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: IdentityError,
+    },
+    /// A certificate without a name, that nobody would ever be shown.
+    #[error(
+        "{} holds a certificate for no DNS name, so no client would be shown it; expected names in it, or `names` \
+         beside it",
+        path.display()
+    )]
+    Nameless {
+        /// The file at fault.
+        path: PathBuf,
+    },
+    /// A bundle of authorities.
+    #[error("{} {error}", path.display())]
+    Trust {
+        /// The file at fault.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: TrustError,
+    },
+    /// A listener's configuration.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The backends' configuration.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The name that backends' certificates have to be for.
+    #[error("backend_tls_server_name is {found:?}; expected a DNS name or an IP address")]
+    ServerName {
+        /// The name found.
+        found: String,
+    },
+}
+
+impl Tls {
+    /// Reads every file.
+    ///
+    /// # Errors
+    /// The first that can't be used.
+    pub(crate) fn load(settings: &Settings) -> Result<Self, TlsError> {
+        let mut watched = Vec::new();
+        let listeners = settings.every_listener().into_iter().map(|listener| {
+            let Some(tls) = listener.tls else {
+                return Ok(None);
+            };
+            let alpn = match listener.protocol {
+                ListenerProtocol::Http => Alpn::Http,
+                ListenerProtocol::Tcp { .. } | ListenerProtocol::Sni { .. } => Alpn::None,
+            };
+            let (tls, files) = listen(&listener.name, tls, alpn).map_err(|fault| TlsError {
+                of: listener.name,
+                fault,
+            })?;
+            watched.push(files);
+            Ok(Some(tls))
+        });
+        let listeners = listeners.collect::<Result<_, TlsError>>()?;
+        let (backends, files) = connect(settings).map_err(|fault| TlsError {
+            of: "backend_tls".to_owned(),
+            fault,
+        })?;
+        watched.extend(files);
+        Ok(Self {
+            listeners,
+            backends,
+            watched,
+        })
+    }
+}
+
+fn listen(name: &str, tls: config::ListenerTls, alpn: Alpn) -> Result<(proxy::Tls, Watched), TlsFault> {
+    let files = ListenerFiles::new(tls, alpn, Resumption::new()?);
+    // Before they are read: what changes meanwhile is read again.
+    let stamps = watch::stamps(files.paths());
+    let tls = proxy::Tls::new(files.read()?);
+    let subject = Subject::Listener(files, tls.clone());
+    Ok((tls, Watched::new(name.to_owned(), subject, stamps)))
+}
+
+fn connect(settings: &Settings) -> Result<(proxy::BackendTls, Option<Watched>), TlsFault> {
+    let trusted = match &settings.backend_tls_ca {
+        _ if settings.backend_tls_insecure => Trusted::Anybody,
+        None => Trusted::System,
+        Some(path) => Trusted::Bundle(path.clone()),
+    };
+    let identity = settings
+        .backend_tls_cert
+        .clone()
+        .zip(settings.backend_tls_key.clone());
+    let files = BackendFiles::new(trusted, identity);
+    let stamps = watch::stamps(files.paths());
+    let tls = proxy::BackendTls::new(files.read()?);
+    let tls = match &settings.backend_tls_server_name {
+        None => tls,
+        Some(name) => tls
+            .with_server_name(name.as_str())
+            .map_err(|_| TlsFault::ServerName {
+                found: name.as_str().to_owned(),
+            })?,
+    };
+    let watched = (!stamps.is_empty()).then(|| {
+        Watched::new(
+            "backend_tls".to_owned(),
+            Subject::Backends(files, tls.clone()),
+            stamps,
+        )
+    });
+    Ok((tls, watched))
+}
