@@ -102,6 +102,9 @@ mod download;
 mod exchange;
 mod forward;
 mod front;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 mod host;
 mod http1;

@@ -80,7 +80,7 @@ pub(crate) async fn read(stream: &mut TcpStream) -> Result<Option<Named>, Header
 }
 
 /// A header's length and whom it names, or `None` while it is incomplete.
-fn parse(bytes: &[u8]) -> Result<Option<(usize, Option<Named>)>, HeaderError> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Option<Named>)>, HeaderError> {
     let config = ParseConfig {
         include_tlvs: false,
         ..ParseConfig::default()
