@@ -30,6 +30,10 @@ impl Tool {
         name: "machete",
         install: "cargo install --locked cargo-machete",
     };
+    pub(crate) const FUZZ: Self = Self {
+        name: "fuzz",
+        install: "cargo install --locked cargo-fuzz",
+    };
     pub(crate) const CLIPPY: Self = Self {
         name: "clippy",
         install: "rustup component add clippy",

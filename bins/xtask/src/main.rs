@@ -10,6 +10,7 @@ mod bench;
 mod boundaries;
 mod cargo;
 mod ci;
+mod fuzz;
 mod lengths;
 mod links;
 mod purity;
@@ -50,6 +51,10 @@ enum Task {
     },
     /// Run the benchmarks in benches/.
     Bench(bench::Args),
+    /// Let libFuzzer make up what strangers send to the data plane.
+    Fuzz(fuzz::Args),
+    /// Hold the HTTP/1 codec against hyper, with many messages.
+    Differential(fuzz::Differential),
 }
 
 fn main() -> ExitCode {
@@ -82,6 +87,14 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
                 on_missing: OnMissing::from_environment(),
             };
             Ok(step::run_all(&ci::selected(&only), &context))
+        }
+        Task::Fuzz(args) => {
+            fuzz::run(&workspace, &args)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Differential(args) => {
+            fuzz::differential(&workspace, &args)?;
+            Ok(ExitCode::SUCCESS)
         }
         Task::Bench(args) => {
             bench::run(&workspace, &args)?;

@@ -80,9 +80,9 @@ fn in_parts(bytes: &[u8], whole: &Outcome, trusted: bool) {
                 let part = read(&bytes[..place], "edge", trusted);
                 let agrees = match (&part, whole) {
                     (Outcome::Part, _) => true,
-                    // Which of the limits is broken may depend on how much of it has come.
+                    // A limit is told as soon as it is broken, whatever else would come to light.
                     (Outcome::Refused(part), Outcome::Refused(whole)) => {
-                        part == whole || [part, whole].iter().all(|status| matches!(status, 414 | 431))
+                        part == whole || matches!(part, 414 | 431)
                     }
                     _ => false,
                 };
