@@ -143,7 +143,7 @@ fn play(workspace: &Workspace, targets: &[String], secs: u32) -> anyhow::Result<
                 .iter()
                 .map(|target| scope.spawn(move || play_one(workspace, target, secs)))
                 .collect();
-            let ended = started.into_iter().map(|thread| thread.join());
+            let ended = started.into_iter().map(thread::ScopedJoinHandle::join);
             ended.collect::<Vec<_>>()
         });
         for played in played {

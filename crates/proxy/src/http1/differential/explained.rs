@@ -156,6 +156,10 @@ impl Evidence<'_> {
             }
             let next = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(2);
             rest = rest.get(next..).unwrap_or_default();
+            if !rest.contains(&b'\n') {
+                // A line that has not ended is looked at as well.
+                lines.push(rest.iter().copied().map(char::from).collect());
+            }
         }
         (lines, rest)
     }
@@ -200,7 +204,8 @@ fn is_odd_authority(text: &str) -> bool {
     let is_followed = text
         .split_once(']')
         .is_some_and(|(_, rest)| !(rest.is_empty() || rest.starts_with(':')));
-    is_within
+    text.starts_with(':')
+        || is_within
         || is_followed
         || text.parse::<http::uri::Authority>().is_err()
         || text.contains('@')
@@ -208,7 +213,7 @@ fn is_odd_authority(text: &str) -> bool {
         || literal_is_none
 }
 
-pub(super) const REQUESTS: [Difference; 26] = [
+pub(super) const REQUESTS: [Difference; 27] = [
     row(
         "a bare line feed ends a line",
         "RFC 9112 §2.2",
@@ -257,7 +262,7 @@ pub(super) const REQUESTS: [Difference; 26] = [
     row(
         "a percent sign in the target's host",
         "RFC 3986 §3.2.2",
-        &["passed on"],
+        &["passed on", "waits"],
         |e| e.authority().is_some_and(|authority| authority.contains('%')),
     ),
     row(
@@ -332,6 +337,12 @@ pub(super) const REQUESTS: [Difference; 26] = [
         },
     ),
     row(
+        "Connection is heeded beside a byte that is not ASCII",
+        "RFC 9110 §7.6.1",
+        &["passed on"],
+        |e| e.raw("connection").iter().any(|value| !value.is_ascii()),
+    ),
+    row(
         "Max-Forwards is no number",
         "RFC 9110 §7.6.2",
         &["Max-Forwards is"],
@@ -397,7 +408,7 @@ pub(super) const REQUESTS: [Difference; 26] = [
     ),
 ];
 
-pub(super) const RESPONSES: [Difference; 15] = [
+pub(super) const RESPONSES: [Difference; 17] = [
     row(
         "a bare line feed ends a line",
         "RFC 9112 §2.2",
@@ -479,6 +490,23 @@ pub(super) const RESPONSES: [Difference; 15] = [
         "the codec's limit",
         &["names more fields"],
         |e| e.items("connection").len() > 16,
+    ),
+    row(
+        "trailers are looked at when they have come whole",
+        "RFC 9112 §7.1.2",
+        &["waits"],
+        |e| {
+            let (_, trailers) = e.chunks();
+            trailers
+                .windows(2)
+                .any(|pair| pair[0] == b'\r' && pair[1] != b'\n')
+        },
+    ),
+    row(
+        "Connection is heeded beside a byte that is not ASCII",
+        "RFC 9110 §7.6.1",
+        &["passed on"],
+        |e| e.raw("connection").iter().any(|value| !value.is_ascii()),
     ),
     row(
         "a bare line feed in the trailers",

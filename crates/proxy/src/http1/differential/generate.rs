@@ -55,6 +55,7 @@ pub(super) fn request(rng: &mut Rng) -> Vec<u8> {
         "http://u@b/",
         "http://b:99999/",
         "http:///a",
+        "http://:81/",
         "ftp://b/",
         "a",
         "b:80",
@@ -269,6 +270,7 @@ fn request_field(rng: &mut Rng) -> String {
                     ",,",
                     "host, te",
                     "close, x-a",
+                    "\u{e9}, close",
                     "keep-alive,upgrade",
                 ],
             ),
@@ -343,6 +345,7 @@ fn response_field(rng: &mut Rng) -> String {
                 "X-B, close",
                 ",,",
                 "close, x-a",
+                "\u{e9}, close",
                 "upgrade",
             ],
         ),
@@ -488,7 +491,7 @@ fn chunks(rng: &mut Rng, content: &[u8]) -> Vec<u8> {
         ];
         out.extend_from_slice(format!("{}\r\n", mostly(rng, &fields, &odd, 12)).as_bytes());
     }
-    out.extend_from_slice(mostly(rng, &["\r\n"], &["\n", "\r", ""], 100).as_bytes());
+    out.extend_from_slice(mostly(rng, &["\r\n"], &["\n", "\r", "", "\r*"], 50).as_bytes());
     out
 }
 
