@@ -137,7 +137,7 @@ fn drain(body: &mut Body, out: &mut Vec<u8>, turn: &mut usize) -> Result<(), Bod
             return Ok(());
         }
         *turn += 1;
-        let count = if *turn % 2 == 0 { 1 } else { outgoing.len() };
+        let count = if turn.is_multiple_of(2) { 1 } else { outgoing.len() };
         out.extend_from_slice(&outgoing[..count]);
         body.sent(count);
     }

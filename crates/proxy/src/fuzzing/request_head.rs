@@ -42,7 +42,7 @@ pub fn request_head(bytes: &[u8]) {
             Outcome::LastHop(answer, len) => last_hop(bytes, answer, *len),
             Outcome::Part => assert!(bytes.len() < MAX_HEAD, "it waits for more than is taken"),
             Outcome::Refused(status) => {
-                assert!(matches!(status, 400 | 405 | 413 | 414 | 417 | 431 | 505 | 508))
+                assert!(matches!(status, 400 | 405 | 413 | 414 | 417 | 431 | 505 | 508));
             }
         }
     }

@@ -145,6 +145,9 @@ impl Evidence<'_> {
     /// The lines of the chunks' sizes, and where the trailers begin.
     fn chunks(&self) -> (Vec<String>, &[u8]) {
         let (mut lines, mut rest) = (Vec::new(), self.body);
+        if !rest.contains(&b'\n') {
+            lines.push(rest.iter().copied().map(char::from).collect());
+        }
         while let Some(end) = rest.iter().position(|b| *b == b'\n') {
             let line: String = rest[..end].iter().copied().map(char::from).collect();
             rest = &rest[end + 1..];
