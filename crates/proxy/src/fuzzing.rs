@@ -32,7 +32,9 @@ mod tests {
     use std::path::Path;
 
     /// As the programs in `fuzz/targets` and the folders in `fuzz/seeds` are named.
-    const TARGETS: [(&str, fn(&[u8])); 7] = [
+    type Check = fn(&[u8]);
+
+    const TARGETS: [(&str, Check); 7] = [
         ("chunked_body", super::chunked_body),
         ("proxy_header", super::proxy_header),
         ("request_body", super::request_body),

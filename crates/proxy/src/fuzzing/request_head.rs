@@ -160,7 +160,7 @@ fn again(first: &Read, lacks_host: bool) {
         }
         // What it added may be too much for the next, or have been the last that was permitted.
         Outcome::Refused(414 | 431) => {
-            assert!(out.len() > MAX_HEAD || reference::head(&out).unwrap().fields.len() > MAX_FIELDS)
+            assert!(out.len() > MAX_HEAD || reference::head(&out).unwrap().fields.len() > MAX_FIELDS);
         }
         Outcome::LastHop(..) => assert!(find(&out, "max-forwards: 0\r\n")),
         other => panic!("{other:?} of {}", out.escape_ascii()),

@@ -64,8 +64,9 @@ fn values<'m>(message: &'m Message, name: &str) -> Vec<&'m str> {
 fn trailers(message: &Message) -> Vec<(String, String)> {
     let passes = |(name, _): &&(String, String)| {
         let folded = name.replace('_', "-");
-        !(REWRITTEN.contains(&folded.as_str()) || NO_TRAILERS.contains(&folded.as_str()))
-            && !(name.contains('_') && is_known(&folded))
+        let removed = REWRITTEN.contains(&folded.as_str()) || NO_TRAILERS.contains(&folded.as_str());
+        let lookalike = name.contains('_') && is_known(&folded);
+        !(removed || lookalike)
     };
     message.trailers.iter().filter(passes).cloned().collect()
 }
