@@ -41,6 +41,11 @@ impl Tool {
         kind: Kind::Subcommand,
         install: "cargo install --locked cargo-machete",
     };
+    pub(crate) const FUZZ: Self = Self {
+        name: "fuzz",
+        kind: Kind::Subcommand,
+        install: "cargo install --locked cargo-fuzz",
+    };
     pub(crate) const CLIPPY: Self = Self {
         name: "clippy",
         kind: Kind::Subcommand,

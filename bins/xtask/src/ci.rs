@@ -2,10 +2,10 @@
 
 use crate::cargo::{self, Tool};
 use crate::step::{Context, Step, Verdict};
-use crate::{alone, bench, boundaries, conformance, lengths, links, purity, suite};
+use crate::{alone, bench, boundaries, conformance, fuzz, lengths, links, purity, suite};
 
 /// Quick ones first, so that a typo is seen before the tests have run.
-pub(crate) const STEPS: [Step; 14] = [
+pub(crate) const STEPS: [Step; 15] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -68,6 +68,11 @@ pub(crate) const STEPS: [Step; 14] = [
         about: "the benchmarks compile",
         run: bench::check,
     },
+    Step {
+        name: "fuzz",
+        about: "a minute of made-up bytes for each parser of the data plane finds nothing",
+        run: fuzz::check,
+    },
 ];
 
 /// The names that `--only` knows.
@@ -86,6 +91,17 @@ fn fmt(context: &Context) -> anyhow::Result<Verdict> {
     if verdict == Verdict::Passed && bench::exist(&context.workspace) {
         let mut args = vec!["fmt", "--manifest-path", bench::MANIFEST, "--check"];
         args.extend(bench::PACKAGES.iter().flat_map(|package| ["--package", package]));
+        cargo::run_args(&context.workspace, args)?;
+    }
+    if verdict == Verdict::Passed {
+        let args = [
+            "fmt",
+            "--manifest-path",
+            fuzz::MANIFEST,
+            "--check",
+            "--package",
+            fuzz::PACKAGE,
+        ];
         cargo::run_args(&context.workspace, args)?;
     }
     Ok(verdict)

@@ -11,6 +11,7 @@ mod boundaries;
 mod cargo;
 mod ci;
 mod conformance;
+mod fuzz;
 mod lengths;
 mod links;
 mod process;
@@ -57,6 +58,10 @@ enum Task {
     /// Run the released binary under mixed traffic while backends come, go and fail, and see that nothing leaks and
     /// that no request fails without a fault.
     Soak(soak::Args),
+    /// Let libFuzzer make up what strangers send to the data plane.
+    Fuzz(fuzz::Args),
+    /// Hold the HTTP/1 codec against hyper, with many messages.
+    Differential(fuzz::Differential),
 }
 
 fn main() -> ExitCode {
@@ -89,6 +94,14 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
                 on_missing: OnMissing::from_environment(),
             };
             Ok(step::run_all(&ci::selected(&only), &context))
+        }
+        Task::Fuzz(args) => {
+            fuzz::run(&workspace, &args)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Differential(args) => {
+            fuzz::differential(&workspace, &args)?;
+            Ok(ExitCode::SUCCESS)
         }
         Task::Bench(args) => {
             bench::run(&workspace, &args)?;

@@ -32,6 +32,8 @@ pub(crate) mod chunked;
 pub(crate) mod connection;
 mod converse;
 mod deliver;
+#[cfg(test)]
+mod differential;
 mod exchange;
 pub(crate) mod field;
 pub(crate) mod framing;

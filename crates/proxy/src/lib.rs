@@ -113,6 +113,9 @@ mod encrypted;
 mod exchange;
 mod forward;
 mod front;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 mod host;
 mod http1;

@@ -80,16 +80,40 @@ pub(crate) async fn read(stream: &mut TcpStream) -> Result<Option<Named>, Header
 }
 
 /// A header's length and whom it names, or `None` while it is incomplete.
-fn parse(bytes: &[u8]) -> Result<Option<(usize, Option<Named>)>, HeaderError> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Option<Named>)>, HeaderError> {
     let config = ParseConfig {
         include_tlvs: false,
         ..ParseConfig::default()
     };
     match ProxyHeader::parse(bytes, config) {
+        Ok((_, length)) if !is_exact(bytes.get(..length).unwrap_or_default()) => Err(HeaderError::Malformed),
         Ok((header, length)) => Ok(Some((length, header.proxied_address().and_then(named)))),
         Err(proxy_header::Error::BufferTooShort) if may_become_one(bytes) => Ok(None),
         Err(_) => Err(HeaderError::Malformed),
     }
+}
+
+/// The longest header of version 1, with its line end.
+const MAX_LINE: usize = 107;
+
+/// Whether a header of version 1 is one to the letter: the parser takes any byte behind `PROXY`, anything that
+/// begins with `UNKNOWN`, a plus sign before a port, and a longer line if it comes in one piece.
+fn is_exact(header: &[u8]) -> bool {
+    let Some(line) = header.strip_prefix(b"PROXY") else {
+        return header.starts_with(b"\r\n");
+    };
+    let Some(line) = line.strip_suffix(b"\r\n") else {
+        return false;
+    };
+    let mut words = line.split(|b| *b == b' ').skip(1);
+    let is_port = |word: Option<&[u8]>| word.is_some_and(|word| word.iter().all(u8::is_ascii_digit));
+    let exact = match words.next() {
+        Some(b"UNKNOWN") => true,
+        // Two addresses and two ports.
+        Some(b"TCP4" | b"TCP6") => is_port(words.nth(2)) && is_port(words.next()) && words.next().is_none(),
+        _ => false,
+    };
+    exact && line.starts_with(b" ") && !line.contains(&b'\n') && header.len() <= MAX_LINE
 }
 
 /// Told from the first byte that differs, where the parser would wait for the shortest header's length; and from
@@ -215,6 +239,12 @@ mod tests {
             b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 99999\r\n",
             b"PROXY TCP4 192.0.2.7\r\n",
             b"PROXYTCP4 1.1.1.1 1.1.1.1 1 1\r\n",
+            b"PROXYxTCP4 192.0.2.7 198.51.100.1 4711 443\r\n",
+            b"PROXY TCP4 192.0.2.7 198.51.100.1 +4711 443\r\n",
+            b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 +443\r\n",
+            b"PROXY UNKNOWNS\r\n",
+            b"PROXY UNKNOWNS 192.0.2.7 198.51.100.1 4711 443\r\n",
+            b"PROXY UNKNOWN a\nb\r\n",
             b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c",
         ] {
             let (mut sender, mut receiver) = pair().await;
@@ -245,6 +275,18 @@ mod tests {
             .unwrap();
         sender.write_all(&[0; 8 * 1024]).await.unwrap();
         assert!(matches!(read(&mut receiver).await, Err(HeaderError::TooLong)));
+    }
+
+    #[test]
+    fn a_longer_line_is_refused_however_it_comes() {
+        let line = |spaces: usize| format!("PROXY UNKNOWN{}\r\n", " ".repeat(spaces));
+        assert!(matches!(
+            parse(line(MAX_LINE - 15).as_bytes()),
+            Ok(Some((MAX_LINE, None)))
+        ));
+        let longer = line(MAX_LINE - 14);
+        assert!(parse(longer.as_bytes()).is_err());
+        assert!(parse(&longer.as_bytes()[..MAX_LINE]).is_err());
     }
 
     #[test]

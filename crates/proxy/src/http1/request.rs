@@ -120,6 +120,8 @@ pub(crate) fn read(
     let len = match request.parse_with_uninit_headers(buf, &mut room) {
         Ok(Status::Complete(len)) => len,
         Ok(Status::Partial) => return unfinished(buf, rules).map(|()| None),
+        // The parser tells at the first byte, which is too early to tell what it is.
+        Err(Error::Version) if may_name_a_version(buf) => return unfinished(buf, rules).map(|()| None),
         Err(error) => return Err(refusal(buf, error, rules).into()),
     };
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
@@ -343,13 +345,29 @@ fn refusal(buf: &[u8], error: Error, rules: &Rules<'_>) -> Answer {
 
 /// Whether the first line ends in something like `HTTP/3.0`, which is understood but not spoken.
 fn names_a_version(buf: &[u8]) -> bool {
-    let line = buf
-        .split(|b| matches!(b, b'\r' | b'\n'))
-        .next()
-        .unwrap_or_default();
-    let version = line.rsplit(|b| *b == b' ').next().unwrap_or_default();
-    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-        if major.is_ascii_digit() && minor.is_ascii_digit())
+    let end = buf.iter().position(|b| matches!(b, b'\r' | b'\n'));
+    let line = end.and_then(|end| buf.get(..end)).unwrap_or_default();
+    third_word(line).is_some_and(|word| word.len() == VERSION.len() && begins_a_version(word))
+}
+
+/// Whether the first line, which has not ended, has come so far that it may end in one.
+fn may_name_a_version(buf: &[u8]) -> bool {
+    third_word(buf).is_some_and(|word| word.len() <= VERSION.len() && begins_a_version(word))
+}
+
+const VERSION: &[u8; 8] = b"HTTP/d.d";
+
+fn begins_a_version(text: &[u8]) -> bool {
+    let agrees = |(byte, form): (&u8, &u8)| match form {
+        b'd' => byte.is_ascii_digit(),
+        form => byte == form,
+    };
+    text.iter().zip(VERSION).all(agrees)
+}
+
+/// What stands behind the method and the target, up to the end.
+fn third_word(line: &[u8]) -> Option<&[u8]> {
+    line.splitn(3, |b| *b == b' ').nth(2)
 }
 
 fn malformed(error: HeadError) -> Answer {

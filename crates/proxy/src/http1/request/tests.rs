@@ -209,6 +209,7 @@ fn what_is_refused_says_why() {
         ("GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 400, "value"),
         ("GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400, ""),
         ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "request line"),
+        ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "request line"),
         ("GET /\r\nHost: a\r\n\r\n", 400, "request line"),
         ("GET / http/1.1\r\nHost: a\r\n\r\n", 400, "request line"),
         ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "spoken"),
@@ -311,6 +312,23 @@ fn max_forwards_is_counted_and_ends_here() {
         "{answer}"
     );
     assert_eq!(len, trace.len() - 4);
+}
+
+#[test]
+fn a_version_is_read_whole_before_it_is_refused() {
+    let text = b"GET / HTTP/3.0\r\nHost: a\r\n\r\n";
+    for end in 0..15 {
+        assert!(matches!(read_as(&text[..end], ANYBODY), Ok(None)), "{end}");
+    }
+    for bad in [
+        "GET / HTTX",
+        "GET / HTTP/x",
+        "GET / HTTP/3x",
+        "GET / HTTP/3\r\n",
+        "GET / HTTP/3.0x",
+    ] {
+        assert_eq!(refused(bad).0, 400, "{bad}");
+    }
 }
 
 #[test]

@@ -1,0 +1,253 @@
+//! What strangers can send, made up: libFuzzer's targets, and the codec beside hyper.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use anyhow::{Context as _, bail, ensure};
+
+use crate::cargo::{self, Tool};
+use crate::step::{Context, Verdict};
+use crate::workspace::Workspace;
+
+/// The package of the targets; it is no member of the workspace.
+pub(crate) const PACKAGE: &str = "edgeproxy-proxy-fuzz";
+pub(crate) const MANIFEST: &str = "crates/proxy/fuzz/Cargo.toml";
+const FOLDER: &str = "crates/proxy/fuzz";
+
+/// How many targets run at once. They take a core each.
+const AT_ONCE: usize = 2;
+/// For each target, when CI runs them.
+const CI_SECS: u32 = 60;
+/// Above the limits that the targets set for a head.
+const MAX_LEN: u32 = 4096;
+
+/// Which targets, and how long.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// For each target, in seconds.
+    #[arg(long, default_value_t = CI_SECS, value_name = "N")]
+    secs: u32,
+    /// Targets of crates/proxy/fuzz; without one, all of them.
+    targets: Vec<String>,
+}
+
+/// How many messages are held against hyper.
+#[derive(clap::Args)]
+pub(crate) struct Differential {
+    /// For each of requests and responses.
+    #[arg(long, default_value_t = 1_000_000, value_name = "N")]
+    cases: u64,
+    /// The number of the first; a finding names its own.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    first: u64,
+}
+
+/// Runs them as [`Args`] say.
+///
+/// # Errors
+/// cargo-fuzz is not installed, there is no such target, it does not compile, or it found something.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
+    if !Tool::FUZZ.is_installed(workspace) {
+        bail!(
+            "`cargo fuzz` is not installed; install it with: {}",
+            Tool::FUZZ.install
+        );
+    }
+    let all = targets(&workspace.root.join(FOLDER))?;
+    for target in &args.targets {
+        ensure!(
+            all.contains(target),
+            "there is no target {target}, only {}",
+            all.join(", ")
+        );
+    }
+    let chosen = if args.targets.is_empty() {
+        &all
+    } else {
+        &args.targets
+    };
+    play(workspace, chosen, args.secs)
+}
+
+/// A step of `cargo xtask ci`.
+pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
+    let workspace = &context.workspace;
+    if !Tool::FUZZ.is_installed(workspace) {
+        return Ok(Verdict::Missing(Tool::FUZZ));
+    }
+    play(workspace, &targets(&workspace.root.join(FOLDER))?, CI_SECS)?;
+    Ok(Verdict::Passed)
+}
+
+/// Holds the codec against hyper, with optimisation.
+///
+/// # Errors
+/// It does not compile, or there is a difference that is not explained.
+pub(crate) fn differential(workspace: &Workspace, args: &Differential) -> anyhow::Result<()> {
+    let test = [
+        "test",
+        "--release",
+        "--package",
+        "edgeproxy-proxy",
+        "--lib",
+        "differential",
+        "--",
+        "--nocapture",
+    ];
+    let mut command = cargo::command(workspace, test);
+    command.env("EDGEPROXY_DIFFERENTIAL_CASES", args.cases.to_string());
+    command.env("EDGEPROXY_DIFFERENTIAL_FIRST", args.first.to_string());
+    cargo::run(command)
+}
+
+/// The names of the programs in `targets/`.
+fn targets(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let folder = folder.join("targets");
+    let entries =
+        std::fs::read_dir(&folder).with_context(|| format!("{} could not be read", folder.display()))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// `cargo fuzz SUBCOMMAND`, without a sanitizer: those need another toolchain, and the code is free of `unsafe`.
+fn command(workspace: &Workspace, subcommand: &str) -> Command {
+    let folder = [
+        "fuzz",
+        subcommand,
+        "--sanitizer",
+        "none",
+        "--fuzz-dir",
+        FOLDER,
+        "--target-dir",
+    ];
+    let mut command = cargo::command(workspace, folder);
+    command.arg(workspace.target.join("fuzz"));
+    command
+}
+
+fn play(workspace: &Workspace, targets: &[String], secs: u32) -> anyhow::Result<()> {
+    cargo::run(command(workspace, "build"))?;
+    let mut findings = Vec::new();
+    for some in targets.chunks(AT_ONCE) {
+        println!("{secs} s of {}", some.join(" and "));
+        let played = thread::scope(|scope| {
+            let started: Vec<_> = some
+                .iter()
+                .map(|target| scope.spawn(move || play_one(workspace, target, secs)))
+                .collect();
+            let ended = started.into_iter().map(thread::ScopedJoinHandle::join);
+            ended.collect::<Vec<_>>()
+        });
+        for played in played {
+            match played {
+                Ok(Ok(last)) => println!("{last}"),
+                Ok(Err(finding)) => findings.push(format!("{finding:#}")),
+                Err(_) => bail!("a thread that waits for a target ended by itself"),
+            }
+        }
+    }
+    ensure!(findings.is_empty(), "{}", findings.join("\n"));
+    Ok(())
+}
+
+/// Runs one target; the last that it said of its progress.
+fn play_one(workspace: &Workspace, target: &str, secs: u32) -> anyhow::Result<String> {
+    let found = workspace.root.join(FOLDER).join("corpus").join(target);
+    let artifacts = workspace.root.join(FOLDER).join("artifacts").join(target);
+    for folder in [&found, &artifacts] {
+        std::fs::create_dir_all(folder).with_context(|| format!("{} could not be made", folder.display()))?;
+    }
+    let mut command = command(workspace, "run");
+    command
+        .arg(target)
+        .arg(&found)
+        .arg(format!("{FOLDER}/seeds/{target}"));
+    command.args([
+        "--",
+        &format!("-max_total_time={secs}"),
+        &format!("-max_len={MAX_LEN}"),
+    ]);
+    command.arg(format!("-artifact_prefix={}/", artifacts.display()));
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("{target} could not be started"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("{}", finding(workspace, target, &said));
+    }
+    let last = said.lines().rev().find(|line| line.contains("DONE"));
+    Ok(format!("{target}: {}", last.unwrap_or("it said nothing")))
+}
+
+/// What was found: the panic, the input, and how to see it again.
+fn finding(workspace: &Workspace, target: &str, said: &str) -> String {
+    let panic = said
+        .lines()
+        .skip_while(|line| !line.contains("panicked at"))
+        .take(3);
+    let panic = panic.collect::<Vec<_>>().join("\n");
+    let written = said
+        .lines()
+        .find_map(|line| line.split_once("Test unit written to "));
+    let Some((_, path)) = written else {
+        let end: Vec<&str> = said.lines().rev().take(20).collect();
+        let end: Vec<&str> = end.into_iter().rev().collect();
+        return format!("{target} failed without a finding:\n{}", end.join("\n"));
+    };
+    let bytes = std::fs::read(path.trim()).unwrap_or_default();
+    let path = Path::new(path.trim());
+    let path = path.strip_prefix(&workspace.root).unwrap_or(path);
+    format!(
+        "{target} found something\n{panic}\ninput: {}\nreplay it with: cargo fuzz run --sanitizer none --fuzz-dir \
+         {FOLDER} {target} {}\nand keep it as a file in {FOLDER}/seeds/{target}, which the unit tests play",
+        bytes.escape_ascii(),
+        path.display(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workspace(root: &Path) -> Workspace {
+        Workspace {
+            root: root.to_owned(),
+            target: root.join("target"),
+            packages: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_finding_is_told_by_its_bytes_and_how_to_replay_it() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let said = "INFO\nthread panicked at a.rs:1:2:\nleft: 1\nright: 2\nmore\n\
+                    artifact_prefix='x'; Test unit written to /nowhere/crash-1\n";
+        let text = finding(&workspace(root), "values", said);
+        assert!(text.contains("a.rs:1:2:\nleft: 1\nright: 2\ninput: "), "{text}");
+        assert!(text.contains(
+            "cargo fuzz run --sanitizer none --fuzz-dir crates/proxy/fuzz values /nowhere/crash-1"
+        ));
+        let text = finding(&workspace(root), "values", "error: no linker\n");
+        assert!(text.ends_with("without a finding:\nerror: no linker"), "{text}");
+    }
+
+    #[test]
+    fn every_target_of_the_tree_is_found() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/proxy/fuzz");
+        let targets = targets(&folder).unwrap();
+        assert!(targets.contains(&"request_head".to_owned()), "{targets:?}");
+        for target in targets {
+            assert!(
+                folder.join("seeds").join(&target).is_dir(),
+                "{target} has no seeds"
+            );
+        }
+    }
+}
