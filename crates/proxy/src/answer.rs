@@ -10,7 +10,7 @@ use http_body_util::Full;
 
 use crate::http1::response::Persist;
 
-const WORD: HeaderName = HeaderName::from_static("x-edgeproxy-error");
+pub(crate) const WORD: HeaderName = HeaderName::from_static("x-edgeproxy-error");
 
 /// What a route takes, for the answers that have to say so.
 pub(crate) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH";
@@ -146,6 +146,11 @@ impl Answer {
     pub(crate) fn no_response() -> Self {
         let error = "the backend closed the connection without a response";
         Self::new(StatusCode::BAD_GATEWAY, "no_response", error)
+    }
+
+    pub(crate) fn refused() -> Self {
+        let error = "the backend takes no more requests";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "refused", error).retry_after(Duration::from_secs(1))
     }
 
     pub(crate) fn response_timeout() -> Self {

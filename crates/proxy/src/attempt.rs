@@ -1,9 +1,15 @@
 //! One attempt: a connection to a backend, a request written to it, a response's head read from it.
 
+pub(crate) mod http2;
+pub(crate) mod mux;
+
 use std::cell::Cell;
 use std::error::Error as _;
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -17,6 +23,7 @@ use crate::Config;
 use crate::pool::{Conn, Pool, Upstream};
 use crate::retry::Failed;
 use crate::stream::Heard;
+use crate::timer::Timer;
 use crate::upload::{Broken, Draw, Stall, Upload};
 
 /// Why an attempt brought no response.
@@ -55,18 +62,7 @@ pub(crate) async fn connect(
     addr: std::net::SocketAddr,
     config: &Config,
 ) -> Result<Conn, Failed> {
-    let connected = tokio::time::timeout(config.connect_timeout, TcpStream::connect(addr)).await;
-    let stream = match connected {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => return Err(Failed::ConnectTimeout),
-        Ok(Err(error)) => {
-            tracing::debug!(%addr, %error, "a backend could not be connected to");
-            return Err(Failed::Connect);
-        }
-        Err(_) => return Err(Failed::ConnectTimeout),
-    };
-    // A head and a body that leave in two writes would otherwise wait for an acknowledgement between them.
-    stream.set_nodelay(true).map_err(|_| Failed::Connect)?;
+    let stream = dial(addr, config.connect_timeout).await?;
     let heard = Rc::new(Cell::new(false));
     let io = TokioIo::new(Heard::new(stream, Rc::clone(&heard)));
     let (sender, conn) = http1::Builder::new()
@@ -91,6 +87,22 @@ pub(crate) async fn connect(
     })
 }
 
+/// A fresh TCP connection.
+async fn dial(addr: std::net::SocketAddr, timeout: Duration) -> Result<TcpStream, Failed> {
+    let stream = match tokio::time::timeout(timeout, TcpStream::connect(addr)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => return Err(Failed::ConnectTimeout),
+        Ok(Err(error)) => {
+            tracing::debug!(%addr, %error, "a backend could not be connected to");
+            return Err(Failed::Connect);
+        }
+        Err(_) => return Err(Failed::ConnectTimeout),
+    };
+    // A head and a body that leave in two writes would otherwise wait for an acknowledgement between them.
+    stream.set_nodelay(true).map_err(|_| Failed::Connect)?;
+    Ok(stream)
+}
+
 /// What is read at a time, at most, for each connection.
 const READ_BUFFER: usize = 128 * 1024;
 /// A response's head, at most.
@@ -101,26 +113,41 @@ pub(crate) async fn send(
     conn: &mut Conn,
     request: Request<Draw>,
     upload: &Upload,
-    timeout: Duration,
+    (timer, timeout): (&Timer, Duration),
 ) -> Result<Response<Incoming>, Unanswered> {
     conn.heard.set(false);
     let sent = Instant::now();
-    let mut response = std::pin::pin!(conn.sender.try_send_request(request));
-    let mut timer = std::pin::pin!(tokio::time::sleep_until(sent + timeout));
-    loop {
-        tokio::select! {
-            biased;
-            response = &mut response => return response.map_err(|mut error| {
-                let unsent = error.take_message().is_some();
-                unanswered(error.error(), unsent, conn.reused, conn.heard.get(), upload)
-            }),
-            () = &mut timer => match upload.stall(sent, timeout) {
-                Stall::Until(due) => timer.as_mut().reset(due),
-                Stall::Client => return Err(Unanswered::ClientStalled),
-                Stall::Backend => return Err(Failed::ResponseTimeout.into()),
-            },
+    let response = conn.sender.try_send_request(request);
+    let response = await_response(response, upload, timer, (sent, timeout)).await?;
+    response.map_err(|mut error| {
+        let unsent = error.take_message().is_some();
+        unanswered(error.error(), unsent, conn.reused, conn.heard.get(), upload)
+    })
+}
+
+/// Waits for a response's head for as long as the request's body moves, and `timeout` from then on.
+async fn await_response<R>(
+    response: impl Future<Output = R>,
+    upload: &Upload,
+    timer: &Timer,
+    (sent, timeout): (Instant, Duration),
+) -> Result<R, Unanswered> {
+    let mut response = pin!(response);
+    timer.arm(sent + timeout);
+    poll_fn(|cx| {
+        if let Poll::Ready(response) = response.as_mut().poll(cx) {
+            return Poll::Ready(Ok(response));
         }
-    }
+        while timer.poll_due(cx).is_ready() {
+            match upload.stall(sent, timeout) {
+                Stall::Until(due) => timer.arm(due),
+                Stall::Client => return Poll::Ready(Err(Unanswered::ClientStalled)),
+                Stall::Backend => return Poll::Ready(Err(Failed::ResponseTimeout.into())),
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 fn unanswered(error: &hyper::Error, unsent: bool, reused: bool, heard: bool, upload: &Upload) -> Unanswered {

@@ -45,11 +45,17 @@ pub(crate) struct Observed {
     stream: TcpStream,
     first: Vec<u8>,
     phase: Rc<Phase>,
+    heard: Rc<Cell<bool>>,
 }
 
 impl Observed {
-    pub(crate) fn new(stream: TcpStream, first: Vec<u8>, phase: Rc<Phase>) -> Self {
-        Self { stream, first, phase }
+    pub(crate) fn new(stream: TcpStream, first: Vec<u8>, phase: Rc<Phase>, heard: Rc<Cell<bool>>) -> Self {
+        Self {
+            stream,
+            first,
+            phase,
+            heard,
+        }
     }
 }
 
@@ -68,7 +74,7 @@ impl AsyncRead for Observed {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.phase.received();
+            self.heard.set(true);
         }
         polled
     }

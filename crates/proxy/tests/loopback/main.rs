@@ -9,11 +9,13 @@
 
 mod backend;
 mod client;
+mod http2;
 mod stage;
 
 mod drains;
 mod failures;
 mod forwards;
+mod forwards_http2;
 mod introduced;
 mod limits;
 mod speaks_http2;

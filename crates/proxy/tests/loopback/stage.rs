@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use edgeproxy_backend::{
-    AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, Limits, Region, TrafficReport,
+    AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, Limits, Protocol, Region,
+    TrafficReport,
 };
 use edgeproxy_balance::{Algorithm, Balancer, Candidate, Policy};
 use edgeproxy_proxy::{AppRoute, Config, Listener, Queue, RouteTable, Running, SharedTable, bind};
@@ -32,6 +33,22 @@ pub(crate) fn config() -> Config {
 
 pub(crate) fn endpoint(number: u64, addr: SocketAddr, limits: Limits) -> Arc<Endpoint> {
     let backend = Backend {
+        limits,
+        ..Backend::new(
+            BackendId::parse(&format!("b{number}")).unwrap(),
+            AppName::parse("app").unwrap(),
+            Region::parse("eu").unwrap(),
+            Country::parse("DE").unwrap(),
+            BackendAddr::new(addr.ip(), addr.port()).unwrap(),
+        )
+    };
+    Arc::new(Endpoint::new(backend, Incarnation::new(number).unwrap()))
+}
+
+/// The same of a backend that speaks HTTP/2 in the clear.
+pub(crate) fn h2c(number: u64, addr: SocketAddr, limits: Limits) -> Arc<Endpoint> {
+    let backend = Backend {
+        protocol: Protocol::H2c,
         limits,
         ..Backend::new(
             BackendId::parse(&format!("b{number}")).unwrap(),
@@ -94,6 +111,15 @@ impl Stage {
         let endpoints: Vec<_> = (1..)
             .zip(addrs)
             .map(|(number, addr)| endpoint(number, *addr, Limits::NONE))
+            .collect();
+        (Self::start(config, [app("app", &endpoints)]), endpoints)
+    }
+
+    /// One app `app` on backends that speak HTTP/2.
+    pub(crate) fn h2c(config: Config, addrs: &[SocketAddr]) -> (Self, Vec<Arc<Endpoint>>) {
+        let endpoints: Vec<_> = (1..)
+            .zip(addrs)
+            .map(|(number, addr)| h2c(number, *addr, Limits::NONE))
             .collect();
         (Self::start(config, [app("app", &endpoints)]), endpoints)
     }
