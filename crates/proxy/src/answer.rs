@@ -73,6 +73,12 @@ impl Answer {
         .closing()
     }
 
+    /// RFC 8441 §4 and RFC 9220 leave it to the status 501 to say so.
+    pub(crate) fn protocol_unknown() -> Self {
+        let error = "of extended CONNECT only the protocol websocket is spoken here";
+        Self::new(StatusCode::NOT_IMPLEMENTED, "protocol_unknown", error)
+    }
+
     pub(crate) fn expectation_failed() -> Self {
         let error = "only 100-continue can be expected";
         Self::new(StatusCode::EXPECTATION_FAILED, "expectation_failed", error).closing()

@@ -3,12 +3,13 @@
 pub(crate) mod http2;
 pub(crate) mod mux;
 
-use std::cell::Cell;
 use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -63,8 +64,8 @@ pub(crate) async fn connect(
     config: &Config,
 ) -> Result<Conn, Failed> {
     let stream = dial(addr, config.connect_timeout).await?;
-    let heard = Rc::new(Cell::new(false));
-    let io = TokioIo::new(Heard::new(stream, Rc::clone(&heard)));
+    let heard = Arc::new(AtomicBool::new(false));
+    let io = TokioIo::new(Heard::new(stream, Arc::clone(&heard)));
     let (sender, conn) = http1::Builder::new()
         .max_buf_size(READ_BUFFER)
         .max_header_size(RESPONSE_HEAD)
@@ -74,7 +75,7 @@ pub(crate) async fn connect(
     let cut = upstream.cut().clone();
     tokio::task::spawn_local(async move {
         tokio::select! {
-            ended = conn => if let Err(error) = ended {
+            ended = conn.with_upgrades() => if let Err(error) = ended {
                 tracing::debug!(%addr, %error, "a connection to a backend ended");
             },
             () = cut.cancelled() => tracing::debug!(%addr, "a connection to a backend was cut"),
@@ -115,13 +116,19 @@ pub(crate) async fn send(
     upload: &Upload,
     (timer, timeout): (&Timer, Duration),
 ) -> Result<Response<Incoming>, Unanswered> {
-    conn.heard.set(false);
+    conn.heard.store(false, Ordering::Relaxed);
     let sent = Instant::now();
     let response = conn.sender.try_send_request(request);
     let response = await_response(response, upload, timer, (sent, timeout)).await?;
     response.map_err(|mut error| {
         let unsent = error.take_message().is_some();
-        unanswered(error.error(), unsent, conn.reused, conn.heard.get(), upload)
+        unanswered(
+            error.error(),
+            unsent,
+            conn.reused,
+            conn.heard.load(Ordering::Relaxed),
+            upload,
+        )
     })
 }
 

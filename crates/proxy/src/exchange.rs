@@ -13,7 +13,7 @@ use edgeproxy_balance::{Client, PickError};
 use h2::RecvStream;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, Uri, Version, response};
+use http::{Method, Request, Response, StatusCode, Uri, Version, response};
 use http_body_util::Full;
 use tokio::time::Instant;
 
@@ -31,6 +31,7 @@ use crate::pool::{Conn, Upstream};
 use crate::retry::{self, Failed, Next};
 use crate::timer::Timer;
 use crate::upload::{Broken, Upload};
+use crate::websocket::Handshake;
 use crate::worker::Worker;
 use crate::{AppRoute, Queue};
 
@@ -80,6 +81,7 @@ pub(crate) async fn serve(
         host: inbound.host,
         idempotent,
         upload: Upload::new(body, keep_max, config.max_body_bytes),
+        handshake: None,
         timer: worker.timers().timer(),
         tried: Vec::new(),
     };
@@ -99,6 +101,48 @@ pub(crate) async fn serve(
         Some(Err(answer)) => own(told(answer), turn),
         None => own(grpc::late(), turn),
     }
+}
+
+/// Asks a backend for a WebSocket, with the head of an extended CONNECT. What it answers: 101 if it agrees.
+pub(crate) async fn upgrade(
+    worker: &Worker,
+    peer: IpAddr,
+    mut parts: Parts,
+) -> Result<(Response<Arriving>, Taken), Answer> {
+    let config = worker.config();
+    // So it is called in HTTP/1.1, and so it is checked.
+    parts.method = Method::GET;
+    let inbound = match inbound::check(&mut parts, config, worker.pseudonym()) {
+        Ok(inbound) => inbound,
+        Err(Stop::Refused(answer)) => return Err(answer),
+        Err(Stop::LastHop) => return Err(Answer::connect_refused()),
+    };
+    let host = inbound
+        .host
+        .as_ref()
+        .and_then(|host| Authority::parse(host.as_bytes()).ok());
+    let host = host.as_ref().map(Authority::name);
+    let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
+        return Err(Answer::no_route(host));
+    };
+    forward::to_backend(&mut parts, &inbound, peer, config, worker.pseudonym(), || {
+        worker.random()
+    });
+    let handshake = Handshake::new(|| worker.random());
+    handshake.ask(&mut parts.headers);
+    let exchange = Exchange {
+        worker,
+        app,
+        parts,
+        target: inbound.target,
+        host: inbound.host,
+        idempotent: true,
+        upload: Upload::new(Receive::empty(), 0, None),
+        handshake: Some(handshake),
+        timer: worker.timers().timer(),
+        tried: Vec::new(),
+    };
+    exchange.run().await
 }
 
 fn own(response: Response<Full<Bytes>>, turn: Turn) -> Response<Download> {
@@ -122,11 +166,13 @@ struct Exchange<'a> {
     host: Option<HeaderValue>,
     idempotent: bool,
     upload: Upload,
+    /// It asks for a WebSocket.
+    handshake: Option<Handshake>,
     timer: Timer,
     tried: Vec<Incarnation>,
 }
 
-type Taken = pick::Taken<Arc<Queue>>;
+pub(crate) type Taken = pick::Taken<Arc<Queue>>;
 type Answered = (Response<Arriving>, Taken);
 /// A response's head, and when its request was sent.
 type Heard = (Response<Arriving>, Instant);
@@ -197,7 +243,12 @@ impl Exchange<'_> {
     fn pick(&self) -> Result<Taken, PickError> {
         let place = pick::pick(
             &self.app,
-            Front::Http2,
+            // An upgrade is HTTP/1.1's.
+            if self.handshake.is_some() {
+                Front::Http1
+            } else {
+                Front::Http2
+            },
             Client::default(),
             || self.worker.random(),
             &self.tried,
@@ -276,7 +327,7 @@ impl Exchange<'_> {
         if let Some(host) = host {
             request.headers_mut().insert(header::HOST, host);
         }
-        if request.headers().contains_key(header::TE) {
+        if self.handshake.is_none() && request.headers().contains_key(header::TE) {
             request
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("te"));
@@ -323,7 +374,15 @@ impl Exchange<'_> {
     }
 
     fn heard(&self, mut parts: response::Parts, body: Arriving, sent: Instant) -> Result<Heard, Unanswered> {
-        if !forward::to_client(&mut parts, self.worker.pseudonym()) {
+        let agreed = match &self.handshake {
+            Some(handshake) if parts.status == StatusCode::SWITCHING_PROTOCOLS => {
+                handshake.settle(&mut parts)
+            }
+            // It would tell the client that there is a WebSocket.
+            Some(_) if parts.status.is_success() => false,
+            _ => true,
+        };
+        if !agreed || !forward::to_client(&mut parts, self.worker.pseudonym()) {
             return Err(Failed::Malformed.into());
         }
         Ok((Response::from_parts(parts, body), sent))

@@ -1,27 +1,32 @@
 //! A client's connection: which protocol it speaks, and how it is driven to its end.
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::server::{self, SendResponse};
+use h2::{Reason, RecvStream};
 use http::header::{self, HeaderValue};
 use http::{Request, Response};
 use http_body::Body;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::Config;
+use crate::download::Download;
 use crate::exchange;
 use crate::http1::connection::{self, Ended};
+use crate::http2::flood::Flood;
 use crate::http2::keep_alive::{KeepAlive, Pace};
 use crate::http2::pump::{Pump, Stopped};
 use crate::phase::{Overdue, Phase, Turn};
 use crate::stream::Observed;
+use crate::websocket;
 use crate::worker::Worker;
 
 /// Serves a connection until it ends.
@@ -43,8 +48,9 @@ const SEND_BUFFER: usize = 256 * 1024;
 async fn http2(worker: Rc<Worker>, stream: TcpStream, first: Vec<u8>, peer: SocketAddr) {
     let config = worker.config();
     let phase = Rc::new(Phase::new(config, worker.draining().is_cancelled()));
-    let heard = Rc::new(Cell::new(false));
-    let io = Observed::new(stream, first, Rc::clone(&phase), Rc::clone(&heard));
+    let heard = Arc::new(AtomicBool::new(false));
+    let flood = Flood::new(config, Instant::now());
+    let io = Observed::new(stream, first, Rc::clone(&phase), Arc::clone(&heard), flood);
     let handshake = server::Builder::new()
         .initial_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
@@ -53,6 +59,7 @@ async fn http2(worker: Rc<Worker>, stream: TcpStream, first: Vec<u8>, peer: Sock
         .max_local_error_reset_streams(Some(config.max_reset_streams))
         .max_header_list_size(header_list_size(config))
         .max_send_buffer_size(SEND_BUFFER)
+        .enable_connect_protocol()
         .handshake(io);
     let mut conn = match tokio::time::timeout(config.header_timeout, handshake).await {
         Ok(Ok(conn)) => conn,
@@ -128,6 +135,9 @@ async fn stream(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
+    if request.extensions().get::<h2::ext::Protocol>().is_some() {
+        return Box::pin(websocket::serve(&worker, ip, turn, request, respond)).await;
+    }
     let answered = {
         let mut serving = pin!(exchange::serve(&worker, ip, turn, request));
         poll_fn(|cx| match serving.as_mut().poll(cx) {
@@ -136,7 +146,13 @@ async fn stream(
         })
         .await
     };
-    let Some(response) = answered else { return };
+    if let Some(response) = answered {
+        answer(&worker, response, respond).await;
+    }
+}
+
+/// Sends an answer, as fast as the client takes it.
+pub(crate) async fn answer(worker: &Worker, response: Response<Download>, mut respond: SendResponse<Bytes>) {
     let (mut parts, body) = response.into_parts();
     if !parts.headers.contains_key(header::DATE)
         && let Ok(date) = HeaderValue::from_bytes(&worker.date())
@@ -151,8 +167,32 @@ async fn stream(
         return;
     }
     let mut pump = Pump::new(body, sender);
-    if let Err(Stopped::Source(truncated)) = poll_fn(|cx| pump.poll(cx)).await {
-        pump.reset(truncated.reason());
+    let (timer, timeout) = (worker.timers().timer(), worker.config().send_timeout);
+    let mut blocked = None;
+    let pumped = poll_fn(|cx| {
+        let polled = pump.poll(cx);
+        // A window that doesn't open holds a backend as a socket that takes nothing does.
+        match (polled.is_pending() && pump.is_blocked(), blocked) {
+            (true, Some(sent)) if sent == pump.sent() => {}
+            (true, _) => {
+                blocked = Some(pump.sent());
+                timer.arm(Instant::now() + timeout);
+            }
+            (false, Some(_)) => {
+                blocked = None;
+                timer.disarm();
+            }
+            (false, None) => {}
+        }
+        match polled {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending => timer.poll_due(cx).map(|()| None),
+        }
+    });
+    match pumped.await {
+        Some(Err(Stopped::Source(truncated))) => pump.reset(truncated.reason()),
+        None => pump.reset(Reason::CANCEL),
+        Some(_) => {}
     }
 }
 
@@ -162,7 +202,7 @@ async fn drive(mut front: Front, phase: &Phase, worker: &Worker) -> Result<Resul
     let mut armed = phase.due();
     let mut timer = pin!(tokio::time::sleep_until(armed));
     let mut drained = pin!(worker.draining().cancelled());
-    let (mut draining, mut told) = (false, false);
+    let (mut draining, mut told, mut ending) = (false, false, false);
     poll_fn(|cx| {
         loop {
             if !draining && drained.as_mut().poll(cx).is_ready() {
@@ -177,6 +217,14 @@ async fn drive(mut front: Front, phase: &Phase, worker: &Worker) -> Result<Resul
                 return Poll::Ready(Ok(ended));
             }
             if draining && !told && phase.has_served() {
+                continue;
+            }
+            if let Some(flooded) = phase.flooded()
+                && !ending
+            {
+                tracing::info!(client = %front.ip, ?flooded, "a client floods its connection, which is closed");
+                (ending, told) = (true, true);
+                front.conn.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 continue;
             }
             // A timer that is set too early is looked at again when it fires; that costs less than to set it

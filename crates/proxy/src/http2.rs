@@ -4,6 +4,7 @@
 //! The framing is the `h2` crate's. It is used without hyper in between, which would hide what a proxy must know:
 //! why a stream ended, how many the peer takes, and when a request's place is free again.
 
+pub(crate) mod flood;
 pub(crate) mod keep_alive;
 pub(crate) mod pump;
 pub(crate) mod receive;

@@ -123,6 +123,7 @@ mod stream;
 mod tcp;
 mod timer;
 mod upload;
+mod websocket;
 mod worker;
 
 pub use bind::{BindError, Bound, bind};

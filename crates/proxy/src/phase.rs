@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::Config;
+use crate::http2::flood::Flooded;
 
 /// A client's HTTP/2 connection as its timer sees it.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub(crate) struct Phase {
     draining: Cell<bool>,
     /// Since when the client has taken nothing although there is something.
     blocked: Cell<Option<Instant>>,
+    flooded: Cell<Option<Flooded>>,
     times: Times,
 }
 
@@ -62,6 +64,7 @@ impl Phase {
             served: Cell::new(false),
             draining: Cell::new(draining),
             blocked: Cell::new(None),
+            flooded: Cell::new(None),
             times,
         }
     }
@@ -73,6 +76,16 @@ impl Phase {
             (false, Some(_)) => self.blocked.set(None),
             _ => {}
         }
+    }
+
+    /// The client has sent too much of something.
+    pub(crate) fn flood(&self, flooded: Flooded) {
+        self.flooded.set(Some(flooded));
+    }
+
+    /// What the client has sent too much of.
+    pub(crate) fn flooded(&self) -> Option<Flooded> {
+        self.flooded.get()
     }
 
     /// A whole head has come.

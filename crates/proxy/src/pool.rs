@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ impl Keep for Wire {
 pub(crate) struct Conn {
     pub(crate) sender: SendRequest<Draw>,
     /// Whether the backend has sent anything since the latest request began.
-    pub(crate) heard: Rc<Cell<bool>>,
+    pub(crate) heard: Arc<AtomicBool>,
     /// Whether a request has been answered on it before.
     pub(crate) reused: bool,
 }

@@ -255,9 +255,9 @@ async fn keep_pool(worker: Rc<Worker>, mut changed: watch::Receiver<u64>) {
         }
         // An idle worker would otherwise hold the table before.
         worker.current_table();
-        worker.pool.prune();
         worker.muxes.prune();
-        if worker.wires.prune() {
+        let cut = worker.pool.prune();
+        if worker.wires.prune() || cut {
             // Those whose request has been cut are among them.
             worker.timers.wake_all();
         }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -301,13 +302,13 @@ impl Drop for Slot {
 struct Connected {
     sender: SendRequest<Bytes>,
     conn: client::Connection<Heard, Bytes>,
-    heard: Rc<Cell<bool>>,
+    heard: Arc<AtomicBool>,
 }
 
 async fn open(addr: std::net::SocketAddr, timeout: Duration) -> Result<Connected, Failed> {
     let stream = dial(addr, timeout).await?;
-    let heard = Rc::new(Cell::new(false));
-    let io = Heard::new(stream, Rc::clone(&heard));
+    let heard = Arc::new(AtomicBool::new(false));
+    let io = Heard::new(stream, Arc::clone(&heard));
     match handshake(io).await {
         Ok((sender, conn)) => Ok(Connected { sender, conn, heard }),
         Err(error) => {

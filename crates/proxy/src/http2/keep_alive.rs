@@ -1,7 +1,7 @@
 //! Pings to a peer that has become silent (RFC 9113 §6.7).
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(crate) struct KeepAlive {
     timer: Timer,
     pace: Pace,
     /// Whether anything has been read since it was last looked at.
-    heard: Rc<Cell<bool>>,
+    heard: Arc<AtomicBool>,
     doing: Doing,
 }
 
@@ -43,7 +43,7 @@ enum Doing {
 
 impl KeepAlive {
     /// `heard` is set by whoever reads.
-    pub(crate) fn new(pings: PingPong, timer: Timer, heard: Rc<Cell<bool>>, pace: Pace) -> Self {
+    pub(crate) fn new(pings: PingPong, timer: Timer, heard: Arc<AtomicBool>, pace: Pace) -> Self {
         Self {
             pings,
             timer,
@@ -74,7 +74,7 @@ impl KeepAlive {
             if self.timer.poll_due(cx).is_pending() {
                 return Poll::Pending;
             }
-            let heard = self.heard.take();
+            let heard = self.heard.swap(false, Ordering::Relaxed);
             match self.doing {
                 Doing::Asking if heard => self.timer.arm(Instant::now() + self.pace.answer),
                 Doing::Asking => return Poll::Ready(()),
@@ -93,7 +93,7 @@ impl KeepAlive {
 
     fn listen(&mut self, silence: Duration) {
         self.doing = Doing::Listening;
-        self.heard.set(false);
+        self.heard.store(false, Ordering::Relaxed);
         self.timer.arm(Instant::now() + silence);
     }
 }

@@ -16,6 +16,7 @@ pub(crate) struct Pump<B> {
     stream: SendStream<Bytes>,
     /// Taken from the body, and whether that was all.
     next: Option<(Bytes, bool)>,
+    sent: u64,
 }
 
 /// Why a body didn't get to its end.
@@ -33,7 +34,18 @@ impl<B> Pump<B> {
             body,
             stream,
             next: None,
+            sent: 0,
         }
+    }
+
+    /// Whether it waits for the peer to take something.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// How many bytes have been handed to the stream.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Ends the stream before its end.
@@ -94,6 +106,7 @@ impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
     }
 
     fn send(&mut self, data: Bytes, end: bool) -> Result<Sent, Stopped<B::Error>> {
+        self.sent += data.len() as u64;
         match self.stream.send_data(data, end) {
             Ok(()) if end => Ok(Sent::Last),
             Ok(()) => Ok(Sent::Part),

@@ -10,7 +10,8 @@ use http_body::{Body, Frame, SizeHint};
 
 /// What a peer sends on a stream. The peer may send as much again as has been taken of it.
 pub(crate) struct Receive {
-    stream: RecvStream,
+    /// `None`: there is none.
+    stream: Option<RecvStream>,
     /// All data has been taken; trailers may follow.
     data_ended: bool,
     /// What is left of the length that the head names.
@@ -25,9 +26,18 @@ impl Receive {
             .and_then(|length| length.to_str().ok())
             .and_then(|length| length.parse().ok());
         Self {
-            stream,
+            stream: Some(stream),
             data_ended: false,
             left,
+        }
+    }
+
+    /// Nothing.
+    pub(crate) fn empty() -> Self {
+        Self {
+            stream: None,
+            data_ended: true,
+            left: Some(0),
         }
     }
 }
@@ -40,32 +50,36 @@ impl Body for Receive {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        while !self.data_ended {
-            match ready!(self.stream.poll_data(cx)) {
+        let this = &mut *self;
+        let Some(stream) = &mut this.stream else {
+            return Poll::Ready(None);
+        };
+        while !this.data_ended {
+            match ready!(stream.poll_data(cx)) {
                 // Frames without anything in them are not worth a frame on the other side.
                 Some(Ok(data)) if data.is_empty() => {}
                 Some(Ok(data)) => {
                     // It fails only for more than has come.
-                    let _ = self.stream.flow_control().release_capacity(data.len());
-                    if let Some(left) = &mut self.left {
+                    let _ = stream.flow_control().release_capacity(data.len());
+                    if let Some(left) = &mut this.left {
                         *left = left.saturating_sub(data.len() as u64);
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => self.data_ended = true,
+                None => this.data_ended = true,
             }
         }
-        let trailers = ready!(self.stream.poll_trailers(cx));
+        let trailers = ready!(stream.poll_trailers(cx));
         Poll::Ready(trailers.transpose().map(|trailers| trailers.map(Frame::trailers)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        self.stream.as_ref().is_none_or(RecvStream::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.stream.is_end_stream() {
+        if self.is_end_stream() {
             return SizeHint::with_exact(0);
         }
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)

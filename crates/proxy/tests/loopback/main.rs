@@ -7,8 +7,12 @@
     reason = "a test fails by them"
 )]
 
+mod attacks_http2;
 mod backend;
 mod client;
+mod conforms_http2;
+mod frames;
+mod grpc;
 mod http2;
 mod stage;
 
@@ -20,3 +24,4 @@ mod introduced;
 mod limits;
 mod speaks_http2;
 mod tcp;
+mod websocket_http2;
