@@ -53,7 +53,7 @@ pub(crate) async fn connection(
 ) -> Result<Conn, Failed> {
     match pool.take(upstream, Instant::now()) {
         Some(conn) => Ok(conn),
-        None => connect(upstream, addr, config).await,
+        None => Box::pin(connect(upstream, addr, config)).await,
     }
 }
 

@@ -73,7 +73,7 @@ pub(crate) async fn serve(
     } else {
         0
     };
-    let exchange = Exchange {
+    let mut exchange = Exchange {
         worker,
         app,
         parts,
@@ -130,7 +130,7 @@ pub(crate) async fn upgrade(
     });
     let handshake = Handshake::new(|| worker.random());
     handshake.ask(&mut parts.headers);
-    let exchange = Exchange {
+    let mut exchange = Exchange {
         worker,
         app,
         parts,
@@ -179,7 +179,7 @@ type Heard = (Response<Arriving>, Instant);
 
 impl Exchange<'_> {
     /// Tries one backend after the other, as far as the rules and the budget allow.
-    async fn run(mut self) -> Result<Answered, Answer> {
+    async fn run(&mut self) -> Result<Answered, Answer> {
         let config = self.worker.config();
         self.worker.count_request();
         let mut place = self.first_place().await?;
@@ -218,6 +218,11 @@ impl Exchange<'_> {
                 decided => return decided.map_err(|error| self.refusal(error)),
             }
         }
+        Box::pin(self.queue()).await
+    }
+
+    /// Waits for a place.
+    async fn queue(&mut self) -> Result<Taken, Answer> {
         let config = self.worker.config();
         let full = |_| Answer::backends_full(self.app.name.as_str(), config.retry_after);
         let mut waiting = self.app.queue.join().map_err(full)?;
@@ -303,8 +308,8 @@ impl Exchange<'_> {
             Err(Unanswered::Failed(failed))
                 if retry::next(failed, self.request()) == Next::FreshConnection =>
             {
-                let conn = attempt::connect(&upstream, addr, config).await?;
-                self.send(conn, &upstream, place).await
+                let conn = Box::pin(attempt::connect(&upstream, addr, config)).await?;
+                Box::pin(self.send(conn, &upstream, place)).await
             }
             decided => decided,
         }
@@ -350,7 +355,7 @@ impl Exchange<'_> {
             Err(Unanswered::Failed(failed))
                 if retry::next(failed, self.request()) == Next::FreshConnection =>
             {
-                self.send_by_http2(place).await
+                Box::pin(self.send_by_http2(place)).await
             }
             decided => decided,
         }

@@ -139,7 +139,8 @@ async fn stream(
         return Box::pin(websocket::serve(&worker, ip, turn, request, respond)).await;
     }
     let answered = {
-        let mut serving = pin!(exchange::serve(&worker, ip, turn, request));
+        // On the heap by itself: a task is moved several times before it runs, and this is large.
+        let mut serving = Box::pin(exchange::serve(&worker, ip, turn, request));
         poll_fn(|cx| match serving.as_mut().poll(cx) {
             Poll::Ready(response) => Poll::Ready(Some(response)),
             Poll::Pending => respond.poll_reset(cx).map(|_| None),

@@ -143,5 +143,8 @@ pub(crate) async fn slot(
     if mux.is_cut() {
         return Err(Failed::Connect.into());
     }
-    Ok(mux.slot(addr, config).await?)
+    match mux.free(true) {
+        Some(slot) => Ok(slot),
+        None => Ok(Box::pin(mux.slot(addr, config)).await?),
+    }
 }

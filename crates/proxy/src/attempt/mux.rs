@@ -157,7 +157,8 @@ impl Mux {
         }
     }
 
-    fn free(&self, reused: bool) -> Option<Slot> {
+    /// A place on a connection that is there; `reused`: it is not there for the sake of whoever asks.
+    pub(crate) fn free(&self, reused: bool) -> Option<Slot> {
         let mut lines = self.lines.borrow_mut();
         lines.retain(|line| !line.ended.get());
         lines.iter().find_map(|line| line.slot(reused))
