@@ -17,6 +17,9 @@ use crate::stage::{Stage, config};
 
 const MIB: u64 = 1 << 20;
 
+/// An answer that a hundred streams can't have in the buffers of a socket. The backend is in this process too.
+const LARGE: usize = 256 * 1024;
+
 /// What this process has in memory.
 fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -254,7 +257,7 @@ async fn more_streams_than_are_allowed_are_refused_one_by_one() {
 
 #[tokio::test]
 async fn a_window_that_never_opens_gives_its_backend_back_after_the_send_time_out() {
-    let backend = Backend::start(|_, _| ok(&"x".repeat(1 << 20))).await;
+    let backend = Backend::start(|_, _| ok(&"x".repeat(LARGE))).await;
     let hurried = Config {
         send_timeout: Duration::from_millis(200),
         workers: 1,
@@ -280,12 +283,12 @@ async fn a_window_that_never_opens_gives_its_backend_back_after_the_send_time_ou
     assert_eq!(endpoints[0].meter.in_flight(), 0);
     assert!(resident().saturating_sub(before) <= 64 * MIB);
     let mut other = Client::connect(stage.addr).await;
-    assert_eq!(other.get("/").await.body.len(), 1 << 20);
+    assert_eq!(other.get("/").await.body.len(), LARGE);
 }
 
 #[tokio::test]
 async fn a_client_that_reads_nothing_is_dropped_after_the_send_time_out() {
-    let backend = Backend::start(|_, _| ok(&"x".repeat(1 << 20))).await;
+    let backend = Backend::start(|_, _| ok(&"x".repeat(LARGE))).await;
     let hurried = Config {
         send_timeout: Duration::from_millis(200),
         workers: 1,
@@ -316,5 +319,5 @@ async fn a_client_that_reads_nothing_is_dropped_after_the_send_time_out() {
         resident().saturating_sub(before) / MIB
     );
     let mut other = Client::connect(stage.addr).await;
-    assert_eq!(other.get("/").await.body.len(), 1 << 20);
+    assert_eq!(other.get("/").await.body.len(), LARGE);
 }
