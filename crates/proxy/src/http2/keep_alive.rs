@@ -97,3 +97,42 @@ impl KeepAlive {
         self.timer.arm(Instant::now() + silence);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::Pin;
+
+    use super::*;
+    use crate::timer::Timers;
+
+    const PACE: Pace = Pace {
+        first: Duration::from_secs(30),
+        again: Duration::from_secs(300),
+        answer: Duration::from_secs(20),
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_answers_no_ping_is_gone_after_the_silence_and_the_time_to_answer() {
+        let (near, _far) = tokio::io::duplex(1 << 16);
+        let (_sender, mut conn) = h2::client::handshake(near).await.unwrap();
+        let timers = Timers::new();
+        let heard = Arc::new(AtomicBool::new(false));
+        let pings = conn.ping_pong().unwrap();
+        let mut keep_alive = KeepAlive::new(pings, timers.timer(), heard, PACE);
+        let began = Instant::now();
+        let gone = poll_fn(|cx| {
+            assert!(Pin::new(&mut conn).poll(cx).is_pending());
+            keep_alive.poll(cx, true)
+        });
+        tokio::select! {
+            () = timers.run() => panic!("the timers have ended"),
+            () = gone => {}
+        }
+        let took = began.elapsed();
+        assert!(
+            took >= PACE.first + PACE.answer && took < PACE.first + PACE.answer + Duration::from_secs(1),
+            "{took:?}"
+        );
+    }
+}

@@ -8,10 +8,12 @@ use edgeproxy_backend::Limits;
 use edgeproxy_proxy::Config;
 use h2::{Reason, server};
 use http::{HeaderMap, HeaderValue};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::backend;
 use crate::client::Client;
+use crate::frames;
 use crate::http2::{Backend, connect, drain, exchange, get, ok, request, send_all, whole, within};
 use crate::stage::{Stage, app, config, endpoint, h2c};
 
@@ -485,4 +487,45 @@ async fn a_truncated_upload_is_never_ended_as_if_it_were_whole() {
     backend.until(|t| t.requests == 1).await;
     conn.abort();
     assert_eq!(within(ends.recv()).await, Some(Err(Some(Reason::CANCEL))));
+}
+
+#[tokio::test]
+async fn a_post_that_a_goaway_has_left_out_is_sent_again_on_a_fresh_connection() {
+    use frames::{END_HEADERS, END_STREAM, GOAWAY, HEADERS, SETTINGS, frame};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    // Of each connection it answers the first request, and has not looked at the second.
+    let backend = tokio::spawn(async move {
+        let answer = frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x88]);
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_exact(&mut [0; 24]).await.unwrap();
+            stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+            loop {
+                let mut head = [0; 9];
+                if stream.read_exact(&mut head).await.is_err() {
+                    break;
+                }
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                stream.read_exact(&mut vec![0; length as usize]).await.unwrap();
+                match (head[3], head[8]) {
+                    (HEADERS, 1) => stream.write_all(&answer).await.unwrap(),
+                    (HEADERS, _) => stream
+                        .write_all(&frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]))
+                        .await
+                        .unwrap(),
+                    _ => {}
+                }
+            }
+        }
+    });
+    let (stage, endpoints) = Stage::h2c(one_worker(), &[addr]);
+    let (sender, _conn) = connect(stage.addr).await;
+    for _ in 0..2 {
+        let response = exchange(&sender, request("POST", "/"), b"hello").await.unwrap();
+        assert_eq!(response.status, 200);
+    }
+    assert_eq!(endpoints[0].meter.totals(), (2, 0), "nobody has failed");
+    backend.abort();
 }
