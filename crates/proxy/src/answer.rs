@@ -10,7 +10,7 @@ use http_body_util::Full;
 
 use crate::http1::response::Persist;
 
-const WORD: HeaderName = HeaderName::from_static("x-edgeproxy-error");
+pub(crate) const WORD: HeaderName = HeaderName::from_static("x-edgeproxy-error");
 
 /// What a route takes, for the answers that have to say so.
 pub(crate) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH";
@@ -71,6 +71,12 @@ impl Answer {
             "CONNECT is not allowed here",
         )
         .closing()
+    }
+
+    /// RFC 8441 §4 and RFC 9220 leave it to the status 501 to say so.
+    pub(crate) fn protocol_unknown() -> Self {
+        let error = "of extended CONNECT only the protocol websocket is spoken here";
+        Self::new(StatusCode::NOT_IMPLEMENTED, "protocol_unknown", error)
     }
 
     pub(crate) fn expectation_failed() -> Self {
@@ -151,6 +157,11 @@ impl Answer {
     pub(crate) fn no_response() -> Self {
         let error = "the backend closed the connection without a response";
         Self::new(StatusCode::BAD_GATEWAY, "no_response", error)
+    }
+
+    pub(crate) fn refused() -> Self {
+        let error = "the backend takes no more requests";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "refused", error).retry_after(Duration::from_secs(1))
     }
 
     pub(crate) fn response_timeout() -> Self {

@@ -1,8 +1,15 @@
 //! One attempt: a connection to a backend, a request written to it, a response's head read from it.
 
-use std::cell::Cell;
+pub(crate) mod http2;
+pub(crate) mod mux;
+
 use std::error::Error as _;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use edgeproxy_backend::Endpoint;
@@ -16,6 +23,7 @@ use crate::Config;
 use crate::pool::{Conn, Pool, Upstream};
 use crate::retry::Failed;
 use crate::stream::Heard;
+use crate::timer::Timer;
 use crate::upload::{Broken, Draw, Stall, Upload};
 use crate::wire;
 
@@ -45,7 +53,7 @@ pub(crate) async fn connection(
 ) -> Result<Conn, Failed> {
     match pool.take(upstream, Instant::now()) {
         Some(conn) => Ok(conn),
-        None => connect(upstream, endpoint, config).await,
+        None => Box::pin(connect(upstream, endpoint, config)).await,
     }
 }
 
@@ -58,8 +66,8 @@ pub(crate) async fn connect(
     let wire = tokio::time::timeout(config.connect_timeout, wire::connect(endpoint, config))
         .await
         .map_err(|_| Failed::ConnectTimeout)??;
-    let heard = Rc::new(Cell::new(false));
-    let io = TokioIo::new(Heard::new(wire, Rc::clone(&heard)));
+    let heard = Arc::new(AtomicBool::new(false));
+    let io = TokioIo::new(Heard::new(wire, Arc::clone(&heard)));
     let (sender, conn) = http1::Builder::new()
         .max_buf_size(READ_BUFFER)
         .max_header_size(RESPONSE_HEAD)
@@ -69,7 +77,7 @@ pub(crate) async fn connect(
     let (cut, addr) = (upstream.cut().clone(), endpoint.addr);
     tokio::task::spawn_local(async move {
         tokio::select! {
-            ended = conn => if let Err(error) = ended {
+            ended = conn.with_upgrades() => if let Err(error) = ended {
                 tracing::debug!(%addr, %error, "a connection to a backend ended");
             },
             () = cut.cancelled() => tracing::debug!(%addr, "a connection to a backend was cut"),
@@ -92,26 +100,47 @@ pub(crate) async fn send(
     conn: &mut Conn,
     request: Request<Draw>,
     upload: &Upload,
-    timeout: Duration,
+    (timer, timeout): (&Timer, Duration),
 ) -> Result<Response<Incoming>, Unanswered> {
-    conn.heard.set(false);
+    conn.heard.store(false, Ordering::Relaxed);
     let sent = Instant::now();
-    let mut response = std::pin::pin!(conn.sender.try_send_request(request));
-    let mut timer = std::pin::pin!(tokio::time::sleep_until(sent + timeout));
-    loop {
-        tokio::select! {
-            biased;
-            response = &mut response => return response.map_err(|mut error| {
-                let unsent = error.take_message().is_some();
-                unanswered(error.error(), unsent, conn.reused, conn.heard.get(), upload)
-            }),
-            () = &mut timer => match upload.stall(sent, timeout) {
-                Stall::Until(due) => timer.as_mut().reset(due),
-                Stall::Client => return Err(Unanswered::ClientStalled),
-                Stall::Backend => return Err(Failed::ResponseTimeout.into()),
-            },
+    let response = conn.sender.try_send_request(request);
+    let response = await_response(response, upload, timer, (sent, timeout)).await?;
+    response.map_err(|mut error| {
+        let unsent = error.take_message().is_some();
+        unanswered(
+            error.error(),
+            unsent,
+            conn.reused,
+            conn.heard.load(Ordering::Relaxed),
+            upload,
+        )
+    })
+}
+
+/// Waits for a response's head for as long as the request's body moves, and `timeout` from then on.
+async fn await_response<R>(
+    response: impl Future<Output = R>,
+    upload: &Upload,
+    timer: &Timer,
+    (sent, timeout): (Instant, Duration),
+) -> Result<R, Unanswered> {
+    let mut response = pin!(response);
+    timer.arm(sent + timeout);
+    poll_fn(|cx| {
+        if let Poll::Ready(response) = response.as_mut().poll(cx) {
+            return Poll::Ready(Ok(response));
         }
-    }
+        while timer.poll_due(cx).is_ready() {
+            match upload.stall(sent, timeout) {
+                Stall::Until(due) => timer.arm(due),
+                Stall::Client => return Poll::Ready(Err(Unanswered::ClientStalled)),
+                Stall::Backend => return Poll::Ready(Err(Failed::ResponseTimeout.into())),
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 fn unanswered(error: &hyper::Error, unsent: bool, reused: bool, heard: bool, upload: &Upload) -> Unanswered {

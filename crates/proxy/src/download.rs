@@ -2,14 +2,17 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use h2::Reason;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use crate::attempt::http2;
+use crate::grpc::Call;
 use crate::headers::hop;
 use crate::phase::Turn;
 use crate::pick::Taken;
@@ -28,22 +31,50 @@ enum Source {
 }
 
 struct FromBackend {
-    body: Incoming,
-    /// Given back at the end of the body; dropped, and the connection closed, if it breaks off.
-    held: Option<Held>,
+    /// `None` after its end. Dropped before, the stream is reset or the connection closed.
+    body: Option<Arriving>,
+    /// Given back with the end of the body.
+    taken: Option<Taken>,
+    call: Option<Call>,
 }
 
-/// What a request holds while its response is on its way.
-pub(crate) struct Held {
-    pub(crate) taken: Taken,
-    pub(crate) upstream: Rc<Upstream<Conn>>,
-    pub(crate) conn: Conn,
+/// A response's body, as it comes, and what it comes by.
+pub(crate) enum Arriving {
+    Http1 {
+        body: Incoming,
+        conn: Conn,
+        upstream: Rc<Upstream<Conn>>,
+    },
+    Http2(http2::Arriving),
 }
 
 /// A backend's body broke off; the client's is broken off too, visibly.
 #[derive(Debug, thiserror::Error)]
-#[error("the backend's body broke off: {0}")]
-pub(crate) struct Truncated(#[from] hyper::Error);
+pub(crate) enum Truncated {
+    #[error("the backend's body broke off: {0}")]
+    Http1(#[from] hyper::Error),
+    #[error("the backend's body broke off: {0}")]
+    Http2(#[from] h2::Error),
+}
+
+impl Truncated {
+    /// Why the client's stream is reset: as the backend's was, or else for a fault of ours.
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Http2(error) if error.is_remote() && error.is_reset() => match error.reason() {
+                // That would say that everything had been said.
+                None | Some(Reason::NO_ERROR) => Reason::INTERNAL_ERROR,
+                Some(reason) => reason,
+            },
+            _ => Reason::INTERNAL_ERROR,
+        }
+    }
+
+    /// Whether the backend said so itself.
+    fn is_said(&self) -> bool {
+        matches!(self, Self::Http2(error) if error.is_remote() && error.is_reset())
+    }
+}
 
 impl Download {
     pub(crate) fn own(body: Full<Bytes>, turn: Turn) -> Self {
@@ -53,10 +84,12 @@ impl Download {
         }
     }
 
-    pub(crate) fn of_backend(body: Incoming, held: Held, turn: Turn) -> Self {
+    /// `call`: it answers one of gRPC.
+    pub(crate) fn of_backend(body: Arriving, taken: Taken, turn: Turn, call: Option<Call>) -> Self {
         let mut body = FromBackend {
-            body,
-            held: Some(held),
+            body: Some(body),
+            taken: Some(taken),
+            call,
         };
         body.release_at_end();
         Self {
@@ -68,7 +101,19 @@ impl Download {
 
 impl FromBackend {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
-        match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(body).poll_frame(cx);
+        if polled.is_pending()
+            && let Some(call) = &self.call
+            && call.poll_late(cx).is_ready()
+        {
+            let trailers = Call::late_trailers();
+            self.drop_both();
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        match ready!(polled) {
             Some(Ok(mut frame)) => {
                 if let Some(trailers) = frame.trailers_mut() {
                     hop::strip(trailers);
@@ -77,9 +122,14 @@ impl FromBackend {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
-                self.held = None;
+                self.drop_both();
                 tracing::debug!(%error, "a response broke off");
-                Poll::Ready(Some(Err(error.into())))
+                // A backend's own word is passed on as it is; what gRPC's client would make of a connection that
+                // ends, it is told.
+                if self.call.is_some() && !error.is_said() {
+                    return Poll::Ready(Some(Ok(Frame::trailers(Call::broken_trailers()))));
+                }
+                Poll::Ready(Some(Err(error)))
             }
             None => {
                 self.release();
@@ -88,32 +138,70 @@ impl FromBackend {
         }
     }
 
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
     /// A body of known length says so with its last frame, and is not polled again.
     fn release_at_end(&mut self) {
-        if self.body.is_end_stream() {
+        if self.is_end_stream() {
             self.release();
         }
     }
 
+    fn drop_both(&mut self) {
+        self.body = None;
+        self.taken = None;
+    }
+
     fn release(&mut self) {
-        let Some(Held {
-            taken,
-            upstream,
-            mut conn,
-        }) = self.held.take()
-        else {
-            return;
-        };
-        drop(taken);
-        if conn.sender.is_ready() {
-            upstream.keep(Conn { reused: true, ..conn }, Instant::now());
-        } else if !conn.sender.is_closed() {
-            // Its task has still to see the end of the response, or the request is still being sent.
-            tokio::task::spawn_local(async move {
-                if conn.sender.ready().await.is_ok() {
-                    upstream.keep(Conn { reused: true, ..conn }, Instant::now());
-                }
-            });
+        self.taken = None;
+        match self.body.take() {
+            Some(Arriving::Http1 { conn, upstream, .. }) => keep(conn, upstream),
+            Some(Arriving::Http2(body)) => body.finish(),
+            None => {}
+        }
+    }
+}
+
+fn keep(mut conn: Conn, upstream: Rc<Upstream<Conn>>) {
+    if conn.sender.is_ready() {
+        upstream.keep(Conn { reused: true, ..conn }, Instant::now());
+    } else if !conn.sender.is_closed() {
+        // Its task has still to see the end of the response, or the request is still being sent.
+        tokio::task::spawn_local(async move {
+            if conn.sender.ready().await.is_ok() {
+                upstream.keep(Conn { reused: true, ..conn }, Instant::now());
+            }
+        });
+    }
+}
+
+impl Body for Arriving {
+    type Data = Bytes;
+    type Error = Truncated;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
+        match &mut *self {
+            Self::Http1 { body, .. } => Pin::new(body).poll_frame(cx).map_err(Truncated::Http1),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Truncated::Http2),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1 { body, .. } => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1 { body, .. } => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
         }
     }
 }
@@ -135,14 +223,7 @@ impl Body for Download {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Own(body) => body.is_end_stream(),
-            Source::Backend(body) => body.body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Own(body) => body.size_hint(),
-            Source::Backend(body) => body.body.size_hint(),
+            Source::Backend(body) => body.is_end_stream(),
         }
     }
 }

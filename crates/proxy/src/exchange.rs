@@ -1,31 +1,38 @@
 //! One request, from its head to its answer's.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
-use edgeproxy_backend::{Incarnation, Signal};
+use edgeproxy_backend::{Incarnation, Protocol, Signal};
 use edgeproxy_balance::{Client, PickError};
+use h2::RecvStream;
+use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, Version, header};
+use http::{Method, Request, Response, StatusCode, Uri, Version, response};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::AppRoute;
 use crate::answer::Answer;
-use crate::attempt::{self, Unanswered};
-use crate::download::{Download, Held};
+use crate::attempt::{self, Unanswered, http2};
+use crate::download::{Arriving, Download};
 use crate::forward;
+use crate::grpc::{self, Call};
 use crate::host::Authority;
 use crate::http1::request;
+use crate::http2::receive::Receive;
 use crate::inbound::{self, Stop};
 use crate::phase::Turn;
 use crate::pick::{self, Front, Place, Taken};
 use crate::pool::{Conn, Upstream};
 use crate::retry::{self, Failed, Next};
+use crate::timer::Timer;
 use crate::upload::{Broken, Upload};
+use crate::websocket::Handshake;
 use crate::worker::Worker;
 
 /// Serves one request of a client. It always comes to an answer; a failure is one too.
@@ -33,14 +40,18 @@ pub(crate) async fn serve(
     worker: &Worker,
     client: request::Client,
     turn: Turn,
-    request: Request<Incoming>,
+    request: Request<RecvStream>,
 ) -> Response<Download> {
-    let version = request.version();
     let (mut parts, body) = request.into_parts();
-    let config = worker.config();
+    let (config, version) = (worker.config(), parts.version);
+    let call = Call::of(&parts.headers, worker.timers());
+    let told = |answer: Answer| match &call {
+        Some(_) => grpc::response(&answer),
+        None => answer.into_response(version),
+    };
     let inbound = match inbound::check(&mut parts, config, worker.pseudonym()) {
         Ok(inbound) => inbound,
-        Err(Stop::Refused(answer)) => return own(answer.into_response(version), turn),
+        Err(Stop::Refused(answer)) => return own(told(answer), turn),
         Err(Stop::LastHop) => return own(last_hop(&parts), turn),
     };
     let host = inbound
@@ -49,32 +60,89 @@ pub(crate) async fn serve(
         .and_then(|host| Authority::parse(host.as_bytes()).ok());
     let host = host.as_ref().map(Authority::name);
     let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
-        return own(Answer::no_route(host).into_response(version), turn);
+        return own(told(Answer::no_route(host)), turn);
     };
+    let body = Receive::new(body, &parts.headers);
     forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
     });
-    parts.uri = inbound.target;
-    parts.version = Version::HTTP_11;
     let idempotent = config.retry_non_idempotent || retry::is_idempotent(&parts.method);
-    let keep_max = if config.retry_enabled && idempotent {
+    // Of any method, since a backend may refuse a stream that it has not looked at.
+    let keep_max = if config.retry_enabled {
         config.replay_max_bytes
     } else {
         0
     };
-    let upload = Upload::new(body, keep_max, config.max_body_bytes);
-    let exchange = Exchange {
+    let mut exchange = Exchange {
         worker,
         app,
         parts,
+        target: inbound.target,
+        host: inbound.host,
         idempotent,
-        upload,
+        upload: Upload::new(body, keep_max, config.max_body_bytes),
+        handshake: None,
+        timer: worker.timers().timer(),
         tried: Vec::new(),
     };
-    match exchange.run().await {
-        Ok((response, held)) => response.map(|body| Download::of_backend(body, held, turn)),
-        Err(answer) => own(answer.into_response(version), turn),
+    let mut run = pin!(exchange.run());
+    let answered = poll_fn(|cx| {
+        if let Poll::Ready(answered) = run.as_mut().poll(cx) {
+            return Poll::Ready(Some(answered));
+        }
+        match call.as_ref().map(|call| call.poll_late(cx)) {
+            Some(Poll::Ready(())) => Poll::Ready(None),
+            _ => Poll::Pending,
+        }
+    })
+    .await;
+    match answered {
+        Some(Ok((response, taken))) => response.map(|body| Download::of_backend(body, taken, turn, call)),
+        Some(Err(answer)) => own(told(answer), turn),
+        None => own(grpc::late(), turn),
     }
+}
+
+/// Asks a backend for a WebSocket, with the head of an extended CONNECT. What it answers: 101 if it agrees.
+pub(crate) async fn upgrade(
+    worker: &Worker,
+    client: request::Client,
+    mut parts: Parts,
+) -> Result<(Response<Arriving>, Taken), Answer> {
+    let config = worker.config();
+    // So it is called in HTTP/1.1, and so it is checked.
+    parts.method = Method::GET;
+    let inbound = match inbound::check(&mut parts, config, worker.pseudonym()) {
+        Ok(inbound) => inbound,
+        Err(Stop::Refused(answer)) => return Err(answer),
+        Err(Stop::LastHop) => return Err(Answer::connect_refused()),
+    };
+    let host = inbound
+        .host
+        .as_ref()
+        .and_then(|host| Authority::parse(host.as_bytes()).ok());
+    let host = host.as_ref().map(Authority::name);
+    let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
+        return Err(Answer::no_route(host));
+    };
+    forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
+        worker.random()
+    });
+    let handshake = Handshake::new(|| worker.random());
+    handshake.ask(&mut parts.headers);
+    let mut exchange = Exchange {
+        worker,
+        app,
+        parts,
+        target: inbound.target,
+        host: inbound.host,
+        idempotent: true,
+        upload: Upload::new(Receive::empty(), 0, None),
+        handshake: Some(handshake),
+        timer: worker.timers().timer(),
+        tried: Vec::new(),
+    };
+    exchange.run().await
 }
 
 fn own(response: Response<Full<Bytes>>, turn: Turn) -> Response<Download> {
@@ -92,18 +160,25 @@ fn last_hop(parts: &Parts) -> Response<Full<Bytes>> {
 struct Exchange<'a> {
     worker: &'a Worker,
     app: Arc<AppRoute>,
-    /// As the backend gets them.
+    /// As the backend gets them, but for the target and the host.
     parts: Parts,
+    target: Uri,
+    host: Option<HeaderValue>,
     idempotent: bool,
     upload: Upload,
+    /// It asks for a WebSocket.
+    handshake: Option<Handshake>,
+    timer: Timer,
     tried: Vec<Incarnation>,
 }
 
-type Answered = (Response<Incoming>, Held);
+type Answered = (Response<Arriving>, Taken);
+/// A response's head, and when its request was sent.
+type Heard = (Response<Arriving>, Instant);
 
 impl Exchange<'_> {
     /// Tries one backend after the other, as far as the rules and the budget allow.
-    async fn run(mut self) -> Result<Answered, Answer> {
+    async fn run(&mut self) -> Result<Answered, Answer> {
         let config = self.worker.config();
         self.worker.count_request();
         let mut place = self.first_place().await?;
@@ -142,6 +217,11 @@ impl Exchange<'_> {
                 decided => return decided.map_err(|error| self.refusal(error)),
             }
         }
+        Box::pin(self.queue()).await
+    }
+
+    /// Waits for a place.
+    async fn queue(&mut self) -> Result<Taken, Answer> {
         let config = self.worker.config();
         let full = |_| Answer::backends_full(self.app.name.as_str(), config.retry_after);
         let mut waiting = self.app.queue.join().map_err(full)?;
@@ -167,7 +247,12 @@ impl Exchange<'_> {
     fn pick(&self) -> Result<Taken, PickError> {
         let place = pick::pick(
             &self.app,
-            Front::Http,
+            // An upgrade is HTTP/1.1's.
+            if self.handshake.is_some() {
+                Front::Http1
+            } else {
+                Front::Http2
+            },
             Client::default(),
             || self.worker.random(),
             &self.tried,
@@ -186,18 +271,14 @@ impl Exchange<'_> {
     async fn attempt(&mut self, taken: Taken) -> Result<Answered, Unanswered> {
         let place = &taken.place;
         self.tried.push(place.endpoint.incarnation);
-        let upstream = self.worker.pool().upstream(&place.endpoint);
-        match self.converse(&upstream, place).await {
-            Ok((response, conn, sent)) => {
+        let heard = match place.endpoint.protocol {
+            Protocol::H2c => self.converse_by_http2(place).await,
+            _ => self.converse(place).await,
+        };
+        match heard {
+            Ok((response, sent)) => {
                 self.tell(place, place.in_flight.succeeded(sent.elapsed()));
-                Ok((
-                    response,
-                    Held {
-                        taken,
-                        upstream,
-                        conn,
-                    },
-                ))
+                Ok((response, taken))
             }
             Err(unanswered) => {
                 if let Unanswered::Failed(failed) = unanswered {
@@ -218,19 +299,16 @@ impl Exchange<'_> {
 
     /// Sends the request to one backend, on a kept connection if there is one, and on a fresh one if that
     /// turns out to be dead.
-    async fn converse(
-        &self,
-        upstream: &Rc<Upstream<Conn>>,
-        place: &Place,
-    ) -> Result<(Response<Incoming>, Conn, Instant), Unanswered> {
+    async fn converse(&self, place: &Place) -> Result<Heard, Unanswered> {
         let (config, endpoint) = (self.worker.config(), &*place.endpoint);
-        let conn = attempt::connection(self.worker.pool(), upstream, endpoint, config).await?;
-        match self.send(conn, place).await {
+        let upstream = self.worker.pool().upstream(endpoint);
+        let conn = attempt::connection(self.worker.pool(), &upstream, endpoint, config).await?;
+        match self.send(conn, &upstream, place).await {
             Err(Unanswered::Failed(failed))
                 if retry::next(failed, self.request()) == Next::FreshConnection =>
             {
-                let conn = attempt::connect(upstream, endpoint, config).await?;
-                self.send(conn, place).await
+                let conn = Box::pin(attempt::connect(&upstream, endpoint, config)).await?;
+                Box::pin(self.send(conn, &upstream, place)).await
             }
             decided => decided,
         }
@@ -239,25 +317,79 @@ impl Exchange<'_> {
     async fn send(
         &self,
         mut conn: Conn,
+        upstream: &Rc<Upstream<Conn>>,
         place: &Place,
-    ) -> Result<(Response<Incoming>, Conn, Instant), Unanswered> {
+    ) -> Result<Heard, Unanswered> {
         let mut request = Request::new(self.upload.draw());
         *request.method_mut() = self.parts.method.clone();
-        *request.uri_mut() = self.parts.uri.clone();
+        *request.uri_mut() = self.target.clone();
         *request.headers_mut() = self.parts.headers.clone();
-        if !request.headers().contains_key(header::HOST)
-            && let Some(host) = forward::host_for(place.endpoint.addr)
-        {
+        let host = self
+            .host
+            .clone()
+            .or_else(|| forward::host_for(place.endpoint.addr));
+        if let Some(host) = host {
             request.headers_mut().insert(header::HOST, host);
+        }
+        if self.handshake.is_none() && request.headers().contains_key(header::TE) {
+            request
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("te"));
         }
         let sent = Instant::now();
         let timeout = self.worker.config().response_header_timeout;
-        let response = attempt::send(&mut conn, request, &self.upload, timeout).await?;
-        let (mut parts, body) = response.into_parts();
-        if !forward::to_client(&mut parts, self.worker.pseudonym()) {
+        let response = attempt::send(&mut conn, request, &self.upload, (&self.timer, timeout)).await?;
+        let (parts, body) = response.into_parts();
+        let body = Arriving::Http1 {
+            body,
+            conn,
+            upstream: Rc::clone(upstream),
+        };
+        self.heard(parts, body, sent)
+    }
+
+    /// Sends the request to one backend as a stream of a shared connection; once more if that was being closed.
+    async fn converse_by_http2(&self, place: &Place) -> Result<Heard, Unanswered> {
+        match self.send_by_http2(place).await {
+            Err(Unanswered::Failed(failed))
+                if retry::next(failed, self.request()) == Next::FreshConnection =>
+            {
+                Box::pin(self.send_by_http2(place)).await
+            }
+            decided => decided,
+        }
+    }
+
+    async fn send_by_http2(&self, place: &Place) -> Result<Heard, Unanswered> {
+        let (config, addr) = (self.worker.config(), place.endpoint.addr.socket_addr());
+        let mux = self.worker.muxes().mux(&place.endpoint);
+        let slot = http2::slot(&mux, addr, config).await?;
+        let mut request = Request::new(());
+        *request.method_mut() = self.parts.method.clone();
+        *request.uri_mut() = forward::absolute(&self.target, self.host.as_ref(), place.endpoint.addr)
+            .ok_or(Unanswered::Client(Broken::Target))?;
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = self.parts.headers.clone();
+        let sent = Instant::now();
+        let timers = (&self.timer, config.response_header_timeout);
+        let response = http2::send(slot, request, &self.upload, timers).await?;
+        let (parts, body) = response.into_parts();
+        self.heard(parts, Arriving::Http2(body), sent)
+    }
+
+    fn heard(&self, mut parts: response::Parts, body: Arriving, sent: Instant) -> Result<Heard, Unanswered> {
+        let agreed = match &self.handshake {
+            Some(handshake) if parts.status == StatusCode::SWITCHING_PROTOCOLS => {
+                handshake.settle(&mut parts)
+            }
+            // It would tell the client that there is a WebSocket.
+            Some(_) if parts.status.is_success() => false,
+            _ => true,
+        };
+        if !agreed || !forward::to_client(&mut parts, self.worker.pseudonym()) {
             return Err(Failed::Malformed.into());
         }
-        Ok((Response::from_parts(parts, body), conn, sent))
+        Ok((Response::from_parts(parts, body), sent))
     }
 
     /// What a client is told whose request no backend may take.
@@ -278,8 +410,14 @@ impl Exchange<'_> {
             Unanswered::Failed(Failed::ConnectTimeout) => Answer::connect_timeout(),
             Unanswered::Failed(Failed::ResponseTimeout) => Answer::response_timeout(),
             Unanswered::Failed(Failed::Malformed) => Answer::bad_response(),
-            Unanswered::Failed(Failed::NotSent | Failed::Stale | Failed::NoResponse) => Answer::no_response(),
+            Unanswered::Failed(Failed::Refused) => Answer::refused(),
+            Unanswered::Failed(Failed::NotSent | Failed::Stale | Failed::GoneAway | Failed::NoResponse) => {
+                Answer::no_response()
+            }
             Unanswered::Client(Broken::TooLarge) => Answer::body_too_large(max.unwrap_or(u64::MAX)),
+            Unanswered::Client(Broken::Target) => {
+                Answer::bad_request("the request's target has no form in HTTP/2")
+            }
             Unanswered::Client(_) => Answer::bad_request("the request's body broke off"),
             Unanswered::ClientStalled => Answer::request_timeout("the request's body did not arrive in time"),
         }

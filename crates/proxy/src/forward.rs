@@ -3,14 +3,14 @@
 use edgeproxy_backend::BackendAddr;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, Version, response};
+use http::{HeaderMap, StatusCode, Uri, Version, response};
 
 use crate::headers::via::Pseudonym;
 use crate::headers::{forwarded, hop, trace};
 use crate::http1::request::Client;
 use crate::inbound::Inbound;
 
-/// Turns a client's fields into those that the backend gets, but for `Host` where the client gave none.
+/// Turns a client's fields into those that the backend gets, but for the host.
 pub(crate) fn to_backend(
     parts: &mut Parts,
     inbound: &Inbound,
@@ -32,12 +32,24 @@ pub(crate) fn to_backend(
         headers.remove(header::EXPECT);
     }
     join_cookies(headers);
-    if let Some(host) = &inbound.host {
-        headers.insert(header::HOST, host.clone());
-    }
+    // Where it belongs depends on what the backend speaks.
+    headers.remove(header::HOST);
     forwarded::write(headers, client, inbound.host.as_ref());
     trace::identify(headers, random);
     pseudonym.sign(headers, parts.version);
+}
+
+/// The target with its authority, as HTTP/2 has it (RFC 9113 §8.3.1); `None` if it can't be written so.
+pub(crate) fn absolute(target: &Uri, host: Option<&HeaderValue>, addr: BackendAddr) -> Option<Uri> {
+    let authority = match host {
+        Some(host) => http::uri::Authority::from_maybe_shared(bytes::Bytes::copy_from_slice(host.as_bytes())),
+        None => http::uri::Authority::from_maybe_shared(bytes::Bytes::from(addr.to_string())),
+    };
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(http::uri::Scheme::HTTP);
+    parts.authority = Some(authority.ok()?);
+    parts.path_and_query = target.path_and_query().cloned();
+    Uri::from_parts(parts).ok()
 }
 
 /// HTTP/1.1 has to name a host; a client that spoke HTTP/1.0 may not have done so.
@@ -133,7 +145,7 @@ mod tests {
     fn trailers_are_still_asked_for() {
         let headers = forwarded(&[("host", "a"), ("connection", "te"), ("te", "trailers, deflate")]);
         assert_eq!(headers["te"], "trailers");
-        assert_eq!(headers["connection"], "te");
+        assert!(!headers.contains_key("connection"));
     }
 
     #[test]
@@ -145,7 +157,6 @@ mod tests {
         for kept in [
             "x-forwarded-for",
             "via",
-            "host",
             "x-request-id",
             "traceparent",
             "x-forwarded-host",

@@ -1,26 +1,36 @@
 //! A client's connection: which protocol it speaks, and how it is driven to its end.
 
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::task::{Context, Poll, ready};
 
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use bytes::Bytes;
+use h2::server::{self, SendResponse};
+use h2::{Reason, RecvStream};
+use http::header::{self, HeaderValue};
+use http::{Request, Response};
+use http_body::Body;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::Config;
+use crate::download::Download;
 use crate::encrypted::Encrypted;
 use crate::exchange;
 use crate::headers::forwarded;
 use crate::http1::connection::{self, Ended};
 use crate::http1::request::Client;
-use crate::phase::{Overdue, Phase};
+use crate::http2::flood::Flood;
+use crate::http2::keep_alive::{KeepAlive, Pace};
+use crate::http2::pump::{Pump, Stopped};
+use crate::phase::{Overdue, Phase, Turn};
 use crate::socket::Socket;
 use crate::stream::Observed;
+use crate::websocket;
 use crate::worker::Worker;
 
 /// Serves a connection in the clear until it ends.
@@ -56,27 +66,52 @@ async fn either<S: Socket + 'static>(worker: Rc<Worker>, stream: S, client: Clie
     }
 }
 
-async fn http2<S: Socket + 'static>(worker: Rc<Worker>, stream: S, first: Vec<u8>, client: Client) {
-    let phase = Rc::new(Phase::new(worker.config(), worker.draining().is_cancelled()));
-    phase.multiplex();
+/// What a client may send on a stream, and on all of them together, before somebody takes it.
+const WINDOW: u32 = 1024 * 1024;
+/// What is written to a client's stream, and waits for the client to take it.
+const SEND_BUFFER: usize = 256 * 1024;
+
+async fn http2<S: Socket>(worker: Rc<Worker>, stream: S, first: Vec<u8>, client: Client) {
     let config = worker.config();
-    let io = TokioIo::new(Observed::new(stream, first, Rc::clone(&phase)));
-    let service = service_fn(|request| {
-        let (worker, turn) = (Rc::clone(&worker), phase.begin());
-        async move { Ok::<_, Infallible>(exchange::serve(&worker, client, turn, request).await) }
-    });
-    let conn = http2::Builder::new(LocalExecutor)
-        .timer(TokioTimer::new())
+    let phase = Rc::new(Phase::new(config, worker.draining().is_cancelled()));
+    let heard = Arc::new(AtomicBool::new(false));
+    let flood = Flood::new(config, Instant::now());
+    let io = Observed::new(stream, first, Rc::clone(&phase), Arc::clone(&heard), flood);
+    let handshake = server::Builder::new()
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .max_concurrent_streams(config.max_streams)
         .max_pending_accept_reset_streams(config.max_reset_streams)
-        .max_local_error_reset_streams(config.max_reset_streams)
+        .max_local_error_reset_streams(Some(config.max_reset_streams))
         .max_header_list_size(header_list_size(config))
-        // A client that has vanished without a word is found out.
-        .keep_alive_interval(config.idle_timeout)
-        .keep_alive_timeout(config.header_timeout)
-        .serve_connection(io, service);
-    let conn = std::pin::pin!(conn);
-    match drive(conn, &phase, &worker, http2::Connection::graceful_shutdown).await {
+        .max_send_buffer_size(SEND_BUFFER)
+        .enable_connect_protocol()
+        .handshake(io);
+    let mut conn = match tokio::time::timeout(config.header_timeout, handshake).await {
+        Ok(Ok(conn)) => conn,
+        Ok(Err(error)) => {
+            return tracing::debug!(client = %client.ip, %error, "a client does not speak HTTP/2 after all");
+        }
+        Err(_) => {
+            return tracing::debug!(client = %client.ip, "a client did not begin to speak HTTP/2 in time");
+        }
+    };
+    // A client that has vanished without a word is found out.
+    let pace = Pace {
+        first: config.idle_timeout,
+        again: config.idle_timeout,
+        answer: config.header_timeout,
+    };
+    let pings = conn.ping_pong();
+    let keep_alive = pings.map(|pings| KeepAlive::new(pings, worker.timers().timer(), heard, pace));
+    let front = Front {
+        conn,
+        keep_alive,
+        worker: Rc::clone(&worker),
+        phase: Rc::clone(&phase),
+        client,
+    };
+    match drive(front, &phase, &worker).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(client = %client.ip, %error, "a client's connection ended"),
         Err(overdue) => tracing::debug!(client = %client.ip, ?overdue, "a client's connection timed out"),
@@ -88,18 +123,121 @@ fn header_list_size(config: &Config) -> u32 {
     u32::try_from(config.max_head_bytes + config.max_fields * 32).unwrap_or(u32::MAX)
 }
 
+/// A client's HTTP/2 connection.
+struct Front<S: Socket> {
+    conn: server::Connection<Observed<S>, Bytes>,
+    keep_alive: Option<KeepAlive>,
+    worker: Rc<Worker>,
+    phase: Rc<Phase>,
+    client: Client,
+}
+
+impl<S: Socket> Front<S> {
+    /// Serves what comes. Ready when the connection has ended.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        loop {
+            match self.conn.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    let turn = self.phase.begin();
+                    let served = stream(Rc::clone(&self.worker), self.client, turn, request, respond);
+                    tokio::task::spawn_local(served);
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending => break,
+            }
+        }
+        match self.keep_alive.as_mut().map(|pings| pings.poll(cx, true)) {
+            Some(Poll::Ready(())) => {
+                tracing::debug!(client = %self.client.ip, "a client answers no ping");
+                Poll::Ready(Ok(()))
+            }
+            _ => Poll::Pending,
+        }
+    }
+}
+
+/// Serves one request, until the client has the whole answer or wants it no more.
+async fn stream(
+    worker: Rc<Worker>,
+    client: Client,
+    turn: Turn,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    if request.extensions().get::<h2::ext::Protocol>().is_some() {
+        return Box::pin(websocket::serve(&worker, client, turn, request, respond)).await;
+    }
+    let answered = {
+        // On the heap by itself: a task is moved several times before it runs, and this is large.
+        let mut serving = Box::pin(exchange::serve(&worker, client, turn, request));
+        poll_fn(|cx| match serving.as_mut().poll(cx) {
+            Poll::Ready(response) => Poll::Ready(Some(response)),
+            Poll::Pending => respond.poll_reset(cx).map(|_| None),
+        })
+        .await
+    };
+    if let Some(response) = answered {
+        answer(&worker, response, respond).await;
+    }
+}
+
+/// Sends an answer, as fast as the client takes it.
+pub(crate) async fn answer(worker: &Worker, response: Response<Download>, mut respond: SendResponse<Bytes>) {
+    let (mut parts, body) = response.into_parts();
+    if !parts.headers.contains_key(header::DATE)
+        && let Ok(date) = HeaderValue::from_bytes(&worker.date())
+    {
+        parts.headers.insert(header::DATE, date);
+    }
+    let ended = body.is_end_stream();
+    let Ok(sender) = respond.send_response(Response::from_parts(parts, ()), ended) else {
+        return;
+    };
+    if ended {
+        return;
+    }
+    let mut pump = Pump::new(body, sender);
+    let (timer, timeout) = (worker.timers().timer(), worker.config().send_timeout);
+    let mut blocked = None;
+    let pumped = poll_fn(|cx| {
+        let polled = pump.poll(cx);
+        // A window that doesn't open holds a backend as a socket that takes nothing does.
+        match (polled.is_pending() && pump.is_blocked(), blocked) {
+            (true, Some(sent)) if sent == pump.sent() => {}
+            (true, _) => {
+                blocked = Some(pump.sent());
+                timer.arm(Instant::now() + timeout);
+            }
+            (false, Some(_)) => {
+                blocked = None;
+                timer.disarm();
+            }
+            (false, None) => {}
+        }
+        match polled {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending => timer.poll_due(cx).map(|()| None),
+        }
+    });
+    match pumped.await {
+        Some(Err(Stopped::Source(truncated))) => pump.reset(truncated.reason()),
+        None => pump.reset(Reason::CANCEL),
+        Some(_) => {}
+    }
+}
+
 /// Polls a connection until it ends or is overdue. When the worker drains, the connection is asked to end
-/// `gracefully`, once it has a request to answer: one that was accepted a moment ago may have one on its way.
-async fn drive<C: Future>(
-    mut conn: Pin<&mut C>,
+/// gracefully, once it has a request to answer: one that was accepted a moment ago may have one on its way.
+async fn drive<S: Socket>(
+    mut front: Front<S>,
     phase: &Phase,
     worker: &Worker,
-    gracefully: impl Fn(Pin<&mut C>),
-) -> Result<C::Output, Overdue> {
+) -> Result<Result<(), h2::Error>, Overdue> {
     let mut armed = phase.due();
-    let mut timer = std::pin::pin!(tokio::time::sleep_until(armed));
-    let mut drained = std::pin::pin!(worker.draining().cancelled());
-    let (mut draining, mut told) = (false, false);
+    let mut timer = pin!(tokio::time::sleep_until(armed));
+    let mut drained = pin!(worker.draining().cancelled());
+    let (mut draining, mut told, mut ending) = (false, false, false);
     poll_fn(|cx| {
         loop {
             if !draining && drained.as_mut().poll(cx).is_ready() {
@@ -108,12 +246,20 @@ async fn drive<C: Future>(
             }
             if draining && !told && phase.has_served() {
                 told = true;
-                gracefully(conn.as_mut());
+                front.conn.graceful_shutdown();
             }
-            if let Poll::Ready(ended) = conn.as_mut().poll(cx) {
+            if let Poll::Ready(ended) = front.poll(cx) {
                 return Poll::Ready(Ok(ended));
             }
             if draining && !told && phase.has_served() {
+                continue;
+            }
+            if let Some(flooded) = phase.flooded()
+                && !ending
+            {
+                tracing::info!(client = %front.client.ip, ?flooded, "a client floods its connection, which is closed");
+                (ending, told) = (true, true);
+                front.conn.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 continue;
             }
             // A timer that is set too early is looked at again when it fires; that costs less than to set it
@@ -129,7 +275,7 @@ async fn drive<C: Future>(
                 Some(Overdue::Idle) if !told => {
                     told = true;
                     phase.drain();
-                    gracefully(conn.as_mut());
+                    front.conn.graceful_shutdown();
                     continue;
                 }
                 Some(overdue) => return Poll::Ready(Err(overdue)),
@@ -140,16 +286,4 @@ async fn drive<C: Future>(
         }
     })
     .await
-}
-
-/// Runs a connection's streams on the worker's own thread.
-#[derive(Clone, Copy, Debug)]
-struct LocalExecutor;
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
-    }
 }

@@ -46,6 +46,7 @@
 //! |---|---|
 //! | connecting, TLS included, before a byte was sent | elsewhere, any method |
 //! | a kept connection that was closed before the answer's first byte | once, on a fresh connection, if the request can be repeated |
+//! | a stream that the backend refuses or did not look at (RFC 9113 §8.7) | elsewhere, or on a fresh connection; any method |
 //! | sent, no answer | elsewhere, if the request can be repeated |
 //! | the answer has begun | never: the client's connection (or HTTP/2 stream) is broken off |
 //!
@@ -60,6 +61,25 @@
 //! Of [`Protocol::Sni`] it passes TLS on unopened, by the server name of the first message. Backends of protocol
 //! `https` are connected to by [`BackendTls`]. The configurations are rustls' own, made by the caller, and can be
 //! replaced while they are in use. The end of a connection without `close_notify` is a failure.
+//! # HTTP/2
+//!
+//! What comes by HTTP/2 goes to a backend that has registered as `h2c` as a stream of a connection that many share,
+//! and to one of HTTP/1.1 as a request. A backend is sent requests only once its settings have come: so what doesn't
+//! speak HTTP/2 is found out before anything was sent to it, and no request is refused for being one too many. An
+//! HTTP/1 client's request goes to HTTP/1.1 backends alone.
+//!
+//! A call of gRPC (`content-type: application/grpc`) is told of the proxy's own errors as gRPC tells them: status 200,
+//! `grpc-status` and `grpc-message` and no body. UNAVAILABLE is where 502, 503 and a connection that could not be made
+//! would be, DEADLINE_EXCEEDED where the client's `grpc-timeout` or a time-out of the proxy has passed, UNIMPLEMENTED
+//! where there is no app. The word in `X-Edgeproxy-Error` is the one of the table below.
+//!
+//! Extended CONNECT with the protocol `websocket` (RFC 8441) becomes an upgrade of HTTP/1.1.
+//!
+//! What a client may cost: [`max_streams`](Config::max_streams) at a time;
+//! [`max_reset_streams`](Config::max_reset_streams) resets each second; 10,000 frames that ask for nothing and 1,000
+//! more each second, where a PING counts as 8 and SETTINGS as 16, besides those that answer what was written; a head
+//! as of HTTP/1; and [`send_timeout`](Config::send_timeout) without taking anything. Beyond that its connection is
+//! closed, mostly with ENHANCE_YOUR_CALM.
 //!
 //! # One TCP connection
 //!
@@ -80,10 +100,13 @@
 //! | `no_route` | 404 | no app of that name |
 //! | `method_not_allowed` | 405 | CONNECT |
 //! | `request_timeout` | 408 | the head, or the body, came too slowly |
+//! | `deadline_exceeded` | – | a gRPC call's own deadline has passed; `grpc-status` is 4 |
 //! | `expectation_failed` | 417 | `Expect` is not `100-continue` |
 //! | `body_too_large`, `target_too_long`, `head_too_large` | 413, 414, 431 | a limit |
 //! | `connect_failed`, `no_response`, `bad_response` | 502 | the backend refused, hung up, or sent nonsense |
 //! | `tls_failed` | 502 | the TLS handshake with the backend failed: its certificate, or something else |
+//! | `protocol_unknown` | 501 | extended CONNECT for another protocol than `websocket` |
+//! | `refused` | 503 | the backend refuses streams of HTTP/2; with `Retry-After` |
 //! | `no_backend` | 503 | none is routable; with `Retry-After` |
 //! | `backends_full`, `queue_timeout` | 503 | all are at their hard limit, and the queue is full, or the time to wait in it is over; with `Retry-After` |
 //! | `connect_timeout`, `response_timeout` | 504 | the backend is too slow |
@@ -93,11 +116,10 @@
 //! # What it leaves to the caller
 //!
 //! Which backends there are and whether they are well is decided elsewhere, and comes in as a table and by
-//! gates. Backends of other protocols than `http1` and `https` get no request here. Reading certificates, and
-//! noticing that they have changed, is the caller's as well.
+//! gates. A request gets to backends of `http1` and `https`, and of `h2c` if it came by HTTP/2. Reading certificates,
+//! and noticing that they have changed, is the caller's as well.
 //!
-//! What comes by HTTP/2 goes through hyper, which speaks HTTP/1.1 to the backend: there 1xx answers end here, and
-//! `Expect: 100-continue` is answered by the proxy. An HTTP/1 client's FIN is taken for the end of its requests,
+//! For what comes by HTTP/2, 1xx answers end here, and `Expect: 100-continue` is not passed on. An HTTP/1 client's FIN is taken for the end of its requests,
 //! not of its interest (RFC 9112 §9.6 leaves both open), so one that has left is noticed by its reset, or when
 //! there is something to send to it.
 
@@ -116,9 +138,11 @@ mod front;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod grpc;
 mod headers;
 mod host;
 mod http1;
+mod http2;
 mod inbound;
 mod listener;
 mod phase;
@@ -137,6 +161,7 @@ mod tcp;
 mod timer;
 mod tls;
 mod upload;
+mod websocket;
 mod wire;
 mod worker;
 

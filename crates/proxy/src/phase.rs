@@ -7,23 +7,22 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::Config;
+use crate::http2::flood::Flooded;
 
-/// A client's connection as its timer sees it. The codec's own timer can't tell an idle connection from one
-/// in the middle of a head, which have different time-outs.
+/// A client's HTTP/2 connection as its timer sees it.
 #[derive(Debug)]
 pub(crate) struct Phase {
     doing: Cell<Doing>,
     served: Cell<bool>,
     draining: Cell<bool>,
-    multiplexed: Cell<bool>,
     /// Since when the client has taken nothing although there is something.
     blocked: Cell<Option<Instant>>,
+    flooded: Cell<Option<Flooded>>,
     times: Times,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Times {
-    header: Duration,
     idle: Duration,
     send: Duration,
     grace: Duration,
@@ -33,8 +32,6 @@ struct Times {
 enum Doing {
     /// Nothing, since then.
     Idle(Instant),
-    /// Reading a request's head, whose first byte came then.
-    Head(Instant),
     /// Serving that many requests.
     Busy(u32),
 }
@@ -44,8 +41,6 @@ enum Doing {
 pub(crate) enum Overdue {
     /// Beginning a request.
     Idle,
-    /// Ending a request's head.
-    Head,
     /// Taking an answer.
     Send,
 }
@@ -60,7 +55,6 @@ const FAR: Duration = Duration::from_secs(3_600);
 impl Phase {
     pub(crate) fn new(config: &Config, draining: bool) -> Self {
         let times = Times {
-            header: config.header_timeout,
             idle: config.idle_timeout,
             send: config.send_timeout,
             grace: config.drain_grace,
@@ -69,25 +63,9 @@ impl Phase {
             doing: Cell::new(Doing::Idle(Instant::now())),
             served: Cell::new(false),
             draining: Cell::new(draining),
-            multiplexed: Cell::new(false),
             blocked: Cell::new(None),
+            flooded: Cell::new(None),
             times,
-        }
-    }
-
-    /// It speaks HTTP/2, where bytes that come need not begin a request.
-    pub(crate) fn multiplex(&self) {
-        self.multiplexed.set(true);
-        self.doing.set(Doing::Idle(Instant::now()));
-    }
-
-    /// Bytes came.
-    pub(crate) fn received(&self) {
-        if self.multiplexed.get() {
-            return;
-        }
-        if let Doing::Idle(_) = self.doing.get() {
-            self.doing.set(Doing::Head(Instant::now()));
         }
     }
 
@@ -98,6 +76,16 @@ impl Phase {
             (false, Some(_)) => self.blocked.set(None),
             _ => {}
         }
+    }
+
+    /// The client has sent too much of something.
+    pub(crate) fn flood(&self, flooded: Flooded) {
+        self.flooded.set(Some(flooded));
+    }
+
+    /// What the client has sent too much of.
+    pub(crate) fn flooded(&self) -> Option<Flooded> {
+        self.flooded.get()
     }
 
     /// A whole head has come.
@@ -131,7 +119,6 @@ impl Phase {
         let due = match self.doing.get() {
             Doing::Idle(since) if self.draining.get() => since + self.times.grace.min(self.times.idle),
             Doing::Idle(since) => since + self.times.idle,
-            Doing::Head(since) => since + self.times.header,
             Doing::Busy(_) => Instant::now() + FAR,
         };
         self.blocked
@@ -145,16 +132,11 @@ impl Phase {
         if self.due() > now {
             return None;
         }
-        Some(match self.doing.get() {
-            Doing::Head(_) => Overdue::Head,
-            _ if self
-                .blocked
-                .get()
-                .is_some_and(|since| since + self.times.send <= now) =>
-            {
-                Overdue::Send
-            }
-            _ => Overdue::Idle,
+        let blocked = self.blocked.get();
+        Some(if blocked.is_some_and(|since| since + self.times.send <= now) {
+            Overdue::Send
+        } else {
+            Overdue::Idle
         })
     }
 }
@@ -182,16 +164,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_head_has_10_seconds_from_its_first_byte_and_idling_75() {
+    async fn a_connection_without_a_request_may_idle_for_75_seconds() {
         let phase = phase();
         after(74).await;
         assert_eq!(phase.overdue(), None);
-        phase.received();
-        after(9).await;
-        phase.received();
-        assert_eq!(phase.overdue(), None);
-        after(1).await;
-        assert_eq!(phase.overdue(), Some(Overdue::Head));
         drop(phase.begin());
         after(74).await;
         assert_eq!(phase.overdue(), None);

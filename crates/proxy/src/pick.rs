@@ -34,10 +34,22 @@ impl Taken {
 /// What a client's side speaks, which decides who can take it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Front {
-    /// Requests, which are sent as HTTP/1.1.
-    Http,
+    /// Requests by HTTP/1, which are sent as HTTP/1.1.
+    Http1,
+    /// Requests by HTTP/2, which are sent as whatever the backend speaks.
+    Http2,
     /// Bytes that nobody looks at. Everybody takes those.
     Tcp,
+}
+
+impl Front {
+    fn is_spoken_by(self, protocol: Protocol) -> bool {
+        match protocol {
+            Protocol::Http1 | Protocol::Https => true,
+            Protocol::H2c => self != Self::Http1,
+            Protocol::Tcp => self == Self::Tcp,
+        }
+    }
 }
 
 /// Takes a place on a backend of `app` for a request (or a connection) that has been `tried` on some already, the latest last.
@@ -72,7 +84,7 @@ impl AppRoute {
     pub fn explain(&self, client: Client, entropy: u64) -> Explanation {
         let attempt = |admission, skipped: &[Incarnation]| {
             self.balancer.explain_with(client, entropy, |endpoint| {
-                claim(endpoint, Front::Http, skipped, || {
+                claim(endpoint, Front::Http1, skipped, || {
                     endpoint.meter.would_admit(endpoint.limits, admission)
                 })
             })
@@ -115,8 +127,8 @@ fn claim<L>(
     if skipped.contains(&endpoint.incarnation) {
         return Claim::Skip;
     }
-    // The others need a codec that this crate doesn't have; to send them HTTP/1.1 would count as their failure.
-    if front == Front::Http && !matches!(endpoint.protocol, Protocol::Http1 | Protocol::Https) {
+    // To send a backend what it doesn't speak would count as its failure.
+    if !front.is_spoken_by(endpoint.protocol) {
         return Claim::Shut;
     }
     match admit() {

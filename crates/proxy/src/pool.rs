@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use edgeproxy_backend::{Endpoint, Gate, Incarnation, Meter};
@@ -23,7 +24,7 @@ pub(crate) trait Keep {
 pub(crate) struct Conn {
     pub(crate) sender: SendRequest<Draw>,
     /// Whether the backend has sent anything since the latest request began.
-    pub(crate) heard: Rc<Cell<bool>>,
+    pub(crate) heard: Arc<AtomicBool>,
     /// Whether a request has been answered on it before.
     pub(crate) reused: bool,
 }

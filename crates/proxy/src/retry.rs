@@ -22,6 +22,10 @@ pub(crate) enum Failed {
     ResponseTimeout,
     /// What came is not a response.
     Malformed,
+    /// A shared connection was being closed, and the request was not looked at (RFC 9113 §8.7).
+    GoneAway,
+    /// The backend takes no such request now, and has not looked at it (RFC 9113 §8.7).
+    Refused,
 }
 
 /// What is known of the request.
@@ -48,8 +52,10 @@ pub(crate) enum Next {
 pub(crate) fn next(failed: Failed, request: Request) -> Next {
     let repeatable = request.idempotent && request.replayable;
     match failed {
-        Failed::Connect | Failed::ConnectTimeout | Failed::Tls if request.replayable => Next::OtherBackend,
-        Failed::NotSent if request.replayable => Next::FreshConnection,
+        Failed::Connect | Failed::ConnectTimeout | Failed::Tls | Failed::Refused if request.replayable => {
+            Next::OtherBackend
+        }
+        Failed::NotSent | Failed::GoneAway if request.replayable => Next::FreshConnection,
         Failed::Stale if repeatable => Next::FreshConnection,
         Failed::NoResponse | Failed::ResponseTimeout | Failed::Malformed if repeatable => Next::OtherBackend,
         _ => Next::GiveUp,

@@ -1,13 +1,15 @@
 //! Sockets that remember what happened on them.
 
-use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::http2::flood::Flood;
 use crate::phase::Phase;
 use crate::wire::Wire;
 
@@ -15,11 +17,11 @@ use crate::wire::Wire;
 /// a response is incomplete, which is another matter when not a byte of it has come.
 pub(crate) struct Heard {
     stream: Wire,
-    heard: Rc<Cell<bool>>,
+    heard: Arc<AtomicBool>,
 }
 
 impl Heard {
-    pub(crate) fn new(stream: Wire, heard: Rc<Cell<bool>>) -> Self {
+    pub(crate) fn new(stream: Wire, heard: Arc<AtomicBool>) -> Self {
         Self { stream, heard }
     }
 }
@@ -33,7 +35,7 @@ impl AsyncRead for Heard {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.heard.set(true);
+            self.heard.store(true, Ordering::Relaxed);
         }
         polled
     }
@@ -45,11 +47,25 @@ pub(crate) struct Observed<S> {
     stream: S,
     first: Vec<u8>,
     phase: Rc<Phase>,
+    heard: Arc<AtomicBool>,
+    flood: Flood,
 }
 
 impl<S> Observed<S> {
-    pub(crate) fn new(stream: S, first: Vec<u8>, phase: Rc<Phase>) -> Self {
-        Self { stream, first, phase }
+    pub(crate) fn new(
+        stream: S,
+        first: Vec<u8>,
+        phase: Rc<Phase>,
+        heard: Arc<AtomicBool>,
+        flood: Flood,
+    ) -> Self {
+        Self {
+            stream,
+            first,
+            phase,
+            heard,
+            flood,
+        }
     }
 }
 
@@ -59,16 +75,26 @@ impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.first.is_empty() {
-            let count = self.first.len().min(buf.remaining());
-            buf.put_slice(&self.first[..count]);
-            self.first.drain(..count);
-            return Poll::Ready(Ok(()));
+        let this = &mut *self;
+        if this.phase.flooded().is_some() {
+            // Whoever drives the connection looks next, and ends it.
+            return Poll::Pending;
         }
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.phase.received();
+        let polled = if this.first.is_empty() {
+            Pin::new(&mut this.stream).poll_read(cx, buf)
+        } else {
+            let count = this.first.len().min(buf.remaining());
+            buf.put_slice(this.first.get(..count).unwrap_or_default());
+            this.first.drain(..count);
+            Poll::Ready(Ok(()))
+        };
+        let came = buf.filled().get(before..).unwrap_or_default();
+        if !came.is_empty() {
+            this.heard.store(true, Ordering::Relaxed);
+            if let Err(flooded) = this.flood.read(came) {
+                this.phase.flood(flooded);
+            }
         }
         polled
     }
@@ -83,7 +109,7 @@ macro_rules! write_through {
                 buf: &[u8],
             ) -> Poll<io::Result<usize>> {
                 let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-                $seen(&self, polled.is_pending());
+                $seen(&mut self, &polled);
                 polled
             }
 
@@ -93,7 +119,7 @@ macro_rules! write_through {
                 bufs: &[io::IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
                 let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-                $seen(&self, polled.is_pending());
+                $seen(&mut self, &polled);
                 polled
             }
 
@@ -112,7 +138,13 @@ macro_rules! write_through {
     };
 }
 
-write_through!(Heard, |_: &Pin<&mut Heard>, _| ());
-write_through!(Observed<S>, |this: &Pin<&mut Observed<S>>, blocked| this
-    .phase
-    .writing(blocked));
+write_through!(Heard, |_: &mut Pin<&mut Heard>, _: &Poll<io::Result<usize>>| ());
+write_through!(
+    Observed<S>,
+    |this: &mut Pin<&mut Observed<S>>, polled: &Poll<io::Result<usize>>| {
+        this.phase.writing(polled.is_pending());
+        if let Poll::Ready(Ok(count)) = polled {
+            this.flood.wrote(*count);
+        }
+    }
+);

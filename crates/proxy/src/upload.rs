@@ -9,15 +9,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
+
+use crate::http2::receive::Receive;
 
 /// A client's request body. Each attempt draws from it through a [`Draw`] of its own; what was drawn is kept
 /// and drawn again by the next one, up to a limit. Only the latest `Draw` gets anything.
-pub(crate) struct Upload<B = Incoming>(Rc<RefCell<State<B>>>);
+pub(crate) struct Upload<B = Receive>(Rc<RefCell<State<B>>>);
 
 /// One attempt's view of the body.
-pub(crate) struct Draw<B = Incoming> {
+pub(crate) struct Draw<B = Receive> {
     state: Rc<RefCell<State<B>>>,
     attempt: u32,
 }
@@ -31,6 +32,9 @@ pub(crate) enum Broken {
     /// It is longer than `max_body_bytes`.
     #[error("the client's body is too large")]
     TooLarge,
+    /// It was not even begun: the request can't be written for the backend.
+    #[error("the request's target has no form there")]
+    Target,
     /// A later attempt draws from it.
     #[error("a later attempt took the body over")]
     Superseded,

@@ -1,6 +1,7 @@
 //! Connections to backends, in the clear or inside TLS: how they are made, and how they look to a codec.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -23,16 +24,7 @@ pub(crate) enum Wire {
 /// Connects to a backend, by what it speaks. The caller bounds the time.
 pub(crate) async fn connect(endpoint: &Endpoint, config: &Config) -> Result<Wire, Failed> {
     let addr = endpoint.addr.socket_addr();
-    let stream = match dial(endpoint).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            tracing::debug!(%addr, %error, "a backend could not be connected to");
-            return Err(match error.kind() {
-                io::ErrorKind::TimedOut => Failed::ConnectTimeout,
-                _ => Failed::Connect,
-            });
-        }
-    };
+    let stream = dial(addr).await?;
     if endpoint.protocol != Protocol::Https {
         return Ok(Wire::Plain(stream));
     }
@@ -50,16 +42,25 @@ pub(crate) async fn connect(endpoint: &Endpoint, config: &Config) -> Result<Wire
     }
 }
 
-async fn dial(endpoint: &Endpoint) -> io::Result<TcpStream> {
-    let addr = endpoint.addr.socket_addr();
-    let socket = if addr.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
+/// Connects in the clear. The caller bounds the time.
+pub(crate) async fn dial(addr: SocketAddr) -> Result<TcpStream, Failed> {
+    let connected = async {
+        let socket = if addr.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // A head and a body that leave in two writes would otherwise wait for an acknowledgement between them.
+        socket.set_nodelay(true)?;
+        socket.connect(addr).await
     };
-    // A head and a body that leave in two writes would otherwise wait for an acknowledgement between them.
-    socket.set_nodelay(true)?;
-    socket.connect(addr).await
+    connected.await.map_err(|error: io::Error| {
+        tracing::debug!(%addr, %error, "a backend could not be connected to");
+        match error.kind() {
+            io::ErrorKind::TimedOut => Failed::ConnectTimeout,
+            _ => Failed::Connect,
+        }
+    })
 }
 
 impl Keep for Wire {

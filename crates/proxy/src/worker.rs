@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{accept_all, accept_queued};
+use crate::attempt::mux::Muxes;
 use crate::buffer::Buffers;
 use crate::clients::Clients;
 use crate::headers::via::Pseudonym;
@@ -41,6 +42,7 @@ pub(crate) struct Worker {
     shared: Arc<Shared>,
     pool: Pool<Conn>,
     wires: Pool<Wire>,
+    muxes: Muxes,
     buffers: Rc<Buffers>,
     timers: Timers,
     /// The table that was in force when it was last asked for. What holds it counts no atomics.
@@ -76,11 +78,13 @@ impl Worker {
             config.retry_budget_per_sec,
             MonoTime::ZERO,
         );
+        let timers = Timers::new();
         Self {
             pool: Pool::new(config.pool_idle_timeout, config.pool_max_idle),
             wires: Pool::new(config.pool_idle_timeout, config.pool_max_idle),
+            muxes: Muxes::new(config.pool_idle_timeout, timers.clone()),
             buffers: Rc::default(),
-            timers: Timers::new(),
+            timers,
             table: RefCell::new(Rc::new(Current(shared.table.load_full()))),
             date: Cell::new((0, [b' '; 29])),
             supplies: Supplies::default(),
@@ -121,6 +125,10 @@ impl Worker {
 
     pub(crate) fn wires(&self) -> &Pool<Wire> {
         &self.wires
+    }
+
+    pub(crate) fn muxes(&self) -> &Muxes {
+        &self.muxes
     }
 
     pub(crate) fn buffers(&self) -> &Rc<Buffers> {
@@ -248,8 +256,9 @@ async fn keep_pool(worker: Rc<Worker>, mut changed: watch::Receiver<u64>) {
         }
         // An idle worker would otherwise hold the table before.
         worker.current_table();
-        worker.pool.prune();
-        if worker.wires.prune() {
+        worker.muxes.prune();
+        let cut = worker.pool.prune();
+        if worker.wires.prune() || cut {
             // Those whose request has been cut are among them.
             worker.timers.wake_all();
         }

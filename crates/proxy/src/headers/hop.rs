@@ -36,10 +36,9 @@ pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
     tokens.any(|token| token.eq_ignore_ascii_case("trailers"))
 }
 
-/// Says the same to the next neighbour.
+/// Says the same to the next neighbour. HTTP/1.1 wants `Connection: te` besides.
 pub(crate) fn ask_for_trailers(headers: &mut HeaderMap) {
     headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
 }
 
 fn named(headers: &HeaderMap) -> Vec<HeaderName> {
@@ -104,7 +103,7 @@ mod tests {
         assert!(!takes_trailers(&HeaderMap::new()));
         let mut headers = HeaderMap::new();
         ask_for_trailers(&mut headers);
-        assert_eq!(headers, map(&[("te", "trailers"), ("connection", "te")]));
+        assert_eq!(headers, map(&[("te", "trailers")]));
     }
 
     proptest! {

@@ -332,7 +332,7 @@ impl<S: Socket> Exchange<'_, S> {
     fn pick(&self, app: &AppRoute) -> Result<Taken, PickError> {
         let place = pick::pick(
             app,
-            Front::Http,
+            Front::Http1,
             Client::default(),
             || self.worker.random(),
             &self.tried,
@@ -451,7 +451,10 @@ fn explain(unanswered: &Unanswered, max: Option<u64>) -> After {
         Unanswered::Failed(Failed::ConnectTimeout) => Answer::connect_timeout(),
         Unanswered::Failed(Failed::ResponseTimeout) => Answer::response_timeout(),
         Unanswered::Failed(Failed::Malformed) => Answer::bad_response(),
-        Unanswered::Failed(Failed::NotSent | Failed::Stale | Failed::NoResponse) => Answer::no_response(),
+        Unanswered::Failed(Failed::Refused) => Answer::refused(),
+        Unanswered::Failed(Failed::NotSent | Failed::Stale | Failed::GoneAway | Failed::NoResponse) => {
+            Answer::no_response()
+        }
         Unanswered::Body(BodyError::TooLong) => match max {
             Some(max) => Answer::body_too_large(max),
             None => Answer::bad_request("the request's body has a part that is too long"),

@@ -7,14 +7,20 @@
     reason = "a test fails by them"
 )]
 
+mod attacks_http2;
 mod backend;
 mod certificates;
 mod client;
+mod conforms_http2;
+mod frames;
+mod grpc;
+mod http2;
 mod stage;
 
 mod drains;
 mod failures;
 mod forwards;
+mod forwards_http2;
 mod introduced;
 mod limits;
 mod pauses;
@@ -25,3 +31,4 @@ mod tls_backends;
 mod tls_passed_on;
 mod tls_tcp;
 mod unread;
+mod websocket_http2;

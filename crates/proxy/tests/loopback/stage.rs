@@ -55,6 +55,22 @@ pub(crate) fn endpoint_of(
     Arc::new(Endpoint::new(backend, Incarnation::new(number).unwrap()))
 }
 
+/// The same of a backend that speaks HTTP/2 in the clear.
+pub(crate) fn h2c(number: u64, addr: SocketAddr, limits: Limits) -> Arc<Endpoint> {
+    let backend = Backend {
+        protocol: Protocol::H2c,
+        limits,
+        ..Backend::new(
+            BackendId::parse(&format!("b{number}")).unwrap(),
+            AppName::parse("app").unwrap(),
+            Region::parse("eu").unwrap(),
+            Country::parse("DE").unwrap(),
+            BackendAddr::new(addr.ip(), addr.port()).unwrap(),
+        )
+    };
+    Arc::new(Endpoint::new(backend, Incarnation::new(number).unwrap()))
+}
+
 /// An app that goes round its endpoints.
 pub(crate) fn app(name: &str, endpoints: &[Arc<Endpoint>]) -> AppRoute {
     let candidate = |endpoint: &Arc<Endpoint>| Candidate {
@@ -105,6 +121,15 @@ impl Stage {
         let endpoints: Vec<_> = (1..)
             .zip(addrs)
             .map(|(number, addr)| endpoint(number, *addr, Limits::NONE))
+            .collect();
+        (Self::start(config, [app("app", &endpoints)]), endpoints)
+    }
+
+    /// One app `app` on backends that speak HTTP/2.
+    pub(crate) fn h2c(config: Config, addrs: &[SocketAddr]) -> (Self, Vec<Arc<Endpoint>>) {
+        let endpoints: Vec<_> = (1..)
+            .zip(addrs)
+            .map(|(number, addr)| h2c(number, *addr, Limits::NONE))
             .collect();
         (Self::start(config, [app("app", &endpoints)]), endpoints)
     }

@@ -1,0 +1,121 @@
+//! gRPC's own library, from Python, on both sides of the real binary.
+//!
+//! It takes python3 with grpcio: `.ci/run` installs it into `target/grpcio`. Without it the test is listed as
+//! ignored, which a test can say only before it runs: hence a harness of its own, as libtest's protocol and
+//! nextest want it.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by a panic, and reports on its standard output"
+)]
+
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use edgeproxy_tests::{Edgeproxy, Registration};
+
+const NAME: &str = "every_kind_of_call_passes";
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/grpcio/calls.py");
+const LIBRARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/grpcio");
+
+fn main() {
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    let asked = |name: &str| args.iter().any(|arg| arg == name);
+    let missing = missing();
+    if asked("--list") {
+        // All of them, or with --ignored those that are not run.
+        if missing.is_some() || !asked("--ignored") {
+            println!("{NAME}: test");
+        }
+        return;
+    }
+    let named = args
+        .iter()
+        .filter(|arg| !arg.starts_with('-'))
+        .all(|filter| NAME.contains(filter.as_str()));
+    if !named || (asked("--ignored") && missing.is_none()) {
+        return;
+    }
+    if let Some(reason) = missing {
+        println!("test {NAME} ... ignored, {reason}");
+        return;
+    }
+    every_kind_of_call_passes();
+    println!("test {NAME} ... ok");
+}
+
+fn python() -> Command {
+    let mut path = OsString::from(LIBRARY);
+    if let Some(more) = std::env::var_os("PYTHONPATH") {
+        path.push(":");
+        path.push(more);
+    }
+    let mut python = Command::new("python3");
+    python.env("PYTHONPATH", path);
+    python
+}
+
+/// Why it can't run.
+fn missing() -> Option<&'static str> {
+    let found = python()
+        .args(["-c", "import grpc"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match found {
+        Err(_) => Some("there is no python3"),
+        Ok(status) if !status.success() => {
+            Some("python3 has no grpcio: python3 -m pip install --target target/grpcio grpcio")
+        }
+        Ok(_) => None,
+    }
+}
+
+fn every_kind_of_call_passes() {
+    assert!(Path::new(SCRIPT).exists(), "{SCRIPT} is missing");
+    // Its standard input ends with this process, and so does it.
+    let mut server = python()
+        .args([SCRIPT, "serve"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 runs");
+    let mut port = String::new();
+    let printed = server.stdout.take().expect("its standard output is a pipe");
+    BufReader::new(printed)
+        .read_line(&mut port)
+        .expect("the server prints its port");
+    let port = port.trim().parse().expect("a port is a number");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be made");
+    runtime.block_on(async {
+        let edgeproxy = Edgeproxy::setup().start().await;
+        let backend = SocketAddr::from(([127, 0, 0, 1], port));
+        let registration = Registration::new("b", "calls", backend).with("protocol", "h2c");
+        edgeproxy.api().register_new(&registration).await;
+        let target = edgeproxy.proxy().to_string();
+        let called = tokio::task::spawn_blocking(move || {
+            python()
+                .args([SCRIPT, "call", &target])
+                .stdin(Stdio::null())
+                .output()
+                .expect("python3 runs")
+        });
+        let called = called.await.expect("it was waited for");
+        assert!(
+            called.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&called.stdout),
+            String::from_utf8_lossy(&called.stderr)
+        );
+    });
+    drop(server.stdin.take());
+    let _ = server.wait();
+}
