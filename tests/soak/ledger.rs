@@ -157,6 +157,7 @@ impl Ledger {
                 Some(fault) => {
                     let caused = account.faults.entry(fault.kind).or_default();
                     *caused.failures.entry(failure.traffic).or_default() += 1;
+                    *caused.forms.entry(failure.problem.form.to_string()).or_default() += 1;
                 }
                 None => account.unexplained.push(format!(
                     "{} at {:.3} s, after {:.3} s: {}: {}",
@@ -195,6 +196,8 @@ pub(crate) struct Caused {
     pub(crate) committed: u64,
     /// By the traffic that failed.
     pub(crate) failures: BTreeMap<&'static str, u64>,
+    /// By what the client saw.
+    pub(crate) forms: BTreeMap<String, u64>,
 }
 
 impl Account {

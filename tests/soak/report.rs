@@ -62,7 +62,18 @@ impl fmt::Display for Report {
         )?;
         for (kind, caused) in &account.faults {
             let failed: u64 = caused.failures.values().sum();
-            writeln!(f, "{:<26} {:>9} {failed:>7}", kind.words(), caused.committed)?;
+            let forms: Vec<_> = caused
+                .forms
+                .iter()
+                .map(|(form, count)| format!("{count} {form}"))
+                .collect();
+            let line = format!(
+                "{:<26} {:>9} {failed:>7}  {}",
+                kind.words(),
+                caused.committed,
+                forms.join(", ")
+            );
+            writeln!(f, "{}", line.trim_end())?;
         }
         writeln!(
             f,

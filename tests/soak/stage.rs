@@ -93,11 +93,13 @@ impl Fleet {
                 backend.kill();
                 tokio::time::sleep(lasts).await;
                 backend.listen();
+                self.starts_anew(&id, addr).await;
             }
             Kind::Refuses => {
                 backend.refuse();
                 tokio::time::sleep(lasts).await;
                 backend.listen();
+                self.starts_anew(&id, addr).await;
             }
             Kind::HangsUp => misbehaves(backend, Manner::HangsUp, lasts).await,
             Kind::Resets => misbehaves(backend, Manner::Resets, lasts).await,
@@ -128,6 +130,13 @@ impl Fleet {
                 let _ = api.patch(&id, &json!({"weight": null})).await.expect(200);
             }
         }
+    }
+
+    /// As a process that is started again does: under another incarnation, whose ledger is clean. Those that only
+    /// misbehaved stay ejected until their trial; were these as well, all of them would be in the end.
+    async fn starts_anew(&mut self, id: &str, addr: SocketAddr) {
+        let _ = self.api.delete(id, "").await.expect(200);
+        self.returns(id, addr).await;
     }
 
     /// Drains it, waits until it is gone, and registers it again.
