@@ -254,12 +254,12 @@ async fn drive<S: Socket>(
             if draining && !told && phase.has_served() {
                 continue;
             }
-            if let Some(flooded) = phase.flooded()
+            if let Some(breach) = phase.breached()
                 && !ending
             {
-                tracing::info!(client = %front.client.ip, ?flooded, "a client floods its connection, which is closed");
+                breach.log(front.client.ip);
                 (ending, told) = (true, true);
-                front.conn.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                front.conn.abrupt_shutdown(breach.reason());
                 continue;
             }
             // A timer that is set too early is looked at again when it fires; that costs less than to set it

@@ -5,6 +5,39 @@
 //! why a stream ended, how many the peer takes, and when a request's place is free again.
 
 pub(crate) mod flood;
+pub(crate) mod frames;
 pub(crate) mod keep_alive;
 pub(crate) mod pump;
 pub(crate) mod receive;
+
+use std::net::IpAddr;
+
+use h2::Reason;
+
+/// Why a client's connection is ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Breach {
+    /// It has sent too much of something.
+    Flooded(flood::Flooded),
+    /// It has sent a frame that is none.
+    Malformed(Reason),
+}
+
+impl Breach {
+    /// What the client is told.
+    pub(crate) fn reason(self) -> Reason {
+        match self {
+            Self::Flooded(_) => Reason::ENHANCE_YOUR_CALM,
+            Self::Malformed(reason) => reason,
+        }
+    }
+
+    pub(crate) fn log(self, client: IpAddr) {
+        match self {
+            Self::Flooded(flooded) => {
+                tracing::info!(%client, ?flooded, "a client floods its connection, which is closed");
+            }
+            Self::Malformed(reason) => tracing::debug!(%client, %reason, "a client's frame is malformed"),
+        }
+    }
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::Config;
-use crate::http2::flood::Flooded;
+use crate::http2::Breach;
 
 /// A client's HTTP/2 connection as its timer sees it.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Phase {
     draining: Cell<bool>,
     /// Since when the client has taken nothing although there is something.
     blocked: Cell<Option<Instant>>,
-    flooded: Cell<Option<Flooded>>,
+    breach: Cell<Option<Breach>>,
     times: Times,
 }
 
@@ -64,7 +64,7 @@ impl Phase {
             served: Cell::new(false),
             draining: Cell::new(draining),
             blocked: Cell::new(None),
-            flooded: Cell::new(None),
+            breach: Cell::new(None),
             times,
         }
     }
@@ -78,14 +78,14 @@ impl Phase {
         }
     }
 
-    /// The client has sent too much of something.
-    pub(crate) fn flood(&self, flooded: Flooded) {
-        self.flooded.set(Some(flooded));
+    /// The client has sent what ends its connection.
+    pub(crate) fn breach(&self, breach: Breach) {
+        self.breach.set(Some(breach));
     }
 
-    /// What the client has sent too much of.
-    pub(crate) fn flooded(&self) -> Option<Flooded> {
-        self.flooded.get()
+    /// What the client has sent that ends its connection.
+    pub(crate) fn breached(&self) -> Option<Breach> {
+        self.breach.get()
     }
 
     /// A whole head has come.

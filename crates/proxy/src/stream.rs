@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::http2::Breach;
 use crate::http2::flood::Flood;
+use crate::http2::frames::Frames;
 use crate::phase::Phase;
 use crate::wire::Wire;
 
@@ -49,6 +51,7 @@ pub(crate) struct Observed<S> {
     phase: Rc<Phase>,
     heard: Arc<AtomicBool>,
     flood: Flood,
+    frames: Frames,
 }
 
 impl<S> Observed<S> {
@@ -65,6 +68,7 @@ impl<S> Observed<S> {
             phase,
             heard,
             flood,
+            frames: Frames::new(),
         }
     }
 }
@@ -76,7 +80,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.phase.flooded().is_some() {
+        if this.phase.breached().is_some() {
             // Whoever drives the connection looks next, and ends it.
             return Poll::Pending;
         }
@@ -92,8 +96,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
         let came = buf.filled().get(before..).unwrap_or_default();
         if !came.is_empty() {
             this.heard.store(true, Ordering::Relaxed);
-            if let Err(flooded) = this.flood.read(came) {
-                this.phase.flood(flooded);
+            if let Err(wrong) = this.frames.read(came) {
+                this.phase.breach(Breach::Malformed(wrong.reason));
+                buf.set_filled(before + wrong.before);
+                if wrong.before == 0 {
+                    // Not an end, as nothing would be.
+                    return Poll::Pending;
+                }
+            } else if let Err(flooded) = this.flood.read(came) {
+                this.phase.breach(Breach::Flooded(flooded));
             }
         }
         polled

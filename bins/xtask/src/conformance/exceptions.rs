@@ -32,9 +32,7 @@ const fn sometimes(case: &'static str, reason: &'static str) -> Exception {
     }
 }
 
-/// The frame is refused and the connection ends, with another code than the tool wants.
-const LENGTH: &str = "the connection ends, with PROTOCOL_ERROR for FRAME_SIZE_ERROR (RFC 9113 §4.2)";
-const WINDOW: &str = "the connection ends, with PROTOCOL_ERROR for FLOW_CONTROL_ERROR (RFC 9113 §6.5.2)";
+/// Refused, with another code than the tool wants.
 const CLOSED: &str = "the connection ends, with PROTOCOL_ERROR for STREAM_CLOSED (RFC 9113 §5.1)";
 /// Answered, which is allowed before the stream is closed, but not reset.
 const ANSWERED: &str =
@@ -67,46 +65,10 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         "RFC 9113 :: 6. frame definitions :: sends data frame on invalid stream state",
         CLOSED,
     ),
-    always(
-        "RFC 9113 :: 6. frame definitions :: sends ping frame with invalid length",
-        LENGTH,
-    ),
-    always(
-        "RFC 9113 :: 6. frame definitions :: sends priority frame with invalid length",
-        LENGTH,
-    ),
-    always(
-        "RFC 9113 :: 6. frame definitions :: sends rst stream frame with invalid length",
-        LENGTH,
-    ),
-    always(
-        "RFC 9113 :: 6. frame definitions :: sends settings frame with ack and payload",
-        LENGTH,
-    ),
-    always(
-        "RFC 9113 :: 6. frame definitions :: sends settings frame with invalid length",
-        LENGTH,
-    ),
-    always(
-        "RFC 9113 :: 6. frame definitions :: sends window update frame with invalid length",
-        LENGTH,
-    ),
-    always(
-        "RFC 9113 :: 6. frame definitions :: sends settings initial window size with exceeded max window size value",
-        WINDOW,
-    ),
-    always(
-        "RFC 9113 :: 6. frame definitions :: sends settings initial window size with invalid value",
-        WINDOW,
-    ),
     sometimes(
         "RFC 9113 :: 7. error codes :: sends goaway frame with unknown error code",
         "a client that has said GOAWAY and has no stream open can ask for nothing more, and is closed; the tool \
          pings it all the same (RFC 9113 §6.8)",
-    ),
-    sometimes(
-        "RFC 9113 :: 8. expressing http semantics in http2 :: client sends push promise frame",
-        "the connection ends, as it has to, and the GOAWAY may be lost with it (RFC 9113 §8.4)",
     ),
     always(
         "RFC 9113 :: 8. expressing http semantics in http2 :: sends connect without authority",
