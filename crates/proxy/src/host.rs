@@ -56,6 +56,31 @@ impl<'a> Authority<'a> {
     }
 }
 
+/// What [`Authority::name`] would say, of all but the rarest in one pass; `None` leaves it to [`Authority::parse`].
+pub(crate) fn plain_name(text: &[u8]) -> Option<&[u8]> {
+    let end = text.iter().position(|byte| !PLAIN[usize::from(*byte)]);
+    let (name, rest) = text.split_at(end.unwrap_or(text.len()));
+    let is_port = match rest {
+        [] => true,
+        [b':', digits @ ..] => {
+            let number = |number: u32, digit: &u8| {
+                let digit = digit.wrapping_sub(b'0');
+                (digit < 10).then(|| number * 10 + u32::from(digit))
+            };
+            digits.len() <= 5
+                && digits
+                    .iter()
+                    .try_fold(0, number)
+                    .is_some_and(|port| port <= 0xffff)
+        }
+        _ => false,
+    };
+    if name.is_empty() || !is_port {
+        return None;
+    }
+    Some(name.strip_suffix(b".").unwrap_or(name))
+}
+
 fn check_name(host: &str) -> Result<(), AuthorityError> {
     if host.is_empty() {
         return Err(AuthorityError::Empty);
@@ -156,6 +181,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_plain_name_is_what_is_parsed(text in "[a-zA-Z0-9.%~é@-]{0,8}(:[0-9+a]{0,6})?") {
+            if let Some(name) = plain_name(text.as_bytes()) {
+                prop_assert_eq!(parse(&text).map(|(name, _)| name.as_bytes()), Ok(name));
+            }
+        }
+
         #[test]
         fn any_bytes_are_read_or_refused_and_never_hold_a_delimiter(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             if let Ok(authority) = Authority::parse(&bytes) {

@@ -33,6 +33,20 @@ enum Rest {
     },
 }
 
+impl Rest {
+    fn of(length: Length, delivery: Delivery) -> Self {
+        match (length, delivery) {
+            (Length::Known(0), _) => Self::Ended,
+            (Length::Known(length), _) => Self::Known(length),
+            (Length::Chunked, Delivery::Bare) => Self::Chunked(Decoder::new(), Keep::Data),
+            (Length::Chunked, _) => Self::Chunked(Decoder::new(), Keep::Chunks),
+            (Length::UntilClose, delivery) => Self::UntilClose {
+                chunks: delivery == Delivery::Chunked,
+            },
+        }
+    }
+}
+
 /// What is wrong with a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum BodyError {
@@ -54,24 +68,20 @@ const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 impl Body {
     /// A request's body, of which at most `max` bytes of content are taken.
     pub(crate) fn request(buffer: Buffer, length: Length, max: Option<u64>) -> Self {
-        Self::new(buffer, length, Delivery::AsIs, max)
+        Self::new(buffer, Rest::of(length, Delivery::AsIs), max)
     }
 
     /// A response's body.
     pub(crate) fn response(buffer: Buffer, length: Length, delivery: Delivery) -> Self {
-        Self::new(buffer, length, delivery, None)
+        Self::new(buffer, Rest::of(length, delivery), None)
     }
 
-    fn new(buffer: Buffer, length: Length, delivery: Delivery, left: Option<u64>) -> Self {
-        let rest = match (length, delivery) {
-            (Length::Known(0), _) => Rest::Ended,
-            (Length::Known(length), _) => Rest::Known(length),
-            (Length::Chunked, Delivery::Bare) => Rest::Chunked(Decoder::new(), Keep::Data),
-            (Length::Chunked, _) => Rest::Chunked(Decoder::new(), Keep::Chunks),
-            (Length::UntilClose, delivery) => Rest::UntilClose {
-                chunks: delivery == Delivery::Chunked,
-            },
-        };
+    /// The head has come that tells what body it is. What is in the buffer behind it is the beginning.
+    pub(crate) fn begin(&mut self, length: Length, delivery: Delivery) {
+        self.rest = Rest::of(length, delivery);
+    }
+
+    fn new(buffer: Buffer, rest: Rest, left: Option<u64>) -> Self {
         Self {
             buffer,
             ready: 0,

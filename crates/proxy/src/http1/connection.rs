@@ -160,14 +160,11 @@ impl<S: Socket> Connection<S> {
             None => self.since + config.idle_timeout,
         };
         self.timer.arm(due);
-        let mut draining = false;
+        let (mut draining, mut looked) = (false, false);
         poll_fn(|cx| {
-            if self.timer.poll_due(cx).is_ready() {
-                return Poll::Ready(if self.began.is_some() {
-                    Waited::Slow
-                } else {
-                    Waited::Over
-                });
+            // Before anything is read: a head that trickles in is not to be late for ever.
+            if self.began.is_some() && self.timer.poll_due(cx).is_ready() {
+                return Poll::Ready(Waited::Slow);
             }
             if self.worker.is_draining() && !draining {
                 draining = true;
@@ -179,9 +176,24 @@ impl<S: Socket> Connection<S> {
                 };
                 self.timer.arm(due.min(Instant::now() + grace));
             }
-            match ready!(self.poll_bytes(cx)) {
-                Ok(Some(inbound)) => Poll::Ready(Waited::Bytes(inbound)),
-                Ok(None) | Err(_) => Poll::Ready(Waited::Over),
+            // The first look rarely finds anything, and asks without memory in its hand. Whoever has been woken
+            // finds something nearly always, and asking first would be a second look at the same.
+            let polled = if std::mem::replace(&mut looked, true) {
+                self.poll_bytes(cx)
+            } else {
+                match self.socket.poll_readable(cx) {
+                    Poll::Ready(Ok(())) => self.poll_bytes(cx),
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                    Poll::Pending => Poll::Pending,
+                }
+            };
+            match polled {
+                Poll::Ready(Ok(Some(inbound))) => Poll::Ready(Waited::Bytes(inbound)),
+                Poll::Ready(Ok(None) | Err(_)) => Poll::Ready(Waited::Over),
+                Poll::Pending => self.timer.poll_due(cx).map(|()| match self.began {
+                    Some(_) => Waited::Slow,
+                    None => Waited::Over,
+                }),
             }
         })
         .await
@@ -189,7 +201,6 @@ impl<S: Socket> Connection<S> {
 
     /// Takes what the client has sent, behind the beginning of the head that is there already.
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Buffer>>> {
-        ready!(self.socket.poll_readable(cx))?;
         let mut inbound = self.worker.buffers().buffer();
         if !self.begun.is_empty() {
             let space = inbound.space().len();

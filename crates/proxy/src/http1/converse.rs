@@ -105,8 +105,10 @@ pub(super) struct Conversation<'a, 'c, S> {
     pub(super) head: &'a [u8],
     pub(super) head_sent: usize,
     /// What has come from the backend, and how much of it has been looked at.
-    pub(super) heard: Buffer,
+    pub(super) heard: &'a mut Buffer,
     pub(super) seen: usize,
+    /// Whether it has been asked for an answer before.
+    pub(super) asked_before: bool,
     /// Writing has failed; the backend may have answered before.
     pub(super) deaf: bool,
     /// Whether the connection has served before.
@@ -214,7 +216,11 @@ impl<S: Socket> Conversation<'_, '_, S> {
                     }
                 }
             }
-            if let Err(error) = ready!(self.wire.poll_readable(cx)) {
+            // Right behind the request there is none, and no memory is needed to see that. Later, whoever has been
+            // woken reads at once.
+            if !std::mem::replace(&mut self.asked_before, true)
+                && let Err(error) = ready!(self.wire.poll_readable(cx))
+            {
                 return Poll::Ready(Err(self.silent(Some(&error))));
             }
             if self.heard.space().is_empty() {

@@ -14,7 +14,7 @@ pub(super) struct Delivery<'a, 'c, S> {
     /// The client gets this first.
     pub(super) head: &'a [u8],
     pub(super) head_sent: usize,
-    pub(super) body: Body,
+    pub(super) body: &'a mut Body,
     /// The request's body, which may still be on its way.
     pub(super) upload: &'a mut Upload,
     /// The backend takes no more of it.

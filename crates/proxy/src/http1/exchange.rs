@@ -16,6 +16,7 @@ use super::body::{Body, BodyError};
 use super::connection::{Connection, Next};
 use super::converse::Listening;
 use super::deliver::{Broken, Delivery, Moved, Step, WaitsFor};
+use super::framing::Length;
 use super::request;
 use super::response::{self, Asked, Persist};
 use super::tunnel;
@@ -48,39 +49,29 @@ struct Exchange<'a, S> {
     head: HeadBuffer,
     host_at: Option<usize>,
     upload: Upload,
-    /// The head that the client gets.
+    /// The head that the client gets, and the body.
     answer: HeadBuffer,
+    download: Body,
     /// Whom it was tried on without success, the latest last, and how that one failed.
     tried: Vec<Incarnation>,
     failed: Option<Failed>,
     /// The latest look at the clock: one for each time that something has come, not one for each use.
-    now: Instant,
+    now: &'a mut Instant,
 }
 
 impl<S: Socket> Connection<S> {
     /// Serves one request. `inbound` begins with its head; `head` is what the backend gets in its place.
-    pub(super) async fn exchange(
+    ///
+    /// The future is in a box for as long as it lasts, and every request pays for its size: what is rare has a box
+    /// of its own, and what is large is made here and borrowed from then on, since an `async fn` has room for each
+    /// argument twice.
+    pub(super) fn exchange(
         &mut self,
         request: request::Head,
-        mut inbound: Buffer,
+        inbound: Buffer,
         head: HeadBuffer,
-    ) -> Next {
-        let worker = Rc::clone(&self.worker);
-        let config = worker.config();
-        let table = worker.current_table();
-        let host = request.host.clone().and_then(|name| inbound.data().get(name));
-        let asked = Asked {
-            method: request.method,
-            minor: request.minor,
-            upgrade: request.upgrade,
-        };
-        let Some(app) = table.route_bytes(host.unwrap_or_default()) else {
-            let answer = Answer::no_route(host.and_then(|name| std::str::from_utf8(name).ok()));
-            inbound.consume(request.len);
-            let upload = Body::request(inbound, request.length, None);
-            return self.answer_own(answer, asked, request.keep_alive, upload).await;
-        };
-        inbound.consume(request.len);
+    ) -> impl Future<Output = Next> {
+        let (worker, config) = (&*self.worker, self.worker.config());
         let idempotent = config.retry_non_idempotent || request.method.is_idempotent();
         let keep_max = if config.retry_enabled && idempotent {
             config.replay_max_bytes
@@ -88,16 +79,21 @@ impl<S: Socket> Connection<S> {
             0
         };
         let body = Body::request(inbound, request.length, config.max_body_bytes);
-        worker.count_request();
+        let heard = worker.buffers().buffer();
+        self.since = Instant::now();
         let mut exchange = Exchange {
-            worker: &worker,
+            worker,
             timer: &self.timer,
             client: Listening {
                 socket: &mut self.socket,
                 listens: true,
                 shut: false,
             },
-            asked,
+            asked: Asked {
+                method: request.method,
+                minor: request.minor,
+                upgrade: request.upgrade,
+            },
             idempotent,
             keep: request.keep_alive,
             expects: request.expects,
@@ -105,64 +101,56 @@ impl<S: Socket> Connection<S> {
             host_at: request.host.is_none().then_some(request.host_at),
             upload: Upload::new(body, request.length, keep_max),
             answer: worker.buffers().head(),
+            download: Body::response(heard, Length::NONE, response::Delivery::AsIs),
             tried: Vec::new(),
             failed: None,
-            now: Instant::now(),
+            now: &mut self.since,
         };
-        let served = match exchange.run(app, &mut None).await {
-            Err(After::Full) => exchange.queue(app).await,
-            served => served,
-        };
-        // What a response lasts, a table should not: there may be a new one every second, and bodies for hours.
-        drop(table);
-        let after = match served {
-            Ok(served) => exchange.finish(served).await,
-            Err(after) => after,
-        };
-        self.since = exchange.now;
-        let body = exchange.upload.body;
-        match after {
-            After::Told(answer) => self.answer_own(answer, asked, request.keep_alive, body).await,
-            After::Served => Next::Request(body.buffer),
-            After::ServedLast | After::Full => Next::Linger,
-            After::Ended => Next::End,
-            After::Broken => Next::Reset,
-        }
-    }
-
-    /// Gives an answer of the proxy's own, and keeps the connection if nothing of the request is left on it.
-    pub(super) async fn answer_own(
-        &mut self,
-        answer: Answer,
-        asked: Asked,
-        keep: bool,
-        mut body: Body,
-    ) -> Next {
-        let whole = body.decode().is_ok() && {
-            // What has come already is not worth a connection.
-            let here = body.outgoing().len();
-            body.sent(here);
-            body.has_left()
-        };
-        let keep = keep && whole && !answer.closes() && !self.worker.is_draining();
-        let persist = match (keep, asked.minor) {
-            (false, _) => Persist::Close,
-            (true, 0) => Persist::KeepAlive,
-            (true, _) => Persist::Open,
-        };
-        let bytes = answer.into_bytes(persist, asked.method != request::Method::Head);
-        let written = self.write_all(&bytes).await;
-        self.since = Instant::now();
-        match (written, keep) {
-            (Err(_), _) => Next::End,
-            (Ok(()), true) => Next::Request(body.buffer),
-            (Ok(()), false) => Next::Linger,
+        let (len, host) = (request.len, request.host);
+        async move {
+            let table = exchange.worker.current_table();
+            let inbound = &mut exchange.upload.body.buffer;
+            let host = host.and_then(|name| inbound.data().get(name));
+            let served = match table.route_bytes(host.unwrap_or_default()) {
+                Some(app) => {
+                    inbound.consume(len);
+                    exchange.worker.count_request();
+                    match exchange.run(app, &mut None).await {
+                        Err(After::Full) => Box::pin(exchange.queue(app)).await,
+                        served => served,
+                    }
+                }
+                None => {
+                    let answer = Answer::no_route(host.and_then(|name| std::str::from_utf8(name).ok()));
+                    inbound.consume(len);
+                    Err(answer.into())
+                }
+            };
+            // What a response lasts, a table should not: there may be a new one every second, and bodies for hours.
+            drop(table);
+            let after = match served {
+                Ok(served) if served.answered.switches => Box::pin(exchange.tunnel(served)).await,
+                Ok(mut served) => exchange.deliver(&mut served).await,
+                Err(after) => after,
+            };
+            match after {
+                After::Told(answer) => Box::pin(exchange.answer_own(answer)).await,
+                After::Served => Next::Request(exchange.upload.body.buffer),
+                After::ServedLast | After::Full => Next::Linger,
+                After::Ended => Next::End,
+                After::Broken => Next::Reset,
+            }
         }
     }
 }
 
-/// A backend's response has begun: what it is, the place that it holds, and whose connection it comes over.
-type Served = (Answered, Taken, Rc<Upstream<Wire>>);
+/// A backend's response has begun: what it is, the place that it holds until the backend has said everything, and
+/// whose connection it comes over.
+struct Served {
+    answered: Answered,
+    place: Option<Taken>,
+    upstream: Rc<Upstream<Wire>>,
+}
 
 /// What became of a request.
 enum After {
@@ -187,41 +175,51 @@ impl From<Answer> for After {
 }
 
 impl<S: Socket> Exchange<'_, S> {
-    /// Brings a response that has begun to its end.
-    async fn finish(&mut self, (answered, taken, upstream): Served) -> After {
-        if answered.head.switches() {
-            let early = std::mem::replace(&mut self.upload.body.buffer, self.worker.buffers().buffer());
-            let (timer, config) = (self.timer, self.worker.config());
-            let until = Instant::now() + config.send_timeout;
-            if write_all(self.client.socket, timer, until, &self.answer)
-                .await
-                .is_ok()
-            {
-                let mut wire = answered.wire;
-                let sides = (&mut wire, answered.heard);
-                tunnel::run(
-                    self.client.socket,
-                    early,
-                    sides,
-                    timer,
-                    config.tunnel_idle_timeout,
-                    || upstream.is_cut(),
-                )
-                .await;
-            }
-            return After::Ended;
+    /// Gives an answer of the proxy's own, and keeps the connection if nothing of the request is left on it.
+    async fn answer_own(mut self, answer: Answer) -> Next {
+        let body = &mut self.upload.body;
+        let whole = body.decode().is_ok() && {
+            // What has come already is not worth a connection.
+            let here = body.outgoing().len();
+            body.sent(here);
+            body.has_left()
+        };
+        let keep = self.keep && whole && !answer.closes() && !self.worker.is_draining();
+        let persist = match (keep, self.asked.minor) {
+            (false, _) => Persist::Close,
+            (true, 0) => Persist::KeepAlive,
+            (true, _) => Persist::Open,
+        };
+        let bytes = answer.into_bytes(persist, self.asked.method != request::Method::Head);
+        let until = Instant::now() + self.worker.config().send_timeout;
+        let written = write_all(self.client.socket, self.timer, until, &bytes).await;
+        *self.now = Instant::now();
+        match (written, keep) {
+            (Err(_), _) => Next::End,
+            (Ok(()), true) => Next::Request(self.upload.body.buffer),
+            (Ok(()), false) => Next::Linger,
         }
-        // Nothing else tells such a client that an answer was broken off.
-        let resets = matches!(
-            answered.head.delivery(self.asked.minor),
-            response::Delivery::Bare | response::Delivery::UntilClose
-        );
-        match self.deliver(answered, taken, &upstream).await {
-            Ok(true) => After::Served,
-            Ok(false) => After::ServedLast,
-            Err(Broken::Backend) if resets => After::Broken,
-            Err(_) => After::Ended,
+    }
+
+    /// Passes the protocol on that both sides have agreed to go on with.
+    async fn tunnel(&mut self, served: Served) -> After {
+        let (timer, config, buffers) = (self.timer, self.worker.config(), self.worker.buffers());
+        let until = Instant::now() + config.send_timeout;
+        let early = std::mem::replace(&mut self.upload.body.buffer, buffers.buffer());
+        let heard = std::mem::replace(&mut self.download.buffer, buffers.buffer());
+        let written = write_all(self.client.socket, timer, until, &self.answer).await;
+        if let (Ok(()), Some(mut wire)) = (written, served.answered.wire) {
+            tunnel::run(
+                self.client.socket,
+                early,
+                (&mut wire, heard),
+                timer,
+                config.tunnel_idle_timeout,
+                || served.upstream.is_cut(),
+            )
+            .await;
         }
+        After::Ended
     }
 
     /// Waits in the queue of `app` for a place, and is served then.
@@ -237,7 +235,7 @@ impl<S: Socket> Exchange<'_, S> {
             // Until it has had a place, which it may have to come back from.
             while let Some(waiting) = &mut turn {
                 self.wait(waiting, until, &name).await?;
-                self.now = Instant::now();
+                *self.now = Instant::now();
                 // Much may have changed meanwhile.
                 let table = self.worker.current_table();
                 let Some(app) = table.app(&name) else {
@@ -302,14 +300,18 @@ impl<S: Socket> Exchange<'_, S> {
                 if !self.worker.may_retry() {
                     return Err(explain(&failed.into(), None));
                 }
-                self.upload.restart();
+                self.restart();
             }
             *turn = None;
             let upstream = self.worker.wires().upstream(&place.place.endpoint);
             let failed = match self.attempt(&place.place, &upstream).await {
                 Ok(answered) => {
                     self.upload.settle();
-                    return Ok((answered, place, upstream));
+                    return Ok(Served {
+                        answered,
+                        place: Some(place),
+                        upstream,
+                    });
                 }
                 Err(Unanswered::Failed(failed)) => failed,
                 Err(unanswered) => return Err(explain(&unanswered, config.max_body_bytes)),
@@ -340,6 +342,13 @@ impl<S: Socket> Exchange<'_, S> {
         Ok(Taken::new(place, Arc::clone(&app.queue)))
     }
 
+    /// Begins another attempt.
+    fn restart(&mut self) {
+        self.upload.restart();
+        // What the one before has said is nothing of this one's.
+        self.download.buffer = self.worker.buffers().buffer();
+    }
+
     fn repeatable(&self) -> retry::Request {
         retry::Request {
             idempotent: self.idempotent,
@@ -354,84 +363,80 @@ impl<S: Socket> Exchange<'_, S> {
         }
     }
 
-    /// Passes a response on. Whether the client's connection can be kept.
-    async fn deliver(
-        &mut self,
-        answered: Answered,
-        place: Taken,
-        upstream: &Upstream<Wire>,
-    ) -> Result<bool, Broken> {
-        let Answered {
-            wire,
-            head,
-            heard,
-            deaf,
-            kept,
-        } = answered;
-        let (timer, config) = (self.timer, self.worker.config());
+    /// Passes a response on to its end.
+    async fn deliver(&mut self, served: &mut Served) -> After {
+        let (timer, config, now) = (self.timer, self.worker.config(), &mut *self.now);
+        let Served {
+            answered,
+            place,
+            upstream,
+        } = served;
         let mut delivery = Delivery {
             client: &mut self.client,
             head: &self.answer,
             head_sent: 0,
-            body: Body::response(heard, head.length, head.delivery(self.asked.minor)),
+            body: &mut self.download,
             upload: &mut self.upload,
-            deaf,
+            deaf: answered.deaf,
             blocked: false,
             moved: Moved::default(),
         };
-        delivery.join().map_err(|_| Broken::Backend)?;
-        let (mut wire, mut place) = (Some(wire), Some(place));
-        timer.disarm();
-        let (mut armed, mut waited) = (None, false);
-        loop {
-            let step = poll_fn(|cx| {
-                if timer.poll_due(cx).is_ready() {
-                    tracing::debug!(waited_for = ?armed, "a response is broken off: nothing has moved for too long");
-                    return Poll::Ready(Err(match armed {
-                        Some(WaitsFor::Backend) => Broken::Backend,
-                        _ => Broken::Client,
-                    }));
-                }
-                if wire.is_some() && upstream.is_cut() {
-                    return Poll::Ready(Err(Broken::Backend));
-                }
-                let polled = delivery.poll(cx, wire.as_mut());
-                let waits = polled.is_pending().then(|| delivery.waits_for());
-                match waits {
-                    Some(whom) if armed != waits || delivery.has_moved(whom) => {
-                        timer.arm(Instant::now() + patience(config, whom));
+        let mut armed = None;
+        let delivered = match delivery.join() {
+            Err(_) => Err(Broken::Backend),
+            Ok(()) => {
+                poll_fn(|cx| {
+                    if answered.wire.is_some() && upstream.is_cut() {
+                        return Poll::Ready(Err(Broken::Backend));
                     }
-                    None if armed.is_some() => timer.disarm(),
-                    _ => {}
-                }
-                (armed, waited) = (waits, waited || waits.is_some());
-                delivery.moved = Moved::default();
-                polled
-            })
-            .await;
-            if std::mem::take(&mut waited) {
-                self.now = Instant::now();
-            }
-            match step {
-                Ok(Step::Come) => {
-                    // The place and the connection are for the next one, however slowly this client reads.
-                    place = None;
-                    let reusable = head.keep_alive && !delivery.deaf && !delivery.body.has_extra();
-                    if let Some(wire) = wire.take()
-                        && reusable
-                    {
-                        upstream.keep(wire, self.now);
+                    let mut polled = delivery.poll(cx, answered.wire.as_mut());
+                    if let Poll::Ready(Ok(Step::Come)) = polled {
+                        // The place and the connection are for the next one, however slowly this client reads.
+                        *place = None;
+                        if armed.take().is_some() {
+                            *now = Instant::now();
+                        }
+                        let reusable = answered.reusable && !delivery.deaf && !delivery.body.has_extra();
+                        if let Some(wire) = answered.wire.take()
+                            && reusable
+                        {
+                            upstream.keep(wire, *now);
+                        }
+                        polled = delivery.poll(cx, None);
                     }
-                }
-                Ok(Step::Done) => break,
-                Err(broken) => return Err(broken),
+                    if polled.is_pending() {
+                        let whom = delivery.waits_for();
+                        if armed != Some(whom) || delivery.has_moved(whom) {
+                            timer.arm(Instant::now() + patience(config, whom));
+                        }
+                        armed = Some(whom);
+                        if timer.poll_due(cx).is_ready() {
+                            tracing::debug!(waited_for = ?whom, "a response is broken off: nothing has moved for too long");
+                            return Poll::Ready(Err(match whom {
+                                WaitsFor::Backend => Broken::Backend,
+                                WaitsFor::Taking | WaitsFor::Giving => Broken::Client,
+                            }));
+                        }
+                    }
+                    delivery.moved = Moved::default();
+                    polled
+                })
+                .await
             }
+        };
+        if armed.is_some() {
+            *now = Instant::now();
         }
-        drop(place);
         let uploaded = self.upload.has_left();
         // Requests that came before the client shut its side are still answered.
         let over = self.client.shut && self.upload.body.buffer.is_empty();
-        Ok(kept && uploaded && !over)
+        match delivered {
+            Ok(_) if answered.kept && uploaded && !over => After::Served,
+            Ok(_) => After::ServedLast,
+            // Nothing else tells such a client that an answer was broken off.
+            Err(Broken::Backend) if answered.resets => After::Broken,
+            Err(_) => After::Ended,
+        }
     }
 }
 

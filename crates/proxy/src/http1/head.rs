@@ -16,6 +16,13 @@ pub(crate) const fn room<'b>() -> Room<'b> {
     [const { MaybeUninit::uninit() }; MAX_FIELDS]
 }
 
+/// Room for what each of them is.
+pub(crate) type Kinds = [Field; MAX_FIELDS];
+
+pub(crate) const fn kinds() -> Kinds {
+    [Field::Other; MAX_FIELDS]
+}
+
 /// Why bytes are no head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum HeadError {
@@ -39,6 +46,8 @@ pub(crate) enum HeadError {
 pub(crate) struct Fields<'h, 'b> {
     buf: &'b [u8],
     headers: &'h [Header<'b>],
+    /// Of each header. Found out once: every head is gone through twice.
+    kinds: &'h [Field],
     /// Where the last field's line ends: before the empty line.
     end: usize,
 }
@@ -46,6 +55,7 @@ pub(crate) struct Fields<'h, 'b> {
 /// One field and where its line is in the buffer.
 #[derive(Clone, Copy)]
 pub(crate) struct Line<'b> {
+    pub(crate) field: Field,
     pub(crate) name: &'b str,
     pub(crate) value: &'b [u8],
     /// Of its name.
@@ -56,18 +66,28 @@ pub(crate) struct Line<'b> {
 
 impl<'h, 'b> Fields<'h, 'b> {
     /// Checks what the parser overlooks: that every line, the first one included, ends in CR LF. `head` is all
-    /// of the head, or of the trailers, the empty line included.
-    pub(crate) fn check(head: &'b [u8], headers: &'h [Header<'b>]) -> Result<Self, HeadError> {
-        let fields = Self {
-            buf: head,
-            headers,
-            end: head.len().saturating_sub(2),
-        };
+    /// of the head, or of the trailers, the empty line included; `kinds` is room for one of each field.
+    pub(crate) fn check(
+        head: &'b [u8],
+        headers: &'h [Header<'b>],
+        kinds: &'h mut [Field],
+    ) -> Result<Self, HeadError> {
+        let end = head.len().saturating_sub(2);
         // Trailers have no line before their first field.
         let ends_in_crlf = |end: usize| end == 0 || head.get(end.wrapping_sub(2)..end) == Some(b"\r\n");
-        let lines_end = fields.iter().all(|line| ends_in_crlf(line.start));
-        if lines_end && ends_in_crlf(fields.end) && ends_in_crlf(head.len()) {
-            Ok(fields)
+        for (header, kind) in headers.iter().zip(&mut *kinds) {
+            if !ends_in_crlf(offset(head, header.name)) {
+                return Err(HeadError::LineEnd);
+            }
+            *kind = Field::of(header.name);
+        }
+        if ends_in_crlf(end) && ends_in_crlf(head.len()) {
+            Ok(Self {
+                buf: head,
+                headers,
+                kinds,
+                end,
+            })
         } else {
             Err(HeadError::LineEnd)
         }
@@ -91,9 +111,7 @@ impl<'h, 'b> Fields<'h, 'b> {
 
     /// Whether `Connection` names that field.
     pub(crate) fn connection_names(&self, name: &str) -> bool {
-        let lines = self
-            .iter()
-            .filter(|line| Field::of(line.name) == Field::Connection);
+        let lines = self.iter().filter(|line| line.field == Field::Connection);
         lines
             .flat_map(|line| tokens(line.value))
             .any(|named| named.eq_ignore_ascii_case(name))
@@ -106,7 +124,9 @@ impl<'h, 'b> Fields<'h, 'b> {
             .skip(1)
             .map(|next| offset(self.buf, next.name));
         let ends = ends.chain(std::iter::once(self.end));
-        self.headers.iter().zip(ends).map(|(header, end)| Line {
+        let fields = self.headers.iter().zip(self.kinds);
+        fields.zip(ends).map(|((header, field), end)| Line {
+            field: *field,
             name: header.name,
             value: header.value,
             start: offset(self.buf, header.name),
@@ -157,7 +177,8 @@ mod tests {
         let parsed = request
             .parse_with_uninit_headers(head.as_bytes(), &mut room)
             .unwrap();
-        let fields = Fields::check(&head.as_bytes()[..parsed.unwrap()], request.headers)?;
+        let mut kinds = kinds();
+        let fields = Fields::check(&head.as_bytes()[..parsed.unwrap()], request.headers, &mut kinds)?;
         let line = |line: Line<'_>| (line.name.to_owned(), head[line.start..line.end].to_owned());
         Ok(fields.iter().map(line).collect())
     }

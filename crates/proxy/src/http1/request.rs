@@ -12,7 +12,7 @@ use super::framing::{Framing, Length};
 use super::head::{self, Fields, HeadError, tokens};
 use crate::answer::Answer;
 use crate::headers::via::Pseudonym;
-use crate::host::Authority;
+use crate::host::{self, Authority};
 
 /// What holds for every request on a connection.
 #[derive(Clone, Copy)]
@@ -138,8 +138,9 @@ pub(crate) fn read(
     if len > rules.max_head_bytes {
         return Err(too_large(rules).into());
     }
+    let mut kinds = head::kinds();
     let head = buf.get(..len).unwrap_or_default();
-    let fields = Fields::check(head, request.headers).map_err(malformed)?;
+    let fields = Fields::check(head, request.headers, &mut kinds).map_err(malformed)?;
     if fields.len() > rules.max_fields {
         return Err(too_many_fields(rules).into());
     }
@@ -181,9 +182,9 @@ struct Facts<'b> {
 #[derive(Clone, Copy)]
 struct Host<'b> {
     /// As it was written.
-    text: &'b str,
+    text: &'b [u8],
     /// Without a port.
-    name: &'b str,
+    name: &'b [u8],
 }
 
 /// A field of which one is expected.
@@ -251,7 +252,7 @@ impl<'b> Facts<'b> {
             xhost: false,
         };
         for line in fields.iter() {
-            facts.take(Field::of(line.name), line.value, rules)?;
+            facts.take(line.field, line.value, rules)?;
         }
         facts.host = facts.host()?;
         Ok(facts)
@@ -389,11 +390,14 @@ fn too_many_fields(rules: &Rules<'_>) -> Answer {
 }
 
 fn authority<'b>(what: &str, text: &'b [u8]) -> Result<Host<'b>, Stop> {
+    if let Some(name) = host::plain_name(text) {
+        return Ok(Host { text, name });
+    }
     let authority = Authority::parse(text);
     let authority = authority.map_err(|problem| Answer::bad_request(format!("{what} {problem}")))?;
     Ok(Host {
-        text: authority.text,
-        name: authority.name(),
+        text: authority.text.as_bytes(),
+        name: authority.name().as_bytes(),
     })
 }
 

@@ -158,12 +158,13 @@ pub(crate) fn read<R>(
     let (Some(status), Some(minor)) = (response.code, response.version) else {
         return Err(HeadError::StatusLine.into());
     };
+    let mut kinds = head::kinds();
     let head = buf.get(..len).unwrap_or_default();
     // The parser overlooks empty lines in front.
     if !head.starts_with(b"HTTP/") {
         return Err(HeadError::StatusLine.into());
     }
-    let fields = Fields::check(head, response.headers)?;
+    let fields = Fields::check(head, response.headers, &mut kinds)?;
     let head = gather(head, status, minor, &fields, asked)?;
     then(head, &fields).map(|then| Some((head, then)))
 }
@@ -184,7 +185,7 @@ fn gather(
     let (mut framing, mut close, mut keep_alive, mut has_date) = (Framing::default(), false, false, false);
     let (mut upgrade, mut named) = ((0, 0), 0);
     for line in fields.iter() {
-        match Field::of(line.name) {
+        match line.field {
             Field::ContentLength => framing.content_length(line.value)?,
             Field::TransferEncoding => framing.transfer_encoding(line.value)?,
             Field::Connection => {
@@ -255,7 +256,7 @@ impl Head {
         let version = b"HTTP/1.1".len();
         let mut run = version;
         for line in fields.iter() {
-            if self.keeps(Field::of(line.name), line.name, fields) {
+            if self.keeps(line.field, line.name, fields) {
                 continue;
             }
             out.extend_from_slice(head.get(run..line.start).unwrap_or_default());

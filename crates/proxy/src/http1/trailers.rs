@@ -1,8 +1,7 @@
 //! The fields behind a chunked body (RFC 9112 §7.1.2). No I/O.
 
 use super::chunked::ChunkError;
-use super::field::Field;
-use super::head::{Fields, find_end, room};
+use super::head::{Fields, find_end, kinds, room};
 
 /// The fields behind a body, at most.
 const MAX_TRAILERS: usize = 100;
@@ -32,16 +31,16 @@ pub(crate) fn trailers(bytes: &[u8], max: usize, out: &mut Vec<u8>) -> Result<Op
     if length != end {
         return Err(ChunkError::Trailers);
     }
-    let fields = Fields::check(section, headers).map_err(|_| ChunkError::Trailers)?;
+    let mut kinds = kinds();
+    let fields = Fields::check(section, headers, &mut kinds).map_err(|_| ChunkError::Trailers)?;
     if fields.len() > MAX_TRAILERS {
         return Err(ChunkError::TrailersTooLong);
     }
     for line in fields.iter() {
-        let field = Field::of(line.name);
-        if field.spoils_trailers() {
+        if line.field.spoils_trailers() {
             return Err(ChunkError::Trailers);
         }
-        if field.may_trail() {
+        if line.field.may_trail() {
             out.extend_from_slice(section.get(line.start..line.end).unwrap_or_default());
         }
     }

@@ -7,10 +7,9 @@ use edgeproxy_backend::Endpoint;
 use tokio::time::Instant;
 
 use super::Exchange;
-use crate::buffer::Buffer;
 use crate::http1::body::BodyError;
 use crate::http1::converse::{Conversation, Silence, Unread, Uploaded};
-use crate::http1::response::{self, Manner, Persist};
+use crate::http1::response::{self, Delivery, Manner, Persist};
 use crate::pick::Place;
 use crate::pool::Upstream;
 use crate::retry::{self, Failed};
@@ -25,14 +24,18 @@ const CONTINUE: u16 = 100;
 
 /// A response whose head has come.
 pub(super) struct Answered {
-    pub(super) wire: Wire,
-    pub(super) head: response::Head,
-    /// What has come of its body.
-    pub(super) heard: Buffer,
+    /// Until the backend has said everything.
+    pub(super) wire: Option<Wire>,
+    /// The backend would take another request on it.
+    pub(super) reusable: bool,
     /// The backend takes no more of the request.
     pub(super) deaf: bool,
     /// The client has been told that its connection goes on.
     pub(super) kept: bool,
+    /// Both sides go on with another protocol.
+    pub(super) switches: bool,
+    /// Only a reset tells the client that the body was broken off: otherwise it ends with the connection.
+    pub(super) resets: bool,
 }
 
 /// Why an attempt brought no response.
@@ -78,26 +81,28 @@ impl<S: Socket> Exchange<'_, S> {
             self.head.splice(at..at, host.into_bytes());
         }
         if !self.tried.is_empty() {
-            self.now = Instant::now();
+            *self.now = Instant::now();
         }
-        let now = self.now;
-        let answered = match self.worker.wires().take(upstream, now) {
-            Some(wire) => match self.converse(wire, true, now, place, upstream).await {
+        let mut kept = self.worker.wires().take(upstream, *self.now);
+        loop {
+            let (wire, reused, sent) = match kept.take() {
+                Some(wire) => (wire, true, *self.now),
+                // Rare, and large.
+                None => (
+                    Box::pin(self.connect(&place.endpoint, upstream)).await?,
+                    false,
+                    Instant::now(),
+                ),
+            };
+            match self.converse(wire, reused, sent, place, upstream).await {
                 Err(Unanswered::Failed(failed))
-                    if retry::next(failed, self.repeatable()) == retry::Next::FreshConnection =>
+                    if reused && retry::next(failed, self.repeatable()) == retry::Next::FreshConnection =>
                 {
-                    self.upload.restart();
-                    None
+                    self.restart();
                 }
-                decided => Some(decided),
-            },
-            None => None,
-        };
-        if let Some(decided) = answered {
-            return decided;
+                decided => return decided,
+            }
         }
-        let wire = self.connect(&place.endpoint, upstream).await?;
-        self.converse(wire, false, Instant::now(), place, upstream).await
     }
 
     async fn connect(&self, endpoint: &Endpoint, upstream: &Upstream<Wire>) -> Result<Wire, Unanswered> {
@@ -135,8 +140,9 @@ impl<S: Socket> Exchange<'_, S> {
             upload: &mut self.upload,
             head: &self.head,
             head_sent: 0,
-            heard: worker.buffers().buffer(),
+            heard: &mut self.download.buffer,
             seen: 0,
+            asked_before: false,
             deaf: false,
             reused,
         };
@@ -146,13 +152,6 @@ impl<S: Socket> Exchange<'_, S> {
         let (head, persist) = loop {
             let answer = &mut self.answer;
             let (head, persist) = poll_fn(|cx| {
-                if timer.poll_due(cx).is_ready() {
-                    return Poll::Ready(Err(if conversation.waits_for_client() {
-                        Unanswered::Stalled
-                    } else {
-                        Failed::ResponseTimeout.into()
-                    }));
-                }
                 if upstream.is_cut() {
                     return Poll::Ready(Err(Unanswered::Ended));
                 }
@@ -192,7 +191,13 @@ impl<S: Socket> Exchange<'_, S> {
                 {
                     return Poll::Ready(Err(Unanswered::Gone));
                 }
-                Poll::Pending
+                timer.poll_due(cx).map(|()| {
+                    Err(if conversation.waits_for_client() {
+                        Unanswered::Stalled
+                    } else {
+                        Failed::ResponseTimeout.into()
+                    })
+                })
             })
             .await?;
             if !head.is_interim() {
@@ -205,7 +210,9 @@ impl<S: Socket> Exchange<'_, S> {
             }
             if asked.minor > 0 {
                 let until = Instant::now() + worker.config().send_timeout;
-                let written = write_all(conversation.client.socket, timer, until, &self.answer).await;
+                // Rare, and large.
+                let written =
+                    Box::pin(write_all(conversation.client.socket, timer, until, &self.answer)).await;
                 written.map_err(|_| Unanswered::Gone)?;
                 timer.arm(Instant::now() + timeout);
             }
@@ -215,18 +222,20 @@ impl<S: Socket> Exchange<'_, S> {
         let deaf = conversation.deaf
             || conversation.head_sent < conversation.head.len()
             || conversation.unread(expects && !granted) == Unread::Withheld;
-        let heard = conversation.heard;
-        self.now = Instant::now();
+        *self.now = Instant::now();
         let signal = place
             .in_flight
             .succeeded(self.now.saturating_duration_since(sent));
         self.tell(place, signal);
+        let delivery = head.delivery(asked.minor);
+        self.download.begin(head.length, delivery);
         Ok(Answered {
-            wire,
-            head,
-            heard,
+            wire: Some(wire),
+            reusable: head.keep_alive,
             deaf,
             kept: persist != Persist::Close,
+            switches: head.switches(),
+            resets: matches!(delivery, Delivery::Bare | Delivery::UntilClose),
         })
     }
 }

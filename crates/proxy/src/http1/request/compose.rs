@@ -6,7 +6,7 @@ use crate::answer::{ALLOWED, Answer};
 use crate::headers::{forwarded, trace};
 use crate::http1::field::Field;
 use crate::http1::framing::Length;
-use crate::http1::head::{Fields, offset, tokens};
+use crate::http1::head::{Fields, tokens};
 use crate::http1::text::{push_decimal, push_hex, push_ip};
 
 /// What the proxy's own fields take, at most, but for names of hosts and networks.
@@ -57,7 +57,7 @@ impl Facts<'_> {
             minor: self.line.minor,
             length: length.unwrap_or(Length::NONE),
             host: self.host.map(|host| {
-                let start = offset(head, host.name);
+                let start = (host.name.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
                 start..start + host.name.len()
             }),
             host_at,
@@ -90,7 +90,7 @@ impl Facts<'_> {
     fn push_kept(&self, head: &[u8], fields: &Fields<'_, '_>, rules: &Rules<'_>, out: &mut Vec<u8>) {
         let mut run = fields.start();
         for line in fields.iter() {
-            if self.keeps(Field::of(line.name), line.name, fields, rules) {
+            if self.keeps(line.field, line.name, fields, rules) {
                 continue;
             }
             out.extend_from_slice(head.get(run..line.start).unwrap_or_default());
@@ -130,7 +130,7 @@ impl Facts<'_> {
 
     fn push_host(&self, out: &mut Vec<u8>) {
         if let (Some(_), Some(host)) = (self.target.authority, self.host) {
-            push_line(out, b"host: ", host.text.as_bytes());
+            push_line(out, b"host: ", host.text);
         }
     }
 
@@ -138,7 +138,7 @@ impl Facts<'_> {
         out.extend_from_slice(b"x-forwarded-for: ");
         let client = rules.client;
         if client.trusted && self.xfor {
-            let chain = fields.iter().filter(|line| Field::of(line.name) == Field::XFor);
+            let chain = fields.iter().filter(|line| line.field == Field::XFor);
             for line in chain.filter(|line| forwarded::is_chain(line.value)) {
                 out.extend_from_slice(line.value);
                 out.extend_from_slice(b", ");
@@ -148,13 +148,16 @@ impl Facts<'_> {
         out.extend_from_slice(b"\r\n");
         let keeps = |there: bool, name: &str| client.trusted && there && !self.is_named(fields, name);
         if !keeps(self.xproto, "x-forwarded-proto") {
-            let scheme: &[u8] = if client.tls { b"https" } else { b"http" };
-            push_line(out, b"x-forwarded-proto: ", scheme);
+            out.extend_from_slice(if client.tls {
+                b"x-forwarded-proto: https\r\n".as_slice()
+            } else {
+                b"x-forwarded-proto: http\r\n"
+            });
         }
         if !keeps(self.xhost, "x-forwarded-host")
             && let Some(host) = self.host
         {
-            push_line(out, b"x-forwarded-host: ", host.text.as_bytes());
+            push_line(out, b"x-forwarded-host: ", host.text);
         }
     }
 
@@ -187,9 +190,7 @@ impl Facts<'_> {
         }
         if let Some(fields) = upgrade {
             let mut before: &[u8] = b"upgrade: ";
-            let asked = fields
-                .iter()
-                .filter(|line| Field::of(line.name) == Field::Upgrade);
+            let asked = fields.iter().filter(|line| line.field == Field::Upgrade);
             let protocols = asked.flat_map(|line| tokens(line.value));
             for protocol in protocols.filter(|protocol| may_be_spoken(protocol)) {
                 out.extend_from_slice(before);
