@@ -212,7 +212,8 @@ settings! {
     /// client may pause within a body.
     response_header_timeout: Duration, "response_header_timeout_secs", seconds(1, 86_400), "60";
 
-    /// How long a backend may pause in the middle of its answer, before that is broken off.
+    /// How long a backend may pause in the middle of its answer, before that is broken off. Calls of gRPC over
+    /// HTTP/2 are exempt: they have a deadline of their own.
     response_body_timeout: Duration, "response_body_timeout_secs", seconds(1, 86_400), "300";
 
     /// How long both directions of a TCP connection may be silent.

@@ -31,8 +31,10 @@ pub struct Config {
     /// From the last byte of a request's body to the response's head. Else another backend, or 504. Also how
     /// long a client may pause in the middle of its body. 60 s.
     pub response_header_timeout: Duration,
-    /// How long a backend may pause in the middle of its answer, until that is broken off. A stream of
-    /// events that is silent for longer needs a heartbeat of its own. 5 min.
+    /// How long a backend may pause in the middle of its answer, until that is broken off: over HTTP/2 by a
+    /// reset with `INTERNAL_ERROR`. A stream of events that is silent for longer needs a heartbeat of its own.
+    /// What still moves of the request puts it off. Calls of gRPC are exempt: they have their own deadline,
+    /// `grpc-timeout`, and pings find out whether an `h2c` backend is still there. 5 min.
     pub response_body_timeout: Duration,
     /// A connection that has switched to another protocol, such as a WebSocket, while neither side says
     /// anything. 1 h.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::attempt::http2;
 use crate::grpc::Call;
 use crate::headers::hop;
+use crate::pause::Pause;
 use crate::phase::Turn;
 use crate::pick::Taken;
 use crate::pool::{Conn, Upstream};
@@ -35,7 +36,15 @@ struct FromBackend {
     body: Option<Arriving>,
     /// Given back with the end of the body.
     taken: Option<Taken>,
-    call: Option<Call>,
+    limit: Limit,
+}
+
+/// What ends a response that takes too long.
+pub(crate) enum Limit {
+    /// Its own deadline: a call of gRPC may be silent for as long as it likes.
+    Call(Call),
+    /// The backend's silence.
+    Pause(Pause),
 }
 
 /// A response's body, as it comes, and what it comes by.
@@ -55,6 +64,8 @@ pub(crate) enum Truncated {
     Http1(#[from] hyper::Error),
     #[error("the backend's body broke off: {0}")]
     Http2(#[from] h2::Error),
+    #[error("the backend said nothing for too long")]
+    Paused,
 }
 
 impl Truncated {
@@ -84,12 +95,11 @@ impl Download {
         }
     }
 
-    /// `call`: it answers one of gRPC.
-    pub(crate) fn of_backend(body: Arriving, taken: Taken, turn: Turn, call: Option<Call>) -> Self {
+    pub(crate) fn of_backend(body: Arriving, taken: Taken, turn: Turn, limit: Limit) -> Self {
         let mut body = FromBackend {
             body: Some(body),
             taken: Some(taken),
-            call,
+            limit,
         };
         body.release_at_end();
         Self {
@@ -105,15 +115,24 @@ impl FromBackend {
             return Poll::Ready(None);
         };
         let polled = Pin::new(body).poll_frame(cx);
-        if polled.is_pending()
-            && let Some(call) = &self.call
-            && call.poll_late(cx).is_ready()
-        {
-            let trailers = Call::late_trailers();
-            self.drop_both();
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-        }
-        match ready!(polled) {
+        let polled = match (polled, &mut self.limit) {
+            (Poll::Pending, Limit::Call(call)) => {
+                ready!(call.poll_late(cx));
+                let trailers = Call::late_trailers();
+                self.drop_both();
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            (Poll::Pending, Limit::Pause(pause)) => {
+                ready!(pause.poll_over(cx));
+                Some(Err(Truncated::Paused))
+            }
+            (Poll::Ready(polled), Limit::Pause(pause)) => {
+                pause.end();
+                polled
+            }
+            (Poll::Ready(polled), Limit::Call(_)) => polled,
+        };
+        match polled {
             Some(Ok(mut frame)) => {
                 if let Some(trailers) = frame.trailers_mut() {
                     hop::strip(trailers);
@@ -126,7 +145,7 @@ impl FromBackend {
                 tracing::debug!(%error, "a response broke off");
                 // A backend's own word is passed on as it is; what gRPC's client would make of a connection that
                 // ends, it is told.
-                if self.call.is_some() && !error.is_said() {
+                if matches!(self.limit, Limit::Call(_)) && !error.is_said() {
                     return Poll::Ready(Some(Ok(Frame::trailers(Call::broken_trailers()))));
                 }
                 Poll::Ready(Some(Err(error)))

@@ -19,13 +19,14 @@ use tokio::time::Instant;
 use crate::AppRoute;
 use crate::answer::Answer;
 use crate::attempt::{self, Unanswered, http2};
-use crate::download::{Arriving, Download};
+use crate::download::{Arriving, Download, Limit};
 use crate::forward;
 use crate::grpc::{self, Call};
 use crate::host::Authority;
 use crate::http1::request;
 use crate::http2::receive::Receive;
 use crate::inbound::{self, Stop};
+use crate::pause::Pause;
 use crate::phase::Turn;
 use crate::pick::{self, Front, Place, Taken};
 use crate::pool::{Conn, Upstream};
@@ -84,20 +85,33 @@ pub(crate) async fn serve(
         handshake: None,
         timer: worker.timers().timer(),
         tried: Vec::new(),
+        waits_until: None,
     };
-    let mut run = pin!(exchange.run());
-    let answered = poll_fn(|cx| {
-        if let Poll::Ready(answered) = run.as_mut().poll(cx) {
-            return Poll::Ready(Some(answered));
-        }
-        match call.as_ref().map(|call| call.poll_late(cx)) {
-            Some(Poll::Ready(())) => Poll::Ready(None),
-            _ => Poll::Pending,
-        }
-    })
-    .await;
+    let answered = {
+        let mut run = pin!(exchange.run());
+        poll_fn(|cx| {
+            if let Poll::Ready(answered) = run.as_mut().poll(cx) {
+                return Poll::Ready(Some(answered));
+            }
+            match call.as_ref().map(|call| call.poll_late(cx)) {
+                Some(Poll::Ready(())) => Poll::Ready(None),
+                _ => Poll::Pending,
+            }
+        })
+        .await
+    };
     match answered {
-        Some(Ok((response, taken))) => response.map(|body| Download::of_backend(body, taken, turn, call)),
+        Some(Ok((response, taken))) => {
+            let limit = match call {
+                Some(call) => Limit::Call(call),
+                None => Limit::Pause(Pause::new(
+                    exchange.timer,
+                    config.response_body_timeout,
+                    exchange.upload.watch(),
+                )),
+            };
+            response.map(|body| Download::of_backend(body, taken, turn, limit))
+        }
         Some(Err(answer)) => own(told(answer), turn),
         None => own(grpc::late(), turn),
     }
@@ -141,6 +155,7 @@ pub(crate) async fn upgrade(
         handshake: Some(handshake),
         timer: worker.timers().timer(),
         tried: Vec::new(),
+        waits_until: None,
     };
     exchange.run().await
 }
@@ -170,6 +185,8 @@ struct Exchange<'a> {
     handshake: Option<Handshake>,
     timer: Timer,
     tried: Vec<Incarnation>,
+    /// When it has waited too long for places, since it first did.
+    waits_until: Option<Instant>,
 }
 
 type Answered = (Response<Arriving>, Taken);
@@ -181,7 +198,7 @@ impl Exchange<'_> {
     async fn run(&mut self) -> Result<Answered, Answer> {
         let config = self.worker.config();
         self.worker.count_request();
-        let mut place = self.first_place().await?;
+        let mut place = self.place(None).await?;
         let mut attempts = 1;
         loop {
             let unanswered = match self.attempt(place).await {
@@ -201,31 +218,34 @@ impl Exchange<'_> {
                 return Err(self.explain(unanswered));
             }
             // The place first: a retry that there is nobody for costs nothing.
-            place = match self.pick() {
-                Ok(next) if self.worker.may_retry() => next,
-                _ => return Err(self.explain(unanswered)),
-            };
+            place = self.place(Some(failed)).await?;
+            if !self.worker.may_retry() {
+                return Err(self.explain(unanswered));
+            }
             attempts += 1;
         }
     }
 
-    /// A place at once, or when it is this request's turn.
-    async fn first_place(&mut self) -> Result<Taken, Answer> {
+    /// A place at once, or when it is this request's turn: whoever waits already goes first, before a retry as well.
+    /// `failed` is how the last backend did, before a retry.
+    async fn place(&mut self, failed: Option<Failed>) -> Result<Taken, Answer> {
         if self.app.queue.is_empty() {
             match self.pick() {
                 Err(PickError::AllFull) => {}
-                decided => return decided.map_err(|error| self.refusal(error)),
+                decided => return decided.map_err(|error| self.refusal(error, failed)),
             }
         }
-        Box::pin(self.queue()).await
+        Box::pin(self.queue(failed)).await
     }
 
     /// Waits for a place.
-    async fn queue(&mut self) -> Result<Taken, Answer> {
+    async fn queue(&mut self, failed: Option<Failed>) -> Result<Taken, Answer> {
         let config = self.worker.config();
         let full = |_| Answer::backends_full(self.app.name.as_str(), config.retry_after);
         let mut waiting = self.app.queue.join().map_err(full)?;
-        let until = Instant::now() + config.queue_timeout;
+        let until = *self
+            .waits_until
+            .get_or_insert_with(|| Instant::now() + config.queue_timeout);
         loop {
             let turn = tokio::time::timeout_at(until, poll_fn(|cx| waiting.poll_turn(cx))).await;
             if turn.is_err() {
@@ -238,8 +258,10 @@ impl Exchange<'_> {
             };
             self.app = Arc::clone(app);
             match self.pick() {
+                // There may be room on one that has failed this request; the next in line can use that.
+                Err(PickError::AllFull) if failed.is_some() => waiting.pass_on(),
                 Err(PickError::AllFull) => {}
-                decided => return decided.map_err(|error| self.refusal(error)),
+                decided => return decided.map_err(|error| self.refusal(error, failed)),
             }
         }
     }
@@ -392,12 +414,13 @@ impl Exchange<'_> {
         Ok((Response::from_parts(parts, body), sent))
     }
 
-    /// What a client is told whose request no backend may take.
-    fn refusal(&self, error: PickError) -> Answer {
+    /// What a client is told whose request no backend may take, or no other than the one that `failed`.
+    fn refusal(&self, error: PickError, failed: Option<Failed>) -> Answer {
         let (name, delay) = (self.app.name.as_str(), self.worker.config().retry_after);
-        match error {
-            PickError::AllFull => Answer::backends_full(name, delay),
-            _ => Answer::no_backend(name, &self.app.summary, delay),
+        match (error, failed) {
+            (PickError::AllFull, _) => Answer::backends_full(name, delay),
+            (_, Some(failed)) => self.explain(failed.into()),
+            (_, None) => Answer::no_backend(name, &self.app.summary, delay),
         }
     }
 

@@ -13,6 +13,7 @@
 
 mod body;
 mod chunked_body;
+mod client_hello;
 mod pieces;
 mod proxy_header;
 mod reference;
@@ -22,6 +23,7 @@ mod values;
 
 pub use body::{request_body, response_body};
 pub use chunked_body::chunked_body;
+pub use client_hello::client_hello;
 pub use proxy_header::proxy_header;
 pub use request_head::request_head;
 pub use response_head::response_head;
@@ -34,8 +36,9 @@ mod tests {
     /// As the programs in `fuzz/targets` and the folders in `fuzz/seeds` are named.
     type Check = fn(&[u8]);
 
-    const TARGETS: [(&str, Check); 7] = [
+    const TARGETS: [(&str, Check); 8] = [
         ("chunked_body", super::chunked_body),
+        ("client_hello", super::client_hello),
         ("proxy_header", super::proxy_header),
         ("request_body", super::request_body),
         ("request_head", super::request_head),

@@ -61,6 +61,7 @@
 //! Of [`Protocol::Sni`] it passes TLS on unopened, by the server name of the first message. Backends of protocol
 //! `https` are connected to by [`BackendTls`]. The configurations are rustls' own, made by the caller, and can be
 //! replaced while they are in use. The end of a connection without `close_notify` is a failure.
+//!
 //! # HTTP/2
 //!
 //! What comes by HTTP/2 goes to a backend that has registered as `h2c` as a stream of a connection that many share,
@@ -71,7 +72,9 @@
 //! A call of gRPC (`content-type: application/grpc`) is told of the proxy's own errors as gRPC tells them: status 200,
 //! `grpc-status` and `grpc-message` and no body. UNAVAILABLE is where 502, 503 and a connection that could not be made
 //! would be, DEADLINE_EXCEEDED where the client's `grpc-timeout` or a time-out of the proxy has passed, UNIMPLEMENTED
-//! where there is no app. The word in `X-Edgeproxy-Error` is the one of the table below.
+//! where there is no app. The word in `X-Edgeproxy-Error` is the one of the table below. A call may be silent for as
+//! long as its own deadline allows; any other answer is broken off when its backend pauses for longer than
+//! [`response_body_timeout`](Config::response_body_timeout).
 //!
 //! Extended CONNECT with the protocol `websocket` (RFC 8441) becomes an upgrade of HTTP/1.1.
 //!
@@ -145,6 +148,7 @@ mod http1;
 mod http2;
 mod inbound;
 mod listener;
+mod pause;
 mod phase;
 mod pick;
 mod pool;

@@ -9,6 +9,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use bytes::BufMut;
 use edgeproxy_backend::AppName;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -19,7 +20,7 @@ use crate::worker::Worker;
 use crate::{Protocol, tcp, tls};
 
 /// The longest ClientHello that is read, with its records' heads.
-const MAX_HELLO: usize = 16 * 1024;
+pub(crate) const MAX_HELLO: usize = 16 * 1024;
 
 /// As much as is read in one go. Most of them fit.
 const CHUNK: usize = 2 * 1024;
@@ -67,7 +68,7 @@ fn route(worker: &Worker, name: Option<&str>) -> Option<AppName> {
 
 /// Why a client gets no backend.
 #[derive(Debug, thiserror::Error)]
-enum Refused {
+pub(crate) enum Refused {
     #[error("its server name {0:?} names no app, nor does its first label")]
     Unroutable(Option<String>),
     #[error("it does not begin with a ClientHello: {error}")]
@@ -83,32 +84,43 @@ enum Refused {
 }
 
 /// RFC 8446 §6.2 and RFC 6066 §3.
+const UNEXPECTED_MESSAGE: u8 = 10;
 const DECODE_ERROR: u8 = 50;
 const UNRECOGNIZED_NAME: u8 = 112;
 
 impl Refused {
     /// The record that tells the client.
-    fn alert(self) -> Option<Vec<u8>> {
+    pub(crate) fn alert(self) -> Option<Vec<u8>> {
         // An alert (21) in a record of TLS 1.2, which every version begins with; fatal (2).
         let fatal = |alert| vec![21, 3, 3, 0, 2, 2, alert];
         match self {
             Self::Unroutable(_) => Some(fatal(UNRECOGNIZED_NAME)),
             Self::TooLong => Some(fatal(DECODE_ERROR)),
+            // rustls has none for what is no message of a handshake at all.
+            Self::Malformed { alert, .. } if alert.is_empty() => Some(fatal(UNEXPECTED_MESSAGE)),
             Self::Malformed { alert, .. } => Some(alert),
             Self::Slow | Self::Ended | Self::Io(_) => None,
         }
     }
 }
 
-/// Reads until the ClientHello is whole, and appends all that has come to `lead`. The server name that it asks
-/// for, in lower case.
-async fn hello(client: &mut (impl AsyncRead + Unpin), lead: &mut Vec<u8>) -> Result<Option<String>, Refused> {
+/// Reads until the ClientHello is whole, and appends all that has come to `lead`, [`MAX_HELLO`] bytes at most. The
+/// server name that it asks for, in lower case.
+pub(crate) async fn hello(
+    client: &mut (impl AsyncRead + Unpin),
+    lead: &mut Vec<u8>,
+) -> Result<Option<String>, Refused> {
     let begins = lead.len();
     let mut acceptor = Acceptor::default();
     loop {
         let seen = lead.len();
-        lead.reserve(CHUNK);
-        if client.read_buf(lead).await? == 0 {
+        let left = MAX_HELLO.saturating_sub(seen - begins);
+        if left == 0 {
+            return Err(Refused::TooLong);
+        }
+        lead.reserve(CHUNK.min(left));
+        // There may be more room than was asked for.
+        if client.read_buf(&mut (&mut *lead).limit(left)).await? == 0 {
             return Err(Refused::Ended);
         }
         let mut news = lead.get(seen..).unwrap_or_default();
@@ -127,9 +139,6 @@ async fn hello(client: &mut (impl AsyncRead + Unpin), lead: &mut Vec<u8>) -> Res
                     return Err(Refused::Malformed { error, alert });
                 }
             }
-        }
-        if lead.len() - begins >= MAX_HELLO {
-            return Err(Refused::TooLong);
         }
     }
 }
@@ -257,7 +266,40 @@ mod tests {
         }
         let (refused, lead) = read([&bytes[..]]).await;
         assert!(matches!(refused, Err(Refused::TooLong)), "{refused:?}");
-        assert!(lead.len() <= MAX_HELLO + 2 * CHUNK, "{}", lead.len());
+        assert_eq!(lead.len(), b"before ".len() + MAX_HELLO);
+    }
+
+    /// One of this length, in records of 4 KiB.
+    fn hello_of(length: usize) -> Vec<u8> {
+        let records = length.div_ceil(5 + 4_096);
+        let message = length - 5 * records;
+        let two = |number: usize| u16::try_from(number).unwrap().to_be_bytes();
+        let fixed = [&[3, 3][..], &[0; 32], &[0, 0, 2, 0x13, 1, 1, 0]].concat();
+        let extensions = message - 4 - fixed.len() - 2;
+        let mut bytes = [&[1, 0][..], &two(message - 4), &fixed, &two(extensions)].concat();
+        // Signatures, and padding (RFC 7685).
+        bytes.extend([0, 13, 0, 4, 0, 2, 4, 3, 0, 21]);
+        bytes.extend(two(extensions - 12));
+        bytes.resize(message, 0);
+        let record = |part: &[u8]| [&[22, 3, 1][..], &two(part.len()), part].concat();
+        bytes.chunks(4_096).flat_map(record).collect()
+    }
+
+    #[tokio::test]
+    async fn the_limit_is_the_same_however_it_is_cut() {
+        let (longest, longer) = (hello_of(MAX_HELLO), hello_of(MAX_HELLO + 1));
+        assert_eq!((longest.len(), longer.len()), (MAX_HELLO, MAX_HELLO + 1));
+        for cut in [0, 1, CHUNK, 8_192, MAX_HELLO - 1] {
+            let (name, lead) = read([&longest[..cut], &longest[cut..]]).await;
+            assert_eq!(name.unwrap(), None, "cut at {cut}");
+            assert!(lead.ends_with(&longest), "cut at {cut}");
+            let (refused, lead) = read([&longer[..cut], &longer[cut..]]).await;
+            assert!(
+                matches!(refused, Err(Refused::TooLong)),
+                "cut at {cut}: {refused:?}"
+            );
+            assert_eq!(lead.len(), b"before ".len() + MAX_HELLO, "cut at {cut}");
+        }
     }
 
     proptest::proptest! {

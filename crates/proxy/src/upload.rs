@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,6 +16,9 @@ use crate::http2::receive::Receive;
 /// A client's request body. Each attempt draws from it through a [`Draw`] of its own; what was drawn is kept
 /// and drawn again by the next one, up to a limit. Only the latest `Draw` gets anything.
 pub(crate) struct Upload<B = Receive>(Rc<RefCell<State<B>>>);
+
+/// Sees when an upload moves, and doesn't hold it.
+pub(crate) struct Watch<B = Receive>(Weak<RefCell<State<B>>>);
 
 /// One attempt's view of the body.
 pub(crate) struct Draw<B = Receive> {
@@ -121,6 +124,10 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
         }
     }
 
+    pub(crate) fn watch(&self) -> Watch<B> {
+        Watch(Rc::downgrade(&self.0))
+    }
+
     /// Why the body broke off, if it did.
     pub(crate) fn broken(&self) -> Option<Broken> {
         self.0.borrow().broken
@@ -137,6 +144,18 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
         } else {
             Stall::Backend
         }
+    }
+}
+
+impl<B> Watch<B> {
+    /// For a request without a body.
+    pub(crate) fn of_nothing() -> Self {
+        Self(Weak::new())
+    }
+
+    /// When something of it was taken last. `None` if nobody takes any more.
+    pub(crate) fn moved(&self) -> Option<Instant> {
+        self.0.upgrade().map(|state| state.borrow().moved)
     }
 }
 

@@ -20,13 +20,15 @@ use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
 use crate::answer::Answer;
-use crate::download::{Arriving, Download};
+use crate::download::{Arriving, Download, Limit};
 use crate::exchange;
 use crate::front;
 use crate::http1::request::Client;
 use crate::http2::pump::{Pump, Stopped};
+use crate::pause::Pause;
 use crate::phase::Turn;
 use crate::pool::{Conn, Upstream};
+use crate::upload::Watch;
 use crate::worker::Worker;
 
 /// Appended to the key before it is hashed (RFC 6455 §1.3).
@@ -111,7 +113,9 @@ pub(crate) async fn serve(
         }
     };
     if !response.status().is_success() {
-        let response = response.map(|body| Download::of_backend(body, taken, turn, None));
+        let (timer, timeout) = (worker.timers().timer(), worker.config().response_body_timeout);
+        let limit = Limit::Pause(Pause::new(timer, timeout, Watch::of_nothing()));
+        let response = response.map(|body| Download::of_backend(body, taken, turn, limit));
         return front::answer(worker, response, respond).await;
     }
     let on_upgrade = hyper::upgrade::on(&mut response);

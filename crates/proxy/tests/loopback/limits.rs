@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::backend::{Backend, Reply, ok};
 use crate::client::Client;
+use crate::http2;
 use crate::stage::{Stage, app, config, endpoint};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx";
@@ -173,6 +174,66 @@ async fn a_retry_that_finds_the_others_full_waits_for_one_of_them() {
     }
     assert_eq!(backend.tally().peak, 1);
     assert!(queue.is_empty());
+}
+
+#[tokio::test]
+async fn a_retry_by_http2_that_finds_the_others_full_waits_for_one_of_them() {
+    let permits = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&permits);
+    let backend = Backend::start(move |_, _| Reply::Hold(Vec::new(), Arc::clone(&held), OK.to_vec())).await;
+    let endpoints = [
+        endpoint(1, Backend::refusing().await, Limits::new(0, 0).unwrap()),
+        endpoint(2, backend.addr, Limits::new(1, 1).unwrap()),
+    ];
+    let queue = Arc::new(Queue::new(8));
+    let app = AppRoute {
+        queue: Arc::clone(&queue),
+        ..app("app", &endpoints)
+    };
+    let stage = Stage::start(config(), [app]);
+    let (mut sender, _conn) = http2::connect(stage.addr).await;
+    let mut responses = Vec::new();
+    for waiting in 0..3 {
+        sender = http2::within(sender.ready()).await.unwrap();
+        responses.push(sender.send_request(http2::request("GET", "/"), true).unwrap().0);
+        while backend.tally().in_flight < 1 || queue.len() < waiting {
+            tokio::task::yield_now().await;
+        }
+    }
+    for response in responses {
+        permits.add_permits(1);
+        let response = http2::whole(http2::within(response).await.unwrap()).await;
+        assert_eq!(response.unwrap().status, 200);
+    }
+    assert_eq!(backend.tally().peak, 1);
+    assert!(queue.is_empty());
+}
+
+#[tokio::test]
+async fn a_retry_by_http2_that_waits_too_long_is_told_so() {
+    let never = Arc::new(Semaphore::new(0));
+    let backend = Backend::start(move |_, _| Reply::Hold(Vec::new(), Arc::clone(&never), OK.to_vec())).await;
+    let endpoints = [
+        endpoint(1, Backend::refusing().await, Limits::new(0, 0).unwrap()),
+        endpoint(2, backend.addr, Limits::new(1, 1).unwrap()),
+    ];
+    let queue = Arc::new(Queue::new(8));
+    let app = AppRoute {
+        queue: Arc::clone(&queue),
+        ..app("app", &endpoints)
+    };
+    let short = Config {
+        queue_timeout: Duration::from_millis(50),
+        ..config()
+    };
+    let stage = Stage::start(short, [app]);
+    let (mut sender, _conn) = http2::connect(stage.addr).await;
+    let (_held, _) = sender.send_request(http2::request("GET", "/"), true).unwrap();
+    backend.until(|t| t.in_flight == 1).await;
+    let told = http2::get(&sender, "/").await;
+    assert_eq!(told.own(), (503, "queue_timeout"));
+    assert!(queue.is_empty());
+    assert_eq!(endpoints[0].meter.in_flight(), 0);
 }
 
 #[tokio::test]
