@@ -38,7 +38,7 @@ struct FromBackend {
 
 /// A response's body, as it comes, and what it comes by.
 pub(crate) enum Arriving {
-    Http1(http1::Arriving),
+    Http1(Box<http1::Arriving>),
     Http2(http2::Arriving),
 }
 

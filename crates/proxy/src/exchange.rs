@@ -329,7 +329,7 @@ impl Exchange<'_> {
         let timers = (&self.timer, self.worker.config().response_header_timeout);
         let response = http1::send(conn, &request, upgrades, &self.upload, self.worker, timers).await?;
         let (parts, body) = response.into_parts();
-        self.heard(parts, Arriving::Http1(body), sent)
+        self.heard(parts, Arriving::Http1(Box::new(body)), sent)
     }
 
     /// Sends the request to one backend as a stream of a shared connection; once more if that was being closed.
