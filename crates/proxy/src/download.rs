@@ -1,23 +1,21 @@
 //! A response's body on its way to a client, with all that is held until its end.
 
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::Reason;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use tokio::time::Instant;
 
-use crate::attempt::http2;
+use crate::attempt::{http1, http2};
 use crate::grpc::Call;
 use crate::headers::hop;
+use crate::http1::body::BodyError;
 use crate::pause::Pause;
 use crate::phase::Turn;
 use crate::pick::Taken;
-use crate::pool::{Conn, Upstream};
+use crate::upload::Broken;
 
 /// A body that a client gets.
 pub(crate) struct Download {
@@ -49,11 +47,7 @@ pub(crate) enum Limit {
 
 /// A response's body, as it comes, and what it comes by.
 pub(crate) enum Arriving {
-    Http1 {
-        body: Incoming,
-        conn: Conn,
-        upstream: Rc<Upstream<Conn>>,
-    },
+    Http1(Box<http1::Arriving>),
     Http2(http2::Arriving),
 }
 
@@ -61,11 +55,16 @@ pub(crate) enum Arriving {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Truncated {
     #[error("the backend's body broke off: {0}")]
-    Http1(#[from] hyper::Error),
+    Http1(#[from] BodyError),
     #[error("the backend's body broke off: {0}")]
     Http2(#[from] h2::Error),
     #[error("the backend said nothing for too long")]
     Paused,
+    /// Its request, which was still being sent, broke off.
+    #[error("{0}")]
+    Upload(#[from] Broken),
+    #[error("the backend has been cut")]
+    Cut,
 }
 
 impl Truncated {
@@ -105,6 +104,20 @@ impl Download {
         Self {
             source: Source::Backend(Box::new(body)),
             _turn: turn,
+        }
+    }
+}
+
+impl Download {
+    /// Moves on what a response that the client doesn't take does not have to hold up: the rest of its request.
+    pub(crate) fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<(), Truncated> {
+        match &mut self.source {
+            Source::Backend(from) => match &mut from.body {
+                Some(Arriving::Http1(body)) => body.poll_request(cx),
+                // That is sent by a task of its own.
+                Some(Arriving::Http2(_)) | None => Ok(()),
+            },
+            Source::Own(_) => Ok(()),
         }
     }
 }
@@ -176,23 +189,10 @@ impl FromBackend {
     fn release(&mut self) {
         self.taken = None;
         match self.body.take() {
-            Some(Arriving::Http1 { conn, upstream, .. }) => keep(conn, upstream),
+            Some(Arriving::Http1(body)) => body.finish(),
             Some(Arriving::Http2(body)) => body.finish(),
             None => {}
         }
-    }
-}
-
-fn keep(mut conn: Conn, upstream: Rc<Upstream<Conn>>) {
-    if conn.sender.is_ready() {
-        upstream.keep(Conn { reused: true, ..conn }, Instant::now());
-    } else if !conn.sender.is_closed() {
-        // Its task has still to see the end of the response, or the request is still being sent.
-        tokio::task::spawn_local(async move {
-            if conn.sender.ready().await.is_ok() {
-                upstream.keep(Conn { reused: true, ..conn }, Instant::now());
-            }
-        });
     }
 }
 
@@ -205,22 +205,15 @@ impl Body for Arriving {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
         match &mut *self {
-            Self::Http1 { body, .. } => Pin::new(body).poll_frame(cx).map_err(Truncated::Http1),
+            Self::Http1(body) => body.poll_frame(cx),
             Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Truncated::Http2),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Http1 { body, .. } => body.is_end_stream(),
+            Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Http1 { body, .. } => body.size_hint(),
-            Self::Http2(body) => body.size_hint(),
         }
     }
 }

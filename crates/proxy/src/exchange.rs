@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -10,7 +9,7 @@ use bytes::Bytes;
 use edgeproxy_backend::{Incarnation, Protocol, Signal};
 use edgeproxy_balance::{Client, PickError};
 use h2::RecvStream;
-use http::header::{self, HeaderValue};
+use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version, response};
 use http_body_util::Full;
@@ -18,7 +17,9 @@ use tokio::time::Instant;
 
 use crate::AppRoute;
 use crate::answer::Answer;
-use crate::attempt::{self, Unanswered, http2};
+use crate::attempt::http1::{self, Upgrades};
+use crate::attempt::sending::Outgoing;
+use crate::attempt::{Unanswered, http2};
 use crate::download::{Arriving, Download, Limit};
 use crate::forward;
 use crate::grpc::{self, Call};
@@ -29,7 +30,6 @@ use crate::inbound::{self, Stop};
 use crate::pause::Pause;
 use crate::phase::Turn;
 use crate::pick::{self, Front, Place, Taken};
-use crate::pool::{Conn, Upstream};
 use crate::retry::{self, Failed, Next};
 use crate::timer::Timer;
 use crate::upload::{Broken, Upload};
@@ -323,51 +323,35 @@ impl Exchange<'_> {
     /// turns out to be dead.
     async fn converse(&self, place: &Place) -> Result<Heard, Unanswered> {
         let (config, endpoint) = (self.worker.config(), &*place.endpoint);
-        let upstream = self.worker.pool().upstream(endpoint);
-        let conn = attempt::connection(self.worker.pool(), &upstream, endpoint, config).await?;
-        match self.send(conn, &upstream, place).await {
+        let upstream = self.worker.wires().upstream(endpoint);
+        let conn = http1::connection(self.worker, &upstream, endpoint, &self.timer).await?;
+        match self.send(conn, place).await {
             Err(Unanswered::Failed(failed))
                 if retry::next(failed, self.request()) == Next::FreshConnection =>
             {
-                let conn = Box::pin(attempt::connect(&upstream, endpoint, config)).await?;
-                Box::pin(self.send(conn, &upstream, place)).await
+                let conn = Box::pin(http1::connect(&upstream, endpoint, config, &self.timer)).await?;
+                Box::pin(self.send(conn, place)).await
             }
             decided => decided,
         }
     }
 
-    async fn send(
-        &self,
-        mut conn: Conn,
-        upstream: &Rc<Upstream<Conn>>,
-        place: &Place,
-    ) -> Result<Heard, Unanswered> {
-        let mut request = Request::new(self.upload.draw());
-        *request.method_mut() = self.parts.method.clone();
-        *request.uri_mut() = self.target.clone();
-        *request.headers_mut() = self.parts.headers.clone();
-        let host = self
-            .host
-            .clone()
-            .or_else(|| forward::host_for(place.endpoint.addr));
-        if let Some(host) = host {
-            request.headers_mut().insert(header::HOST, host);
-        }
-        if self.handshake.is_none() && request.headers().contains_key(header::TE) {
-            request
-                .headers_mut()
-                .insert(header::CONNECTION, HeaderValue::from_static("te"));
-        }
-        let sent = Instant::now();
-        let timeout = self.worker.config().response_header_timeout;
-        let response = attempt::send(&mut conn, request, &self.upload, (&self.timer, timeout)).await?;
-        let (parts, body) = response.into_parts();
-        let body = Arriving::Http1 {
-            body,
-            conn,
-            upstream: Rc::clone(upstream),
+    async fn send(&self, conn: http1::Conn, place: &Place) -> Result<Heard, Unanswered> {
+        let request = Outgoing {
+            parts: &self.parts,
+            target: &self.target,
+            host: self.host.as_ref(),
+            addr: place.endpoint.addr,
         };
-        self.heard(parts, body, sent)
+        let upgrades = match &self.handshake {
+            Some(_) => Upgrades::Asked,
+            None => Upgrades::No,
+        };
+        let sent = Instant::now();
+        let timers = (&self.timer, self.worker.config().response_header_timeout);
+        let response = http1::send(conn, &request, upgrades, &self.upload, self.worker, timers).await?;
+        let (parts, body) = response.into_parts();
+        self.heard(parts, Arriving::Http1(Box::new(body)), sent)
     }
 
     /// Sends the request to one backend as a stream of a shared connection; once more if that was being closed.
@@ -408,7 +392,15 @@ impl Exchange<'_> {
             Some(_) if parts.status.is_success() => false,
             _ => true,
         };
-        if !agreed || !forward::to_client(&mut parts, self.worker.pseudonym()) {
+        let pseudonym = self.worker.pseudonym();
+        let passed = match (&body, &self.handshake) {
+            (Arriving::Http1(_), None) => {
+                forward::sign(&mut parts, pseudonym);
+                true
+            }
+            _ => agreed && forward::to_client(&mut parts, pseudonym),
+        };
+        if !passed {
             return Err(Failed::Malformed.into());
         }
         Ok((Response::from_parts(parts, body), sent))

@@ -52,11 +52,6 @@ pub(crate) fn absolute(target: &Uri, host: Option<&HeaderValue>, addr: BackendAd
     Uri::from_parts(parts).ok()
 }
 
-/// HTTP/1.1 has to name a host; a client that spoke HTTP/1.0 may not have done so.
-pub(crate) fn host_for(addr: BackendAddr) -> Option<HeaderValue> {
-    HeaderValue::from_str(&addr.to_string()).ok()
-}
-
 /// Turns a backend's fields into those that the client gets. `false`: the response is none that may be
 /// passed on.
 #[must_use]
@@ -70,10 +65,15 @@ pub(crate) fn to_client(parts: &mut response::Parts, pseudonym: &Pseudonym) -> b
         return false;
     }
     hop::strip(headers);
-    pseudonym.sign(headers, parts.version);
+    sign(parts, pseudonym);
+    true
+}
+
+/// The same for fields of which none is between the backend and this proxy any more.
+pub(crate) fn sign(parts: &mut response::Parts, pseudonym: &Pseudonym) {
+    pseudonym.sign(&mut parts.headers, parts.version);
     // The codec of the client's side adds what its version needs.
     parts.version = Version::HTTP_11;
-    true
 }
 
 /// HTTP/2 may split a cookie into crumbs; HTTP/1.1 has one field (RFC 9113 §8.2.3).

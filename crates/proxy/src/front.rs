@@ -201,7 +201,13 @@ pub(crate) async fn answer(worker: &Worker, response: Response<Download>, mut re
     let (timer, timeout) = (worker.timers().timer(), worker.config().send_timeout);
     let mut blocked = None;
     let pumped = poll_fn(|cx| {
-        let polled = pump.poll(cx);
+        let mut polled = pump.poll(cx);
+        if polled.is_pending()
+            && pump.is_blocked()
+            && let Err(error) = pump.body_mut().poll_request(cx)
+        {
+            polled = Poll::Ready(Err(Stopped::Source(error)));
+        }
         // A window that doesn't open holds a backend as a socket that takes nothing does.
         match (polled.is_pending() && pump.is_blocked(), blocked) {
             (true, Some(sent)) if sent == pump.sent() => {}
@@ -221,7 +227,12 @@ pub(crate) async fn answer(worker: &Worker, response: Response<Download>, mut re
         }
     });
     match pumped.await {
-        Some(Err(Stopped::Source(truncated))) => pump.reset(truncated.reason()),
+        Some(Err(Stopped::Source(truncated))) => {
+            // The connection's turn first: a reset takes back what has not been written yet, and the client should
+            // have what the backend did say.
+            tokio::task::yield_now().await;
+            pump.reset(truncated.reason());
+        }
         None => pump.reset(Reason::CANCEL),
         Some(_) => {}
     }

@@ -30,7 +30,7 @@
 pub(crate) mod body;
 pub(crate) mod chunked;
 pub(crate) mod connection;
-mod converse;
+pub(crate) mod converse;
 mod deliver;
 #[cfg(test)]
 mod differential;

@@ -3,36 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use edgeproxy_backend::{Endpoint, Gate, Incarnation, Meter};
 use hashbrown::HashMap;
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-use crate::upload::Draw;
 
 /// A connection that can be kept for the next request. Dropping it closes it.
 pub(crate) trait Keep {
     /// Whether it can take a request now: the backend has neither closed it nor said anything unasked.
     fn is_ready(&mut self) -> bool;
-}
-
-/// A connection to a backend, driven by hyper.
-pub(crate) struct Conn {
-    pub(crate) sender: SendRequest<Draw>,
-    /// Whether the backend has sent anything since the latest request began.
-    pub(crate) heard: Arc<AtomicBool>,
-    /// Whether a request has been answered on it before.
-    pub(crate) reused: bool,
-}
-
-impl Keep for Conn {
-    fn is_ready(&mut self) -> bool {
-        self.sender.is_ready()
-    }
 }
 
 /// What one worker holds of one incarnation of a backend.

@@ -125,7 +125,7 @@ pub(crate) async fn pass(
     let backend = ends.backend.insert(backend);
     // Held to the end, so that it can be cut.
     let place = &taken.place;
-    let upstream = worker.pool().upstream(&place.endpoint);
+    let upstream = worker.wires().upstream(&place.endpoint);
     let idle = idle_timeout(listener, worker.config());
     let relayed = relay(&ends.client, backend, worker.supplies(), idle);
     let ended = tokio::select! {

@@ -12,14 +12,13 @@ use h2::{Reason, RecvStream, SendStream};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode, response};
 use http_body::{Body, Frame};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
 use tokio::io::{AsyncWrite, ReadHalf, WriteHalf};
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
 use crate::answer::Answer;
+use crate::buffer::Buffer;
 use crate::download::{Arriving, Download, Limit};
 use crate::exchange;
 use crate::front;
@@ -27,8 +26,9 @@ use crate::http1::request::Client;
 use crate::http2::pump::{Pump, Stopped};
 use crate::pause::Pause;
 use crate::phase::Turn;
-use crate::pool::{Conn, Upstream};
+use crate::pool::Upstream;
 use crate::upload::Watch;
+use crate::wire::Wire;
 use crate::worker::Worker;
 
 /// Appended to the key before it is hashed (RFC 6455 §1.3).
@@ -105,7 +105,7 @@ pub(crate) async fn serve(
     } else {
         Err(Answer::protocol_unknown())
     };
-    let (mut response, taken) = match upgraded {
+    let (response, taken) = match upgraded {
         Ok(upgraded) => upgraded,
         Err(answer) => {
             let response = answer.into_response(version);
@@ -118,19 +118,18 @@ pub(crate) async fn serve(
         let response = response.map(|body| Download::of_backend(body, taken, turn, limit));
         return front::answer(worker, response, respond).await;
     }
-    let on_upgrade = hyper::upgrade::on(&mut response);
     let (parts, arriving) = response.into_parts();
-    let Arriving::Http1 { conn, upstream, .. } = arriving else {
+    let Arriving::Http1(arriving) = arriving else {
         return;
     };
-    let Ok(socket) = on_upgrade.await else { return };
+    let (wire, early, upstream) = arriving.switched();
     let Ok(sender) = respond.send_response(Response::from_parts(parts, ()), false) else {
         return;
     };
-    let tunnel = Tunnel::new(socket, body, sender);
+    let tunnel = Tunnel::new(wire, &early, body, sender);
     tunnel.run(worker, &upstream).await;
     // Until here it counts as one in flight.
-    drop((taken, turn, conn));
+    drop((taken, turn));
 }
 
 /// Bytes both ways.
@@ -142,7 +141,7 @@ struct Tunnel {
 /// From the client to the backend.
 struct Up {
     source: RecvStream,
-    sink: WriteHalf<TokioIo<Upgraded>>,
+    sink: WriteHalf<Wire>,
     chunk: Bytes,
     ended: bool,
     passed: u64,
@@ -150,7 +149,7 @@ struct Up {
 
 /// From the backend to the client, as a body.
 struct Down {
-    source: ReadHalf<TokioIo<Upgraded>>,
+    source: ReadHalf<Wire>,
     buffer: BytesMut,
 }
 
@@ -158,11 +157,12 @@ struct Down {
 const READ: usize = 16 * 1024;
 
 impl Tunnel {
-    fn new(socket: Upgraded, source: RecvStream, sender: SendStream<Bytes>) -> Self {
-        let (read, write) = tokio::io::split(TokioIo::new(socket));
+    /// `early`: what has come behind the backend's head.
+    fn new(wire: Wire, early: &Buffer, source: RecvStream, sender: SendStream<Bytes>) -> Self {
+        let (read, write) = tokio::io::split(wire);
         let down = Down {
             source: read,
-            buffer: BytesMut::new(),
+            buffer: BytesMut::from(early.data()),
         };
         Self {
             up: Up {
@@ -178,7 +178,7 @@ impl Tunnel {
 
     /// Passes what either side says, until both have ended, one is reset, nothing has moved for a long time, or the
     /// backend is cut. Each side can end its own direction alone.
-    async fn run(mut self, worker: &Worker, upstream: &Upstream<Conn>) {
+    async fn run(mut self, worker: &Worker, upstream: &Upstream<Wire>) {
         let (timer, idle) = (worker.timers().timer(), worker.config().tunnel_idle_timeout);
         let (mut up, mut down, mut passed) = (false, false, 0);
         timer.arm(Instant::now() + idle);
@@ -257,6 +257,9 @@ impl Body for Down {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         let this = &mut *self;
+        if !this.buffer.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(this.buffer.split().freeze()))));
+        }
         this.buffer.reserve(READ);
         let count = ready!(poll_read_buf(Pin::new(&mut this.source), cx, &mut this.buffer))?;
         if count == 0 {

@@ -19,7 +19,7 @@ use crate::buffer::Buffers;
 use crate::clients::Clients;
 use crate::headers::via::Pseudonym;
 use crate::http1::request::{Client, Rules};
-use crate::pool::{Conn, Pool};
+use crate::pool::Pool;
 use crate::retry::Budget;
 use crate::tcp::Supplies;
 use crate::timer::Timers;
@@ -40,7 +40,6 @@ pub(crate) struct Shared {
 /// What the connections of one worker have in common.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
-    pool: Pool<Conn>,
     wires: Pool<Wire>,
     muxes: Muxes,
     buffers: Rc<Buffers>,
@@ -80,7 +79,6 @@ impl Worker {
         );
         let timers = Timers::new();
         Self {
-            pool: Pool::new(config.pool_idle_timeout, config.pool_max_idle),
             wires: Pool::new(config.pool_idle_timeout, config.pool_max_idle),
             muxes: Muxes::new(config.pool_idle_timeout, timers.clone()),
             buffers: Rc::default(),
@@ -117,10 +115,6 @@ impl Worker {
             *table = Rc::new(Current(Arc::clone(&latest)));
         }
         Rc::clone(&table)
-    }
-
-    pub(crate) fn pool(&self) -> &Pool<Conn> {
-        &self.pool
     }
 
     pub(crate) fn wires(&self) -> &Pool<Wire> {
@@ -257,8 +251,7 @@ async fn keep_pool(worker: Rc<Worker>, mut changed: watch::Receiver<u64>) {
         // An idle worker would otherwise hold the table before.
         worker.current_table();
         worker.muxes.prune();
-        let cut = worker.pool.prune();
-        if worker.wires.prune() || cut {
+        if worker.wires.prune() {
             // Those whose request has been cut are among them.
             worker.timers.wake_all();
         }

@@ -162,9 +162,11 @@ impl Body {
         let mut tail = Vec::new();
         if let Some(read) = trailers(self.buffer.data(), MAX_TRAILERS, &mut tail)? {
             self.buffer.consume(read);
-            if *keep == Keep::Chunks {
-                self.tail = tail;
+            if *keep == Keep::Data {
+                // They have no place behind bare content.
+                self.tail_sent = tail.len();
             }
+            self.tail = tail;
             self.rest = Rest::Ended;
         }
         Ok(())
@@ -187,6 +189,12 @@ impl Body {
         } else {
             self.tail_sent += count;
         }
+    }
+
+    /// The lines behind content out of its chunks, and the empty line that ends them; nothing before they have come,
+    /// or if there are none.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        &self.tail
     }
 
     /// Puts bytes in front of what is outgoing, such as the head, so that they leave together. `false`: they

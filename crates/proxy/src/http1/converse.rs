@@ -287,7 +287,7 @@ pub(super) fn fill<S: Socket>(
 }
 
 /// Bodies of which more than this is still to come are moved by the larger buffers.
-pub(super) const LARGE_BODY: u64 = 16 * 1024;
+pub(crate) const LARGE_BODY: u64 = 16 * 1024;
 
 /// Writes a head and what follows it, in one system call if there are both.
 fn poll_write_both(

@@ -30,7 +30,8 @@ pub(crate) struct Head {
     has_date: bool,
     /// Whether `Connection` names any.
     names_fields: bool,
-    minor: u8,
+    /// Of its version.
+    pub(crate) minor: u8,
     /// Bytes of the protocol that was asked for, in the buffer; empty but in a 101.
     upgrade: (usize, usize),
 }
@@ -272,6 +273,11 @@ impl Head {
         self.push_hop(head, manner, out);
         out.extend_from_slice(b"\r\n");
         Ok(())
+    }
+
+    /// Whether a field is for more than the backend's connection.
+    pub(crate) fn passes_on(&self, name: &str, fields: &Fields<'_, '_>) -> bool {
+        self.keeps(Field::of(name), name, fields)
     }
 
     fn keeps(&self, field: Field, name: &str, fields: &Fields<'_, '_>) -> bool {

@@ -48,6 +48,10 @@ impl<B> Pump<B> {
         self.sent
     }
 
+    pub(crate) fn body_mut(&mut self) -> &mut B {
+        &mut self.body
+    }
+
     /// Ends the stream before its end.
     pub(crate) fn reset(&mut self, reason: Reason) {
         self.stream.send_reset(reason);

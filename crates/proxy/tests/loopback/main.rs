@@ -17,6 +17,7 @@ mod grpc;
 mod http2;
 mod stage;
 
+mod behind_http2;
 mod drains;
 mod failures;
 mod forwards;
