@@ -40,7 +40,7 @@ pub fn client_hello(bytes: &[u8]) {
     }
 }
 
-fn read<'b>(pieces: &mut dyn Iterator<Item = &'b [u8]>) -> Outcome {
+fn read(pieces: &mut dyn Iterator<Item = &[u8]>) -> Outcome {
     let mut client = Client {
         pieces,
         piece: &[],
