@@ -116,10 +116,11 @@ fn begin(
     let tls = entrance.tls.clone();
     match (&entrance.protocol, tls) {
         (Protocol::Http, None) => drop(tokio::task::spawn_local(async move {
-            if let Some((stream, ends, _hold)) = arrival.admit(&worker).await {
-                let client = ends.map_or(peer, |ends| ends.client);
-                front::serve(worker, stream, client).await;
-            }
+            let Some((stream, ends, _hold)) = arrival.admit(&worker).await else {
+                return;
+            };
+            let client = ends.map_or(peer, |ends| ends.client);
+            front::serve(worker, stream, client).await;
         })),
         (Protocol::Http, Some(tls)) => drop(tokio::task::spawn_local(async move {
             if let Some((stream, ends, _hold)) = arrival.admit(&worker).await {

@@ -34,9 +34,9 @@ use crate::websocket;
 use crate::worker::Worker;
 
 /// Serves a connection in the clear until it ends.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+pub(crate) fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> {
     let client = client(&worker, peer, false);
-    either(worker, stream, client).await;
+    either(worker, stream, client)
 }
 
 /// Serves a connection inside TLS until it ends.

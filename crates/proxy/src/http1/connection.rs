@@ -72,7 +72,14 @@ const LINGER_PAUSE: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_secs(10);
 
 /// Serves a connection until it ends, or turns out to speak HTTP/2.
-pub(crate) async fn serve<S: Socket>(worker: Rc<Worker>, socket: S, client: Client) -> Ended<S> {
+///
+/// Not an `async fn`, nor is [`Connection::run`]: those hold their arguments twice, and there are thousands of clients
+/// that wait.
+pub(crate) fn serve<S: Socket>(
+    worker: Rc<Worker>,
+    socket: S,
+    client: Client,
+) -> impl Future<Output = Ended<S>> {
     let timer = worker.timers().timer();
     let connection = Connection {
         worker,
@@ -84,70 +91,76 @@ pub(crate) async fn serve<S: Socket>(worker: Rc<Worker>, socket: S, client: Clie
         served: false,
         since: Instant::now(),
     };
-    connection.run().await
+    connection.run()
 }
 
 impl<S: Socket> Connection<S> {
-    async fn run(mut self) -> Ended<S> {
-        loop {
-            let mut inbound = match self.wait().await {
-                Waited::Bytes(inbound) => inbound,
-                Waited::Over => {
-                    self.socket.part();
-                    return Ended::Closed;
-                }
-                Waited::Slow => {
-                    let slow = Answer::request_timeout("the request's head did not arrive in time");
-                    Box::pin(self.refuse(slow)).await;
-                    return Ended::Closed;
-                }
-            };
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn would hold the connection twice"
+    )]
+    fn run(mut self) -> impl Future<Output = Ended<S>> {
+        async move {
             loop {
-                let next = match self.read(&mut inbound) {
-                    Ok(Come::Part) => break,
-                    Ok(Come::Http2) => return Ended::Http2(self.socket, inbound.data().to_vec()),
-                    Ok(Come::Head(request, head)) => {
-                        self.served = true;
-                        self.began = None;
-                        // On the heap for as long as it lasts: a connection that waits should be small.
-                        Box::pin(self.exchange(request, inbound, head)).await
+                let mut inbound = match self.wait().await {
+                    Waited::Bytes(inbound) => inbound,
+                    Waited::Over => {
+                        self.socket.part();
+                        return Ended::Closed;
                     }
-                    Err(Stop::LastHop { answer, len }) => {
-                        self.served = true;
-                        inbound.consume(len);
-                        let written = self.write_all(&answer).await;
-                        self.since = Instant::now();
-                        match written {
-                            Ok(()) => Next::Request(inbound),
-                            Err(_) => Next::End,
-                        }
-                    }
-                    Err(Stop::Refused(answer)) => {
-                        Box::pin(self.refuse(answer)).await;
+                    Waited::Slow => {
+                        let slow = Answer::request_timeout("the request's head did not arrive in time");
+                        Box::pin(self.refuse(slow)).await;
                         return Ended::Closed;
                     }
                 };
-                match next {
-                    Next::Request(rest) => inbound = rest,
-                    Next::End => return Ended::Closed,
-                    Next::Linger => {
-                        Box::pin(self.linger()).await;
-                        return Ended::Closed;
+                loop {
+                    let next = match self.read(&mut inbound) {
+                        Ok(Come::Part) => break,
+                        Ok(Come::Http2) => return Ended::Http2(self.socket, inbound.data().to_vec()),
+                        Ok(Come::Head(request, head)) => {
+                            self.served = true;
+                            self.began = None;
+                            // On the heap for as long as it lasts: a connection that waits should be small.
+                            Box::pin(self.exchange(request, inbound, head)).await
+                        }
+                        Err(Stop::LastHop { answer, len }) => {
+                            self.served = true;
+                            inbound.consume(len);
+                            let written = Box::pin(self.write_all(&answer)).await;
+                            self.since = Instant::now();
+                            match written {
+                                Ok(()) => Next::Request(inbound),
+                                Err(_) => Next::End,
+                            }
+                        }
+                        Err(Stop::Refused(answer)) => {
+                            Box::pin(self.refuse(answer)).await;
+                            return Ended::Closed;
+                        }
+                    };
+                    match next {
+                        Next::Request(rest) => inbound = rest,
+                        Next::End => return Ended::Closed,
+                        Next::Linger => {
+                            Box::pin(self.linger()).await;
+                            return Ended::Closed;
+                        }
+                        Next::Reset => {
+                            self.socket.reset();
+                            return Ended::Closed;
+                        }
                     }
-                    Next::Reset => {
-                        self.socket.reset();
-                        return Ended::Closed;
+                    if inbound.is_empty() {
+                        break;
                     }
                 }
-                if inbound.is_empty() {
-                    break;
+                self.begun = inbound.data().into();
+                if self.begun.is_empty() {
+                    self.began = None;
+                } else {
+                    self.began.get_or_insert_with(Instant::now);
                 }
-            }
-            self.begun = inbound.data().into();
-            if self.begun.is_empty() {
-                self.began = None;
-            } else {
-                self.began.get_or_insert_with(Instant::now);
             }
         }
     }
