@@ -144,10 +144,9 @@ async fn a_request_that_waited_too_long_is_503() {
     assert_eq!(first.read().await.status, 200);
 }
 
-#[tokio::test]
-async fn a_retry_that_finds_the_others_full_waits_for_one_of_them() {
-    let permits = Arc::new(Semaphore::new(0));
-    let held = Arc::clone(&permits);
+/// A backend that refuses connections, and one with one place, an answer of which needs a permit.
+async fn one_refusing_and_one_place(permits: &Arc<Semaphore>) -> (Stage, Backend, Arc<Queue>) {
+    let held = Arc::clone(permits);
     let backend = Backend::start(move |_, _| Reply::Hold(Vec::new(), Arc::clone(&held), OK.to_vec())).await;
     let endpoints = [
         endpoint(1, Backend::refusing().await, Limits::new(0, 0).unwrap()),
@@ -158,7 +157,13 @@ async fn a_retry_that_finds_the_others_full_waits_for_one_of_them() {
         queue: Arc::clone(&queue),
         ..app("app", &endpoints)
     };
-    let stage = Stage::start(config(), [app]);
+    (Stage::start(config(), [app]), backend, queue)
+}
+
+#[tokio::test]
+async fn a_retry_that_finds_the_others_full_waits_for_one_of_them() {
+    let permits = Arc::new(Semaphore::new(0));
+    let (stage, backend, queue) = one_refusing_and_one_place(&permits).await;
     let mut clients = Vec::new();
     for waiting in 0..3 {
         let mut client = Client::connect(stage.addr).await;
@@ -180,18 +185,7 @@ async fn a_retry_that_finds_the_others_full_waits_for_one_of_them() {
 #[tokio::test]
 async fn a_retry_by_http2_that_finds_the_others_full_waits_for_one_of_them() {
     let permits = Arc::new(Semaphore::new(0));
-    let held = Arc::clone(&permits);
-    let backend = Backend::start(move |_, _| Reply::Hold(Vec::new(), Arc::clone(&held), OK.to_vec())).await;
-    let endpoints = [
-        endpoint(1, Backend::refusing().await, Limits::new(0, 0).unwrap()),
-        endpoint(2, backend.addr, Limits::new(1, 1).unwrap()),
-    ];
-    let queue = Arc::new(Queue::new(8));
-    let app = AppRoute {
-        queue: Arc::clone(&queue),
-        ..app("app", &endpoints)
-    };
-    let stage = Stage::start(config(), [app]);
+    let (stage, backend, queue) = one_refusing_and_one_place(&permits).await;
     let (mut sender, _conn) = http2::connect(stage.addr).await;
     let mut responses = Vec::new();
     for waiting in 0..3 {
