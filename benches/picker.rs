@@ -2,7 +2,7 @@
 //!
 //! | row | what is measured |
 //! |---|---|
-//! | `edgeproxy/…` | `Balancer::pick` with `Meter::admit` as its claim, and the drop of what it grants: choosing, taking a place below the hard limit, counting, giving it back |
+//! | `edgeproxy/…` | `Balancer::pick` with `Endpoint::admit` as its claim, and the drop of what it grants: choosing, taking a place below the hard limit, counting, giving it back |
 //! | `pingora/…` | `LoadBalancer::select`: choosing, a look at the backend's health, and a clone of the backend; it counts nothing in flight. Its round robin is by weight |
 //! | `tower/p2c` | `Balance::poll_ready` and `call` over services that are always ready, with the load that `PendingRequests` counts: choosing, taking the service out of the ready cache, an empty call, and promoting it again. One owner, no thread may share it |
 //!
@@ -88,7 +88,7 @@ fn balancer(algorithm: Algorithm, endpoints: Vec<Arc<Endpoint>>) -> Balancer<Arc
 }
 
 fn claim(endpoint: &Arc<Endpoint>) -> Claim<edgeproxy_backend::InFlight> {
-    match endpoint.meter.admit(endpoint.limits, Admission::Regular) {
+    match endpoint.admit(Admission::Regular) {
         Ok(in_flight) => Claim::Granted(in_flight),
         Err(Refusal::Full) => Claim::Full,
         Err(Refusal::Shut | Refusal::OnTrial) => Claim::Shut,

@@ -45,8 +45,20 @@ impl fmt::Display for Protocol {
 }
 
 /// A backend as it registered itself. Every field is valid by its type, so the fields are open.
+// Limits and protocol first: see `Endpoint`.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[repr(C)]
 pub struct Backend {
+    /// How many requests it takes at a time.
+    pub limits: Limits,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Used only when every other backend of the app is out.
+    pub fallback: bool,
+    /// Its share of traffic.
+    pub weight: Weight,
+    /// Where it listens.
+    pub addr: BackendAddr,
     /// Who it is, unique in the registry.
     pub id: BackendId,
     /// The app that it serves.
@@ -55,16 +67,6 @@ pub struct Backend {
     pub region: Region,
     /// The country that it runs in.
     pub country: Country,
-    /// Where it listens.
-    pub addr: BackendAddr,
-    /// Its share of traffic.
-    pub weight: Weight,
-    /// How many requests it takes at a time.
-    pub limits: Limits,
-    /// Used only when every other backend of the app is out.
-    pub fallback: bool,
-    /// What it speaks.
-    pub protocol: Protocol,
     /// What else it says about itself.
     pub metadata: Metadata,
 }

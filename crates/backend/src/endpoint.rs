@@ -3,7 +3,7 @@ use std::num::NonZeroU64;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::{Backend, Meter};
+use crate::{Admission, Backend, InFlight, Meter, Refusal};
 
 /// One life of a backend at one address. A later incarnation has a greater number, over all backends of a
 /// registry; a number is never used twice, so it
@@ -52,14 +52,17 @@ impl fmt::Debug for Incarnation {
 /// One incarnation of a backend as it is routed to: what it registered, with an operator's changes laid
 /// over it, and the meter that outlives every change. Immutable; a change makes a new one that shares the
 /// meter.
+// In this order, so that what every request needs of it lies beside the reference count, which every request
+// writes anyway.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Endpoint {
+    /// What it is doing right now; shared by every `Endpoint` of this incarnation.
+    pub meter: Arc<Meter>,
     /// The backend. Weight and limits are those in force, an operator's change included.
     pub backend: Backend,
     /// Which of its lives.
     pub incarnation: Incarnation,
-    /// What it is doing right now; shared by every `Endpoint` of this incarnation.
-    pub meter: Arc<Meter>,
 }
 
 impl Endpoint {
@@ -67,10 +70,31 @@ impl Endpoint {
     #[must_use]
     pub fn new(backend: Backend, incarnation: Incarnation) -> Self {
         Self {
+            meter: Arc::default(),
             backend,
             incarnation,
-            meter: Arc::default(),
         }
+    }
+
+    /// Begins a request, if the gate and the hard limit allow it. The returned handle counts until it is
+    /// dropped, so hold it to the end of the response's body.
+    ///
+    /// The hard limit is never exceeded, whatever the number of threads.
+    ///
+    /// # Errors
+    /// Why not; nothing has changed then.
+    #[inline]
+    pub fn admit(self: &Arc<Self>, admission: Admission) -> Result<InFlight, Refusal> {
+        let (epoch, trial) = self.meter.begin(self.limits, admission)?;
+        Ok(InFlight::new(Arc::clone(self), epoch, trial))
+    }
+
+    /// What [`admit`](Self::admit) would answer at this instant, without beginning anything.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub fn would_admit(&self, admission: Admission) -> Result<(), Refusal> {
+        self.meter.would_begin(self.limits, admission)
     }
 }
 

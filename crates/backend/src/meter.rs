@@ -4,7 +4,6 @@ mod in_flight;
 mod word;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -33,7 +32,7 @@ pub enum Gate {
     Cut,
 }
 
-/// Whom [`Meter::admit`] lets in.
+/// Whom [`Endpoint::admit`](crate::Endpoint::admit) lets in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Admission {
     /// Through an open gate, or as a trial.
@@ -43,7 +42,7 @@ pub enum Admission {
     LastResort,
 }
 
-/// Why [`Meter::admit`] let nobody in.
+/// Why [`Endpoint::admit`](crate::Endpoint::admit) let nobody in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
     /// At its hard limit.
@@ -109,45 +108,6 @@ impl Meter {
             latency: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-        }
-    }
-
-    /// Begins a request, if the gate and the hard limit allow it. The returned handle counts until it is
-    /// dropped, so hold it to the end of the response's body.
-    ///
-    /// The hard limit is never exceeded, whatever the number of threads.
-    ///
-    /// # Errors
-    /// Why not; nothing has changed then.
-    #[inline]
-    pub fn admit(self: &Arc<Self>, limits: Limits, admission: Admission) -> Result<InFlight, Refusal> {
-        let word = self.word();
-        pass(word.gate(), admission)?;
-        let trial = word.gate() == Gate::Trial;
-        if trial {
-            self.swap(word, word.with_gate(Gate::TrialBusy))
-                .map_err(|_| Refusal::OnTrial)?;
-        }
-        if !self.enter(limits.hard()) {
-            if trial {
-                self.end_trial(word.epoch());
-            }
-            return Err(Refusal::Full);
-        }
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        Ok(InFlight::new(Arc::clone(self), word.epoch(), trial))
-    }
-
-    /// What [`admit`](Self::admit) would answer at this instant, without beginning anything.
-    ///
-    /// # Errors
-    /// Why it would not.
-    pub fn would_admit(&self, limits: Limits, admission: Admission) -> Result<(), Refusal> {
-        pass(self.gate(), admission)?;
-        if limits.below_hard(self.in_flight()) {
-            Ok(())
-        } else {
-            Err(Refusal::Full)
         }
     }
 
@@ -233,6 +193,36 @@ impl Meter {
                 Ok(()) => return,
                 Err(found) => word = found,
             }
+        }
+    }
+
+    /// Counts a request in, if the gate and the hard limit allow it: the epoch that it begins in, and whether
+    /// it is the trial.
+    #[inline]
+    pub(crate) fn begin(&self, limits: Limits, admission: Admission) -> Result<(u32, bool), Refusal> {
+        let word = self.word();
+        pass(word.gate(), admission)?;
+        let trial = word.gate() == Gate::Trial;
+        if trial {
+            self.swap(word, word.with_gate(Gate::TrialBusy))
+                .map_err(|_| Refusal::OnTrial)?;
+        }
+        if !self.enter(limits.hard()) {
+            if trial {
+                self.end_trial(word.epoch());
+            }
+            return Err(Refusal::Full);
+        }
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        Ok((word.epoch(), trial))
+    }
+
+    pub(crate) fn would_begin(&self, limits: Limits, admission: Admission) -> Result<(), Refusal> {
+        pass(self.gate(), admission)?;
+        if limits.below_hard(self.in_flight()) {
+            Ok(())
+        } else {
+            Err(Refusal::Full)
         }
     }
 

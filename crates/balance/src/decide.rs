@@ -8,7 +8,7 @@ use crate::{Client, Spill, Target};
 
 /// Up to so many members, the least loaded is found by looking at all of them; above, two are drawn.
 ///
-/// Measured with `Meter::admit` as the claim, everyone idle, the most ties: a scan of 4 costs 66 ns, of 8
+/// Measured with `Endpoint::admit` as the claim, everyone idle, the most ties: a scan of 4 costs 66 ns, of 8
 /// 86, of 12 109, of 16 127, and two draws 59 at any size (a core of a Xeon of 2023, model 207). Eight is
 /// where exactness still fits into 100 ns; `least_connections-by-size` in `benches/picker.rs` repeats it.
 pub(crate) const SCAN_MAX: usize = 8;

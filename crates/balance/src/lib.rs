@@ -38,7 +38,7 @@
 //! let client = Client { country: Some(Country::parse("BR")?), region: None };
 //! let entropy = 42; // from the caller's generator
 //! let in_flight = balancer.pick(client, entropy, |endpoint: &Arc<Endpoint>| {
-//!     match endpoint.meter.admit(endpoint.limits, Admission::Regular) {
+//!     match endpoint.admit(Admission::Regular) {
 //!         Ok(in_flight) => Claim::Granted(in_flight),
 //!         Err(Refusal::Full) => Claim::Full,
 //!         Err(Refusal::Shut | Refusal::OnTrial) => Claim::Shut,

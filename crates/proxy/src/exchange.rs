@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use edgeproxy_backend::{Incarnation, Protocol, Signal};
+use edgeproxy_backend::{InFlight, Incarnation, Protocol, Signal};
 use edgeproxy_balance::{Client, PickError};
 use h2::RecvStream;
 use http::header::HeaderValue;
@@ -29,7 +29,7 @@ use crate::http2::receive::Receive;
 use crate::inbound::{self, Stop};
 use crate::pause::Pause;
 use crate::phase::Turn;
-use crate::pick::{self, Front, Place, Taken};
+use crate::pick::{self, Front, Taken};
 use crate::retry::{self, Failed, Next};
 use crate::timer::Timer;
 use crate::upload::{Broken, Upload};
@@ -292,37 +292,36 @@ impl Exchange<'_> {
     /// Tries one backend, and tells its ledger how it went.
     async fn attempt(&mut self, taken: Taken) -> Result<Answered, Unanswered> {
         let place = &taken.place;
-        self.tried.push(place.endpoint.incarnation);
-        let heard = match place.endpoint.protocol {
+        self.tried.push(place.endpoint().incarnation);
+        let heard = match place.endpoint().protocol {
             Protocol::H2c => self.converse_by_http2(place).await,
             _ => self.converse(place).await,
         };
         match heard {
             Ok((response, sent)) => {
-                self.tell(place, place.in_flight.succeeded(sent.elapsed()));
+                self.tell(place, place.succeeded(sent.elapsed()));
                 Ok((response, taken))
             }
             Err(unanswered) => {
                 if let Unanswered::Failed(failed) = unanswered {
-                    tracing::debug!(backend = %place.endpoint.id, ?failed, "a backend failed a request");
-                    self.tell(place, place.in_flight.failed(self.app.max_failures));
+                    tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend failed a request");
+                    self.tell(place, place.failed(self.app.max_failures));
                 }
                 Err(unanswered)
             }
         }
     }
 
-    fn tell(&self, place: &Place, signal: Option<Signal>) {
+    fn tell(&self, place: &InFlight, signal: Option<Signal>) {
         if let Some(signal) = signal {
-            self.worker
-                .report(place.in_flight.report(&place.endpoint, signal));
+            self.worker.report(place.report(signal));
         }
     }
 
     /// Sends the request to one backend, on a kept connection if there is one, and on a fresh one if that
     /// turns out to be dead.
-    async fn converse(&self, place: &Place) -> Result<Heard, Unanswered> {
-        let (config, endpoint) = (self.worker.config(), &*place.endpoint);
+    async fn converse(&self, place: &InFlight) -> Result<Heard, Unanswered> {
+        let (config, endpoint) = (self.worker.config(), &**place.endpoint());
         let upstream = self.worker.wires().upstream(endpoint);
         let conn = http1::connection(self.worker, &upstream, endpoint, &self.timer).await?;
         match self.send(conn, place).await {
@@ -336,12 +335,12 @@ impl Exchange<'_> {
         }
     }
 
-    async fn send(&self, conn: http1::Conn, place: &Place) -> Result<Heard, Unanswered> {
+    async fn send(&self, conn: http1::Conn, place: &InFlight) -> Result<Heard, Unanswered> {
         let request = Outgoing {
             parts: &self.parts,
             target: &self.target,
             host: self.host.as_ref(),
-            addr: place.endpoint.addr,
+            addr: place.endpoint().addr,
         };
         let upgrades = match &self.handshake {
             Some(_) => Upgrades::Asked,
@@ -355,7 +354,7 @@ impl Exchange<'_> {
     }
 
     /// Sends the request to one backend as a stream of a shared connection; once more if that was being closed.
-    async fn converse_by_http2(&self, place: &Place) -> Result<Heard, Unanswered> {
+    async fn converse_by_http2(&self, place: &InFlight) -> Result<Heard, Unanswered> {
         match self.send_by_http2(place).await {
             Err(Unanswered::Failed(failed))
                 if retry::next(failed, self.request()) == Next::FreshConnection =>
@@ -366,13 +365,13 @@ impl Exchange<'_> {
         }
     }
 
-    async fn send_by_http2(&self, place: &Place) -> Result<Heard, Unanswered> {
-        let (config, addr) = (self.worker.config(), place.endpoint.addr.socket_addr());
-        let mux = self.worker.muxes().mux(&place.endpoint);
+    async fn send_by_http2(&self, place: &InFlight) -> Result<Heard, Unanswered> {
+        let (config, addr) = (self.worker.config(), place.endpoint().addr.socket_addr());
+        let mux = self.worker.muxes().mux(place.endpoint());
         let slot = http2::slot(&mux, addr, config).await?;
         let mut request = Request::new(());
         *request.method_mut() = self.parts.method.clone();
-        *request.uri_mut() = forward::absolute(&self.target, self.host.as_ref(), place.endpoint.addr)
+        *request.uri_mut() = forward::absolute(&self.target, self.host.as_ref(), place.endpoint().addr)
             .ok_or(Unanswered::Client(Broken::Target))?;
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.parts.headers.clone();

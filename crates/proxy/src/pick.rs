@@ -8,22 +8,16 @@ use edgeproxy_balance::{Claim, Client, Explanation, PickError};
 use crate::queue::Returned;
 use crate::{AppRoute, Queue};
 
-/// A place on an endpoint, taken until it is dropped.
-pub(crate) struct Place {
-    pub(crate) endpoint: Arc<Endpoint>,
-    pub(crate) in_flight: InFlight,
-}
-
 /// A place, and behind it whoever waits for it to be given back.
 pub(crate) struct Taken {
-    pub(crate) place: Place,
+    pub(crate) place: InFlight,
     /// Below the place, so that it is dropped after it.
     _returned: Returned,
 }
 
 impl Taken {
     /// `queue` is the one of the place's app.
-    pub(crate) fn new(place: Place, queue: Arc<Queue>) -> Self {
+    pub(crate) fn new(place: InFlight, queue: Arc<Queue>) -> Self {
         Self {
             place,
             _returned: Returned(queue),
@@ -62,16 +56,10 @@ pub(crate) fn pick(
     client: Client,
     mut entropy: impl FnMut() -> u64,
     tried: &[Incarnation],
-) -> Result<Place, PickError> {
+) -> Result<InFlight, PickError> {
     let attempt = |admission, skipped: &[Incarnation]| {
         app.balancer.pick(client, entropy(), |endpoint| {
-            claim(endpoint, front, skipped, || {
-                let in_flight = endpoint.meter.admit(endpoint.limits, admission)?;
-                Ok(Place {
-                    endpoint: Arc::clone(endpoint),
-                    in_flight,
-                })
-            })
+            claim(endpoint, front, skipped, || endpoint.admit(admission))
         })
     };
     decide(app, tried, attempt, |decided| decided.as_ref().err().copied())
@@ -85,7 +73,7 @@ impl AppRoute {
         let attempt = |admission, skipped: &[Incarnation]| {
             self.balancer.explain_with(client, entropy, |endpoint| {
                 claim(endpoint, Front::Http1, skipped, || {
-                    endpoint.meter.would_admit(endpoint.limits, admission)
+                    endpoint.would_admit(admission)
                 })
             })
         };

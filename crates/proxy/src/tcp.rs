@@ -25,14 +25,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgeproxy_backend::{AppName, Incarnation, Signal};
+use edgeproxy_backend::{AppName, InFlight, Incarnation, Signal};
 use edgeproxy_balance::{Client, PickError};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::encrypted::Encrypted;
-use crate::pick::{self, Front, Place, Taken};
+use crate::pick::{self, Front, Taken};
 use crate::proxy_protocol::{self, Named};
 use crate::queue::Waiting;
 use crate::retry::Failed;
@@ -125,7 +125,7 @@ pub(crate) async fn pass(
     let backend = ends.backend.insert(backend);
     // Held to the end, so that it can be cut.
     let place = &taken.place;
-    let upstream = worker.wires().upstream(&place.endpoint);
+    let upstream = worker.wires().upstream(place.endpoint());
     let idle = idle_timeout(listener, worker.config());
     let relayed = relay(&ends.client, backend, worker.supplies(), idle);
     let ended = tokio::select! {
@@ -137,8 +137,8 @@ pub(crate) async fn pass(
     tell_end(&ended, listener, place, peer);
 }
 
-fn tell_end(ended: &Ended, listener: &Listener, place: &Place, peer: SocketAddr) {
-    let (backend, listener) = (&place.endpoint.id, listener.name.as_str());
+fn tell_end(ended: &Ended, listener: &Listener, place: &InFlight, peer: SocketAddr) {
+    let (backend, listener) = (&place.endpoint().id, listener.name.as_str());
     match ended {
         Ended::Broken(error) => {
             tracing::debug!(%peer, listener, %backend, %error, "a TCP connection broke");
@@ -199,17 +199,17 @@ async fn connected(
             }
         };
         let (place, begun) = (&taken.place, Instant::now());
-        match connect(place.endpoint.addr.socket_addr(), header, config).await {
+        match connect(place.endpoint().addr.socket_addr(), header, config).await {
             Ok(stream) => {
-                tell(worker, place, place.in_flight.succeeded(begun.elapsed()));
+                tell(worker, place, place.succeeded(begun.elapsed()));
                 return Some((taken, stream));
             }
             Err(failed) => {
-                tracing::debug!(backend = %place.endpoint.id, ?failed, "a backend could not be connected to");
-                tell(worker, place, place.in_flight.failed(max_failures));
+                tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend could not be connected to");
+                tell(worker, place, place.failed(max_failures));
             }
         }
-        tried.push(place.endpoint.incarnation);
+        tried.push(place.endpoint().incarnation);
         let attempts = u32::try_from(tried.len()).unwrap_or(u32::MAX);
         if !config.retry_enabled || attempts >= config.max_attempts {
             tracing::debug!(%peer, %app, attempts, "a TCP connection was reset: no backend took it");
@@ -278,9 +278,9 @@ async fn place(
     }
 }
 
-fn tell(worker: &Worker, place: &Place, signal: Option<Signal>) {
+fn tell(worker: &Worker, place: &InFlight, signal: Option<Signal>) {
     if let Some(signal) = signal {
-        worker.report(place.in_flight.report(&place.endpoint, signal));
+        worker.report(place.report(signal));
     }
 }
 

@@ -10,20 +10,28 @@ use crate::Endpoint;
 /// outcome before. Dropped without one, as when the client went away, it counts for neither side.
 #[must_use = "dropping it ends the request"]
 pub struct InFlight {
-    meter: Arc<Meter>,
+    endpoint: Arc<Endpoint>,
     epoch: u32,
     trial: bool,
 }
 
 impl InFlight {
-    pub(super) fn new(meter: Arc<Meter>, epoch: u32, trial: bool) -> Self {
-        Self { meter, epoch, trial }
+    pub(crate) const fn new(endpoint: Arc<Endpoint>, epoch: u32, trial: bool) -> Self {
+        Self {
+            endpoint,
+            epoch,
+            trial,
+        }
     }
 
-    /// The meter that it counts on.
+    /// The endpoint that it is under way on.
     #[must_use]
-    pub fn meter(&self) -> &Meter {
-        &self.meter
+    pub const fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    fn meter(&self) -> &Meter {
+        &self.endpoint.meter
     }
 
     /// Whether it is the one request of a trial.
@@ -36,8 +44,8 @@ impl InFlight {
     /// case, no streak to end, costs one relaxed load besides the counters.
     #[inline]
     pub fn succeeded(&self, latency: Duration) -> Option<Signal> {
-        self.meter.record_latency(latency);
-        if self.meter.word().is_clean(self.epoch) {
+        self.meter().record_latency(latency);
+        if self.meter().word().is_clean(self.epoch) {
             return None;
         }
         self.end_streak()
@@ -45,13 +53,13 @@ impl InFlight {
 
     #[cold]
     fn end_streak(&self) -> Option<Signal> {
-        let mut word = self.meter.word();
+        let mut word = self.meter().word();
         loop {
             if word.epoch() != self.epoch {
                 return None;
             }
             match word.gate() {
-                Gate::Open if word.streak() > 0 => match self.meter.swap(word, word.with_streak(0)) {
+                Gate::Open if word.streak() > 0 => match self.meter().swap(word, word.with_streak(0)) {
                     Ok(()) => return None,
                     Err(found) => word = found,
                 },
@@ -65,8 +73,8 @@ impl InFlight {
     /// and now.
     #[cold]
     pub fn failed(&self, max_failures: u32) -> Option<Signal> {
-        self.meter.failures.fetch_add(1, Ordering::Relaxed);
-        let mut word = self.meter.word();
+        self.meter().failures.fetch_add(1, Ordering::Relaxed);
+        let mut word = self.meter().word();
         loop {
             if word.epoch() != self.epoch {
                 return None;
@@ -84,7 +92,7 @@ impl InFlight {
                 ),
                 _ => return None,
             };
-            match self.meter.swap(word, next.with_streak(streak)) {
+            match self.meter().swap(word, next.with_streak(streak)) {
                 Ok(()) => return signal,
                 Err(found) => word = found,
             }
@@ -93,14 +101,14 @@ impl InFlight {
 
     /// Wraps a signal of this request for its way to the registry.
     #[must_use]
-    pub fn report(&self, endpoint: &Endpoint, signal: Signal) -> TrafficReport {
+    pub fn report(&self, signal: Signal) -> TrafficReport {
         let epoch = match signal {
             Signal::TrialPassed => self.epoch,
             Signal::StreakReached | Signal::TrialFailed => self.epoch.wrapping_add(1),
         };
         TrafficReport {
-            id: endpoint.id.clone(),
-            incarnation: endpoint.incarnation,
+            id: self.endpoint.id.clone(),
+            incarnation: self.endpoint.incarnation,
             signal,
             epoch,
         }
@@ -110,9 +118,9 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         if self.trial {
-            self.meter.end_trial(self.epoch);
+            self.meter().end_trial(self.epoch);
         }
-        self.meter.leave();
+        self.meter().leave();
     }
 }
 

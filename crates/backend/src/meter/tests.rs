@@ -6,15 +6,28 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::{AppName, Backend, BackendAddr, Country, Endpoint, Region};
 
 const MS: Duration = Duration::from_millis(1);
 
-fn meter() -> Arc<Meter> {
-    Arc::new(Meter::new())
+fn endpoint(limits: Limits) -> Arc<Endpoint> {
+    let mut backend = Backend::new(
+        BackendId::parse("a").unwrap(),
+        AppName::parse("app").unwrap(),
+        Region::parse("eu").unwrap(),
+        Country::parse("DE").unwrap(),
+        BackendAddr::parse("127.0.0.1", 80).unwrap(),
+    );
+    backend.limits = limits;
+    Arc::new(Endpoint::new(backend, Incarnation::FIRST))
 }
 
-fn admit(meter: &Arc<Meter>) -> Result<InFlight, Refusal> {
-    meter.admit(Limits::NONE, Admission::Regular)
+fn unlimited() -> Arc<Endpoint> {
+    endpoint(Limits::NONE)
+}
+
+fn admit(endpoint: &Arc<Endpoint>) -> Result<InFlight, Refusal> {
+    endpoint.admit(Admission::Regular)
 }
 
 #[test]
@@ -24,13 +37,13 @@ fn a_meter_is_one_cache_line() {
 
 #[test]
 fn the_hard_limit_is_never_exceeded_by_eight_threads() {
-    let (meter, highest) = (meter(), AtomicU32::new(0));
-    let limits = Limits::new(2, 3).unwrap();
+    let endpoint = endpoint(Limits::new(2, 3).unwrap());
+    let (meter, highest) = (&endpoint.meter, AtomicU32::new(0));
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..20_000 {
-                    if let Ok(request) = meter.admit(limits, Admission::Regular) {
+                    if let Ok(request) = admit(&endpoint) {
                         highest.fetch_max(meter.in_flight(), Ordering::Relaxed);
                         drop(request);
                     }
@@ -44,54 +57,57 @@ fn the_hard_limit_is_never_exceeded_by_eight_threads() {
 
 #[test]
 fn a_streak_excludes_at_once_and_reports_once() {
-    let meter = meter();
+    let endpoint = unlimited();
+    let meter = &endpoint.meter;
     for _ in 0..4 {
-        assert_eq!(admit(&meter).unwrap().failed(5), None);
+        assert_eq!(admit(&endpoint).unwrap().failed(5), None);
     }
-    let late = admit(&meter).unwrap();
-    assert_eq!(admit(&meter).unwrap().failed(5), Some(Signal::StreakReached));
-    assert_eq!(admit(&meter).unwrap_err(), Refusal::Shut);
+    let late = admit(&endpoint).unwrap();
+    assert_eq!(admit(&endpoint).unwrap().failed(5), Some(Signal::StreakReached));
+    assert_eq!(admit(&endpoint).unwrap_err(), Refusal::Shut);
     assert_eq!(
         (late.failed(5), late.succeeded(MS)),
         (None, None),
         "it began before the ejection"
     );
     assert_eq!(meter.gate(), Gate::Excluded);
-    assert!(meter.admit(Limits::NONE, Admission::LastResort).is_ok());
+    assert!(endpoint.admit(Admission::LastResort).is_ok());
     assert_eq!(meter.totals(), (7, 6));
 }
 
 #[test]
 fn a_success_ends_the_streak_and_zero_max_failures_never_excludes() {
-    let meter = meter();
+    let endpoint = unlimited();
+    let meter = &endpoint.meter;
     for _ in 0..4 {
-        let _ = admit(&meter).unwrap().failed(5);
+        let _ = admit(&endpoint).unwrap().failed(5);
     }
-    assert_eq!(admit(&meter).unwrap().succeeded(MS), None);
+    assert_eq!(admit(&endpoint).unwrap().succeeded(MS), None);
     assert_eq!(meter.streak(), 0);
     for _ in 0..1_000 {
-        assert_eq!(admit(&meter).unwrap().failed(0), None);
+        assert_eq!(admit(&endpoint).unwrap().failed(0), None);
     }
     assert_eq!((meter.gate(), meter.streak()), (Gate::Open, 1_000));
 }
 
 #[test]
 fn a_trial_is_one_request_at_a_time_until_the_registry_decides() {
-    let meter = meter();
+    let endpoint = unlimited();
+    let meter = &endpoint.meter;
     meter.exclude();
     meter.start_trial();
-    let trial = admit(&meter).unwrap();
+    let trial = admit(&endpoint).unwrap();
     assert!(trial.is_trial());
-    assert_eq!(admit(&meter).unwrap_err(), Refusal::OnTrial);
+    assert_eq!(admit(&endpoint).unwrap_err(), Refusal::OnTrial);
     assert_eq!(trial.succeeded(MS), Some(Signal::TrialPassed));
     drop(trial);
     assert_eq!(meter.gate(), Gate::Trial, "still on trial, but free");
-    assert_eq!(admit(&meter).unwrap().failed(5), Some(Signal::TrialFailed));
+    assert_eq!(admit(&endpoint).unwrap().failed(5), Some(Signal::TrialFailed));
     assert_eq!(meter.gate(), Gate::Excluded);
     meter.start_trial();
-    drop(admit(&meter).unwrap()); // the client went away: neither good nor bad news
+    drop(admit(&endpoint).unwrap()); // the client went away: neither good nor bad news
     assert_eq!(meter.gate(), Gate::Trial);
-    let trial = admit(&meter).unwrap();
+    let trial = admit(&endpoint).unwrap();
     meter.open();
     drop(trial);
     assert_eq!(meter.gate(), Gate::Open);
@@ -99,17 +115,14 @@ fn a_trial_is_one_request_at_a_time_until_the_registry_decides() {
 
 #[test]
 fn a_full_endpoint_on_trial_stays_free_for_the_next() {
-    let meter = meter();
-    let limits = Limits::new(1, 1).unwrap();
-    let before = meter.admit(limits, Admission::Regular).unwrap();
+    let endpoint = endpoint(Limits::new(1, 1).unwrap());
+    let meter = &endpoint.meter;
+    let before = admit(&endpoint).unwrap();
     meter.exclude();
     meter.start_trial();
-    assert_eq!(
-        meter.admit(limits, Admission::Regular).unwrap_err(),
-        Refusal::Full
-    );
+    assert_eq!(admit(&endpoint).unwrap_err(), Refusal::Full);
     drop(before);
-    assert!(meter.admit(limits, Admission::Regular).unwrap().is_trial());
+    assert!(admit(&endpoint).unwrap().is_trial());
 }
 
 #[test]
@@ -123,26 +136,24 @@ fn would_admit_says_what_admit_does_and_changes_nothing() {
         Meter::cut,
     ] {
         for admission in [Admission::Regular, Admission::LastResort] {
-            let meter = meter();
-            set(&meter);
+            let endpoint = endpoint(limits);
+            let meter = &endpoint.meter;
+            set(meter);
             let before = format!("{meter:?}");
-            let said = meter.would_admit(limits, admission);
+            let said = endpoint.would_admit(admission);
             assert_eq!(format!("{meter:?}"), before);
-            let first = meter.admit(limits, admission);
+            let first = endpoint.admit(admission);
             assert_eq!(first.as_ref().map(drop).map_err(|refusal| *refusal), said);
-            let said = meter.would_admit(limits, admission);
-            assert_eq!(
-                meter.admit(limits, admission).map(drop),
-                said,
-                "with one in flight"
-            );
+            let said = endpoint.would_admit(admission);
+            assert_eq!(endpoint.admit(admission).map(drop), said, "with one in flight");
         }
     }
 }
 
 #[test]
 fn a_cut_gate_never_opens_again() {
-    let meter = meter();
+    let endpoint = unlimited();
+    let meter = &endpoint.meter;
     meter.cut();
     meter.open();
     assert_eq!(meter.gate(), Gate::Cut);
@@ -150,18 +161,19 @@ fn a_cut_gate_never_opens_again() {
 
 #[test]
 fn the_latency_average_follows_and_never_reads_none() {
-    let meter = meter();
+    let endpoint = unlimited();
+    let meter = &endpoint.meter;
     assert_eq!(meter.latency(), Duration::ZERO);
-    admit(&meter).unwrap().succeeded(Duration::from_millis(8));
+    admit(&endpoint).unwrap().succeeded(Duration::from_millis(8));
     assert_eq!(meter.latency(), Duration::from_millis(8));
-    admit(&meter).unwrap().succeeded(Duration::from_millis(16));
+    admit(&endpoint).unwrap().succeeded(Duration::from_millis(16));
     assert_eq!(meter.latency(), Duration::from_millis(9));
     for _ in 0..1_000 {
-        admit(&meter).unwrap().succeeded(Duration::ZERO);
+        admit(&endpoint).unwrap().succeeded(Duration::ZERO);
     }
     assert!(!meter.latency().is_zero() && meter.latency() < Duration::from_micros(1));
     for _ in 0..1_000 {
-        admit(&meter).unwrap().succeeded(Duration::from_secs(3_600));
+        admit(&endpoint).unwrap().succeeded(Duration::from_secs(3_600));
     }
     assert!(
         meter.latency() > Duration::from_secs(200),

@@ -3,7 +3,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use edgeproxy_backend::{
-    Admission, AppName, Backend, BackendAddr, BackendId, Country, Limits, Region, TrafficReport,
+    Admission, AppName, Backend, BackendAddr, BackendId, Country, Region, TrafficReport,
 };
 use edgeproxy_registry::{
     Config, Event, EventKind, LoadReport, RegisteredKind, Registration, Snapshot, State,
@@ -183,12 +183,8 @@ fn fail(registered: &Registered, count: u32) -> Vec<TrafficReport> {
     let endpoint = &registered.endpoint;
     let mut reports = Vec::new();
     for _ in 0..count {
-        let request = endpoint.meter.admit(Limits::NONE, Admission::Regular).unwrap();
-        reports.extend(
-            request
-                .failed(count)
-                .map(|signal| request.report(endpoint, signal)),
-        );
+        let request = endpoint.admit(Admission::Regular).unwrap();
+        reports.extend(request.failed(count).map(|signal| request.report(signal)));
     }
     reports
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use edgeproxy_backend::{AppName, Incarnation, Signal};
+use edgeproxy_backend::{AppName, InFlight, Incarnation, Signal};
 use edgeproxy_balance::{Client, PickError};
 use tokio::time::Instant;
 
@@ -23,7 +23,7 @@ use super::tunnel;
 use super::upload::Upload;
 use crate::answer::Answer;
 use crate::buffer::{Buffer, HeadBuffer};
-use crate::pick::{self, Front, Place, Taken};
+use crate::pick::{self, Front, Taken};
 use crate::pool::Upstream;
 use crate::queue::Waiting;
 use crate::retry::{self, Failed};
@@ -303,7 +303,7 @@ impl<S: Socket> Exchange<'_, S> {
                 self.restart();
             }
             *turn = None;
-            let upstream = self.worker.wires().upstream(&place.place.endpoint);
+            let upstream = self.worker.wires().upstream(place.place.endpoint());
             let failed = match self.attempt(&place.place, &upstream).await {
                 Ok(answered) => {
                     self.upload.settle();
@@ -316,9 +316,9 @@ impl<S: Socket> Exchange<'_, S> {
                 Err(Unanswered::Failed(failed)) => failed,
                 Err(unanswered) => return Err(explain(&unanswered, config.max_body_bytes)),
             };
-            let Place { endpoint, in_flight } = &place.place;
+            let endpoint = place.place.endpoint();
             tracing::debug!(backend = %endpoint.id, ?failed, "a backend failed a request");
-            self.tell(&place.place, in_flight.failed(app.max_failures));
+            self.tell(&place.place, place.place.failed(app.max_failures));
             self.tried.push(endpoint.incarnation);
             let attempts = u32::try_from(self.tried.len()).unwrap_or(u32::MAX);
             let again = config.retry_enabled
@@ -356,10 +356,9 @@ impl<S: Socket> Exchange<'_, S> {
         }
     }
 
-    fn tell(&self, place: &Place, signal: Option<Signal>) {
+    fn tell(&self, place: &InFlight, signal: Option<Signal>) {
         if let Some(signal) = signal {
-            self.worker
-                .report(place.in_flight.report(&place.endpoint, signal));
+            self.worker.report(place.report(signal));
         }
     }
 

@@ -40,7 +40,7 @@ fn picked(app: &AppRoute, tried: &[u64]) -> Result<u64, PickError> {
         .iter()
         .map(|number| Incarnation::new(*number).unwrap())
         .collect();
-    pick(app, Front::Http1, Client::default(), || 0, &tried).map(|place| place.endpoint.incarnation.get())
+    pick(app, Front::Http1, Client::default(), || 0, &tried).map(|place| place.endpoint().incarnation.get())
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_full_one_is_not_passed_over_for_a_last_resort() {
     excluded.meter.exclude();
     let app = app(&[Arc::clone(&full), excluded], true);
     let held = pick(&app, Front::Http1, Client::default(), || 0, &[]).unwrap();
-    assert_eq!(held.endpoint.incarnation, full.incarnation);
+    assert_eq!(held.endpoint().incarnation, full.incarnation);
     assert_eq!(picked(&app, &[]), Err(PickError::AllFull));
     drop(held);
     assert_eq!(picked(&app, &[]), Ok(1));
@@ -97,7 +97,7 @@ fn a_trial_is_one_request_at_a_time() {
     only.meter.start_trial();
     let app = app(std::slice::from_ref(&only), true);
     let trial = pick(&app, Front::Http1, Client::default(), || 0, &[]).unwrap();
-    assert!(trial.in_flight.is_trial());
+    assert!(trial.is_trial());
     assert!(picked(&app, &[]).is_err());
     drop(trial);
     assert_eq!(only.meter.gate(), Gate::Trial);

@@ -36,7 +36,7 @@ pub(super) async fn pass(
     };
     // Held to the end, so that it can be cut.
     let place = &taken.place;
-    let upstream = worker.wires().upstream(&place.endpoint);
+    let upstream = worker.wires().upstream(place.endpoint());
     let (timer, buffers) = (worker.timers().timer(), worker.buffers());
     let idle = idle_timeout(listener, worker.config());
     let relayed = tunnel::run(

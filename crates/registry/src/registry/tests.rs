@@ -155,7 +155,7 @@ impl World {
         for _ in 0..max_failures.max(1) {
             let request = begin(endpoint);
             if let Some(signal) = request.failed(max_failures) {
-                return Some(request.report(endpoint, signal));
+                return Some(request.report(signal));
             }
         }
         None
@@ -164,12 +164,11 @@ impl World {
     fn succeed(&mut self, endpoint: &Arc<Endpoint>) {
         let request = begin(endpoint);
         if let Some(signal) = request.succeeded(MS) {
-            self.registry
-                .handle_traffic(&request.report(endpoint, signal), self.now);
+            self.registry.handle_traffic(&request.report(signal), self.now);
         }
     }
 }
 
 fn begin(endpoint: &Arc<Endpoint>) -> InFlight {
-    endpoint.meter.admit(endpoint.limits, Admission::Regular).unwrap()
+    endpoint.admit(Admission::Regular).unwrap()
 }

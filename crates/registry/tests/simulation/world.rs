@@ -297,7 +297,7 @@ impl World {
         };
         self.doing = format!("request to {} {:?}", endpoint.id, endpoint.incarnation);
         let gate = endpoint.meter.gate();
-        if let Ok(request) = endpoint.meter.admit(endpoint.limits, admission) {
+        if let Ok(request) = endpoint.admit(admission) {
             let allowed = last_resort && gate == edgeproxy_backend::Gate::Excluded
                 || state.takes_traffic() && !excluded && !request.is_trial()
                 || state == edgeproxy_registry::State::Trial && !excluded;
@@ -334,7 +334,7 @@ impl World {
             {
                 b.excluded = true;
             }
-            self.reports.push_back(request.report(&endpoint, signal));
+            self.reports.push_back(request.report(signal));
         }
     }
 

@@ -227,7 +227,7 @@ async fn delete_deregisters_and_drain_lets_work_in_flight_end() {
     f.registered("a").await;
     let endpoint = f.handle.get(&"a".parse().unwrap()).unwrap().endpoint;
     let admission = edgeproxy_backend::Admission::Regular;
-    let in_flight = endpoint.meter.admit(endpoint.limits, admission).unwrap();
+    let in_flight = endpoint.admit(admission).unwrap();
     let reply = f
         .send("DELETE", "/api/v1/backends/a?drain=30s", &[], Body::empty())
         .await;
@@ -241,7 +241,7 @@ async fn delete_deregisters_and_drain_lets_work_in_flight_end() {
     let listed = f.listing().await;
     assert_eq!(listed["backends"][0]["state"], "draining");
     assert_eq!(listed["backends"][0]["healthy"], false);
-    assert!(endpoint.meter.admit(endpoint.limits, admission).is_err());
+    assert!(endpoint.admit(admission).is_err());
     drop(in_flight);
     tokio::time::sleep(Duration::from_secs(31)).await;
     assert_eq!(f.listing().await["total"], 0);

@@ -3,14 +3,13 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use edgeproxy_backend::Endpoint;
+use edgeproxy_backend::{Endpoint, InFlight};
 use tokio::time::Instant;
 
 use super::Exchange;
 use crate::http1::body::BodyError;
 use crate::http1::converse::{Conversation, Silence, Unread, Uploaded};
 use crate::http1::response::{self, Delivery, Manner, Persist};
-use crate::pick::Place;
 use crate::pool::Upstream;
 use crate::retry::{self, Failed};
 use crate::socket::{Socket, write_all};
@@ -73,11 +72,11 @@ impl<S: Socket> Exchange<'_, S> {
     /// Tries one backend, on a kept connection if there is one, and on a fresh one if that turns out to be dead.
     pub(super) async fn attempt(
         &mut self,
-        place: &Place,
+        place: &InFlight,
         upstream: &Upstream<Wire>,
     ) -> Result<Answered, Unanswered> {
         if let Some(at) = self.host_at.take() {
-            let host = format!("host: {}\r\n", place.endpoint.addr);
+            let host = format!("host: {}\r\n", place.endpoint().addr);
             self.head.splice(at..at, host.into_bytes());
         }
         if !self.tried.is_empty() {
@@ -89,7 +88,7 @@ impl<S: Socket> Exchange<'_, S> {
                 Some(wire) => (wire, true, *self.now),
                 // Rare, and large.
                 None => (
-                    Box::pin(self.connect(&place.endpoint, upstream)).await?,
+                    Box::pin(self.connect(place.endpoint(), upstream)).await?,
                     false,
                     Instant::now(),
                 ),
@@ -128,7 +127,7 @@ impl<S: Socket> Exchange<'_, S> {
         mut wire: Wire,
         reused: bool,
         sent: Instant,
-        place: &Place,
+        place: &InFlight,
         upstream: &Upstream<Wire>,
     ) -> Result<Answered, Unanswered> {
         let (timer, timeout) = (self.timer, self.worker.config().response_header_timeout);
@@ -223,9 +222,7 @@ impl<S: Socket> Exchange<'_, S> {
             || conversation.head_sent < conversation.head.len()
             || conversation.unread(expects && !granted) == Unread::Withheld;
         *self.now = Instant::now();
-        let signal = place
-            .in_flight
-            .succeeded(self.now.saturating_duration_since(sent));
+        let signal = place.succeeded(self.now.saturating_duration_since(sent));
         self.tell(place, signal);
         let delivery = head.delivery(asked.minor);
         self.download.begin(head.length, delivery);
