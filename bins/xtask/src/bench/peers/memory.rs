@@ -161,13 +161,15 @@ fn ends(output: &str) -> anyhow::Result<String> {
         value(output, key).with_context(|| format!("the crowd printed no `{key}`"))
     };
     let mut note = format!(
-        "{} ended with 408, {} without, {} never, all within {:.0} s; good clients: p50 {:.1} ms, p99 {:.1} ms",
+        "{} ended with 408, {} without, {} never, all within {:.0} s; good clients: p50 {:.2} ms, p99 {:.2} ms, alone before {:.2} and {:.2} ms",
         number("with_408")?,
         number("otherwise")?,
         number("left")?,
         number("seconds")?,
-        number("p50_us")? / 1e3,
-        number("p99_us")? / 1e3,
+        number("crowded_p50_us")? / 1e3,
+        number("crowded_p99_us")? / 1e3,
+        number("alone_p50_us")? / 1e3,
+        number("alone_p99_us")? / 1e3,
     );
     let failed = number("good_failed")?;
     if failed > 0.0 {

@@ -16,6 +16,9 @@ pub(super) struct Difference {
     says: &'static [&'static str],
 }
 
+/// Those that requests and responses share, and those of the one or the other.
+pub(super) type Table = [&'static [Difference]; 2];
+
 /// What is known of a case.
 struct Evidence<'e> {
     /// The head as hyper's parser sees it: up to an empty line, whatever lines end in.
@@ -25,11 +28,7 @@ struct Evidence<'e> {
 }
 
 /// The difference that explains it, if there is one.
-pub(super) fn reason(
-    table: &[Difference],
-    bytes: &[u8],
-    ours: &Result<Verdict, Verdict>,
-) -> Option<&'static str> {
+pub(super) fn reason(table: Table, bytes: &[u8], ours: &Result<Verdict, Verdict>) -> Option<&'static str> {
     let says = match ours {
         Err(Verdict::Refused(error)) => error.as_str(),
         Err(_) => "waits",
@@ -45,7 +44,8 @@ pub(super) fn reason(
     let explains = |difference: &&Difference| {
         difference.says.iter().any(|part| says.contains(part)) && (difference.shows)(&evidence)
     };
-    table.iter().find(explains).map(|difference| difference.what)
+    let mut all = table.into_iter().flatten();
+    all.find(explains).map(|difference| difference.what)
 }
 
 fn end_of_head(bytes: &[u8]) -> usize {
@@ -216,13 +216,96 @@ fn is_odd_authority(text: &str) -> bool {
         || literal_is_none
 }
 
-pub(super) const REQUESTS: [Difference; 27] = [
+pub(super) const REQUESTS: Table = [&OF_BOTH, &OF_REQUESTS];
+pub(super) const RESPONSES: Table = [&OF_BOTH, &OF_RESPONSES];
+
+const OF_BOTH: [Difference; 12] = [
     row(
         "a bare line feed ends a line",
         "RFC 9112 §2.2",
         &["CR LF"],
         |e| e.has_bare_line_feed(),
     ),
+    row(
+        "Content-Length is given more than once",
+        "RFC 9112 §6.3",
+        &["Content-Length is given more than once"],
+        |e| e.raw("content-length").len() > 1,
+    ),
+    row(
+        "Content-Length is no number, or too long for one",
+        "RFC 9110 §8.6",
+        &["Content-Length is not"],
+        |e| {
+            e.raw("content-length")
+                .iter()
+                .any(|text| text.is_empty() || text.len() > 19 || !text.bytes().all(|b| b.is_ascii_digit()))
+        },
+    ),
+    row(
+        "Transfer-Encoding lists more than chunked",
+        "RFC 9112 §6.1",
+        &["Transfer-Encoding is not"],
+        |e| !matches!(e.raw("transfer-encoding").as_slice(), [coding] if coding.eq_ignore_ascii_case("chunked")),
+    ),
+    row(
+        "Content-Length and Transfer-Encoding",
+        "RFC 9112 §6.1",
+        &["contradict each other"],
+        |e| !e.raw("content-length").is_empty() && !e.raw("transfer-encoding").is_empty(),
+    ),
+    row(
+        "Connection is heeded beside a byte that is not ASCII",
+        "RFC 9110 §7.6.1",
+        &["passed on"],
+        |e| e.raw("connection").iter().any(|value| !value.is_ascii()),
+    ),
+    row(
+        "Connection names more than 16 fields",
+        "the codec's limit",
+        &["names more fields"],
+        |e| e.items("connection").len() > 16,
+    ),
+    row(
+        "a chunk's size that is negative to somebody, or has more than 16 digits",
+        "RFC 9112 §7.1",
+        &["a chunk's size"],
+        |e| e.any_chunk(|size, _| size.len() > 16 || size.len() == 16 && size.as_bytes()[0] >= b'8'),
+    ),
+    row(
+        "white space behind a chunk's size and no extension",
+        "RFC 9112 §7.1",
+        &["a chunk's size"],
+        |e| e.any_chunk(|_, rest| rest.starts_with([' ', '\t']) && rest.trim().is_empty()),
+    ),
+    row(
+        "a chunk's extension is none",
+        "RFC 9112 §7.1.1",
+        &["a chunk's extension"],
+        |e| e.any_chunk(|_, rest| rest.contains(';')),
+    ),
+    row(
+        "a bare line feed in the trailers",
+        "RFC 9112 §7.1.2",
+        &["CR LF", "the trailers are malformed"],
+        |e| has_bare_line_feed(e.chunks().1),
+    ),
+    row(
+        "a trailer that frames or routes",
+        "RFC 9110 §6.5.1",
+        &["the trailers are malformed"],
+        |e| {
+            let (_, trailers) = e.chunks();
+            let text: String = trailers.iter().copied().map(char::from).collect();
+            let names = ["content-length:", "transfer-encoding:", "host:"];
+            text.to_lowercase()
+                .split('\n')
+                .any(|line| names.iter().any(|name| line.starts_with(name)))
+        },
+    ),
+];
+
+const OF_REQUESTS: [Difference; 15] = [
     row(
         "more than an empty line before the request",
         "RFC 9112 §2.2",
@@ -293,34 +376,6 @@ pub(super) const REQUESTS: [Difference; 27] = [
         e.word(0) == "CONNECT"
     }),
     row(
-        "Content-Length is given more than once",
-        "RFC 9112 §6.3",
-        &["Content-Length is given more than once"],
-        |e| e.raw("content-length").len() > 1,
-    ),
-    row(
-        "Content-Length is no number, or too long for one",
-        "RFC 9110 §8.6",
-        &["Content-Length is not"],
-        |e| {
-            e.raw("content-length")
-                .iter()
-                .any(|text| text.is_empty() || text.len() > 19 || !text.bytes().all(|b| b.is_ascii_digit()))
-        },
-    ),
-    row(
-        "Transfer-Encoding lists more than chunked",
-        "RFC 9112 §6.1",
-        &["Transfer-Encoding is not"],
-        |e| !matches!(e.raw("transfer-encoding").as_slice(), [coding] if coding.eq_ignore_ascii_case("chunked")),
-    ),
-    row(
-        "Content-Length and Transfer-Encoding",
-        "RFC 9112 §6.1",
-        &["contradict each other"],
-        |e| !e.raw("content-length").is_empty() && !e.raw("transfer-encoding").is_empty(),
-    ),
-    row(
         "an expectation that nobody knows",
         "RFC 9110 §10.1.1",
         &["100-continue"],
@@ -340,12 +395,6 @@ pub(super) const REQUESTS: [Difference; 27] = [
         },
     ),
     row(
-        "Connection is heeded beside a byte that is not ASCII",
-        "RFC 9110 §7.6.1",
-        &["passed on"],
-        |e| e.raw("connection").iter().any(|value| !value.is_ascii()),
-    ),
-    row(
         "Max-Forwards is no number",
         "RFC 9110 §7.6.2",
         &["Max-Forwards is"],
@@ -361,114 +410,19 @@ pub(super) const REQUESTS: [Difference; 27] = [
         |e| e.raw("max-forwards") == ["0"] && matches!(e.word(0).as_str(), "OPTIONS" | "TRACE"),
     ),
     row(
-        "Connection names more than 16 fields",
-        "the codec's limit",
-        &["names more fields"],
-        |e| e.items("connection").len() > 16,
-    ),
-    row(
         "the head is over a limit",
         "the codec's limit",
         &["longer than", "more than"],
         |e| e.head.len() > MAX_HEAD || e.lines().count() > 100 || e.target().len() > MAX_TARGET,
     ),
-    row(
-        "a chunk's size that is negative to somebody, or has more than 16 digits",
-        "RFC 9112 §7.1",
-        &["a chunk's size"],
-        |e| e.any_chunk(|size, _| size.len() > 16 || size.len() == 16 && size.as_bytes()[0] >= b'8'),
-    ),
-    row(
-        "white space behind a chunk's size and no extension",
-        "RFC 9112 §7.1",
-        &["a chunk's size"],
-        |e| e.any_chunk(|_, rest| rest.starts_with([' ', '\t']) && rest.trim().is_empty()),
-    ),
-    row(
-        "a chunk's extension is none",
-        "RFC 9112 §7.1.1",
-        &["a chunk's extension"],
-        |e| e.any_chunk(|_, rest| rest.contains(';')),
-    ),
-    row(
-        "a bare line feed in the trailers",
-        "RFC 9112 §7.1.2",
-        &["CR LF", "the trailers are malformed"],
-        |e| has_bare_line_feed(e.chunks().1),
-    ),
-    row(
-        "a trailer that frames or routes",
-        "RFC 9110 §6.5.1",
-        &["the trailers are malformed"],
-        |e| {
-            let (_, trailers) = e.chunks();
-            let text: String = trailers.iter().copied().map(char::from).collect();
-            let names = ["content-length:", "transfer-encoding:", "host:"];
-            text.to_lowercase()
-                .split('\n')
-                .any(|line| names.iter().any(|name| line.starts_with(name)))
-        },
-    ),
 ];
 
-pub(super) const RESPONSES: [Difference; 17] = [
-    row(
-        "a bare line feed ends a line",
-        "RFC 9112 §2.2",
-        &["CR LF"],
-        |e| e.has_bare_line_feed(),
-    ),
+const OF_RESPONSES: [Difference; 5] = [
     row(
         "empty lines before the response",
         "RFC 9112 §4",
         &["status line"],
         |e| e.has_a_gap(),
-    ),
-    row(
-        "Content-Length is given more than once",
-        "RFC 9112 §6.3",
-        &["Content-Length is given more than once"],
-        |e| e.raw("content-length").len() > 1,
-    ),
-    row(
-        "Content-Length is no number, or too long for one",
-        "RFC 9110 §8.6",
-        &["Content-Length is not"],
-        |e| {
-            e.raw("content-length")
-                .iter()
-                .any(|text| text.is_empty() || text.len() > 19 || !text.bytes().all(|b| b.is_ascii_digit()))
-        },
-    ),
-    row(
-        "Transfer-Encoding lists more than chunked",
-        "RFC 9112 §6.1",
-        &["Transfer-Encoding is not"],
-        |e| !matches!(e.raw("transfer-encoding").as_slice(), [coding] if coding.eq_ignore_ascii_case("chunked")),
-    ),
-    row(
-        "Content-Length and Transfer-Encoding",
-        "RFC 9112 §6.1",
-        &["contradict each other"],
-        |e| !e.raw("content-length").is_empty() && !e.raw("transfer-encoding").is_empty(),
-    ),
-    row(
-        "a chunk's size that is negative to somebody, or has more than 16 digits",
-        "RFC 9112 §7.1",
-        &["a chunk's size"],
-        |e| e.any_chunk(|size, _| size.len() > 16 || size.len() == 16 && size.as_bytes()[0] >= b'8'),
-    ),
-    row(
-        "white space behind a chunk's size and no extension",
-        "RFC 9112 §7.1",
-        &["a chunk's size"],
-        |e| e.any_chunk(|_, rest| rest.starts_with([' ', '\t']) && rest.trim().is_empty()),
-    ),
-    row(
-        "a chunk's extension is none",
-        "RFC 9112 §7.1.1",
-        &["a chunk's extension"],
-        |e| e.any_chunk(|_, rest| rest.contains(';')),
     ),
     row(
         "HTTP/1.0 with Transfer-Encoding and no body",
@@ -489,12 +443,6 @@ pub(super) const RESPONSES: [Difference; 17] = [
         |e| e.status() == "101",
     ),
     row(
-        "Connection names more than 16 fields",
-        "the codec's limit",
-        &["names more fields"],
-        |e| e.items("connection").len() > 16,
-    ),
-    row(
         "trailers are looked at when they have come whole",
         "RFC 9112 §7.1.2",
         &["waits"],
@@ -503,31 +451,6 @@ pub(super) const RESPONSES: [Difference; 17] = [
             trailers
                 .windows(2)
                 .any(|pair| pair[0] == b'\r' && pair[1] != b'\n')
-        },
-    ),
-    row(
-        "Connection is heeded beside a byte that is not ASCII",
-        "RFC 9110 §7.6.1",
-        &["passed on"],
-        |e| e.raw("connection").iter().any(|value| !value.is_ascii()),
-    ),
-    row(
-        "a bare line feed in the trailers",
-        "RFC 9112 §7.1.2",
-        &["CR LF", "the trailers are malformed"],
-        |e| has_bare_line_feed(e.chunks().1),
-    ),
-    row(
-        "a trailer that frames or routes",
-        "RFC 9110 §6.5.1",
-        &["the trailers are malformed"],
-        |e| {
-            let (_, trailers) = e.chunks();
-            let text: String = trailers.iter().copied().map(char::from).collect();
-            let names = ["content-length:", "transfer-encoding:", "host:"];
-            text.to_lowercase()
-                .split('\n')
-                .any(|line| names.iter().any(|name| line.starts_with(name)))
         },
     ),
 ];
