@@ -88,8 +88,7 @@ pub(crate) fn accept_queued(worker: &Rc<Worker>, sockets: Vec<TcpListener>, free
     }
 }
 
-/// Serves a connection in a task of its own. A panic in there ends with the task: the connection is closed,
-/// the slot free.
+/// Lets a connection in, unless it is refused, and serves it.
 fn begin(
     worker: &Rc<Worker>,
     listener: usize,
@@ -100,54 +99,23 @@ fn begin(
     let Some(entrance) = worker.config().listeners.get(listener) else {
         return;
     };
-    let introduced = is_trusted(peer.ip(), &entrance.proxy_protocol_from);
-    // Before anything is done for it; but for whom a proxy connects is still to be said.
-    let counted = if introduced { Ok(None) } else { count(worker, peer) };
-    let Ok(counted) = counted else { return };
     let arrival = Arrival {
         listener,
         stream,
         peer,
-        introduced,
-        hold: (slot, counted),
+        ends: None,
+        slot,
     };
-    let worker = Rc::clone(worker);
-    // A task of its own kind for each, since one is as large as the largest thing that it may do.
-    let tls = entrance.tls.clone();
-    match (&entrance.protocol, tls) {
-        (Protocol::Http, None) => drop(tokio::task::spawn_local(async move {
-            let Some((stream, ends, _hold)) = arrival.admit(&worker).await else {
-                return;
-            };
-            let client = ends.map_or(peer, |ends| ends.client);
-            front::serve(worker, stream, client).await;
-        })),
-        (Protocol::Http, Some(tls)) => drop(tokio::task::spawn_local(async move {
-            if let Some((stream, ends, _hold)) = arrival.admit(&worker).await {
-                let client = ends.map_or(peer, |ends| ends.client);
-                if let Some(stream) = tls::accept_http(&worker, &tls, stream, client).await {
-                    front::serve_tls(worker, stream, client).await;
-                }
+    if is_trusted(peer.ip(), &entrance.proxy_protocol_from) {
+        let worker = Rc::clone(worker);
+        // A task before its own, so that only who needs it pays for its size.
+        tokio::task::spawn_local(async move {
+            if let Some(arrival) = introduce(arrival, &worker).await {
+                admit(&worker, arrival);
             }
-        })),
-        (Protocol::Tcp { .. }, None) => drop(tokio::task::spawn_local(async move {
-            if let Some((stream, ends, _hold)) = arrival.admit(&worker).await {
-                tcp::serve(&worker, listener, stream, peer, ends).await;
-            }
-        })),
-        (Protocol::Tcp { .. }, Some(tls)) => drop(tokio::task::spawn_local(async move {
-            if let Some((stream, ends, _hold)) = arrival.admit(&worker).await {
-                let client = ends.map_or(peer, |ends| ends.client);
-                if let Some(stream) = tls::accept(&worker, &tls, stream, client).await {
-                    tcp::serve_tls(&worker, listener, stream, peer, ends).await;
-                }
-            }
-        })),
-        (Protocol::Sni { .. }, _) => drop(tokio::task::spawn_local(async move {
-            if let Some((stream, ends, _hold)) = arrival.admit(&worker).await {
-                sni::serve(&worker, listener, stream, peer, ends).await;
-            }
-        })),
+        });
+    } else {
+        admit(worker, arrival);
     }
 }
 
@@ -156,48 +124,83 @@ struct Arrival {
     listener: usize,
     stream: TcpStream,
     peer: SocketAddr,
-    /// Whether the peer says for whom it connects.
-    introduced: bool,
-    hold: Hold,
+    /// The ends that a proxy named.
+    ends: Option<Named>,
+    slot: OwnedSemaphorePermit,
 }
 
-/// What a connection takes up for as long as it lasts.
-type Hold = (OwnedSemaphorePermit, Option<Counted>);
-
 impl Arrival {
-    /// The socket, ready for what its listener speaks, and the ends that a proxy named. `None`: it was refused.
-    async fn admit(self, worker: &Worker) -> Option<(TcpStream, Option<Named>, Hold)> {
-        let Self {
-            listener,
-            mut stream,
-            peer,
-            introduced,
-            mut hold,
-        } = self;
-        stream.set_nodelay(true).ok()?;
-        let mut ends = None;
-        if introduced {
-            let timeout = worker.config().header_timeout;
-            // In a box, so that only who needs it pays for its size.
-            let header = Box::pin(proxy_protocol::read(&mut stream));
-            let refused = match tokio::time::timeout(timeout, header).await {
-                Ok(Ok(named)) => {
-                    ends = named;
-                    None
-                }
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some(format!(
-                    "its PROXY protocol header did not come within {timeout:?}"
-                )),
-            };
-            if let Some(reason) = refused {
-                let listener = worker.config().listeners.get(listener).map(|l| l.name.as_str());
-                tracing::warn!(%peer, listener, "a connection was refused: {reason}");
-                return None;
-            }
-            hold.1 = count(worker, ends.map_or(peer, |ends| ends.client)).ok()?;
+    /// Whom it comes from: the peer, or for whom that connects.
+    fn client(&self) -> SocketAddr {
+        self.ends.map_or(self.peer, |ends| ends.client)
+    }
+}
+
+/// Reads for whom a proxy connects. `None`: it did not say so as it should.
+async fn introduce(mut arrival: Arrival, worker: &Worker) -> Option<Arrival> {
+    let timeout = worker.config().header_timeout;
+    let header = proxy_protocol::read(&mut arrival.stream);
+    let refused = match tokio::time::timeout(timeout, header).await {
+        Ok(Ok(named)) => {
+            arrival.ends = named;
+            return Some(arrival);
         }
-        Some((stream, ends, hold))
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("its PROXY protocol header did not come within {timeout:?}"),
+    };
+    let listener = worker.config().listeners.get(arrival.listener);
+    let (peer, listener) = (arrival.peer, listener.map(|l| l.name.as_str()));
+    tracing::warn!(%peer, listener, "a connection was refused: {refused}");
+    None
+}
+
+/// Serves a connection in a task of its own, if its client may have another. A panic in there ends with the task: the
+/// connection is closed, the slot free.
+fn admit(worker: &Rc<Worker>, arrival: Arrival) {
+    let client = arrival.client();
+    let Ok(counted) = count(worker, client) else {
+        return;
+    };
+    let Arrival {
+        listener,
+        stream,
+        peer,
+        ends,
+        slot,
+    } = arrival;
+    let Some(entrance) = worker.config().listeners.get(listener) else {
+        return;
+    };
+    let (worker, tls) = (Rc::clone(worker), entrance.tls.clone());
+    // What it takes up for as long as it lasts.
+    let hold = (slot, counted);
+    // A task of its own kind for each, since one is as large as the largest thing that it may do.
+    match (&entrance.protocol, tls) {
+        (Protocol::Http, None) => {
+            drop(tokio::task::spawn_local(front::serve(
+                worker, stream, client, hold,
+            )));
+        }
+        (Protocol::Http, Some(tls)) => drop(tokio::task::spawn_local(async move {
+            if let Some(stream) = tls::accept_http(&worker, &tls, stream, client).await {
+                front::serve_tls(worker, stream, client).await;
+            }
+            drop(hold);
+        })),
+        (Protocol::Tcp { .. }, None) => drop(tokio::task::spawn_local(async move {
+            tcp::serve(&worker, listener, stream, peer, ends).await;
+            drop(hold);
+        })),
+        (Protocol::Tcp { .. }, Some(tls)) => drop(tokio::task::spawn_local(async move {
+            if let Some(stream) = tls::accept(&worker, &tls, stream, client).await {
+                tcp::serve_tls(&worker, listener, stream, peer, ends).await;
+            }
+            drop(hold);
+        })),
+        (Protocol::Sni { .. }, _) => drop(tokio::task::spawn_local(async move {
+            sni::serve(&worker, listener, stream, peer, ends).await;
+            drop(hold);
+        })),
     }
 }
 

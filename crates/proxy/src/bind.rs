@@ -146,6 +146,8 @@ fn listen(addr: SocketAddr, config: &Config) -> io::Result<TcpListener> {
         socket.set_reuse_port(true)?;
     }
     socket.set_nonblocking(true)?;
+    // What is accepted has it from here, without a system call for each connection.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&addr.into())?;
     socket.listen(config.backlog)?;
     Ok(socket.into())
@@ -191,6 +193,15 @@ mod tests {
             assert_eq!(addrs, [http, tcp]);
         }
         assert_eq!(bound.sockets.len(), 3);
+    }
+
+    #[test]
+    fn what_is_accepted_leaves_without_delay() {
+        let bound = bind(local(1)).unwrap();
+        let _client = std::net::TcpStream::connect(bound.local_addr()).unwrap();
+        // The socket doesn't block, but the connection is there before it is accepted.
+        let (accepted, _) = bound.sockets[0][0].accept().unwrap();
+        assert!(accepted.nodelay().unwrap());
     }
 
     #[test]

@@ -33,10 +33,15 @@ use crate::stream::Observed;
 use crate::websocket;
 use crate::worker::Worker;
 
-/// Serves a connection in the clear until it ends.
-pub(crate) fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> {
+/// Serves a connection in the clear until it ends. `hold` is dropped then.
+pub(crate) fn serve<H>(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    hold: H,
+) -> impl Future<Output = ()> + use<H> {
     let client = client(&worker, peer, false);
-    either(worker, stream, client)
+    either(worker, stream, client, hold)
 }
 
 /// Serves a connection inside TLS until it ends.
@@ -45,7 +50,7 @@ pub(crate) async fn serve_tls(worker: Rc<Worker>, stream: Encrypted, peer: Socke
     if stream.protocol() == Some(b"h2") {
         Box::pin(http2(worker, stream, Vec::new(), client)).await;
     } else {
-        either(worker, stream, client).await;
+        either(worker, stream, client, ()).await;
     }
 }
 
@@ -58,11 +63,23 @@ fn client(worker: &Worker, peer: SocketAddr, tls: bool) -> Client {
 }
 
 /// HTTP/1 or HTTP/2, as the first bytes say.
-async fn either<S: Socket + 'static>(worker: Rc<Worker>, stream: S, client: Client) {
-    match connection::serve(Rc::clone(&worker), stream, client).await {
-        Ended::Closed => {}
-        // On the heap, since few connections need so much.
-        Ended::Http2(stream, first) => Box::pin(http2(worker, stream, first, client)).await,
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn would hold its arguments twice, for thousands of clients"
+)]
+fn either<S: Socket + 'static, H>(
+    worker: Rc<Worker>,
+    stream: S,
+    client: Client,
+    hold: H,
+) -> impl Future<Output = ()> + use<S, H> {
+    async move {
+        match connection::serve(Rc::clone(&worker), stream, client).await {
+            Ended::Closed => {}
+            // On the heap, since few connections need so much.
+            Ended::Http2(stream, first) => Box::pin(http2(worker, stream, first, client)).await,
+        }
+        drop(hold);
     }
 }
 
