@@ -165,6 +165,11 @@ impl Socket for Encrypted {
         let _ = Pin::new(&mut *self.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
     }
 
+    fn is_quiet(&self) -> bool {
+        // A peer answers `close_notify` by its own.
+        false
+    }
+
     fn reset(self) {
         // Without `close_notify`, so that it is seen even where a reset gets lost.
         let _ = self.stream.get_ref().0.socket().set_zero_linger();

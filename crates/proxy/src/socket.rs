@@ -21,6 +21,10 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Says what has to be said before an end in peace, as far as the system takes it at once.
     fn part(&mut self) {}
 
+    /// Whether an end right now is one in peace: nothing has come that nobody has read, and nothing comes in answer to
+    /// the end. Meaningful only of a side that has said that it sends nothing more.
+    fn is_quiet(&self) -> bool;
+
     /// Ends it so that the other side sees that it was broken off.
     fn reset(self);
 }
@@ -28,6 +32,12 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
 impl Socket for TcpStream {
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_read_ready(cx)
+    }
+
+    fn is_quiet(&self) -> bool {
+        // The system is asked only if something is known to have happened.
+        let read = self.try_read(&mut [0]);
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     fn reset(self) {

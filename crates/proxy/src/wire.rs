@@ -66,11 +66,7 @@ pub(crate) async fn dial(addr: SocketAddr) -> Result<TcpStream, Failed> {
 impl Keep for Wire {
     fn is_ready(&mut self) -> bool {
         match self {
-            // The system is asked only if something is known to have happened.
-            Self::Plain(stream) => matches!(
-                stream.try_read(&mut [0]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock
-            ),
+            Self::Plain(stream) => stream.is_quiet(),
             // Session tickets may have come, which are nothing said; the attempt takes them in.
             Self::Tls(stream) => {
                 let mut cx = Context::from_waker(Waker::noop());
@@ -92,6 +88,13 @@ impl Socket for Wire {
         match self {
             Self::Plain(stream) => stream.part(),
             Self::Tls(stream) => stream.part(),
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_quiet(),
+            Self::Tls(stream) => stream.is_quiet(),
         }
     }
 

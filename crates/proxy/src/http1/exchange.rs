@@ -136,6 +136,7 @@ impl<S: Socket> Connection<S> {
             match after {
                 After::Told(answer) => Box::pin(exchange.answer_own(answer)).await,
                 After::Served => Next::Request(exchange.upload.body.buffer),
+                After::ServedLast if exchange.is_over() => Next::End,
                 After::ServedLast | After::Full => Next::Linger,
                 After::Ended => Next::End,
                 After::Broken => Next::Reset,
@@ -175,6 +176,12 @@ impl From<Answer> for After {
 }
 
 impl<S: Socket> Exchange<'_, S> {
+    /// Whether the client has said that this was its last request, after which it sends nothing (RFC 9112 §9.6), and has
+    /// kept to that. Then there is nothing to be waited for, and its connection gives its slot back at once.
+    fn is_over(&self) -> bool {
+        !self.keep && self.upload.has_left() && self.upload.body.buffer.is_empty() && self.client.socket.is_quiet()
+    }
+
     /// Gives an answer of the proxy's own, and keeps the connection if nothing of the request is left on it.
     async fn answer_own(mut self, answer: Answer) -> Next {
         let body = &mut self.upload.body;

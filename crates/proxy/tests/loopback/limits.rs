@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use edgeproxy_backend::Limits;
 use edgeproxy_proxy::{AppRoute, Config, Queue};
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -250,6 +251,45 @@ async fn a_full_worker_accepts_no_more_until_a_connection_ends() {
     assert_eq!(backend.tally().requests, 21, "the second waits in the backlog");
     drop(first);
     assert_eq!(second.read().await.status, 200);
+}
+
+/// Its slot is free with its answer; only the system hears of what it sends all the same.
+#[tokio::test]
+async fn a_client_that_says_that_it_ends_its_connection_is_not_waited_for() {
+    let backend = Backend::start(|_, _| ok("x")).await;
+    let (stage, _) = Stage::of(&[backend.addr]);
+    for last in ["HTTP/1.1\r\nconnection: close", "HTTP/1.0"] {
+        let mut client = Client::connect(stage.addr).await;
+        client.write(format!("GET / {last}\r\nhost: a\r\n\r\n")).await;
+        assert_eq!(client.read().await.status, 200, "{last}");
+        assert_eq!(client.end().await, b"", "{last}");
+        client.write("late").await;
+        let reset = client.stream.ready(Interest::ERROR);
+        let reset = tokio::time::timeout(Duration::from_secs(10), reset).await;
+        reset.expect("what comes late is still taken").unwrap();
+    }
+}
+
+/// As an old client does that ends its body in an empty line: closing on what it sends could lose the answer.
+#[tokio::test]
+async fn one_that_sends_more_all_the_same_is_listened_to() {
+    let backend = Backend::start(|_, _| ok("x")).await;
+    let one = Config {
+        workers: 1,
+        max_connections: 1,
+        ..config()
+    };
+    let (stage, _) = Stage::with(one, &[backend.addr]);
+    let mut client = Client::connect(stage.addr).await;
+    let request = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx\r\n";
+    client.write(request).await;
+    assert_eq!(client.read().await.status, 200);
+    assert_eq!(client.end().await, b"");
+    client.write("late").await;
+    client.stream.shutdown().await.unwrap();
+    let mut next = Client::connect(stage.addr).await;
+    assert_eq!(next.get("/").await.status, 200, "the slot is free");
+    assert!(client.stream.take_error().unwrap().is_none());
 }
 
 #[tokio::test]
