@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -26,9 +27,9 @@ pub(crate) struct Connection<S> {
     /// The beginning of a head, the rest of which has not come.
     begun: Box<[u8]>,
     /// When it began.
-    began: Option<Instant>,
+    pub(super) began: Option<Instant>,
     /// Whether a request has been served on it.
-    served: bool,
+    pub(super) served: bool,
     /// Since when it waits for a request.
     pub(super) since: Instant,
 }
@@ -115,30 +116,21 @@ impl<S: Socket> Connection<S> {
                     }
                 };
                 loop {
-                    let next = match self.read(&mut inbound) {
+                    // On the heap for as long as it lasts, whatever it is: a connection that waits should be small.
+                    let serving: Pin<Box<dyn Future<Output = Next> + '_>> = match self.read(&mut inbound) {
                         Ok(Come::Part) => break,
                         Ok(Come::Http2) => return Ended::Http2(self.socket, inbound.data().to_vec()),
-                        Ok(Come::Head(request, head)) => {
-                            self.served = true;
-                            self.began = None;
-                            // On the heap for as long as it lasts: a connection that waits should be small.
-                            Box::pin(self.exchange(request, inbound, head)).await
-                        }
+                        Ok(Come::Head(request, head)) => Box::pin(self.exchange(request, inbound, head)),
                         Err(Stop::LastHop { answer, len }) => {
-                            self.served = true;
                             inbound.consume(len);
-                            let written = Box::pin(self.write_all(&answer)).await;
-                            self.since = Instant::now();
-                            match written {
-                                Ok(()) => Next::Request(inbound),
-                                Err(_) => Next::End,
-                            }
+                            Box::pin(self.answer_as_last(answer, inbound))
                         }
-                        Err(Stop::Refused(answer)) => {
-                            Box::pin(self.refuse(answer)).await;
-                            return Ended::Closed;
-                        }
+                        Err(Stop::Refused(answer)) => Box::pin(async {
+                            self.refuse(answer).await;
+                            Next::End
+                        }),
                     };
+                    let next = serving.await;
                     match next {
                         Next::Request(rest) => inbound = rest,
                         Next::End => return Ended::Closed,
@@ -273,6 +265,17 @@ impl<S: Socket> Connection<S> {
         write_all(&mut self.socket, &self.timer, until, bytes).await
     }
 
+    /// Answers a request that goes no further, behind which `rest` has come.
+    async fn answer_as_last(&mut self, answer: Vec<u8>, rest: Buffer) -> Next {
+        (self.served, self.began) = (true, None);
+        let written = self.write_all(&answer).await;
+        self.since = Instant::now();
+        match written {
+            Ok(()) => Next::Request(rest),
+            Err(_) => Next::End,
+        }
+    }
+
     /// Refuses what can't be served, and what comes behind it.
     async fn refuse(&mut self, answer: Answer) {
         tracing::debug!(client = %self.client.ip, answer.word, %answer.error, "a request is refused");
@@ -294,7 +297,7 @@ impl<S: Socket> Connection<S> {
                 return Poll::Ready(());
             }
             if !shut {
-                match std::pin::Pin::new(&mut self.socket).poll_shutdown(cx) {
+                match Pin::new(&mut self.socket).poll_shutdown(cx) {
                     Poll::Ready(Ok(())) => shut = true,
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
                     Poll::Pending => return Poll::Pending,

@@ -3,6 +3,7 @@
 mod attempt;
 
 use std::future::poll_fn;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -40,6 +41,9 @@ struct Exchange<'a, S> {
     timer: &'a Timer,
     client: Listening<'a, S>,
     asked: Asked,
+    /// The length of its head in the buffer, and where in that the name of its host stands.
+    len: usize,
+    host: Option<Range<usize>>,
     idempotent: bool,
     /// Whether the client would keep its connection.
     keep: bool,
@@ -49,6 +53,8 @@ struct Exchange<'a, S> {
     head: HeadBuffer,
     host_at: Option<usize>,
     upload: Upload,
+    /// The backend's connection, from an attempt's beginning until the backend has said everything.
+    wire: Option<Wire>,
     /// The head that the client gets, and the body.
     answer: HeadBuffer,
     download: Body,
@@ -80,7 +86,7 @@ impl<S: Socket> Connection<S> {
         };
         let body = Body::request(inbound, request.length, config.max_body_bytes);
         let heard = worker.buffers().buffer();
-        self.since = Instant::now();
+        (self.served, self.began, self.since) = (true, None, Instant::now());
         let mut exchange = Exchange {
             worker,
             timer: &self.timer,
@@ -94,46 +100,23 @@ impl<S: Socket> Connection<S> {
                 minor: request.minor,
                 upgrade: request.upgrade,
             },
+            len: request.len,
+            host_at: request.host.is_none().then_some(request.host_at),
+            host: request.host,
             idempotent,
             keep: request.keep_alive,
             expects: request.expects,
             head,
-            host_at: request.host.is_none().then_some(request.host_at),
             upload: Upload::new(body, request.length, keep_max),
+            wire: None,
             answer: worker.buffers().head(),
             download: Body::response(heard, Length::NONE, response::Delivery::AsIs),
             tried: Vec::new(),
             failed: None,
             now: &mut self.since,
         };
-        let (len, host) = (request.len, request.host);
         async move {
-            let table = exchange.worker.current_table();
-            let inbound = &mut exchange.upload.body.buffer;
-            let host = host.and_then(|name| inbound.data().get(name));
-            let served = match table.route_bytes(host.unwrap_or_default()) {
-                Some(app) => {
-                    inbound.consume(len);
-                    exchange.worker.count_request();
-                    match exchange.run(app, &mut None).await {
-                        Err(After::Full) => Box::pin(exchange.queue(app)).await,
-                        served => served,
-                    }
-                }
-                None => {
-                    let answer = Answer::no_route(host.and_then(|name| std::str::from_utf8(name).ok()));
-                    inbound.consume(len);
-                    Err(answer.into())
-                }
-            };
-            // What a response lasts, a table should not: there may be a new one every second, and bodies for hours.
-            drop(table);
-            let after = match served {
-                Ok(served) if served.answered.switches => Box::pin(exchange.tunnel(served)).await,
-                Ok(mut served) => exchange.deliver(&mut served).await,
-                Err(after) => after,
-            };
-            match after {
+            match exchange.serve().await {
                 After::Told(answer) => Box::pin(exchange.answer_own(answer)).await,
                 After::Served => Next::Request(exchange.upload.body.buffer),
                 After::ServedLast if exchange.is_over() => Next::End,
@@ -146,7 +129,7 @@ impl<S: Socket> Connection<S> {
 }
 
 /// A backend's response has begun: what it is, the place that it holds until the backend has said everything, and
-/// whose connection it comes over.
+/// from whom its connection came.
 struct Served {
     answered: Answered,
     place: Option<Taken>,
@@ -176,10 +159,45 @@ impl From<Answer> for After {
 }
 
 impl<S: Socket> Exchange<'_, S> {
+    /// Has it answered by a backend, and passes the answer on.
+    async fn serve(&mut self) -> After {
+        let served = match self.route().await {
+            Ok(served) => served,
+            Err(after) => return after,
+        };
+        if served.answered.switches {
+            Box::pin(self.tunnel(served)).await
+        } else {
+            self.deliver(served).await
+        }
+    }
+
+    /// Finds the app that it is for, and has one of its backends begin to answer. What a response lasts, a table is not
+    /// held: there may be a new one every second, and bodies for hours.
+    async fn route(&mut self) -> Result<Served, After> {
+        let table = self.worker.current_table();
+        let inbound = &mut self.upload.body.buffer;
+        let host = self.host.clone().and_then(|name| inbound.data().get(name));
+        let Some(app) = table.route_bytes(host.unwrap_or_default()) else {
+            let answer = Answer::no_route(host.and_then(|name| std::str::from_utf8(name).ok()));
+            inbound.consume(self.len);
+            return Err(answer.into());
+        };
+        inbound.consume(self.len);
+        self.worker.count_request();
+        match self.run(app, &mut None).await {
+            Err(After::Full) => Box::pin(self.queue(app)).await,
+            served => served,
+        }
+    }
+
     /// Whether the client has said that this was its last request, after which it sends nothing (RFC 9112 §9.6), and has
     /// kept to that. Then there is nothing to be waited for, and its connection gives its slot back at once.
     fn is_over(&self) -> bool {
-        !self.keep && self.upload.has_left() && self.upload.body.buffer.is_empty() && self.client.socket.is_quiet()
+        !self.keep
+            && self.upload.has_left()
+            && self.upload.body.buffer.is_empty()
+            && self.client.socket.is_quiet()
     }
 
     /// Gives an answer of the proxy's own, and keeps the connection if nothing of the request is left on it.
@@ -215,11 +233,11 @@ impl<S: Socket> Exchange<'_, S> {
         let early = std::mem::replace(&mut self.upload.body.buffer, buffers.buffer());
         let heard = std::mem::replace(&mut self.download.buffer, buffers.buffer());
         let written = write_all(self.client.socket, timer, until, &self.answer).await;
-        if let (Ok(()), Some(mut wire)) = (written, served.answered.wire) {
+        if let (Ok(()), Some(wire)) = (written, &mut self.wire) {
             tunnel::run(
                 self.client.socket,
                 early,
-                (&mut wire, heard),
+                (wire, heard),
                 timer,
                 config.tunnel_idle_timeout,
                 || served.upstream.is_cut(),
@@ -370,11 +388,11 @@ impl<S: Socket> Exchange<'_, S> {
     }
 
     /// Passes a response on to its end.
-    async fn deliver(&mut self, served: &mut Served) -> After {
-        let (timer, config, now) = (self.timer, self.worker.config(), &mut *self.now);
+    async fn deliver(&mut self, served: Served) -> After {
+        let (timer, config, now, wire) = (self.timer, self.worker.config(), &mut *self.now, &mut self.wire);
         let Served {
             answered,
-            place,
+            mut place,
             upstream,
         } = served;
         let mut delivery = Delivery {
@@ -392,18 +410,18 @@ impl<S: Socket> Exchange<'_, S> {
             Err(_) => Err(Broken::Backend),
             Ok(()) => {
                 poll_fn(|cx| {
-                    if answered.wire.is_some() && upstream.is_cut() {
+                    if wire.is_some() && upstream.is_cut() {
                         return Poll::Ready(Err(Broken::Backend));
                     }
-                    let mut polled = delivery.poll(cx, answered.wire.as_mut());
+                    let mut polled = delivery.poll(cx, wire.as_mut());
                     if let Poll::Ready(Ok(Step::Come)) = polled {
                         // The place and the connection are for the next one, however slowly this client reads.
-                        *place = None;
+                        place = None;
                         if armed.take().is_some() {
                             *now = Instant::now();
                         }
                         let reusable = answered.reusable && !delivery.deaf && !delivery.body.has_extra();
-                        if let Some(wire) = answered.wire.take()
+                        if let Some(wire) = wire.take()
                             && reusable
                         {
                             upstream.keep(wire, *now);
@@ -430,6 +448,8 @@ impl<S: Socket> Exchange<'_, S> {
                 .await
             }
         };
+        // A backend that is broken off is rid of it before its place is free.
+        *wire = None;
         if armed.is_some() {
             *now = Instant::now();
         }

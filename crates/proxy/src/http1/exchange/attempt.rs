@@ -23,8 +23,6 @@ const CONTINUE: u16 = 100;
 
 /// A response whose head has come.
 pub(super) struct Answered {
-    /// Until the backend has said everything.
-    pub(super) wire: Option<Wire>,
     /// The backend would take another request on it.
     pub(super) reusable: bool,
     /// The backend takes no more of the request.
@@ -82,18 +80,19 @@ impl<S: Socket> Exchange<'_, S> {
         if !self.tried.is_empty() {
             *self.now = Instant::now();
         }
-        let mut kept = self.worker.wires().take(upstream, *self.now);
+        self.wire = self.worker.wires().take(upstream, *self.now);
         loop {
-            let (wire, reused, sent) = match kept.take() {
-                Some(wire) => (wire, true, *self.now),
+            let reused = self.wire.is_some();
+            if !reused {
                 // Rare, and large.
-                None => (
-                    Box::pin(self.connect(place.endpoint(), upstream)).await?,
-                    false,
-                    Instant::now(),
-                ),
-            };
-            match self.converse(wire, reused, sent, place, upstream).await {
+                self.wire = Some(Box::pin(self.connect(place.endpoint(), upstream)).await?);
+                *self.now = Instant::now();
+            }
+            let answered = self.converse(reused, place, upstream).await;
+            if answered.is_err() {
+                self.wire = None;
+            }
+            match answered {
                 Err(Unanswered::Failed(failed))
                     if reused && retry::next(failed, self.repeatable()) == retry::Next::FreshConnection =>
                 {
@@ -121,20 +120,25 @@ impl<S: Socket> Exchange<'_, S> {
         .await
     }
 
-    /// Sends the request on a connection and waits for the final response's head.
+    /// Sends the request on its connection and waits for the final response's head.
     async fn converse(
         &mut self,
-        mut wire: Wire,
         reused: bool,
-        sent: Instant,
         place: &InFlight,
         upstream: &Upstream<Wire>,
     ) -> Result<Answered, Unanswered> {
-        let (timer, timeout) = (self.timer, self.worker.config().response_header_timeout);
+        let Some(wire) = &mut self.wire else {
+            return Err(Failed::Connect.into());
+        };
+        let (timer, timeout, sent) = (
+            self.timer,
+            self.worker.config().response_header_timeout,
+            *self.now,
+        );
         timer.arm(sent + timeout);
         let (keep, asked, worker) = (self.keep, self.asked, self.worker);
         let mut conversation = Conversation {
-            wire: &mut wire,
+            wire,
             client: &mut self.client,
             upload: &mut self.upload,
             head: &self.head,
@@ -227,7 +231,6 @@ impl<S: Socket> Exchange<'_, S> {
         let delivery = head.delivery(asked.minor);
         self.download.begin(head.length, delivery);
         Ok(Answered {
-            wire: Some(wire),
             reusable: head.keep_alive,
             deaf,
             kept: persist != Persist::Close,
