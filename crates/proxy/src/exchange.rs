@@ -27,6 +27,7 @@ use crate::host::Authority;
 use crate::http1::request;
 use crate::http2::receive::Receive;
 use crate::inbound::{self, Stop};
+use crate::interim::Respond;
 use crate::pause::Pause;
 use crate::phase::Turn;
 use crate::pick::{self, Front, Taken};
@@ -42,6 +43,7 @@ pub(crate) async fn serve(
     client: request::Client,
     turn: Turn,
     request: Request<RecvStream>,
+    respond: &Respond,
 ) -> Response<Download> {
     let (mut parts, body) = request.into_parts();
     let (config, version) = (worker.config(), parts.version);
@@ -63,7 +65,7 @@ pub(crate) async fn serve(
     let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
         return own(told(Answer::no_route(host)), turn);
     };
-    let body = Receive::new(body, &parts.headers);
+    let body = Receive::new(body, &parts.headers, respond.sections());
     forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
     });
@@ -76,6 +78,7 @@ pub(crate) async fn serve(
     };
     let mut exchange = Exchange {
         worker,
+        respond,
         app,
         parts,
         target: inbound.target,
@@ -122,6 +125,7 @@ pub(crate) async fn upgrade(
     worker: &Worker,
     client: request::Client,
     mut parts: Parts,
+    respond: &Respond,
 ) -> Result<(Response<Arriving>, Taken), Answer> {
     let config = worker.config();
     // So it is called in HTTP/1.1, and so it is checked.
@@ -146,6 +150,7 @@ pub(crate) async fn upgrade(
     handshake.ask(&mut parts.headers);
     let mut exchange = Exchange {
         worker,
+        respond,
         app,
         parts,
         target: inbound.target,
@@ -174,6 +179,8 @@ fn last_hop(parts: &Parts) -> Response<Full<Bytes>> {
 
 struct Exchange<'a> {
     worker: &'a Worker,
+    /// Takes interim responses.
+    respond: &'a Respond,
     app: Arc<AppRoute>,
     /// As the backend gets them, but for the target and the host.
     parts: Parts,
@@ -348,7 +355,8 @@ impl Exchange<'_> {
         };
         let sent = Instant::now();
         let timers = (&self.timer, self.worker.config().response_header_timeout);
-        let response = http1::send(conn, &request, upgrades, &self.upload, self.worker, timers).await?;
+        let passing = (self.respond, self.worker);
+        let response = http1::send(conn, &request, upgrades, &self.upload, passing, timers).await?;
         let (parts, body) = response.into_parts();
         self.heard(parts, Arriving::Http1(Box::new(body)), sent)
     }
@@ -377,7 +385,8 @@ impl Exchange<'_> {
         *request.headers_mut() = self.parts.headers.clone();
         let sent = Instant::now();
         let timers = (&self.timer, config.response_header_timeout);
-        let response = http2::send(slot, request, &self.upload, timers).await?;
+        let passing = (self.respond, self.worker.pseudonym());
+        let response = http2::send(slot, request, &self.upload, passing, timers).await?;
         let (parts, body) = response.into_parts();
         self.heard(parts, Arriving::Http2(body), sent)
     }

@@ -24,13 +24,6 @@ pub(crate) fn to_backend(
     if trailers {
         hop::ask_for_trailers(headers);
     }
-    // The codec of the client's side has answered it (RFC 9110 §10.1.1 lets a proxy do so).
-    if headers
-        .get(header::EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-    {
-        headers.remove(header::EXPECT);
-    }
     join_cookies(headers);
     // Where it belongs depends on what the backend speaks.
     headers.remove(header::HOST);
@@ -128,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_is_never_forwarded_and_an_answered_expectation_neither() {
+    fn an_upgrade_is_never_forwarded_and_an_expectation_is() {
         let headers = forwarded(&[
             ("host", "a"),
             ("connection", "Upgrade, HTTP2-Settings"),
@@ -136,7 +129,8 @@ mod tests {
             ("http2-settings", "AAMAAABkAAQAoAAAAAIAAAAA"),
             ("expect", "100-Continue"),
         ]);
-        for gone in ["upgrade", "http2-settings", "connection", "expect"] {
+        assert_eq!(headers["expect"], "100-Continue");
+        for gone in ["upgrade", "http2-settings", "connection"] {
             assert!(!headers.contains_key(gone), "{gone}");
         }
     }

@@ -62,6 +62,11 @@
 //! `https` are connected to by [`BackendTls`]. The configurations are rustls' own, made by the caller, and can be
 //! replaced while they are in use. The end of a connection without `close_notify` is a failure.
 //!
+//! # Interim responses
+//!
+//! Responses of 1xx pass, up to 32 for each attempt, as they come and before the final one; never to HTTP/1.0.
+//! `Expect: 100-continue` is passed on and answered as the backend does.
+//!
 //! # HTTP/2
 //!
 //! What comes by HTTP/2 goes to a backend that has registered as `h2c` as a stream of a connection that many share,
@@ -122,8 +127,7 @@
 //! gates. A request gets to backends of `http1` and `https`, and of `h2c` if it came by HTTP/2. Reading certificates,
 //! and noticing that they have changed, is the caller's as well.
 //!
-//! For what comes by HTTP/2, 1xx answers end here, and `Expect: 100-continue` is not passed on. An HTTP/1 client's FIN is taken for the end of its requests,
-//! not of its interest (RFC 9112 §9.6 leaves both open), so one that has left is noticed by its reset, or when
+//! An HTTP/1 client's FIN is taken for the end of its requests, not of its interest (RFC 9112 §9.6 leaves both open), so one that has left is noticed by its reset, or when
 //! there is something to send to it.
 
 mod accept;
@@ -147,6 +151,7 @@ mod host;
 mod http1;
 mod http2;
 mod inbound;
+mod interim;
 mod listener;
 mod pause;
 mod phase;

@@ -1,11 +1,13 @@
 //! One attempt by HTTP/2: a stream of a shared connection.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::Reason;
+use h2::client::ResponseFuture;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
@@ -13,8 +15,10 @@ use tokio::time::Instant;
 
 use super::mux::{Mux, Slot};
 use super::{Unanswered, await_response};
+use crate::headers::via::Pseudonym;
 use crate::http2::pump::{Pump, Stopped};
 use crate::http2::receive::Receive;
+use crate::interim::{self, MAX_INTERIM, Respond};
 use crate::retry::Failed;
 use crate::timer::Timer;
 use crate::upload::{Draw, Upload};
@@ -38,45 +42,71 @@ impl Drop for Sending {
     }
 }
 
-/// Writes a request to a stream and waits for its response's head.
+/// Writes a request to a stream and waits for its response's head; `respond` takes interim responses.
 pub(crate) async fn send(
     mut slot: Slot,
     request: Request<()>,
     upload: &Upload,
+    (respond, pseudonym): (&Respond, &Pseudonym),
     (timer, timeout): (&Timer, std::time::Duration),
 ) -> Result<Response<Arriving>, Unanswered> {
     let sent = Instant::now();
     let (draw, reused) = (upload.draw(), slot.reused);
     let failed = |error: &h2::Error| unanswered(error, reused, upload);
     let ended = draw.is_end_stream();
-    let (response, stream) = slot.sender.send_request(request, ended).map_err(|e| failed(&e))?;
+    let (mut response, stream) = slot.sender.send_request(request, ended).map_err(|e| failed(&e))?;
     let slot = Rc::new(slot);
     let sending = if ended {
         Sending(None)
     } else {
         begin(draw, stream, &slot).await
     };
-    let response = await_response(response, upload, timer, (sent, timeout)).await?;
-    let (parts, body) = response.map_err(|error| failed(&error))?.into_parts();
+    let mut left = MAX_INTERIM;
+    let response = poll_fn(|cx| {
+        while let Some(interim) = poll_interim(cx, &mut response, &mut left, pseudonym)? {
+            respond.pass(cx, interim);
+        }
+        Pin::new(&mut response).poll(cx).map_err(|error| failed(&error))
+    });
+    let response = await_response(response, upload, timer, (sent, timeout)).await??;
+    let (parts, body) = response.into_parts();
     let arriving = Arriving {
-        body: Receive::new(body, &parts.headers),
+        body: Receive::new(body, &parts.headers, slot.sections()),
         sending,
         _slot: slot,
     };
     Ok(Response::from_parts(parts, arriving))
 }
 
+/// The next interim response of those that have come, of which `left` more are taken. To be asked before the final
+/// one, which h2 looks for behind them.
+pub(crate) fn poll_interim(
+    cx: &mut Context<'_>,
+    response: &mut ResponseFuture,
+    left: &mut u32,
+    pseudonym: &Pseudonym,
+) -> Result<Option<Response<()>>, Failed> {
+    // What else there may be the response's future says, too.
+    let Poll::Ready(Some(Ok(came))) = response.poll_informational(cx) else {
+        return Ok(None);
+    };
+    *left = left.checked_sub(1).ok_or(Failed::Malformed)?;
+    let (parts, ()) = came.into_parts();
+    let interim = interim::interim(parts.status, parts.version, parts.headers, pseudonym);
+    interim.map(Some).ok_or(Failed::Malformed)
+}
+
 /// Sends what can be sent at once; the rest is a task's.
 async fn begin(draw: Draw, stream: h2::SendStream<Bytes>, slot: &Rc<Slot>) -> Sending {
     let mut pump = Pump::new(draw, stream);
-    let first = std::future::poll_fn(|cx| Poll::Ready(pump.poll(cx))).await;
+    let first = poll_fn(|cx| Poll::Ready(pump.poll(cx))).await;
     if let Poll::Ready(ended) = first {
         end(&mut pump, ended.err().as_ref());
         return Sending(None);
     }
     let slot = Rc::clone(slot);
     Sending(Some(tokio::task::spawn_local(async move {
-        let ended = std::future::poll_fn(|cx| pump.poll(cx)).await;
+        let ended = poll_fn(|cx| pump.poll(cx)).await;
         end(&mut pump, ended.err().as_ref());
         drop(slot);
     })))

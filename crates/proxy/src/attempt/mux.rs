@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::Config;
 use crate::http2::keep_alive::{KeepAlive, Pace};
+use crate::http2::sections::Sections;
 use crate::retry::Failed;
 use crate::stream::Heard;
 use crate::timer::Timers;
@@ -60,6 +61,7 @@ pub(crate) struct Mux {
 
 /// One connection.
 struct Line {
+    sections: Rc<Sections>,
     /// `None`: it takes no more requests.
     sender: RefCell<Option<SendRequest<Bytes>>>,
     streams: Cell<usize>,
@@ -199,8 +201,10 @@ impl Mux {
             sender,
             mut conn,
             heard,
+            sections,
         } = connected;
         let line = Rc::new(Line {
+            sections,
             sender: RefCell::new(Some(sender)),
             streams: Cell::new(0),
             ended: Cell::new(false),
@@ -292,6 +296,13 @@ impl Line {
     }
 }
 
+impl Slot {
+    /// What is known of the trailers that come on its connection.
+    pub(crate) fn sections(&self) -> &Rc<Sections> {
+        &self.line.sections
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         self.line.streams.set(self.line.streams.get().saturating_sub(1));
@@ -304,15 +315,22 @@ struct Connected {
     sender: SendRequest<Bytes>,
     conn: client::Connection<Heard, Bytes>,
     heard: Arc<AtomicBool>,
+    sections: Rc<Sections>,
 }
 
 async fn open(addr: std::net::SocketAddr, timeout: Duration) -> Result<Connected, Failed> {
     let dialled = tokio::time::timeout(timeout, wire::dial(addr)).await;
     let stream = Wire::Plain(dialled.map_err(|_| Failed::ConnectTimeout)??);
     let heard = Arc::new(AtomicBool::new(false));
-    let io = Heard::new(stream, Arc::clone(&heard));
+    let sections = Rc::<Sections>::default();
+    let io = Heard::new(stream, Arc::clone(&heard), Rc::clone(&sections));
     match handshake(io).await {
-        Ok((sender, conn)) => Ok(Connected { sender, conn, heard }),
+        Ok((sender, conn)) => Ok(Connected {
+            sender,
+            conn,
+            heard,
+            sections,
+        }),
         Err(error) => {
             tracing::debug!(%addr, %error, "a backend does not speak HTTP/2");
             Err(Failed::Connect)

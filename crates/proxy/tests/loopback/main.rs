@@ -15,6 +15,7 @@ mod conforms_http2;
 mod frames;
 mod grpc;
 mod http2;
+mod interim;
 mod stage;
 
 mod behind_http2;
