@@ -276,11 +276,10 @@ impl Exchange<'_> {
     fn pick(&self) -> Result<Taken, PickError> {
         let place = pick::pick(
             &self.app,
-            // An upgrade is HTTP/1.1's.
             if self.handshake.is_some() {
-                Front::Http1
+                Front::Upgrade
             } else {
-                Front::Http2
+                Front::Http
             },
             Client::default(),
             || self.worker.random(),

@@ -23,6 +23,7 @@ use crate::http1::converse::LARGE_BODY;
 use crate::http1::head::{Fields, HeadError};
 use crate::http1::request::Method;
 use crate::http1::response::{self, Asked, Delivery, Head, ResponseError};
+use crate::http1::trailers;
 use crate::interim::{self, MAX_INTERIM, Respond};
 use crate::pool::Upstream;
 use crate::retry::Failed;
@@ -395,17 +396,7 @@ impl Arriving {
             return Ok(None);
         }
         self.trailers_taken = true;
-        let mut trailers = HeaderMap::new();
-        let lines = self.body.trailers().split(|byte| *byte == b'\n');
-        for line in lines.map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty()) {
-            // They have been checked when they came.
-            let malformed = BodyError::Chunk(crate::http1::chunked::ChunkError::Trailers);
-            let colon = line.iter().position(|byte| *byte == b':').ok_or(malformed)?;
-            let (name, value) = line.split_at(colon);
-            let name = HeaderName::from_bytes(name).map_err(|_| malformed)?;
-            let value = value.get(1..).unwrap_or_default().trim_ascii();
-            trailers.append(name, HeaderValue::from_bytes(value).map_err(|_| malformed)?);
-        }
+        let trailers = trailers::map(self.body.trailers())?;
         Ok(Some(Frame::trailers(trailers)))
     }
 

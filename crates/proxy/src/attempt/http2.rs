@@ -120,11 +120,16 @@ fn end<E>(pump: &mut Pump<Draw>, stopped: Option<&Stopped<E>>) {
 }
 
 fn unanswered(error: &h2::Error, reused: bool, upload: &Upload) -> Unanswered {
-    tracing::debug!(%error, reused, "a request got no response");
-    if let Some(broken) = upload.broken() {
-        return Unanswered::Client(broken);
+    match upload.broken() {
+        Some(broken) => Unanswered::Client(broken),
+        None => failure(error, reused).into(),
     }
-    let failed = if error.is_remote() && error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM) {
+}
+
+/// Why a request got no response, whose stream ended so. `reused`: its connection was there already.
+pub(crate) fn failure(error: &h2::Error, reused: bool) -> Failed {
+    tracing::debug!(%error, reused, "a request got no response");
+    if error.is_remote() && error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM) {
         Failed::Refused
     } else if error.is_remote() && error.is_go_away() {
         // Only streams above the last one that the backend names end so; those below go on.
@@ -133,8 +138,7 @@ fn unanswered(error: &h2::Error, reused: bool, upload: &Upload) -> Unanswered {
         Failed::Malformed
     } else {
         Failed::NoResponse
-    };
-    failed.into()
+    }
 }
 
 impl Arriving {
@@ -169,12 +173,12 @@ pub(crate) async fn slot(
     mux: &Rc<Mux>,
     addr: std::net::SocketAddr,
     config: &crate::Config,
-) -> Result<Slot, Unanswered> {
+) -> Result<Slot, Failed> {
     if mux.is_cut() {
-        return Err(Failed::Connect.into());
+        return Err(Failed::Connect);
     }
     match mux.free(true) {
         Some(slot) => Ok(slot),
-        None => Ok(Box::pin(mux.slot(addr, config)).await?),
+        None => Box::pin(mux.slot(addr, config)).await,
     }
 }

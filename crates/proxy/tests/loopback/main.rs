@@ -19,6 +19,7 @@ mod interim;
 mod stage;
 
 mod behind_http2;
+mod crosses;
 mod drains;
 mod failures;
 mod forwards;

@@ -17,7 +17,7 @@ use crate::socket::{Socket, write_all};
 use crate::wire::{self, Wire};
 
 /// Of the interim responses, the one that asks for the body.
-const CONTINUE: u16 = 100;
+pub(super) const CONTINUE: u16 = 100;
 
 /// A response whose head has come.
 pub(super) struct Answered {
@@ -42,6 +42,8 @@ pub(super) enum Unanswered {
     Failed(Failed),
     /// The client's own fault.
     Body(BodyError),
+    /// The request can't be written for the backend.
+    Target,
     /// The client sends its body too slowly.
     Stalled,
     /// The client has gone.
