@@ -11,6 +11,7 @@ use edgeproxy_balance::{Client, PickError};
 use h2::RecvStream;
 use http::header::HeaderValue;
 use http::request::Parts;
+use http::uri::Scheme;
 use http::{Method, Request, Response, StatusCode, Uri, Version, response};
 use http_body_util::Full;
 use tokio::time::Instant;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use crate::AppRoute;
 use crate::answer::Answer;
 use crate::attempt::http1::{self, Upgrades};
+use crate::attempt::mux::Way;
 use crate::attempt::sending::Outgoing;
 use crate::attempt::{Unanswered, http2};
 use crate::download::{Arriving, Download, Limit};
@@ -35,6 +37,7 @@ use crate::retry::{self, Failed, Next};
 use crate::timer::Timer;
 use crate::upload::{Broken, Upload};
 use crate::websocket::Handshake;
+use crate::wire::Wire;
 use crate::worker::Worker;
 
 /// Serves one request of a client. It always comes to an answer; a failure is one too.
@@ -301,6 +304,8 @@ impl Exchange<'_> {
         self.tried.push(place.endpoint().incarnation);
         let heard = match place.endpoint().protocol {
             Protocol::H2c => self.converse_by_http2(place).await,
+            // In a box, since it is whichever of the two the backend chooses.
+            Protocol::Https if self.handshake.is_none() => Box::pin(self.converse_by_http2(place)).await,
             _ => self.converse(place).await,
         };
         match heard {
@@ -373,12 +378,20 @@ impl Exchange<'_> {
     }
 
     async fn send_by_http2(&self, place: &InFlight) -> Result<Heard, Unanswered> {
-        let (config, addr) = (self.worker.config(), place.endpoint().addr.socket_addr());
-        let mux = self.worker.muxes().mux(place.endpoint());
-        let slot = http2::slot(&mux, addr, config).await?;
+        let (config, endpoint) = (self.worker.config(), place.endpoint());
+        let mux = self.worker.muxes().mux(endpoint);
+        let slot = match http2::way(&mux, endpoint, config).await? {
+            Way::Stream(slot) => slot,
+            Way::Alone(Some(wire)) => return Box::pin(self.send_alone(wire, place)).await,
+            Way::Alone(None) => return Box::pin(self.converse(place)).await,
+        };
+        let scheme = match endpoint.protocol {
+            Protocol::Https => Scheme::HTTPS,
+            _ => Scheme::HTTP,
+        };
         let mut request = Request::new(());
         *request.method_mut() = self.parts.method.clone();
-        *request.uri_mut() = forward::absolute(&self.target, self.host.as_ref(), place.endpoint().addr)
+        *request.uri_mut() = forward::absolute(scheme, &self.target, self.host.as_ref(), endpoint.addr)
             .ok_or(Unanswered::Client(Broken::Target))?;
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.parts.headers.clone();
@@ -388,6 +401,12 @@ impl Exchange<'_> {
         let response = http2::send(slot, request, &self.upload, passing, timers).await?;
         let (parts, body) = response.into_parts();
         self.heard(parts, Arriving::Http2(body), sent)
+    }
+
+    /// By HTTP/1.1, on the connection on which the backend has just chosen that.
+    async fn send_alone(&self, wire: Wire, place: &InFlight) -> Result<Heard, Unanswered> {
+        let upstream = self.worker.wires().upstream(place.endpoint());
+        self.send(http1::Conn::fresh(wire, upstream), place).await
     }
 
     fn heard(&self, mut parts: response::Parts, body: Arriving, sent: Instant) -> Result<Heard, Unanswered> {

@@ -3,6 +3,7 @@
 use edgeproxy_backend::BackendAddr;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
+use http::uri::Scheme;
 use http::{HeaderMap, StatusCode, Uri, Version, response};
 
 use crate::headers::via::Pseudonym;
@@ -33,13 +34,18 @@ pub(crate) fn to_backend(
 }
 
 /// The target with its authority, as HTTP/2 has it (RFC 9113 §8.3.1); `None` if it can't be written so.
-pub(crate) fn absolute(target: &Uri, host: Option<&HeaderValue>, addr: BackendAddr) -> Option<Uri> {
+pub(crate) fn absolute(
+    scheme: Scheme,
+    target: &Uri,
+    host: Option<&HeaderValue>,
+    addr: BackendAddr,
+) -> Option<Uri> {
     let authority = match host {
         Some(host) => http::uri::Authority::from_maybe_shared(bytes::Bytes::copy_from_slice(host.as_bytes())),
         None => http::uri::Authority::from_maybe_shared(bytes::Bytes::from(addr.to_string())),
     };
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(http::uri::Scheme::HTTP);
+    parts.scheme = Some(scheme);
     parts.authority = Some(authority.ok()?);
     parts.path_and_query = target.path_and_query().cloned();
     Uri::from_parts(parts).ok()

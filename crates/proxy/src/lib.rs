@@ -59,8 +59,9 @@
 //! A [`Listener`] with [`Tls`] ends it: the handshake comes before everything, within
 //! [`handshake_timeout`](Config::handshake_timeout), and the codecs work on what is inside as they do on a socket.
 //! Of [`Protocol::Sni`] it passes TLS on unopened, by the server name of the first message. Backends of protocol
-//! `https` are connected to by [`BackendTls`]. The configurations are rustls' own, made by the caller, and can be
-//! replaced while they are in use. The end of a connection without `close_notify` is a failure.
+//! `https` are connected to by [`BackendTls`]; what comes by HTTP/2 goes on so if they choose it. The
+//! configurations are rustls' own, made by the caller, and can be replaced while they are in use. The end of a
+//! connection without `close_notify` is a failure.
 //!
 //! # Interim responses
 //!

@@ -41,6 +41,17 @@ pub(crate) struct Conn {
     upstream: Rc<Upstream<Wire>>,
 }
 
+impl Conn {
+    /// One that was made for this request.
+    pub(crate) fn fresh(wire: Wire, upstream: Rc<Upstream<Wire>>) -> Self {
+        Self {
+            wire,
+            reused: false,
+            upstream,
+        }
+    }
+}
+
 /// A kept connection, or else a fresh one.
 pub(crate) async fn connection(
     worker: &Worker,
@@ -77,11 +88,7 @@ pub(crate) async fn connect(
         connecting.as_mut().poll(cx)
     })
     .await?;
-    Ok(Conn {
-        wire,
-        reused: false,
-        upstream: Rc::clone(upstream),
-    })
+    Ok(Conn::fresh(wire, Rc::clone(upstream)))
 }
 
 /// Writes a request and waits for its response's head. `timer` waits for `timeout` at a time; `respond` takes interim

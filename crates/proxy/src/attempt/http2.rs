@@ -3,9 +3,11 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use edgeproxy_backend::Endpoint;
 use h2::Reason;
 use h2::client::ResponseFuture;
 use http::{Request, Response};
@@ -13,8 +15,9 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::mux::{Mux, Slot};
+use super::mux::{Mux, Slot, Way};
 use super::{Unanswered, await_response};
+use crate::Config;
 use crate::headers::via::Pseudonym;
 use crate::http2::pump::{Pump, Stopped};
 use crate::http2::receive::Receive;
@@ -168,17 +171,13 @@ impl Body for Arriving {
     }
 }
 
-/// A stream of the backend that its request may have, see [`Mux::slot`].
-pub(crate) async fn slot(
-    mux: &Rc<Mux>,
-    addr: std::net::SocketAddr,
-    config: &crate::Config,
-) -> Result<Slot, Failed> {
+/// How a request gets to the backend, see [`Mux::way`].
+pub(crate) async fn way(mux: &Rc<Mux>, endpoint: &Arc<Endpoint>, config: &Config) -> Result<Way, Failed> {
     if mux.is_cut() {
         return Err(Failed::Connect);
     }
     match mux.free(true) {
-        Some(slot) => Ok(slot),
-        None => Box::pin(mux.slot(addr, config)).await,
+        Some(slot) => Ok(Way::Stream(slot)),
+        None => Box::pin(mux.way(endpoint, config)).await,
     }
 }

@@ -31,6 +31,7 @@ mod speaks_http2;
 mod tcp;
 mod tls;
 mod tls_backends;
+mod tls_backends_http2;
 mod tls_passed_on;
 mod tls_tcp;
 mod unread;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use edgeproxy_backend::BackendAddr;
 use http::header::{HeaderName, HeaderValue};
-use http::uri::PathAndQuery;
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
 use crate::forward;
@@ -39,7 +39,7 @@ pub(crate) fn translate(head: &[u8], addr: BackendAddr) -> Option<Translated> {
     let target = Uri::from(PathAndQuery::from_maybe_shared(target).ok()?);
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(parsed.method?.as_bytes()).ok()?;
-    *request.uri_mut() = forward::absolute(&target, host.as_ref(), addr)?;
+    *request.uri_mut() = forward::absolute(Scheme::HTTP, &target, host.as_ref(), addr)?;
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = headers;
     Some(Translated { request, chunked })

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::attempt::{CONTINUE, Unanswered};
 use super::{After, Exchange, patience};
 use crate::attempt::http2::{self, poll_interim};
-use crate::attempt::mux::Slot;
+use crate::attempt::mux::{Slot, Way};
 use crate::forward;
 use crate::headers::via::Pseudonym;
 use crate::http1::bridge::ascent::Ascent;
@@ -82,7 +82,10 @@ impl<S: Socket> Exchange<'_, S> {
         let Translated { request, chunked } =
             translate(&self.head, endpoint.addr).ok_or(Unanswered::Target)?;
         let mux = self.worker.muxes().mux(endpoint);
-        let mut slot = http2::slot(&mux, endpoint.addr.socket_addr(), config).await?;
+        // In the clear there is nothing to choose.
+        let Way::Stream(mut slot) = http2::way(&mux, endpoint, config).await? else {
+            return Err(Failed::Connect.into());
+        };
         self.upload.body.decode().map_err(Unanswered::Body)?;
         let (sent, ended) = (Instant::now(), self.upload.has_left());
         let reused = slot.reused;
