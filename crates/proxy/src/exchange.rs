@@ -383,7 +383,14 @@ impl Exchange<'_> {
         let slot = match http2::way(&mux, endpoint, config).await? {
             Way::Stream(slot) => slot,
             Way::Alone(Some(wire)) => return Box::pin(self.send_alone(wire, place)).await,
-            Way::Alone(None) => return Box::pin(self.converse(place)).await,
+            Way::Alone(None) => {
+                let heard = Box::pin(self.converse(place)).await;
+                if matches!(heard, Err(Unanswered::Failed(Failed::Tls))) {
+                    // It may have changed its mind.
+                    mux.choose_anew();
+                }
+                return heard;
+            }
         };
         let scheme = match endpoint.protocol {
             Protocol::Https => Scheme::HTTPS,

@@ -53,7 +53,8 @@ impl Respond {
 
     /// Why the client's stream has to be reset whatever the answer is, if it has to.
     pub(crate) fn fault(&self) -> Option<Reason> {
-        let spoiled = self.sections.is_spoiled(self.id());
+        // Nearly always there is none, and to ask for the stream's number would cost more than to know that.
+        let spoiled = self.sections.has_spoiled() && self.sections.is_spoiled(self.id());
         // RFC 9113 §8.1.1.
         spoiled.then_some(Reason::PROTOCOL_ERROR)
     }
@@ -78,7 +79,9 @@ impl Respond {
 
 impl Drop for Respond {
     fn drop(&mut self) {
-        self.sections.end(self.id());
+        if self.sections.has_spoiled() {
+            self.sections.end(self.id());
+        }
     }
 }
 

@@ -71,9 +71,9 @@
 //! # HTTP/2
 //!
 //! A request goes to a backend that has registered as `h2c` as a stream of a connection that many share, and to one of
-//! HTTP/1.1 as a request of a connection of its own, whatever the client speaks. A backend is sent requests only once its settings have come: so what doesn't
-//! speak HTTP/2 is found out before anything was sent to it, and no request is refused for being one too many.
-//! To switch the protocol (`Upgrade`, extended CONNECT) is asked of HTTP/1.1 backends alone.
+//! HTTP/1.1 on a connection of its own, whatever the client speaks. A backend is sent streams only once its settings
+//! have come: so what doesn't speak HTTP/2 is found out before anything was sent to it, and no request is refused for
+//! being one too many. To switch the protocol (`Upgrade`, extended CONNECT) is asked of HTTP/1.1 backends alone.
 //!
 //! A call of gRPC (`content-type: application/grpc`) is told of the proxy's own errors as gRPC tells them: status 200,
 //! `grpc-status` and `grpc-message` and no body. UNAVAILABLE is where 502, 503 and a connection that could not be made
@@ -127,8 +127,8 @@
 //! Which backends there are and whether they are well is decided elsewhere, and comes in as a table and by
 //! gates. Reading certificates, and noticing that they have changed, is the caller's as well.
 //!
-//! An HTTP/1 client's FIN is taken for the end of its requests, not of its interest (RFC 9112 §9.6 leaves both open), so one that has left is noticed by its reset, or when
-//! there is something to send to it.
+//! An HTTP/1 client's FIN is taken for the end of its requests, not of its interest (RFC 9112 §9.6 leaves both open), so
+//! one that has left is noticed by its reset, or when there is something to send to it.
 
 mod accept;
 mod answer;

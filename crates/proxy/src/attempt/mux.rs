@@ -267,6 +267,11 @@ impl Mux {
         });
     }
 
+    /// The next connection is offered as either again.
+    pub(crate) fn choose_anew(&self) {
+        self.is_alone.set(false);
+    }
+
     /// Whether every connection shall end.
     pub(crate) fn is_cut(&self) -> bool {
         self.is_cut.get()

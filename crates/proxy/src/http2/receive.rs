@@ -19,7 +19,7 @@ pub(crate) struct Receive {
     data_ended: bool,
     /// What is left of the length that the head names.
     left: Option<u64>,
-    /// What has been counted on its connection; `None` if there are no trailers.
+    /// What has been counted on its connection; `None` if there is no body.
     sections: Option<Rc<Sections>>,
 }
 
@@ -30,17 +30,15 @@ impl Receive {
             .get(header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok())
             .and_then(|length| length.parse().ok());
-        let sections = if stream.is_end_stream() {
+        // A head that ends its stream may have been counted.
+        if !sections.is_empty() && stream.is_end_stream() {
             sections.forget(stream.stream_id().as_u32());
-            None
-        } else {
-            Some(Rc::clone(sections))
-        };
+        }
         Self {
             stream: Some(stream),
             data_ended: false,
             left,
-            sections,
+            sections: Some(Rc::clone(sections)),
         }
     }
 

@@ -35,6 +35,11 @@ impl Sections {
         counted.remove(at).map(|(_, fields)| fields)
     }
 
+    /// Whether nothing is kept of any stream.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.counted.borrow().is_empty()
+    }
+
     /// A stream has no trailers.
     pub(crate) fn forget(&self, stream: u32) {
         self.take(stream);
@@ -56,6 +61,11 @@ impl Sections {
         whole
     }
 
+    /// Whether the trailers of any stream were malformed.
+    pub(crate) fn has_spoiled(&self) -> bool {
+        !self.spoiled.borrow().is_empty()
+    }
+
     /// Whether the trailers of a stream were malformed.
     pub(crate) fn is_spoiled(&self, stream: u32) -> bool {
         self.spoiled.borrow().contains(&stream)
@@ -63,10 +73,7 @@ impl Sections {
 
     /// A stream has ended.
     pub(crate) fn end(&self, stream: u32) {
-        let mut spoiled = self.spoiled.borrow_mut();
-        if !spoiled.is_empty() {
-            spoiled.retain(|spoiled| *spoiled != stream);
-        }
+        self.spoiled.borrow_mut().retain(|spoiled| *spoiled != stream);
     }
 }
 

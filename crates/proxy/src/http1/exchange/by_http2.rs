@@ -121,7 +121,7 @@ impl<S: Socket> Exchange<'_, S> {
                 while !stream.ascent.is_over() {
                     match stream.ascent.poll(cx, &mut self.client, &mut self.upload) {
                         Poll::Ready(Ok(Uploaded::All | Uploaded::Moved)) => {
-                            timer.arm(Instant::now() + timeout)
+                            timer.arm(Instant::now() + timeout);
                         }
                         Poll::Ready(Err(silence)) => return Poll::Ready(Err(silence.into())),
                         Poll::Pending => break,
