@@ -68,13 +68,16 @@ impl Encrypted {
         Ok(Self::new(accepted.into()))
     }
 
-    /// Shakes hands with a backend that has to be `name`. Give it a time-out.
+    /// Shakes hands with a backend that has to be `name`, and may choose one of `protocols`. Give it a time-out.
     pub(crate) async fn connect(
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
+        protocols: &[&[u8]],
         stream: TcpStream,
     ) -> io::Result<Self> {
+        let protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let connected = TlsConnector::from(config)
+            .with_alpn(protocols)
             .connect(name, Ahead::new(stream))
             .await?;
         Ok(Self::new(connected.into()))
@@ -247,7 +250,7 @@ mod tests {
             accepted.reset();
         });
         let name = ServerName::try_from("a").unwrap();
-        let connected = Encrypted::connect(anybody.build().unwrap(), name, stream).await;
+        let connected = Encrypted::connect(anybody.build().unwrap(), name, &[], stream).await;
         (connected.unwrap(), reset)
     }
 

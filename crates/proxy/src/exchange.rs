@@ -11,6 +11,7 @@ use edgeproxy_balance::{Client, PickError};
 use h2::RecvStream;
 use http::header::HeaderValue;
 use http::request::Parts;
+use http::uri::Scheme;
 use http::{Method, Request, Response, StatusCode, Uri, Version, response};
 use http_body_util::Full;
 use tokio::time::Instant;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use crate::AppRoute;
 use crate::answer::Answer;
 use crate::attempt::http1::{self, Upgrades};
+use crate::attempt::mux::Way;
 use crate::attempt::sending::Outgoing;
 use crate::attempt::{Unanswered, http2};
 use crate::download::{Arriving, Download, Limit};
@@ -27,6 +29,7 @@ use crate::host::Authority;
 use crate::http1::request;
 use crate::http2::receive::Receive;
 use crate::inbound::{self, Stop};
+use crate::interim::Respond;
 use crate::pause::Pause;
 use crate::phase::Turn;
 use crate::pick::{self, Front, Taken};
@@ -34,6 +37,7 @@ use crate::retry::{self, Failed, Next};
 use crate::timer::Timer;
 use crate::upload::{Broken, Upload};
 use crate::websocket::Handshake;
+use crate::wire::Wire;
 use crate::worker::Worker;
 
 /// Serves one request of a client. It always comes to an answer; a failure is one too.
@@ -42,6 +46,7 @@ pub(crate) async fn serve(
     client: request::Client,
     turn: Turn,
     request: Request<RecvStream>,
+    respond: &Respond,
 ) -> Response<Download> {
     let (mut parts, body) = request.into_parts();
     let (config, version) = (worker.config(), parts.version);
@@ -63,7 +68,7 @@ pub(crate) async fn serve(
     let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
         return own(told(Answer::no_route(host)), turn);
     };
-    let body = Receive::new(body, &parts.headers);
+    let body = Receive::new(body, &parts.headers, respond.sections());
     forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
     });
@@ -76,6 +81,7 @@ pub(crate) async fn serve(
     };
     let mut exchange = Exchange {
         worker,
+        respond,
         app,
         parts,
         target: inbound.target,
@@ -122,6 +128,7 @@ pub(crate) async fn upgrade(
     worker: &Worker,
     client: request::Client,
     mut parts: Parts,
+    respond: &Respond,
 ) -> Result<(Response<Arriving>, Taken), Answer> {
     let config = worker.config();
     // So it is called in HTTP/1.1, and so it is checked.
@@ -146,6 +153,7 @@ pub(crate) async fn upgrade(
     handshake.ask(&mut parts.headers);
     let mut exchange = Exchange {
         worker,
+        respond,
         app,
         parts,
         target: inbound.target,
@@ -174,6 +182,8 @@ fn last_hop(parts: &Parts) -> Response<Full<Bytes>> {
 
 struct Exchange<'a> {
     worker: &'a Worker,
+    /// Takes interim responses.
+    respond: &'a Respond,
     app: Arc<AppRoute>,
     /// As the backend gets them, but for the target and the host.
     parts: Parts,
@@ -269,11 +279,10 @@ impl Exchange<'_> {
     fn pick(&self) -> Result<Taken, PickError> {
         let place = pick::pick(
             &self.app,
-            // An upgrade is HTTP/1.1's.
             if self.handshake.is_some() {
-                Front::Http1
+                Front::Upgrade
             } else {
-                Front::Http2
+                Front::Http
             },
             Client::default(),
             || self.worker.random(),
@@ -295,6 +304,8 @@ impl Exchange<'_> {
         self.tried.push(place.endpoint().incarnation);
         let heard = match place.endpoint().protocol {
             Protocol::H2c => self.converse_by_http2(place).await,
+            // In a box, since it is whichever of the two the backend chooses.
+            Protocol::Https if self.handshake.is_none() => Box::pin(self.converse_by_http2(place)).await,
             _ => self.converse(place).await,
         };
         match heard {
@@ -348,7 +359,8 @@ impl Exchange<'_> {
         };
         let sent = Instant::now();
         let timers = (&self.timer, self.worker.config().response_header_timeout);
-        let response = http1::send(conn, &request, upgrades, &self.upload, self.worker, timers).await?;
+        let passing = (self.respond, self.worker);
+        let response = http1::send(conn, &request, upgrades, &self.upload, passing, timers).await?;
         let (parts, body) = response.into_parts();
         self.heard(parts, Arriving::Http1(Box::new(body)), sent)
     }
@@ -366,20 +378,42 @@ impl Exchange<'_> {
     }
 
     async fn send_by_http2(&self, place: &InFlight) -> Result<Heard, Unanswered> {
-        let (config, addr) = (self.worker.config(), place.endpoint().addr.socket_addr());
-        let mux = self.worker.muxes().mux(place.endpoint());
-        let slot = http2::slot(&mux, addr, config).await?;
+        let (config, endpoint) = (self.worker.config(), place.endpoint());
+        let mux = self.worker.muxes().mux(endpoint);
+        let slot = match http2::way(&mux, endpoint, config).await? {
+            Way::Stream(slot) => slot,
+            Way::Alone(Some(wire)) => return Box::pin(self.send_alone(wire, place)).await,
+            Way::Alone(None) => {
+                let heard = Box::pin(self.converse(place)).await;
+                if matches!(heard, Err(Unanswered::Failed(Failed::Tls))) {
+                    // It may have changed its mind.
+                    mux.choose_anew();
+                }
+                return heard;
+            }
+        };
+        let scheme = match endpoint.protocol {
+            Protocol::Https => Scheme::HTTPS,
+            _ => Scheme::HTTP,
+        };
         let mut request = Request::new(());
         *request.method_mut() = self.parts.method.clone();
-        *request.uri_mut() = forward::absolute(&self.target, self.host.as_ref(), place.endpoint().addr)
+        *request.uri_mut() = forward::absolute(scheme, &self.target, self.host.as_ref(), endpoint.addr)
             .ok_or(Unanswered::Client(Broken::Target))?;
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.parts.headers.clone();
         let sent = Instant::now();
         let timers = (&self.timer, config.response_header_timeout);
-        let response = http2::send(slot, request, &self.upload, timers).await?;
+        let passing = (self.respond, self.worker.pseudonym());
+        let response = http2::send(slot, request, &self.upload, passing, timers).await?;
         let (parts, body) = response.into_parts();
         self.heard(parts, Arriving::Http2(body), sent)
+    }
+
+    /// By HTTP/1.1, on the connection on which the backend has just chosen that.
+    async fn send_alone(&self, wire: Wire, place: &InFlight) -> Result<Heard, Unanswered> {
+        let upstream = self.worker.wires().upstream(place.endpoint());
+        self.send(http1::Conn::fresh(wire, upstream), place).await
     }
 
     fn heard(&self, mut parts: response::Parts, body: Arriving, sent: Instant) -> Result<Heard, Unanswered> {

@@ -3,6 +3,7 @@
 use edgeproxy_backend::BackendAddr;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
+use http::uri::Scheme;
 use http::{HeaderMap, StatusCode, Uri, Version, response};
 
 use crate::headers::via::Pseudonym;
@@ -24,13 +25,6 @@ pub(crate) fn to_backend(
     if trailers {
         hop::ask_for_trailers(headers);
     }
-    // The codec of the client's side has answered it (RFC 9110 §10.1.1 lets a proxy do so).
-    if headers
-        .get(header::EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-    {
-        headers.remove(header::EXPECT);
-    }
     join_cookies(headers);
     // Where it belongs depends on what the backend speaks.
     headers.remove(header::HOST);
@@ -40,13 +34,18 @@ pub(crate) fn to_backend(
 }
 
 /// The target with its authority, as HTTP/2 has it (RFC 9113 §8.3.1); `None` if it can't be written so.
-pub(crate) fn absolute(target: &Uri, host: Option<&HeaderValue>, addr: BackendAddr) -> Option<Uri> {
+pub(crate) fn absolute(
+    scheme: Scheme,
+    target: &Uri,
+    host: Option<&HeaderValue>,
+    addr: BackendAddr,
+) -> Option<Uri> {
     let authority = match host {
         Some(host) => http::uri::Authority::from_maybe_shared(bytes::Bytes::copy_from_slice(host.as_bytes())),
         None => http::uri::Authority::from_maybe_shared(bytes::Bytes::from(addr.to_string())),
     };
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(http::uri::Scheme::HTTP);
+    parts.scheme = Some(scheme);
     parts.authority = Some(authority.ok()?);
     parts.path_and_query = target.path_and_query().cloned();
     Uri::from_parts(parts).ok()
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_is_never_forwarded_and_an_answered_expectation_neither() {
+    fn an_upgrade_is_never_forwarded_and_an_expectation_is() {
         let headers = forwarded(&[
             ("host", "a"),
             ("connection", "Upgrade, HTTP2-Settings"),
@@ -136,7 +135,8 @@ mod tests {
             ("http2-settings", "AAMAAABkAAQAoAAAAAIAAAAA"),
             ("expect", "100-Continue"),
         ]);
-        for gone in ["upgrade", "http2-settings", "connection", "expect"] {
+        assert_eq!(headers["expect"], "100-Continue");
+        for gone in ["upgrade", "http2-settings", "connection"] {
             assert!(!headers.contains_key(gone), "{gone}");
         }
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::server::{self, SendResponse};
+use h2::server;
 use h2::{Reason, RecvStream};
 use http::header::{self, HeaderValue};
 use http::{Request, Response};
@@ -27,6 +27,8 @@ use crate::http1::request::Client;
 use crate::http2::flood::Flood;
 use crate::http2::keep_alive::{KeepAlive, Pace};
 use crate::http2::pump::{Pump, Stopped};
+use crate::http2::sections::Sections;
+use crate::interim::Respond;
 use crate::phase::{Overdue, Phase, Turn};
 use crate::socket::Socket;
 use crate::stream::Observed;
@@ -93,7 +95,15 @@ async fn http2<S: Socket>(worker: Rc<Worker>, stream: S, first: Vec<u8>, client:
     let phase = Rc::new(Phase::new(config, worker.draining().is_cancelled()));
     let heard = Arc::new(AtomicBool::new(false));
     let flood = Flood::new(config, Instant::now());
-    let io = Observed::new(stream, first, Rc::clone(&phase), Arc::clone(&heard), flood);
+    let sections = Rc::<Sections>::default();
+    let io = Observed::new(
+        stream,
+        first,
+        Rc::clone(&phase),
+        Arc::clone(&heard),
+        flood,
+        Rc::clone(&sections),
+    );
     let handshake = server::Builder::new()
         .initial_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
@@ -126,6 +136,7 @@ async fn http2<S: Socket>(worker: Rc<Worker>, stream: S, first: Vec<u8>, client:
         keep_alive,
         worker: Rc::clone(&worker),
         phase: Rc::clone(&phase),
+        sections,
         client,
     };
     match drive(front, &phase, &worker).await {
@@ -146,6 +157,7 @@ struct Front<S: Socket> {
     keep_alive: Option<KeepAlive>,
     worker: Rc<Worker>,
     phase: Rc<Phase>,
+    sections: Rc<Sections>,
     client: Client,
 }
 
@@ -156,6 +168,7 @@ impl<S: Socket> Front<S> {
             match self.conn.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     let turn = self.phase.begin();
+                    let respond = Respond::new(respond, Rc::clone(&self.sections));
                     let served = stream(Rc::clone(&self.worker), self.client, turn, request, respond);
                     tokio::task::spawn_local(served);
                 }
@@ -180,27 +193,30 @@ async fn stream(
     client: Client,
     turn: Turn,
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    respond: Respond,
 ) {
     if request.extensions().get::<h2::ext::Protocol>().is_some() {
         return Box::pin(websocket::serve(&worker, client, turn, request, respond)).await;
     }
     let answered = {
         // On the heap by itself: a task is moved several times before it runs, and this is large.
-        let mut serving = Box::pin(exchange::serve(&worker, client, turn, request));
+        let mut serving = Box::pin(exchange::serve(&worker, client, turn, request, &respond));
         poll_fn(|cx| match serving.as_mut().poll(cx) {
             Poll::Ready(response) => Poll::Ready(Some(response)),
-            Poll::Pending => respond.poll_reset(cx).map(|_| None),
+            Poll::Pending => respond.poll_reset(cx).map(|()| None),
         })
         .await
     };
     if let Some(response) = answered {
-        answer(&worker, response, respond).await;
+        answer(&worker, response, &respond).await;
     }
 }
 
 /// Sends an answer, as fast as the client takes it.
-pub(crate) async fn answer(worker: &Worker, response: Response<Download>, mut respond: SendResponse<Bytes>) {
+pub(crate) async fn answer(worker: &Worker, response: Response<Download>, respond: &Respond) {
+    if let Some(reason) = respond.fault() {
+        return respond.reset(reason);
+    }
     let (mut parts, body) = response.into_parts();
     if !parts.headers.contains_key(header::DATE)
         && let Ok(date) = HeaderValue::from_bytes(&worker.date())
@@ -208,7 +224,7 @@ pub(crate) async fn answer(worker: &Worker, response: Response<Download>, mut re
         parts.headers.insert(header::DATE, date);
     }
     let ended = body.is_end_stream();
-    let Ok(sender) = respond.send_response(Response::from_parts(parts, ()), ended) else {
+    let Ok(sender) = respond.answer(Response::from_parts(parts, ()), ended) else {
         return;
     };
     if ended {
@@ -218,6 +234,10 @@ pub(crate) async fn answer(worker: &Worker, response: Response<Download>, mut re
     let (timer, timeout) = (worker.timers().timer(), worker.config().send_timeout);
     let mut blocked = None;
     let pumped = poll_fn(|cx| {
+        if let Some(reason) = respond.fault() {
+            respond.reset(reason);
+            return Poll::Ready(Some(Err(Stopped::Peer)));
+        }
         let mut polled = pump.poll(cx);
         if polled.is_pending()
             && pump.is_blocked()
@@ -248,7 +268,7 @@ pub(crate) async fn answer(worker: &Worker, response: Response<Download>, mut re
             // The connection's turn first: a reset takes back what has not been written yet, and the client should
             // have what the backend did say.
             tokio::task::yield_now().await;
-            pump.reset(truncated.reason());
+            pump.reset(respond.fault().unwrap_or_else(|| truncated.reason()));
         }
         None => pump.reset(Reason::CANCEL),
         Some(_) => {}

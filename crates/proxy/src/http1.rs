@@ -28,6 +28,7 @@
 //! target, framing of any kind) is checked here.
 
 pub(crate) mod body;
+mod bridge;
 pub(crate) mod chunked;
 pub(crate) mod connection;
 pub(crate) mod converse;

@@ -9,6 +9,7 @@ pub(crate) mod frames;
 pub(crate) mod keep_alive;
 pub(crate) mod pump;
 pub(crate) mod receive;
+pub(crate) mod sections;
 
 use std::net::IpAddr;
 

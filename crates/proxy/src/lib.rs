@@ -59,15 +59,21 @@
 //! A [`Listener`] with [`Tls`] ends it: the handshake comes before everything, within
 //! [`handshake_timeout`](Config::handshake_timeout), and the codecs work on what is inside as they do on a socket.
 //! Of [`Protocol::Sni`] it passes TLS on unopened, by the server name of the first message. Backends of protocol
-//! `https` are connected to by [`BackendTls`]. The configurations are rustls' own, made by the caller, and can be
-//! replaced while they are in use. The end of a connection without `close_notify` is a failure.
+//! `https` are connected to by [`BackendTls`]; what comes by HTTP/2 goes on so if they choose it. The
+//! configurations are rustls' own, made by the caller, and can be replaced while they are in use. The end of a
+//! connection without `close_notify` is a failure.
+//!
+//! # Interim responses
+//!
+//! Responses of 1xx pass, up to 32 for each attempt, as they come and before the final one; never to HTTP/1.0.
+//! `Expect: 100-continue` is passed on and answered as the backend does.
 //!
 //! # HTTP/2
 //!
-//! What comes by HTTP/2 goes to a backend that has registered as `h2c` as a stream of a connection that many share,
-//! and to one of HTTP/1.1 as a request. A backend is sent requests only once its settings have come: so what doesn't
-//! speak HTTP/2 is found out before anything was sent to it, and no request is refused for being one too many. An
-//! HTTP/1 client's request goes to HTTP/1.1 backends alone.
+//! A request goes to a backend that has registered as `h2c` as a stream of a connection that many share, and to one of
+//! HTTP/1.1 on a connection of its own, whatever the client speaks. A backend is sent streams only once its settings
+//! have come: so what doesn't speak HTTP/2 is found out before anything was sent to it, and no request is refused for
+//! being one too many. To switch the protocol (`Upgrade`, extended CONNECT) is asked of HTTP/1.1 backends alone.
 //!
 //! A call of gRPC (`content-type: application/grpc`) is told of the proxy's own errors as gRPC tells them: status 200,
 //! `grpc-status` and `grpc-message` and no body. UNAVAILABLE is where 502, 503 and a connection that could not be made
@@ -119,12 +125,10 @@
 //! # What it leaves to the caller
 //!
 //! Which backends there are and whether they are well is decided elsewhere, and comes in as a table and by
-//! gates. A request gets to backends of `http1` and `https`, and of `h2c` if it came by HTTP/2. Reading certificates,
-//! and noticing that they have changed, is the caller's as well.
+//! gates. Reading certificates, and noticing that they have changed, is the caller's as well.
 //!
-//! For what comes by HTTP/2, 1xx answers end here, and `Expect: 100-continue` is not passed on. An HTTP/1 client's FIN is taken for the end of its requests,
-//! not of its interest (RFC 9112 §9.6 leaves both open), so one that has left is noticed by its reset, or when
-//! there is something to send to it.
+//! An HTTP/1 client's FIN is taken for the end of its requests, not of its interest (RFC 9112 §9.6 leaves both open), so
+//! one that has left is noticed by its reset, or when there is something to send to it.
 
 mod accept;
 mod answer;
@@ -147,6 +151,7 @@ mod host;
 mod http1;
 mod http2;
 mod inbound;
+mod interim;
 mod listener;
 mod pause;
 mod phase;

@@ -28,10 +28,10 @@ impl Taken {
 /// What a client's side speaks, which decides who can take it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Front {
-    /// Requests by HTTP/1, which are sent as HTTP/1.1.
-    Http1,
-    /// Requests by HTTP/2, which are sent as whatever the backend speaks.
-    Http2,
+    /// Requests, which are sent as whatever the backend speaks.
+    Http,
+    /// Requests for another protocol on the same connection, which is HTTP/1.1's to ask for.
+    Upgrade,
     /// Bytes that nobody looks at. Everybody takes those.
     Tcp,
 }
@@ -40,7 +40,7 @@ impl Front {
     fn is_spoken_by(self, protocol: Protocol) -> bool {
         match protocol {
             Protocol::Http1 | Protocol::Https => true,
-            Protocol::H2c => self != Self::Http1,
+            Protocol::H2c => self != Self::Upgrade,
             Protocol::Tcp => self == Self::Tcp,
         }
     }
@@ -72,9 +72,7 @@ impl AppRoute {
     pub fn explain(&self, client: Client, entropy: u64) -> Explanation {
         let attempt = |admission, skipped: &[Incarnation]| {
             self.balancer.explain_with(client, entropy, |endpoint| {
-                claim(endpoint, Front::Http1, skipped, || {
-                    endpoint.would_admit(admission)
-                })
+                claim(endpoint, Front::Http, skipped, || endpoint.would_admit(admission))
             })
         };
         decide(self, &[], attempt, |explanation| explanation.error)

@@ -12,19 +12,27 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::http2::Breach;
 use crate::http2::flood::Flood;
 use crate::http2::frames::Frames;
+use crate::http2::sections::{Counter, Sections};
 use crate::phase::Phase;
 use crate::wire::Wire;
 
 /// A backend's socket: knows whether anything has come from it since a request began. The codec says only that
-/// a response is incomplete, which is another matter when not a byte of it has come.
+/// a response is incomplete, which is another matter when not a byte of it has come. Counts the fields of trailers.
 pub(crate) struct Heard {
     stream: Wire,
     heard: Arc<AtomicBool>,
+    counter: Counter,
+    sections: Rc<Sections>,
 }
 
 impl Heard {
-    pub(crate) fn new(stream: Wire, heard: Arc<AtomicBool>) -> Self {
-        Self { stream, heard }
+    pub(crate) fn new(stream: Wire, heard: Arc<AtomicBool>, sections: Rc<Sections>) -> Self {
+        Self {
+            stream,
+            heard,
+            counter: Counter::of_backend(),
+            sections,
+        }
     }
 }
 
@@ -34,10 +42,13 @@ impl AsyncRead for Heard {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.heard.store(true, Ordering::Relaxed);
+        let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
+        let came = buf.filled().get(before..).unwrap_or_default();
+        if !came.is_empty() {
+            this.heard.store(true, Ordering::Relaxed);
+            this.counter.read(came, &this.sections);
         }
         polled
     }
@@ -52,6 +63,8 @@ pub(crate) struct Observed<S> {
     heard: Arc<AtomicBool>,
     flood: Flood,
     frames: Frames,
+    counter: Counter,
+    sections: Rc<Sections>,
 }
 
 impl<S> Observed<S> {
@@ -61,6 +74,7 @@ impl<S> Observed<S> {
         phase: Rc<Phase>,
         heard: Arc<AtomicBool>,
         flood: Flood,
+        sections: Rc<Sections>,
     ) -> Self {
         Self {
             stream,
@@ -69,6 +83,8 @@ impl<S> Observed<S> {
             heard,
             flood,
             frames: Frames::new(),
+            counter: Counter::of_client(),
+            sections,
         }
     }
 }
@@ -96,6 +112,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
         let came = buf.filled().get(before..).unwrap_or_default();
         if !came.is_empty() {
             this.heard.store(true, Ordering::Relaxed);
+            this.counter.read(came, &this.sections);
             if let Err(wrong) = this.frames.read(came) {
                 this.phase.breach(Breach::Malformed(wrong.reason));
                 buf.set_filled(before + wrong.before);

@@ -63,7 +63,8 @@ pub struct BackendTls {
 }
 
 impl BackendTls {
-    /// Connects by that configuration. A backend's certificate has to be for its IP address.
+    /// Connects by that configuration, but for its ALPN protocols, which depend on what a connection is for. A backend's
+    /// certificate has to be for its IP address.
     #[must_use]
     pub fn new(config: Arc<ClientConfig>) -> Self {
         Self {
@@ -89,14 +90,27 @@ impl BackendTls {
         self.config.store(config);
     }
 
-    /// Shakes hands with the backend at `ip`.
-    pub(crate) async fn connect(&self, ip: IpAddr, stream: TcpStream) -> io::Result<Encrypted> {
+    /// Shakes hands with the backend at `ip`, which may choose what is offered.
+    pub(crate) async fn connect(&self, ip: IpAddr, offer: Offer, stream: TcpStream) -> io::Result<Encrypted> {
         let name = self
             .server_name
             .clone()
             .unwrap_or_else(|| ServerName::from(ip.to_canonical()));
-        Encrypted::connect(self.config.load_full(), name, stream).await
+        let protocols: &[&[u8]] = match offer {
+            Offer::Http1 => &[b"http/1.1"],
+            Offer::Either => &[b"h2", b"http/1.1"],
+        };
+        Encrypted::connect(self.config.load_full(), name, protocols, stream).await
     }
+}
+
+/// What may be spoken inside TLS to a backend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Offer {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, or else HTTP/1.1.
+    Either,
 }
 
 impl fmt::Debug for BackendTls {

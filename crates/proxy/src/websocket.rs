@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, Bytes, BytesMut};
-use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode, response};
@@ -24,6 +23,7 @@ use crate::exchange;
 use crate::front;
 use crate::http1::request::Client;
 use crate::http2::pump::{Pump, Stopped};
+use crate::interim::Respond;
 use crate::pause::Pause;
 use crate::phase::Turn;
 use crate::pool::Upstream;
@@ -54,6 +54,7 @@ impl Handshake {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, WEBSOCKET);
         headers.remove(header::TE);
+        headers.remove(header::EXPECT);
         headers.remove(header::CONTENT_LENGTH);
         if let Ok(key) = HeaderValue::from_str(&self.key) {
             headers.insert(header::SEC_WEBSOCKET_KEY, key);
@@ -88,17 +89,17 @@ pub(crate) async fn serve(
     client: Client,
     turn: Turn,
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    respond: Respond,
 ) {
     let (parts, body) = request.into_parts();
     let version = parts.version;
     let protocol = parts.extensions.get::<h2::ext::Protocol>();
     let known = protocol.is_some_and(|protocol| protocol.as_str() == "websocket");
     let upgraded = if known {
-        let mut upgrading = std::pin::pin!(exchange::upgrade(worker, client, parts));
+        let mut upgrading = std::pin::pin!(exchange::upgrade(worker, client, parts, &respond));
         let upgraded = poll_fn(|cx| match upgrading.as_mut().poll(cx) {
             Poll::Ready(upgraded) => Poll::Ready(Some(upgraded)),
-            Poll::Pending => respond.poll_reset(cx).map(|_| None),
+            Poll::Pending => respond.poll_reset(cx).map(|()| None),
         });
         let Some(upgraded) = upgraded.await else { return };
         upgraded
@@ -109,21 +110,21 @@ pub(crate) async fn serve(
         Ok(upgraded) => upgraded,
         Err(answer) => {
             let response = answer.into_response(version);
-            return front::answer(worker, response.map(|body| Download::own(body, turn)), respond).await;
+            return front::answer(worker, response.map(|body| Download::own(body, turn)), &respond).await;
         }
     };
     if !response.status().is_success() {
         let (timer, timeout) = (worker.timers().timer(), worker.config().response_body_timeout);
         let limit = Limit::Pause(Pause::new(timer, timeout, Watch::of_nothing()));
         let response = response.map(|body| Download::of_backend(body, taken, turn, limit));
-        return front::answer(worker, response, respond).await;
+        return front::answer(worker, response, &respond).await;
     }
     let (parts, arriving) = response.into_parts();
     let Arriving::Http1(arriving) = arriving else {
         return;
     };
     let (wire, early, upstream) = arriving.switched();
-    let Ok(sender) = respond.send_response(Response::from_parts(parts, ()), false) else {
+    let Ok(sender) = respond.answer(Response::from_parts(parts, ()), false) else {
         return;
     };
     let tunnel = Tunnel::new(wire, &early, body, sender);

@@ -14,6 +14,7 @@ use crate::encrypted::Encrypted;
 use crate::pool::Keep;
 use crate::retry::Failed;
 use crate::socket::Socket;
+use crate::tls::{BackendTls, Offer};
 
 /// A connection to a backend. Which it is costs a branch for each call, and nothing is in a box that was not.
 pub(crate) enum Wire {
@@ -21,19 +22,28 @@ pub(crate) enum Wire {
     Tls(Encrypted),
 }
 
-/// Connects to a backend, by what it speaks. The caller bounds the time.
+/// Connects to a backend, to speak HTTP/1.1 there. The caller bounds the time.
 pub(crate) async fn connect(endpoint: &Endpoint, config: &Config) -> Result<Wire, Failed> {
+    connect_for(endpoint, config.backend_tls.as_ref(), Offer::Http1).await
+}
+
+/// Connects to a backend, inside TLS if it has registered so, where `offer` may be spoken. The caller bounds the time.
+pub(crate) async fn connect_for(
+    endpoint: &Endpoint,
+    tls: Option<&BackendTls>,
+    offer: Offer,
+) -> Result<Wire, Failed> {
     let addr = endpoint.addr.socket_addr();
     let stream = dial(addr).await?;
     if endpoint.protocol != Protocol::Https {
         return Ok(Wire::Plain(stream));
     }
-    let Some(tls) = &config.backend_tls else {
+    let Some(tls) = tls else {
         tracing::debug!(%addr, "a backend wants TLS, which is not set up for backends");
         return Err(Failed::Tls);
     };
     // In a box, so that only who needs it pays for its size.
-    match Box::pin(tls.connect(addr.ip(), stream)).await {
+    match Box::pin(tls.connect(addr.ip(), offer, stream)).await {
         Ok(stream) => Ok(Wire::Tls(stream)),
         Err(error) => {
             tracing::debug!(%addr, %error, "a TLS handshake with a backend failed");
@@ -61,6 +71,16 @@ pub(crate) async fn dial(addr: SocketAddr) -> Result<TcpStream, Failed> {
             _ => Failed::Connect,
         }
     })
+}
+
+impl Wire {
+    /// Whether HTTP/2 was agreed on in a TLS handshake.
+    pub(crate) fn has_chosen_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.protocol() == Some(b"h2"),
+        }
+    }
 }
 
 impl Keep for Wire {

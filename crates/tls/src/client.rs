@@ -29,7 +29,7 @@ pub enum ClientError {
 const SESSIONS: usize = 4_096;
 
 impl Client {
-    /// Makes the configuration: TLS 1.2 and 1.3, HTTP/1.1 inside.
+    /// Makes the configuration: TLS 1.2 and 1.3, HTTP/1.1 inside unless whoever connects offers something else.
     ///
     /// # Errors
     /// Never, with the provider that this crate is built with.

@@ -83,10 +83,6 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         ANSWERED,
     ),
     always(
-        "RFC 9113 :: 8. expressing http semantics in http2 :: sends headers frame with pseudo header in trailer",
-        "pseudo fields in trailers are dropped instead of refused (RFC 9113 §8.1)",
-    ),
-    always(
         "RFC 9113 :: 8. expressing http semantics in http2 :: sends headers frame with trailing tab in field value",
         SPACE,
     ),

@@ -23,6 +23,8 @@ use crate::http1::converse::LARGE_BODY;
 use crate::http1::head::{Fields, HeadError};
 use crate::http1::request::Method;
 use crate::http1::response::{self, Asked, Delivery, Head, ResponseError};
+use crate::http1::trailers;
+use crate::interim::{self, MAX_INTERIM, Respond};
 use crate::pool::Upstream;
 use crate::retry::Failed;
 use crate::socket::{Socket as _, poll_read};
@@ -31,15 +33,23 @@ use crate::upload::Upload;
 use crate::wire::{self, Wire};
 use crate::worker::Worker;
 
-/// Responses of 1xx before the final one. A backend that goes on is not serving anybody.
-const MAX_INTERIM: u32 = 32;
-
 /// A connection, and what is known of it.
 pub(crate) struct Conn {
     wire: Wire,
     /// Whether it has served before.
     reused: bool,
     upstream: Rc<Upstream<Wire>>,
+}
+
+impl Conn {
+    /// One that was made for this request.
+    pub(crate) fn fresh(wire: Wire, upstream: Rc<Upstream<Wire>>) -> Self {
+        Self {
+            wire,
+            reused: false,
+            upstream,
+        }
+    }
 }
 
 /// A kept connection, or else a fresh one.
@@ -78,20 +88,17 @@ pub(crate) async fn connect(
         connecting.as_mut().poll(cx)
     })
     .await?;
-    Ok(Conn {
-        wire,
-        reused: false,
-        upstream: Rc::clone(upstream),
-    })
+    Ok(Conn::fresh(wire, Rc::clone(upstream)))
 }
 
-/// Writes a request and waits for its response's head. `timer` waits for `timeout` at a time.
+/// Writes a request and waits for its response's head. `timer` waits for `timeout` at a time; `respond` takes interim
+/// responses.
 pub(crate) async fn send(
     conn: Conn,
     request: &Outgoing<'_>,
     upgrades: Upgrades,
     upload: &Upload,
-    worker: &Worker,
+    (respond, worker): (&Respond, &Worker),
     (timer, timeout): (&Timer, Duration),
 ) -> Result<Response<Arriving>, Unanswered> {
     let sent = Instant::now();
@@ -112,7 +119,13 @@ pub(crate) async fn send(
             upgrade: upgrades == Upgrades::Asked,
         },
     };
-    let response = poll_fn(|cx| conversation.poll(cx));
+    let pass = |cx: &mut Context<'_>, head, headers| {
+        let (status, version) = line(head);
+        let interim = interim::interim(status, version, headers, worker.pseudonym());
+        respond.pass(cx, interim.ok_or(Failed::Malformed)?);
+        Ok(())
+    };
+    let response = poll_fn(|cx| conversation.poll(cx, pass));
     let (head, headers) = await_response(response, upload, timer, (sent, timeout)).await??;
     Ok(conversation.answered(head, headers, worker))
 }
@@ -139,7 +152,11 @@ struct Conversation {
 
 impl Conversation {
     /// Ready with the final response's head.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Head, HeaderMap), Unanswered>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        pass: impl Fn(&mut Context<'_>, Head, HeaderMap) -> Result<(), Failed>,
+    ) -> Poll<Result<(Head, HeaderMap), Unanswered>> {
         if self.conn.upstream.is_cut() {
             return Poll::Ready(Err(Failed::NoResponse.into()));
         }
@@ -148,7 +165,7 @@ impl Conversation {
         {
             self.stopped(stopped)?;
         }
-        self.poll_hear(cx).map_err(Unanswered::from)
+        self.poll_hear(cx, pass).map_err(Unanswered::from)
     }
 
     fn stopped(&mut self, stopped: Stopped) -> Result<(), Unanswered> {
@@ -170,7 +187,11 @@ impl Conversation {
         Ok(())
     }
 
-    fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Head, HeaderMap), Failed>> {
+    fn poll_hear(
+        &mut self,
+        cx: &mut Context<'_>,
+        pass: impl Fn(&mut Context<'_>, Head, HeaderMap) -> Result<(), Failed>,
+    ) -> Poll<Result<(Head, HeaderMap), Failed>> {
         loop {
             while self.heard.len() > self.seen {
                 match response::read(self.heard.data(), self.seen, self.asked, fields) {
@@ -184,6 +205,7 @@ impl Conversation {
                         if self.interim > MAX_INTERIM {
                             return Poll::Ready(Err(Failed::Malformed));
                         }
+                        pass(cx, head, headers)?;
                     }
                     Ok(None) => self.seen = self.heard.len(),
                     Err(error) => {
@@ -243,23 +265,25 @@ impl Conversation {
             timer: None,
         };
         let mut response = Response::new(arriving);
-        // It has been read from three digits.
-        *response.status_mut() = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
-        *response.version_mut() = if head.minor == 0 {
-            Version::HTTP_10
-        } else {
-            Version::HTTP_11
-        };
+        (*response.status_mut(), *response.version_mut()) = line(head);
         *response.headers_mut() = headers;
         response
     }
 }
 
+fn line(head: Head) -> (StatusCode, Version) {
+    // It has been read from three digits.
+    let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let version = if head.minor == 0 {
+        Version::HTTP_10
+    } else {
+        Version::HTTP_11
+    };
+    (status, version)
+}
+
 /// The fields of a response that are for more than its connection; all of them if it switches the protocol.
 fn fields(head: Head, fields: &Fields<'_, '_>) -> Result<HeaderMap, ResponseError> {
-    if head.is_interim() {
-        return Ok(HeaderMap::new());
-    }
     // One for `Via` and one for `Date`.
     let mut headers = HeaderMap::with_capacity(fields.len() + 2);
     for line in fields.iter() {
@@ -379,17 +403,7 @@ impl Arriving {
             return Ok(None);
         }
         self.trailers_taken = true;
-        let mut trailers = HeaderMap::new();
-        let lines = self.body.trailers().split(|byte| *byte == b'\n');
-        for line in lines.map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty()) {
-            // They have been checked when they came.
-            let malformed = BodyError::Chunk(crate::http1::chunked::ChunkError::Trailers);
-            let colon = line.iter().position(|byte| *byte == b':').ok_or(malformed)?;
-            let (name, value) = line.split_at(colon);
-            let name = HeaderName::from_bytes(name).map_err(|_| malformed)?;
-            let value = value.get(1..).unwrap_or_default().trim_ascii();
-            trailers.append(name, HeaderValue::from_bytes(value).map_err(|_| malformed)?);
-        }
+        let trailers = trailers::map(self.body.trailers())?;
         Ok(Some(Frame::trailers(trailers)))
     }
 

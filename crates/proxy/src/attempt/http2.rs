@@ -1,20 +1,27 @@
 //! One attempt by HTTP/2: a stream of a shared connection.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use edgeproxy_backend::Endpoint;
 use h2::Reason;
+use h2::client::ResponseFuture;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::mux::{Mux, Slot};
+use super::mux::{Mux, Slot, Way};
 use super::{Unanswered, await_response};
+use crate::Config;
+use crate::headers::via::Pseudonym;
 use crate::http2::pump::{Pump, Stopped};
 use crate::http2::receive::Receive;
+use crate::interim::{self, MAX_INTERIM, Respond};
 use crate::retry::Failed;
 use crate::timer::Timer;
 use crate::upload::{Draw, Upload};
@@ -38,45 +45,71 @@ impl Drop for Sending {
     }
 }
 
-/// Writes a request to a stream and waits for its response's head.
+/// Writes a request to a stream and waits for its response's head; `respond` takes interim responses.
 pub(crate) async fn send(
     mut slot: Slot,
     request: Request<()>,
     upload: &Upload,
+    (respond, pseudonym): (&Respond, &Pseudonym),
     (timer, timeout): (&Timer, std::time::Duration),
 ) -> Result<Response<Arriving>, Unanswered> {
     let sent = Instant::now();
     let (draw, reused) = (upload.draw(), slot.reused);
     let failed = |error: &h2::Error| unanswered(error, reused, upload);
     let ended = draw.is_end_stream();
-    let (response, stream) = slot.sender.send_request(request, ended).map_err(|e| failed(&e))?;
+    let (mut response, stream) = slot.sender.send_request(request, ended).map_err(|e| failed(&e))?;
     let slot = Rc::new(slot);
     let sending = if ended {
         Sending(None)
     } else {
         begin(draw, stream, &slot).await
     };
-    let response = await_response(response, upload, timer, (sent, timeout)).await?;
-    let (parts, body) = response.map_err(|error| failed(&error))?.into_parts();
+    let mut left = MAX_INTERIM;
+    let response = poll_fn(|cx| {
+        while let Some(interim) = poll_interim(cx, &mut response, &mut left, pseudonym)? {
+            respond.pass(cx, interim);
+        }
+        Pin::new(&mut response).poll(cx).map_err(|error| failed(&error))
+    });
+    let response = await_response(response, upload, timer, (sent, timeout)).await??;
+    let (parts, body) = response.into_parts();
     let arriving = Arriving {
-        body: Receive::new(body, &parts.headers),
+        body: Receive::new(body, &parts.headers, slot.sections()),
         sending,
         _slot: slot,
     };
     Ok(Response::from_parts(parts, arriving))
 }
 
+/// The next interim response of those that have come, of which `left` more are taken. To be asked before the final
+/// one, which h2 looks for behind them.
+pub(crate) fn poll_interim(
+    cx: &mut Context<'_>,
+    response: &mut ResponseFuture,
+    left: &mut u32,
+    pseudonym: &Pseudonym,
+) -> Result<Option<Response<()>>, Failed> {
+    // What else there may be the response's future says, too.
+    let Poll::Ready(Some(Ok(came))) = response.poll_informational(cx) else {
+        return Ok(None);
+    };
+    *left = left.checked_sub(1).ok_or(Failed::Malformed)?;
+    let (parts, ()) = came.into_parts();
+    let interim = interim::interim(parts.status, parts.version, parts.headers, pseudonym);
+    interim.map(Some).ok_or(Failed::Malformed)
+}
+
 /// Sends what can be sent at once; the rest is a task's.
 async fn begin(draw: Draw, stream: h2::SendStream<Bytes>, slot: &Rc<Slot>) -> Sending {
     let mut pump = Pump::new(draw, stream);
-    let first = std::future::poll_fn(|cx| Poll::Ready(pump.poll(cx))).await;
+    let first = poll_fn(|cx| Poll::Ready(pump.poll(cx))).await;
     if let Poll::Ready(ended) = first {
         end(&mut pump, ended.err().as_ref());
         return Sending(None);
     }
     let slot = Rc::clone(slot);
     Sending(Some(tokio::task::spawn_local(async move {
-        let ended = std::future::poll_fn(|cx| pump.poll(cx)).await;
+        let ended = poll_fn(|cx| pump.poll(cx)).await;
         end(&mut pump, ended.err().as_ref());
         drop(slot);
     })))
@@ -90,11 +123,16 @@ fn end<E>(pump: &mut Pump<Draw>, stopped: Option<&Stopped<E>>) {
 }
 
 fn unanswered(error: &h2::Error, reused: bool, upload: &Upload) -> Unanswered {
-    tracing::debug!(%error, reused, "a request got no response");
-    if let Some(broken) = upload.broken() {
-        return Unanswered::Client(broken);
+    match upload.broken() {
+        Some(broken) => Unanswered::Client(broken),
+        None => failure(error, reused).into(),
     }
-    let failed = if error.is_remote() && error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM) {
+}
+
+/// Why a request got no response, whose stream ended so. `reused`: its connection was there already.
+pub(crate) fn failure(error: &h2::Error, reused: bool) -> Failed {
+    tracing::debug!(%error, reused, "a request got no response");
+    if error.is_remote() && error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM) {
         Failed::Refused
     } else if error.is_remote() && error.is_go_away() {
         // Only streams above the last one that the backend names end so; those below go on.
@@ -103,8 +141,7 @@ fn unanswered(error: &h2::Error, reused: bool, upload: &Upload) -> Unanswered {
         Failed::Malformed
     } else {
         Failed::NoResponse
-    };
-    failed.into()
+    }
 }
 
 impl Arriving {
@@ -134,17 +171,13 @@ impl Body for Arriving {
     }
 }
 
-/// A stream of the backend that its request may have, see [`Mux::slot`].
-pub(crate) async fn slot(
-    mux: &Rc<Mux>,
-    addr: std::net::SocketAddr,
-    config: &crate::Config,
-) -> Result<Slot, Unanswered> {
+/// How a request gets to the backend, see [`Mux::way`].
+pub(crate) async fn way(mux: &Rc<Mux>, endpoint: &Arc<Endpoint>, config: &Config) -> Result<Way, Failed> {
     if mux.is_cut() {
-        return Err(Failed::Connect.into());
+        return Err(Failed::Connect);
     }
     match mux.free(true) {
-        Some(slot) => Ok(slot),
-        None => Ok(Box::pin(mux.slot(addr, config)).await?),
+        Some(slot) => Ok(Way::Stream(slot)),
+        None => Box::pin(mux.way(endpoint, config)).await,
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use edgeproxy_backend::{Endpoint, Gate, Incarnation, Meter};
+use edgeproxy_backend::{Endpoint, Gate, Incarnation, Meter, Protocol};
 use h2::client::{self, SendRequest};
 use hashbrown::HashMap;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,9 +18,11 @@ use tokio::time::Instant;
 
 use crate::Config;
 use crate::http2::keep_alive::{KeepAlive, Pace};
+use crate::http2::sections::Sections;
 use crate::retry::Failed;
 use crate::stream::Heard;
 use crate::timer::Timers;
+use crate::tls::{BackendTls, Offer};
 use crate::wire::{self, Wire};
 
 /// Requests at a time on one connection, or what the backend takes if that is fewer. One connection for everything
@@ -54,12 +56,25 @@ pub(crate) struct Mux {
     meter: Arc<Meter>,
     lines: RefCell<Vec<Rc<Line>>>,
     opening: RefCell<Option<Rc<Opening>>>,
+    /// Inside TLS the backend chose HTTP/1.1 the last time.
+    is_alone: Cell<bool>,
+    /// The connection on which it did, for one of those who waited.
+    spare: RefCell<Option<Wire>>,
     is_cut: Cell<bool>,
     timers: Timers,
 }
 
+/// How a request gets to a backend.
+pub(crate) enum Way {
+    /// As a stream.
+    Stream(Slot),
+    /// By HTTP/1.1, on this connection if there is one. The backend has chosen that.
+    Alone(Option<Wire>),
+}
+
 /// One connection.
 struct Line {
+    sections: Rc<Sections>,
     /// `None`: it takes no more requests.
     sender: RefCell<Option<SendRequest<Bytes>>>,
     streams: Cell<usize>,
@@ -101,6 +116,8 @@ impl Muxes {
                 meter: Arc::clone(&endpoint.meter),
                 lines: RefCell::default(),
                 opening: RefCell::default(),
+                is_alone: Cell::new(false),
+                spare: RefCell::default(),
                 is_cut: Cell::new(false),
                 timers: self.timers.clone(),
             })
@@ -126,25 +143,31 @@ impl Muxes {
                 // Those that are in use are kept, to be cut should it come to that.
                 !line.ended.get()
             });
-            !mux.lines.borrow().is_empty() || Rc::strong_count(mux) > 1
+            // A connection that nobody came for is closed.
+            mux.spare.take();
+            let knows = open && mux.is_alone.get();
+            knows || !mux.lines.borrow().is_empty() || Rc::strong_count(mux) > 1
         });
     }
 }
 
 impl Mux {
-    /// A place on a connection that has room, or else on a fresh one.
-    pub(crate) async fn slot(
+    /// A place on a connection that has room, or else on a fresh one; or what the backend has chosen instead.
+    pub(crate) async fn way(
         self: &Rc<Self>,
-        addr: std::net::SocketAddr,
+        endpoint: &Arc<Endpoint>,
         config: &Config,
-    ) -> Result<Slot, Failed> {
+    ) -> Result<Way, Failed> {
         let mut reused = true;
         loop {
             if let Some(slot) = self.free(reused) {
-                return Ok(slot);
+                return Ok(Way::Stream(slot));
+            }
+            if self.is_alone.get() {
+                return Ok(Way::Alone(self.spare.take()));
             }
             reused = false;
-            let opening = self.opening(addr, config);
+            let opening = self.opening(endpoint, config);
             let done = opening.done.notified();
             let outcome = match opening.outcome.get() {
                 Some(outcome) => outcome,
@@ -166,7 +189,7 @@ impl Mux {
 
     /// The connection that is being made, which begins now unless it has begun. It goes on without whoever waits
     /// for it, since others may.
-    fn opening(self: &Rc<Self>, addr: std::net::SocketAddr, config: &Config) -> Rc<Opening> {
+    fn opening(self: &Rc<Self>, endpoint: &Arc<Endpoint>, config: &Config) -> Rc<Opening> {
         let mut current = self.opening.borrow_mut();
         if let Some(opening) = &*current {
             return Rc::clone(opening);
@@ -177,12 +200,18 @@ impl Mux {
         });
         *current = Some(Rc::clone(&opening));
         let (mux, timeout) = (Rc::clone(self), config.connect_timeout);
+        let (endpoint, tls) = (Arc::clone(endpoint), config.backend_tls.clone());
         let begun = Rc::clone(&opening);
         tokio::task::spawn_local(async move {
-            let opened = tokio::time::timeout(timeout, open(addr, timeout)).await;
+            let opened = tokio::time::timeout(timeout, open(&endpoint, tls.as_ref())).await;
             let outcome = match opened.unwrap_or(Err(Failed::ConnectTimeout)) {
-                Ok(connected) => {
-                    mux.add(connected, addr);
+                Ok(Opened::Http2(connected)) => {
+                    mux.add(*connected, endpoint.addr.socket_addr());
+                    Ok(())
+                }
+                Ok(Opened::Http1(wire)) => {
+                    mux.is_alone.set(true);
+                    mux.spare.replace(Some(wire));
                     Ok(())
                 }
                 Err(failed) => Err(failed),
@@ -199,8 +228,10 @@ impl Mux {
             sender,
             mut conn,
             heard,
+            sections,
         } = connected;
         let line = Rc::new(Line {
+            sections,
             sender: RefCell::new(Some(sender)),
             streams: Cell::new(0),
             ended: Cell::new(false),
@@ -234,6 +265,11 @@ impl Mux {
             line.ended.set(true);
             line.close();
         });
+    }
+
+    /// The next connection is offered as either again.
+    pub(crate) fn choose_anew(&self) {
+        self.is_alone.set(false);
     }
 
     /// Whether every connection shall end.
@@ -292,6 +328,13 @@ impl Line {
     }
 }
 
+impl Slot {
+    /// What is known of the trailers that come on its connection.
+    pub(crate) fn sections(&self) -> &Rc<Sections> {
+        &self.line.sections
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         self.line.streams.set(self.line.streams.get().saturating_sub(1));
@@ -304,17 +347,32 @@ struct Connected {
     sender: SendRequest<Bytes>,
     conn: client::Connection<Heard, Bytes>,
     heard: Arc<AtomicBool>,
+    sections: Rc<Sections>,
 }
 
-async fn open(addr: std::net::SocketAddr, timeout: Duration) -> Result<Connected, Failed> {
-    let dialled = tokio::time::timeout(timeout, wire::dial(addr)).await;
-    let stream = Wire::Plain(dialled.map_err(|_| Failed::ConnectTimeout)??);
-    let heard = Arc::new(AtomicBool::new(false));
-    let io = Heard::new(stream, Arc::clone(&heard));
+/// What came of a connection that was made.
+enum Opened {
+    Http2(Box<Connected>),
+    /// The backend has chosen that.
+    Http1(Wire),
+}
+
+async fn open(endpoint: &Endpoint, tls: Option<&BackendTls>) -> Result<Opened, Failed> {
+    let wire = wire::connect_for(endpoint, tls, Offer::Either).await?;
+    if endpoint.protocol == Protocol::Https && !wire.has_chosen_http2() {
+        return Ok(Opened::Http1(wire));
+    }
+    let (heard, sections) = (Arc::new(AtomicBool::new(false)), Rc::<Sections>::default());
+    let io = Heard::new(wire, Arc::clone(&heard), Rc::clone(&sections));
     match handshake(io).await {
-        Ok((sender, conn)) => Ok(Connected { sender, conn, heard }),
+        Ok((sender, conn)) => Ok(Opened::Http2(Box::new(Connected {
+            sender,
+            conn,
+            heard,
+            sections,
+        }))),
         Err(error) => {
-            tracing::debug!(%addr, %error, "a backend does not speak HTTP/2");
+            tracing::debug!(addr = %endpoint.addr, %error, "a backend does not speak HTTP/2");
             Err(Failed::Connect)
         }
     }

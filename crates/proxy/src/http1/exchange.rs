@@ -1,6 +1,7 @@
 //! One request: whom it goes to, what is tried when that fails, and what the client is told.
 
 mod attempt;
+mod by_http2;
 
 use std::future::poll_fn;
 use std::ops::Range;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use edgeproxy_backend::{AppName, InFlight, Incarnation, Signal};
+use edgeproxy_backend::{AppName, InFlight, Incarnation, Protocol, Signal};
 use edgeproxy_balance::{Client, PickError};
 use tokio::time::Instant;
 
@@ -34,6 +35,7 @@ use crate::wire::Wire;
 use crate::worker::Worker;
 use crate::{AppRoute, Config};
 use attempt::{Answered, Unanswered};
+use by_http2::Crossing;
 
 /// A request under way.
 struct Exchange<'a, S> {
@@ -120,7 +122,7 @@ impl<S: Socket> Connection<S> {
                 After::Told(answer) => Box::pin(exchange.answer_own(answer)).await,
                 After::Served => Next::Request(exchange.upload.body.buffer),
                 After::ServedLast if exchange.is_over() => Next::End,
-                After::ServedLast | After::Full => Next::Linger,
+                After::ServedLast | After::Full | After::Crossing(_) => Next::Linger,
                 After::Ended => Next::End,
                 After::Broken => Next::Reset,
             }
@@ -142,6 +144,8 @@ enum After {
     Served,
     /// It was answered, and the client's connection does not go on.
     ServedLast,
+    /// A backend's response has begun that comes by HTTP/2.
+    Crossing(Box<Crossing>),
     /// All backends are full.
     Full,
     /// The client is to be told.
@@ -163,6 +167,7 @@ impl<S: Socket> Exchange<'_, S> {
     async fn serve(&mut self) -> After {
         let served = match self.route().await {
             Ok(served) => served,
+            Err(After::Crossing(crossing)) => return Box::pin(self.cross(*crossing)).await,
             Err(after) => return after,
         };
         if served.answered.switches {
@@ -328,18 +333,32 @@ impl<S: Socket> Exchange<'_, S> {
                 self.restart();
             }
             *turn = None;
-            let upstream = self.worker.wires().upstream(place.place.endpoint());
-            let failed = match self.attempt(&place.place, &upstream).await {
-                Ok(answered) => {
-                    self.upload.settle();
-                    return Ok(Served {
-                        answered,
-                        place: Some(place),
-                        upstream,
-                    });
+            let unanswered = if place.place.endpoint().protocol == Protocol::H2c {
+                // Rare, and large.
+                match Box::pin(self.attempt_by_http2(&place.place)).await {
+                    Ok(crossing) => {
+                        self.upload.settle();
+                        return Err(After::Crossing(Box::new(crossing.holding(place))));
+                    }
+                    Err(unanswered) => unanswered,
                 }
-                Err(Unanswered::Failed(failed)) => failed,
-                Err(unanswered) => return Err(explain(&unanswered, config.max_body_bytes)),
+            } else {
+                let upstream = self.worker.wires().upstream(place.place.endpoint());
+                match self.attempt(&place.place, &upstream).await {
+                    Ok(answered) => {
+                        self.upload.settle();
+                        return Ok(Served {
+                            answered,
+                            place: Some(place),
+                            upstream,
+                        });
+                    }
+                    Err(unanswered) => unanswered,
+                }
+            };
+            let failed = match unanswered {
+                Unanswered::Failed(failed) => failed,
+                unanswered => return Err(explain(&unanswered, config.max_body_bytes)),
             };
             let endpoint = place.place.endpoint();
             tracing::debug!(backend = %endpoint.id, ?failed, "a backend failed a request");
@@ -359,7 +378,11 @@ impl<S: Socket> Exchange<'_, S> {
     fn pick(&self, app: &AppRoute) -> Result<Taken, PickError> {
         let place = pick::pick(
             app,
-            Front::Http1,
+            if self.asked.upgrade {
+                Front::Upgrade
+            } else {
+                Front::Http
+            },
             Client::default(),
             || self.worker.random(),
             &self.tried,
@@ -492,6 +515,7 @@ fn explain(unanswered: &Unanswered, max: Option<u64>) -> After {
         },
         Unanswered::Body(BodyError::Truncated) => Answer::bad_request("the request's body broke off"),
         Unanswered::Body(BodyError::Chunk(error)) => Answer::bad_request(error.to_string()),
+        Unanswered::Target => Answer::bad_request("the request's target has no form in HTTP/2"),
         Unanswered::Stalled => Answer::request_timeout("the request's body did not arrive in time"),
         Unanswered::Gone | Unanswered::Ended => return After::Ended,
     })

@@ -1,5 +1,8 @@
 //! The fields behind a chunked body (RFC 9112 §7.1.2). No I/O.
 
+use http::HeaderMap;
+use http::header::{HeaderName, HeaderValue};
+
 use super::chunked::ChunkError;
 use super::head::{Fields, find_end, kinds, room};
 
@@ -46,6 +49,23 @@ pub(crate) fn trailers(bytes: &[u8], max: usize, out: &mut Vec<u8>) -> Result<Op
     }
     out.extend_from_slice(b"\r\n");
     Ok(Some(end))
+}
+
+/// Trailers that have been checked, as [`trailers`] writes them.
+pub(crate) fn map(lines: &[u8]) -> Result<HeaderMap, ChunkError> {
+    let mut map = HeaderMap::new();
+    let lines = lines.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+    for line in lines.filter(|line| !line.is_empty()) {
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (name, value) = line.split_at(colon.ok_or(ChunkError::Trailers)?);
+        let name = HeaderName::from_bytes(name).map_err(|_| ChunkError::Trailers)?;
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        map.append(
+            name,
+            HeaderValue::from_bytes(value).map_err(|_| ChunkError::Trailers)?,
+        );
+    }
+    Ok(map)
 }
 
 #[cfg(test)]

@@ -31,6 +31,13 @@ impl Upload {
         }
     }
 
+    /// Up to so many bytes are kept, if none has been sent.
+    pub(crate) fn keep(&mut self, keep_max: usize) {
+        if !self.begun {
+            self.keep_max = keep_max;
+        }
+    }
+
     /// Begins another attempt.
     pub(crate) fn restart(&mut self) {
         self.again = 0;

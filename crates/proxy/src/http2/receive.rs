@@ -1,12 +1,15 @@
 //! The body of a stream, as it comes.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::RecvStream;
+use h2::{Reason, RecvStream};
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
+
+use super::sections::Sections;
 
 /// What a peer sends on a stream. The peer may send as much again as has been taken of it.
 pub(crate) struct Receive {
@@ -16,19 +19,26 @@ pub(crate) struct Receive {
     data_ended: bool,
     /// What is left of the length that the head names.
     left: Option<u64>,
+    /// What has been counted on its connection; `None` if there is no body.
+    sections: Option<Rc<Sections>>,
 }
 
 impl Receive {
-    /// The body that follows a head with those fields.
-    pub(crate) fn new(stream: RecvStream, headers: &HeaderMap) -> Self {
+    /// The body that follows a head with those fields, on a connection whose `sections` are counted.
+    pub(crate) fn new(stream: RecvStream, headers: &HeaderMap, sections: &Rc<Sections>) -> Self {
         let left = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok())
             .and_then(|length| length.parse().ok());
+        // A head that ends its stream may have been counted.
+        if !sections.is_empty() && stream.is_end_stream() {
+            sections.forget(stream.stream_id().as_u32());
+        }
         Self {
             stream: Some(stream),
             data_ended: false,
             left,
+            sections: Some(Rc::clone(sections)),
         }
     }
 
@@ -38,6 +48,7 @@ impl Receive {
             stream: None,
             data_ended: true,
             left: Some(0),
+            sections: None,
         }
     }
 }
@@ -70,8 +81,13 @@ impl Body for Receive {
                 None => this.data_ended = true,
             }
         }
-        let trailers = ready!(stream.poll_trailers(cx));
-        Poll::Ready(trailers.transpose().map(|trailers| trailers.map(Frame::trailers)))
+        let trailers = ready!(stream.poll_trailers(cx))?;
+        if let (Some(trailers), Some(sections)) = (&trailers, &this.sections)
+            && !sections.is_whole(stream.stream_id().as_u32(), trailers.len())
+        {
+            return Poll::Ready(Some(Err(Reason::PROTOCOL_ERROR.into())));
+        }
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {

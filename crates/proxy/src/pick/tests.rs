@@ -40,7 +40,7 @@ fn picked(app: &AppRoute, tried: &[u64]) -> Result<u64, PickError> {
         .iter()
         .map(|number| Incarnation::new(*number).unwrap())
         .collect();
-    pick(app, Front::Http1, Client::default(), || 0, &tried).map(|place| place.endpoint().incarnation.get())
+    pick(app, Front::Http, Client::default(), || 0, &tried).map(|place| place.endpoint().incarnation.get())
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_full_one_is_not_passed_over_for_a_last_resort() {
     let excluded = endpoint(2, |_| ());
     excluded.meter.exclude();
     let app = app(&[Arc::clone(&full), excluded], true);
-    let held = pick(&app, Front::Http1, Client::default(), || 0, &[]).unwrap();
+    let held = pick(&app, Front::Http, Client::default(), || 0, &[]).unwrap();
     assert_eq!(held.endpoint().incarnation, full.incarnation);
     assert_eq!(picked(&app, &[]), Err(PickError::AllFull));
     drop(held);
@@ -96,7 +96,7 @@ fn a_trial_is_one_request_at_a_time() {
     let only = endpoint(1, |_| ());
     only.meter.start_trial();
     let app = app(std::slice::from_ref(&only), true);
-    let trial = pick(&app, Front::Http1, Client::default(), || 0, &[]).unwrap();
+    let trial = pick(&app, Front::Http, Client::default(), || 0, &[]).unwrap();
     assert!(trial.is_trial());
     assert!(picked(&app, &[]).is_err());
     drop(trial);
@@ -111,10 +111,11 @@ fn http_1_is_spoken_inside_tls_too() {
 }
 
 #[test]
-fn what_does_not_speak_http_1_is_never_sent_any_but_takes_tcp() {
+fn an_upgrade_is_never_asked_of_what_speaks_http_2_alone_and_everything_else_is() {
     let only = endpoint(1, |backend| backend.protocol = Protocol::H2c);
     let app = app(std::slice::from_ref(&only), true);
-    assert_eq!(picked(&app, &[]), Err(PickError::NoneRoutable));
+    let picked = |front| pick(&app, front, Client::default(), || 0, &[]).map(drop);
+    assert_eq!(picked(Front::Upgrade), Err(PickError::NoneRoutable));
     assert_eq!(only.meter.totals(), (0, 0));
-    assert!(pick(&app, Front::Tcp, Client::default(), || 0, &[]).is_ok());
+    assert!(picked(Front::Http).is_ok() && picked(Front::Tcp).is_ok());
 }

@@ -125,6 +125,13 @@ impl Issued {
         }
     }
 
+    /// For a backend that speaks these, the first of them best.
+    pub(crate) fn backend_of(&self, alpn: &[&[u8]]) -> Arc<ServerConfig> {
+        let mut config = Arc::unwrap_or_clone(self.backend());
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        Arc::new(config)
+    }
+
     /// The same for a backend, which speaks HTTP/1.1.
     pub(crate) fn backend(&self) -> Arc<ServerConfig> {
         Server::new(self.identity()).unwrap().build().unwrap()

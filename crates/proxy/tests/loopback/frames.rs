@@ -125,6 +125,14 @@ impl Raw {
         Self::with(addr, &[]).await
     }
 
+    /// The other side: what has connected gets settings, and its preface is taken.
+    pub(crate) async fn serve(mut stream: TcpStream) -> Self {
+        stream.read_exact(&mut [0; 24]).await.unwrap();
+        let mut raw = Self { stream };
+        raw.write(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+        raw
+    }
+
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes).await
     }

@@ -11,9 +11,12 @@ use h2::client::{self, SendRequest};
 use h2::server::{self, SendResponse};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 pub(crate) type Sender = SendRequest<Bytes>;
 pub(crate) type Reply = SendResponse<Bytes>;
@@ -57,6 +60,28 @@ impl Backend {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        Self::on(None, builder, handle).await
+    }
+
+    /// The same, inside TLS.
+    pub(crate) async fn start_tls<F>(
+        config: Arc<ServerConfig>,
+        handle: impl Fn(usize, Request<RecvStream>, Reply) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::on(Some(config.into()), server::Builder::new(), handle).await
+    }
+
+    async fn on<F>(
+        tls: Option<TlsAcceptor>,
+        builder: server::Builder,
+        handle: impl Fn(usize, Request<RecvStream>, Reply) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let handler: Handler =
             Arc::new(move |number, request, reply| Box::pin(handle(number, request, reply)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -69,10 +94,21 @@ impl Backend {
                 counted.send_modify(|t| t.connections += 1);
                 let (counted, handler, builder) =
                     (Arc::clone(&counted), Arc::clone(&handler), builder.clone());
-                let told = told.subscribe();
+                let (told, tls) = (told.subscribe(), tls.clone());
                 tokio::spawn(async move {
-                    if let Ok(conn) = builder.handshake(stream).await {
-                        converse(conn, &counted, &handler, told).await;
+                    match tls {
+                        None => {
+                            if let Ok(conn) = builder.handshake(stream).await {
+                                converse(conn, &counted, &handler, told).await;
+                            }
+                        }
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await
+                                && let Ok(conn) = builder.handshake(stream).await
+                            {
+                                converse(conn, &counted, &handler, told).await;
+                            }
+                        }
                     }
                     counted.send_modify(|t| t.closed += 1);
                 });
@@ -113,7 +149,7 @@ impl Drop for Backend {
 }
 
 async fn converse(
-    mut conn: server::Connection<TcpStream, Bytes>,
+    mut conn: server::Connection<impl AsyncRead + AsyncWrite + Unpin, Bytes>,
     tally: &Arc<watch::Sender<Tally>>,
     handler: &Handler,
     mut told: watch::Receiver<bool>,

@@ -10,16 +10,14 @@ use super::Exchange;
 use crate::http1::body::BodyError;
 use crate::http1::converse::{Conversation, Silence, Unread, Uploaded};
 use crate::http1::response::{self, Delivery, Manner, Persist};
+use crate::interim::MAX_INTERIM;
 use crate::pool::Upstream;
 use crate::retry::{self, Failed};
 use crate::socket::{Socket, write_all};
 use crate::wire::{self, Wire};
 
-/// Responses of 1xx that are passed on before the final one. A backend that goes on is not serving anybody.
-const MAX_INTERIM: u32 = 32;
-
 /// Of the interim responses, the one that asks for the body.
-const CONTINUE: u16 = 100;
+pub(super) const CONTINUE: u16 = 100;
 
 /// A response whose head has come.
 pub(super) struct Answered {
@@ -42,6 +40,8 @@ pub(super) enum Unanswered {
     Failed(Failed),
     /// The client's own fault.
     Body(BodyError),
+    /// The request can't be written for the backend.
+    Target,
     /// The client sends its body too slowly.
     Stalled,
     /// The client has gone.

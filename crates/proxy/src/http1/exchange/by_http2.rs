@@ -1,0 +1,289 @@
+//! One attempt on a backend that speaks HTTP/2, and the delivery of its response.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use edgeproxy_backend::InFlight;
+use h2::RecvStream;
+use h2::client::ResponseFuture;
+use http::{Response, Version};
+use tokio::time::Instant;
+
+use super::attempt::{CONTINUE, Unanswered};
+use super::{After, Exchange, patience};
+use crate::attempt::http2::{self, poll_interim};
+use crate::attempt::mux::{Slot, Way};
+use crate::forward;
+use crate::headers::via::Pseudonym;
+use crate::http1::bridge::ascent::Ascent;
+use crate::http1::bridge::descent::{Descent, Moved, Out};
+use crate::http1::bridge::request::{Translated, translate};
+use crate::http1::bridge::response::{self, Framing};
+use crate::http1::converse::{Unread, Uploaded};
+use crate::http1::deliver::{Broken, Step, WaitsFor};
+use crate::http1::response::Persist;
+use crate::http2::receive::Receive;
+use crate::interim::MAX_INTERIM;
+use crate::pick::Taken;
+use crate::retry::{self, Failed};
+use crate::socket::{Socket, write_all};
+
+/// A response that has begun, its head written already, and what it holds until the backend has said everything.
+pub(super) struct Crossing {
+    body: Receive,
+    framing: Framing,
+    ascent: Ascent,
+    /// The client has been told that its connection goes on.
+    kept: bool,
+    held: Option<(Slot, Option<Taken>)>,
+}
+
+impl Crossing {
+    /// With the place of its request.
+    pub(super) fn holding(mut self, place: Taken) -> Self {
+        if let Some((_, taken)) = &mut self.held {
+            *taken = Some(place);
+        }
+        self
+    }
+}
+
+/// What a backend has said.
+enum Heard {
+    Interim(Response<()>),
+    Final(Response<RecvStream>),
+}
+
+impl<S: Socket> Exchange<'_, S> {
+    /// Tries one backend as a stream of a shared connection; once more if that was being closed.
+    pub(super) async fn attempt_by_http2(&mut self, place: &InFlight) -> Result<Crossing, Unanswered> {
+        if !self.tried.is_empty() {
+            *self.now = Instant::now();
+        }
+        let config = self.worker.config();
+        if config.retry_enabled {
+            // Of any method, since a backend may refuse a stream that it has not looked at.
+            self.upload.keep(config.replay_max_bytes);
+        }
+        match self.send_by_http2(place).await {
+            Err(Unanswered::Failed(failed))
+                if retry::next(failed, self.repeatable()) == retry::Next::FreshConnection =>
+            {
+                self.restart();
+                self.send_by_http2(place).await
+            }
+            decided => decided,
+        }
+    }
+
+    async fn send_by_http2(&mut self, place: &InFlight) -> Result<Crossing, Unanswered> {
+        let (endpoint, config) = (place.endpoint(), self.worker.config());
+        let Translated { request, chunked } =
+            translate(&self.head, endpoint.addr).ok_or(Unanswered::Target)?;
+        let mux = self.worker.muxes().mux(endpoint);
+        // In the clear there is nothing to choose.
+        let Way::Stream(mut slot) = http2::way(&mux, endpoint, config).await? else {
+            return Err(Failed::Connect.into());
+        };
+        self.upload.body.decode().map_err(Unanswered::Body)?;
+        let (sent, ended) = (Instant::now(), self.upload.has_left());
+        let reused = slot.reused;
+        let (response, stream) = slot
+            .sender
+            .send_request(request, ended)
+            .map_err(|error| http2::failure(&error, reused))?;
+        let mut stream = Stream {
+            response,
+            reused,
+            ascent: Ascent::new(stream, chunked, ended),
+            left: MAX_INTERIM,
+        };
+        let (response, granted) = self.await_by_http2(&mut stream, sent).await?;
+        *self.now = Instant::now();
+        let signal = place.succeeded(self.now.saturating_duration_since(sent));
+        self.tell(place, signal);
+        Ok(self.begin(response, stream.ascent, slot, granted))
+    }
+
+    /// Waits for the final response, and passes interim ones on. Whether one of them asked for the body.
+    async fn await_by_http2(
+        &mut self,
+        stream: &mut Stream,
+        sent: Instant,
+    ) -> Result<(Response<RecvStream>, bool), Unanswered> {
+        let (timer, config) = (self.timer, self.worker.config());
+        let timeout = config.response_header_timeout;
+        timer.arm(sent + timeout);
+        let mut granted = false;
+        loop {
+            let heard = poll_fn(|cx| {
+                while !stream.ascent.is_over() {
+                    match stream.ascent.poll(cx, &mut self.client, &mut self.upload) {
+                        Poll::Ready(Ok(Uploaded::All | Uploaded::Moved)) => {
+                            timer.arm(Instant::now() + timeout);
+                        }
+                        Poll::Ready(Err(silence)) => return Poll::Ready(Err(silence.into())),
+                        Poll::Pending => break,
+                    }
+                }
+                if let Poll::Ready(heard) = stream.poll(cx, self.worker.pseudonym()) {
+                    return Poll::Ready(heard.map_err(Unanswered::from));
+                }
+                let next = &mut self.upload.body.buffer;
+                if stream.ascent.has_ended() && self.client.poll_gone(cx, next).is_ready() {
+                    return Poll::Ready(Err(Unanswered::Gone));
+                }
+                timer.poll_due(cx).map(|()| {
+                    let giving = !stream.ascent.is_over() && self.upload.outgoing().is_empty();
+                    Err(if giving {
+                        Unanswered::Stalled
+                    } else {
+                        Failed::ResponseTimeout.into()
+                    })
+                })
+            })
+            .await?;
+            let interim = match heard {
+                Heard::Final(response) => return Ok((response, granted)),
+                Heard::Interim(interim) => interim,
+            };
+            granted |= interim.status() == CONTINUE;
+            if self.asked.minor > 0 {
+                response::write_interim(&interim, &mut self.answer);
+                let until = Instant::now() + config.send_timeout;
+                let written = write_all(self.client.socket, timer, until, &self.answer).await;
+                written.map_err(|_| Unanswered::Gone)?;
+                timer.arm(Instant::now() + timeout);
+            }
+        }
+    }
+
+    /// Writes the head of a final response.
+    fn begin(
+        &mut self,
+        response: Response<RecvStream>,
+        mut ascent: Ascent,
+        slot: Slot,
+        granted: bool,
+    ) -> Crossing {
+        let (mut parts, body) = response.into_parts();
+        parts.version = Version::HTTP_2;
+        forward::sign(&mut parts, self.worker.pseudonym());
+        let body = Receive::new(body, &parts.headers, slot.sections());
+        let framing = response::framing(&parts, self.asked, http_body::Body::is_end_stream(&body));
+        let unread = self.unread(&ascent, granted);
+        let goes_on = matches!(unread, Unread::Nothing | Unread::Coming) && framing != Framing::UntilClose;
+        let persist = match (
+            goes_on && self.keep && !self.worker.is_draining(),
+            self.asked.minor,
+        ) {
+            (false, _) => Persist::Close,
+            (true, 0) => Persist::KeepAlive,
+            (true, _) => Persist::Open,
+        };
+        if unread == Unread::Withheld {
+            // What a client sends that has waited for 100 in vain may be its body or its next request.
+            ascent.stop();
+        }
+        response::write(&parts, framing, persist, || self.worker.date(), &mut self.answer);
+        Crossing {
+            body,
+            framing,
+            ascent,
+            kept: persist != Persist::Close,
+            held: Some((slot, None)),
+        }
+    }
+
+    /// The part of the client's body that the backend has not taken. What it still takes does not end the client's
+    /// connection, since no stream goes on behind its end.
+    fn unread(&self, ascent: &Ascent, granted: bool) -> Unread {
+        if ascent.has_ended() {
+            Unread::Nothing
+        } else if self.expects && !granted && !self.upload.has_begun() {
+            Unread::Withheld
+        } else if ascent.is_over() {
+            Unread::Refused
+        } else {
+            Unread::Coming
+        }
+    }
+
+    /// Passes a response on to its end.
+    pub(super) async fn cross(&mut self, mut crossing: Crossing) -> After {
+        let (timer, config) = (self.timer, self.worker.config());
+        let mut descent = Descent {
+            client: &mut self.client,
+            out: Out::new(&mut self.answer),
+            framing: crossing.framing,
+            body: Some(&mut crossing.body),
+            ascent: &mut crossing.ascent,
+            upload: &mut self.upload,
+            blocked: false,
+            parted: false,
+            moved: Moved::default(),
+        };
+        let (held, mut armed) = (&mut crossing.held, None);
+        let delivered = poll_fn(|cx| {
+            let mut polled = descent.poll(cx);
+            if let Poll::Ready(Ok(Step::Come)) = polled {
+                // The place is for the next one, however slowly this client reads.
+                *held = None;
+                armed = None;
+                polled = descent.poll(cx);
+            }
+            if polled.is_pending() {
+                let whom = descent.waits_for();
+                if armed != Some(whom) || descent.has_moved(whom) {
+                    timer.arm(Instant::now() + patience(config, whom));
+                }
+                armed = Some(whom);
+                if timer.poll_due(cx).is_ready() {
+                    tracing::debug!(waited_for = ?whom, "a response is broken off: nothing has moved for too long");
+                    return Poll::Ready(Err(match whom {
+                        WaitsFor::Backend => Broken::Backend,
+                        WaitsFor::Taking | WaitsFor::Giving => Broken::Client,
+                    }));
+                }
+            }
+            descent.moved = Moved::default();
+            polled
+        })
+        .await;
+        *self.now = Instant::now();
+        let uploaded = crossing.ascent.has_ended();
+        // Requests that came before the client shut its side are still answered.
+        let over = self.client.shut && self.upload.body.buffer.is_empty();
+        match delivered {
+            Ok(_) if crossing.kept && uploaded && !over => After::Served,
+            Ok(_) => After::ServedLast,
+            // Nothing else tells such a client that an answer was broken off.
+            Err(Broken::Backend) if crossing.framing == Framing::UntilClose => After::Broken,
+            Err(_) => After::Ended,
+        }
+    }
+}
+
+/// A request under way.
+struct Stream {
+    response: ResponseFuture,
+    reused: bool,
+    ascent: Ascent,
+    /// Interim responses that are still taken.
+    left: u32,
+}
+
+impl Stream {
+    fn poll(&mut self, cx: &mut Context<'_>, pseudonym: &Pseudonym) -> Poll<Result<Heard, Failed>> {
+        if let Some(interim) = poll_interim(cx, &mut self.response, &mut self.left, pseudonym)? {
+            return Poll::Ready(Ok(Heard::Interim(interim)));
+        }
+        let polled = Pin::new(&mut self.response).poll(cx);
+        polled.map(|heard| match heard {
+            Ok(response) if response.status().is_informational() => Err(Failed::Malformed),
+            Ok(response) => Ok(Heard::Final(response)),
+            Err(error) => Err(http2::failure(&error, self.reused)),
+        })
+    }
+}
