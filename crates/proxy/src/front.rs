@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,6 +25,7 @@ use crate::headers::forwarded;
 use crate::http1::connection::{self, Ended};
 use crate::http1::request::Client;
 use crate::http2::flood::Flood;
+use crate::http2::gather::{Gathering, Unsent};
 use crate::http2::keep_alive::{KeepAlive, Pace};
 use crate::http2::pump::{Pump, Stopped};
 use crate::phase::{Overdue, Phase, Turn};
@@ -76,8 +77,9 @@ async fn http2<S: Socket>(worker: Rc<Worker>, stream: S, first: Vec<u8>, client:
     let phase = Rc::new(Phase::new(config, worker.draining().is_cancelled()));
     let heard = Arc::new(AtomicBool::new(false));
     let flood = Flood::new(config, Instant::now());
-    let io = Observed::new(stream, first, Rc::clone(&phase), Arc::clone(&heard), flood);
-    let handshake = server::Builder::new()
+    let out = Gathering::new(stream, worker.buffers(), Rc::clone(&phase));
+    let io = Observed::new(out.clone(), first, Rc::clone(&phase), Arc::clone(&heard), flood);
+    let mut handshake = server::Builder::new()
         .initial_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_concurrent_streams(config.max_streams)
@@ -87,6 +89,12 @@ async fn http2<S: Socket>(worker: Rc<Worker>, stream: S, first: Vec<u8>, client:
         .max_send_buffer_size(SEND_BUFFER)
         .enable_connect_protocol()
         .handshake(io);
+    let handshake = poll_fn(|cx| {
+        let polled = Pin::new(&mut handshake).poll(cx);
+        // If it fails, so does the connection, in its own time.
+        let _ = out.poll_send(cx);
+        polled
+    });
     let mut conn = match tokio::time::timeout(config.header_timeout, handshake).await {
         Ok(Ok(conn)) => conn,
         Ok(Err(error)) => {
@@ -106,6 +114,7 @@ async fn http2<S: Socket>(worker: Rc<Worker>, stream: S, first: Vec<u8>, client:
     let keep_alive = pings.map(|pings| KeepAlive::new(pings, worker.timers().timer(), heard, pace));
     let front = Front {
         conn,
+        out,
         keep_alive,
         worker: Rc::clone(&worker),
         phase: Rc::clone(&phase),
@@ -126,6 +135,8 @@ fn header_list_size(config: &Config) -> u32 {
 /// A client's HTTP/2 connection.
 struct Front<S: Socket> {
     conn: server::Connection<Observed<S>, Bytes>,
+    /// The connection's own socket.
+    out: Gathering<S>,
     keep_alive: Option<KeepAlive>,
     worker: Rc<Worker>,
     phase: Rc<Phase>,
@@ -144,7 +155,12 @@ impl<S: Socket> Front<S> {
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
-                Poll::Pending => break,
+                // All that this turn has brought, in one go.
+                Poll::Pending => match self.out.poll_send(cx) {
+                    // The connection is told, and ends.
+                    Poll::Ready(Err(Unsent)) => {}
+                    Poll::Ready(Ok(())) | Poll::Pending => break,
+                },
             }
         }
         match self.keep_alive.as_mut().map(|pings| pings.poll(cx, true)) {

@@ -6,6 +6,7 @@
 
 pub(crate) mod flood;
 pub(crate) mod frames;
+pub(crate) mod gather;
 pub(crate) mod keep_alive;
 pub(crate) mod pump;
 pub(crate) mod receive;
