@@ -21,7 +21,7 @@ use crate::attempt::http1::{self, Upgrades};
 use crate::attempt::sending::Outgoing;
 use crate::attempt::{Unanswered, http2};
 use crate::download::{Arriving, Download, Limit};
-use crate::forward;
+use crate::forward::{self, Added};
 use crate::grpc::{self, Call};
 use crate::host::Authority;
 use crate::http1::request;
@@ -64,7 +64,7 @@ pub(crate) async fn serve(
         return own(told(Answer::no_route(host)), turn);
     };
     let body = Receive::new(body, &parts.headers);
-    forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
+    let added = forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
     });
     let idempotent = config.retry_non_idempotent || retry::is_idempotent(&parts.method);
@@ -78,6 +78,7 @@ pub(crate) async fn serve(
         worker,
         app,
         parts,
+        added,
         target: inbound.target,
         host: inbound.host,
         idempotent,
@@ -139,7 +140,7 @@ pub(crate) async fn upgrade(
     let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
         return Err(Answer::no_route(host));
     };
-    forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
+    let added = forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
     });
     let handshake = Handshake::new(|| worker.random());
@@ -148,6 +149,7 @@ pub(crate) async fn upgrade(
         worker,
         app,
         parts,
+        added,
         target: inbound.target,
         host: inbound.host,
         idempotent: true,
@@ -175,8 +177,9 @@ fn last_hop(parts: &Parts) -> Response<Full<Bytes>> {
 struct Exchange<'a> {
     worker: &'a Worker,
     app: Arc<AppRoute>,
-    /// As the backend gets them, but for the target and the host.
+    /// As the backend gets them, but for the target, the host and what is added.
     parts: Parts,
+    added: Added,
     target: Uri,
     host: Option<HeaderValue>,
     idempotent: bool,
@@ -338,6 +341,7 @@ impl Exchange<'_> {
     async fn send(&self, conn: http1::Conn, place: &InFlight) -> Result<Heard, Unanswered> {
         let request = Outgoing {
             parts: &self.parts,
+            added: &self.added,
             target: &self.target,
             host: self.host.as_ref(),
             addr: place.endpoint().addr,
@@ -375,6 +379,7 @@ impl Exchange<'_> {
             .ok_or(Unanswered::Client(Broken::Target))?;
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.parts.headers.clone();
+        self.added.append_to(request.headers_mut());
         let sent = Instant::now();
         let timers = (&self.timer, config.response_header_timeout);
         let response = http2::send(slot, request, &self.upload, timers).await?;
