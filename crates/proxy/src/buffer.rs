@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use bytes::{Bytes, BytesMut};
+
 /// What is free in front of a buffer's first byte, so that a head can be put before a body that is there
 /// already, and both leave in one write.
 const HEADROOM: usize = 1024;
@@ -19,9 +21,16 @@ const KEPT_HEADS: usize = 128;
 /// One that has grown beyond this is not kept.
 const HEAD_MAX: usize = 8 * 1024;
 
+/// What is copied for others to hold is cut from pieces of this size, so that it takes no memory of its own. One that
+/// is held alone holds all of its piece, which bounds how large a piece may be.
+const PIECE: usize = 16 * 1024;
+/// What is longer has memory of its own.
+const CUT_MAX: usize = 4 * 1024;
+
 /// The buffers of one worker.
 #[derive(Default)]
 pub(crate) struct Buffers {
+    piece: RefCell<BytesMut>,
     small: RefCell<Vec<Box<[u8]>>>,
     large: RefCell<Vec<Box<[u8]>>>,
     heads: RefCell<Vec<Vec<u8>>>,
@@ -76,6 +85,19 @@ impl Buffers {
         }
     }
 
+    /// A copy that others may hold, and share.
+    pub(crate) fn copy(&self, bytes: &[u8]) -> Bytes {
+        if bytes.len() > CUT_MAX {
+            return Bytes::copy_from_slice(bytes);
+        }
+        let mut piece = self.piece.borrow_mut();
+        if piece.capacity() < bytes.len() {
+            *piece = BytesMut::with_capacity(PIECE);
+        }
+        piece.extend_from_slice(bytes);
+        piece.split().freeze()
+    }
+
     pub(crate) fn head(self: &Rc<Self>) -> HeadBuffer {
         let kept = self.heads.borrow_mut().pop();
         HeadBuffer {
@@ -86,6 +108,11 @@ impl Buffers {
 }
 
 impl Buffer {
+    /// Where its memory comes from.
+    pub(crate) fn home(&self) -> &Rc<Buffers> {
+        &self.home
+    }
+
     pub(crate) fn data(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
@@ -237,6 +264,19 @@ mod tests {
         let mut buffer = home.buffer();
         assert!(buffer.append(bytes));
         (home, buffer)
+    }
+
+    #[test]
+    fn copies_are_cut_from_one_piece_and_long_ones_are_not() {
+        let home = Buffers::default();
+        let (one, other, long) = (home.copy(b"abc"), home.copy(b"d"), home.copy(&[7; CUT_MAX + 1]));
+        assert_eq!((&one[..], &other[..], &long[..]), (&b"abc"[..], &b"d"[..], &[7; CUT_MAX + 1][..]));
+        assert_eq!(one.as_ptr().wrapping_add(3), other.as_ptr());
+        assert_eq!(home.piece.borrow().capacity(), PIECE - 4);
+        for _ in 0..PIECE / CUT_MAX {
+            assert_eq!(home.copy(&[7; CUT_MAX]).len(), CUT_MAX);
+        }
+        assert_eq!((&one[..], &other[..]), (&b"abc"[..], &b"d"[..]));
     }
 
     #[test]
