@@ -125,3 +125,102 @@ impl<S: Socket> AsyncWrite for Gathering<S> {
         Pin::new(&mut this.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::Config;
+    use crate::phase::Overdue;
+
+    struct Pair {
+        near: Gathering<TcpStream>,
+        far: TcpStream,
+        phase: Rc<Phase>,
+    }
+
+    async fn pair() -> Pair {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (far, near) = tokio::join!(
+            TcpStream::connect(listener.local_addr().unwrap()),
+            listener.accept()
+        );
+        let phase = Rc::new(Phase::new(&Config::default(), false));
+        Pair {
+            near: Gathering::new(near.unwrap().0, &Rc::default(), Rc::clone(&phase)),
+            far: far.unwrap(),
+            phase,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_written_in_a_turn_leaves_at_its_end_and_in_one_go() {
+        let Pair {
+            mut near, mut far, ..
+        } = pair().await;
+        for part in ["a", "b", "c"] {
+            near.write_all(part.as_bytes()).await.unwrap();
+            near.flush().await.unwrap();
+        }
+        let mut byte = [0];
+        assert!(far.try_read(&mut byte).is_err(), "nothing has been sent");
+        poll_fn(|cx| near.poll_send(cx)).await.unwrap();
+        // What was sent at once is read at once.
+        far.readable().await.unwrap();
+        let mut all = [0; 8];
+        assert_eq!(far.read(&mut all).await.unwrap(), 3);
+        assert_eq!(&all[..3], b"abc");
+        assert_eq!(near.0.borrow_mut().held.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn whoever_takes_nothing_is_timed_and_not_gathered_for_without_end() {
+        let Pair { mut near, phase, far } = pair().await;
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(taken) = Pin::new(&mut near).poll_write(&mut cx, &[0; 10_000]) {
+            taken.unwrap();
+        }
+        let held = near.0.borrow().held.len();
+        assert!((1..=64 * 1024).contains(&held), "{held}");
+        let blocked = phase.due();
+        assert!(blocked < tokio::time::Instant::now() + Config::default().send_timeout);
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(near.poll_send(&mut cx).is_pending());
+        assert_eq!(phase.due(), blocked, "to try again puts nothing off");
+        tokio::time::advance(Config::default().send_timeout).await;
+        assert_eq!(phase.overdue(), Some(Overdue::Send));
+        drop(far);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_to_whoever_writes_next() {
+        let Pair { mut near, far, .. } = pair().await;
+        far.set_zero_linger().unwrap();
+        drop(far);
+        near.write_all(b"a").await.unwrap();
+        // Not before the reset has come.
+        assert!(near.read_u8().await.is_err());
+        near.write_all(b"a").await.unwrap();
+        assert_eq!(poll_fn(|cx| near.poll_send(cx)).await, Err(Unsent));
+        assert!(near.flush().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_end_comes_behind_what_was_gathered() {
+        let Pair {
+            mut near, mut far, ..
+        } = pair().await;
+        near.write_all(b"abc").await.unwrap();
+        near.shutdown().await.unwrap();
+        let mut all = Vec::new();
+        far.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, b"abc");
+    }
+}
