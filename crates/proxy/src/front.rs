@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use h2::ext::Protocol;
 use h2::server::{self, SendResponse};
 use h2::{Reason, RecvStream};
 use http::header::{self, HeaderValue};
@@ -28,6 +29,7 @@ use crate::http2::flood::Flood;
 use crate::http2::gather::{Gathering, Unsent};
 use crate::http2::keep_alive::{KeepAlive, Pace};
 use crate::http2::pump::{Pump, Stopped};
+use crate::http2::served::Served;
 use crate::phase::{Overdue, Phase, Turn};
 use crate::socket::Socket;
 use crate::stream::Observed;
@@ -115,6 +117,7 @@ async fn http2<S: Socket>(worker: Rc<Worker>, stream: S, first: Vec<u8>, client:
     let front = Front {
         conn,
         out,
+        served: Served::new(),
         keep_alive,
         worker: Rc::clone(&worker),
         phase: Rc::clone(&phase),
@@ -137,6 +140,7 @@ struct Front<S: Socket> {
     conn: server::Connection<Observed<S>, Bytes>,
     /// The connection's own socket.
     out: Gathering<S>,
+    served: Served,
     keep_alive: Option<KeepAlive>,
     worker: Rc<Worker>,
     phase: Rc<Phase>,
@@ -147,20 +151,20 @@ impl<S: Socket> Front<S> {
     /// Serves what comes. Ready when the connection has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         loop {
-            match self.conn.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    let turn = self.phase.begin();
-                    let served = stream(Rc::clone(&self.worker), self.client, turn, request, respond);
-                    tokio::task::spawn_local(served);
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(None) => return Poll::Ready(Ok(())),
-                // All that this turn has brought, in one go.
-                Poll::Pending => match self.out.poll_send(cx) {
-                    // The connection is told, and ends.
-                    Poll::Ready(Err(Unsent)) => {}
-                    Poll::Ready(Ok(())) | Poll::Pending => break,
-                },
+            if let Poll::Ready(ended) = self.poll_accept(cx) {
+                return Poll::Ready(ended);
+            }
+            // Once: whoever is ready again comes after other connections.
+            if self.served.poll(cx)
+                && let Poll::Ready(ended) = self.poll_accept(cx)
+            {
+                return Poll::Ready(ended);
+            }
+            // All that this turn has brought, in one go.
+            match self.out.poll_send(cx) {
+                // The connection is told, and ends.
+                Poll::Ready(Err(Unsent)) => {}
+                Poll::Ready(Ok(())) | Poll::Pending => break,
             }
         }
         match self.keep_alive.as_mut().map(|pings| pings.poll(cx, true)) {
@@ -170,6 +174,25 @@ impl<S: Socket> Front<S> {
             }
             _ => Poll::Pending,
         }
+    }
+
+    /// Takes on what is asked for, and moves what is to be written. Ready when the connection has ended.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        while let Some(accepted) = ready!(self.conn.poll_accept(cx)) {
+            let (request, respond) = accepted?;
+            let (worker, client, turn) = (Rc::clone(&self.worker), self.client, self.phase.begin());
+            if request.extensions().get::<Protocol>().is_some() {
+                // A task of its own: it ends by itself, and so that both sides can tell how, whatever ends the
+                // connection.
+                tokio::task::spawn_local(async move {
+                    websocket::serve(&worker, client, turn, request, respond).await;
+                });
+            } else {
+                self.served
+                    .push(Box::pin(stream(worker, client, turn, request, respond)));
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -181,12 +204,8 @@ async fn stream(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
-    if request.extensions().get::<h2::ext::Protocol>().is_some() {
-        return Box::pin(websocket::serve(&worker, client, turn, request, respond)).await;
-    }
     let answered = {
-        // On the heap by itself: a task is moved several times before it runs, and this is large.
-        let mut serving = Box::pin(exchange::serve(&worker, client, turn, request));
+        let mut serving = pin!(exchange::serve(&worker, client, turn, request));
         poll_fn(|cx| match serving.as_mut().poll(cx) {
             Poll::Ready(response) => Poll::Ready(Some(response)),
             Poll::Pending => respond.poll_reset(cx).map(|_| None),

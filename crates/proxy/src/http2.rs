@@ -10,6 +10,7 @@ pub(crate) mod gather;
 pub(crate) mod keep_alive;
 pub(crate) mod pump;
 pub(crate) mod receive;
+pub(crate) mod served;
 
 use std::net::IpAddr;
 
