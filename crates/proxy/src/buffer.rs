@@ -270,7 +270,10 @@ mod tests {
     fn copies_are_cut_from_one_piece_and_long_ones_are_not() {
         let home = Buffers::default();
         let (one, other, long) = (home.copy(b"abc"), home.copy(b"d"), home.copy(&[7; CUT_MAX + 1]));
-        assert_eq!((&one[..], &other[..], &long[..]), (&b"abc"[..], &b"d"[..], &[7; CUT_MAX + 1][..]));
+        assert_eq!(
+            (&one[..], &other[..], &long[..]),
+            (&b"abc"[..], &b"d"[..], &[7; CUT_MAX + 1][..])
+        );
         assert_eq!(one.as_ptr().wrapping_add(3), other.as_ptr());
         assert_eq!(home.piece.borrow().capacity(), PIECE - 4);
         for _ in 0..PIECE / CUT_MAX {

@@ -23,7 +23,6 @@ use crate::attempt::{Unanswered, http2};
 use crate::download::{Arriving, Download, Limit};
 use crate::forward::{self, Added};
 use crate::grpc::{self, Call};
-use crate::host::Authority;
 use crate::http1::request;
 use crate::http2::receive::Receive;
 use crate::inbound::{self, Stop};
@@ -55,11 +54,7 @@ pub(crate) async fn serve(
         Err(Stop::Refused(answer)) => return own(told(answer), turn),
         Err(Stop::LastHop) => return own(last_hop(&parts), turn),
     };
-    let host = inbound
-        .host
-        .as_ref()
-        .and_then(|host| Authority::parse(host.as_bytes()).ok());
-    let host = host.as_ref().map(Authority::name);
+    let host = inbound.name();
     let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
         return own(told(Answer::no_route(host)), turn);
     };
@@ -132,11 +127,7 @@ pub(crate) async fn upgrade(
         Err(Stop::Refused(answer)) => return Err(answer),
         Err(Stop::LastHop) => return Err(Answer::connect_refused()),
     };
-    let host = inbound
-        .host
-        .as_ref()
-        .and_then(|host| Authority::parse(host.as_bytes()).ok());
-    let host = host.as_ref().map(Authority::name);
+    let host = inbound.name();
     let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
         return Err(Answer::no_route(host));
     };
@@ -250,8 +241,12 @@ impl Exchange<'_> {
             .waits_until
             .get_or_insert_with(|| Instant::now() + config.queue_timeout);
         loop {
-            let turn = tokio::time::timeout_at(until, poll_fn(|cx| waiting.poll_turn(cx))).await;
-            if turn.is_err() {
+            self.timer.arm(until);
+            let turned = poll_fn(|cx| match waiting.poll_turn(cx) {
+                Poll::Ready(()) => Poll::Ready(true),
+                Poll::Pending => self.timer.poll_due(cx).map(|()| false),
+            });
+            if !turned.await {
                 return Err(Answer::queue_timeout(self.app.name.as_str(), config.retry_after));
             }
             // Much may have changed meanwhile.
@@ -295,7 +290,6 @@ impl Exchange<'_> {
     /// Tries one backend, and tells its ledger how it went.
     async fn attempt(&mut self, taken: Taken) -> Result<Answered, Unanswered> {
         let place = &taken.place;
-        self.tried.push(place.endpoint().incarnation);
         let heard = match place.endpoint().protocol {
             Protocol::H2c => self.converse_by_http2(place).await,
             _ => self.converse(place).await,
@@ -306,6 +300,7 @@ impl Exchange<'_> {
                 Ok((response, taken))
             }
             Err(unanswered) => {
+                self.tried.push(place.endpoint().incarnation);
                 if let Unanswered::Failed(failed) = unanswered {
                     tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend failed a request");
                     self.tell(place, place.failed(self.app.max_failures));
@@ -354,7 +349,7 @@ impl Exchange<'_> {
         let timers = (&self.timer, self.worker.config().response_header_timeout);
         let response = http1::send(conn, &request, upgrades, &self.upload, self.worker, timers).await?;
         let (parts, body) = response.into_parts();
-        self.heard(parts, Arriving::Http1(Box::new(body)), sent)
+        self.heard(parts, Arriving::Http1(body), sent)
     }
 
     /// Sends the request to one backend as a stream of a shared connection; once more if that was being closed.

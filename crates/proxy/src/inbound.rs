@@ -9,7 +9,7 @@ use crate::Config;
 use crate::answer::Answer;
 use crate::headers::Present;
 use crate::headers::via::Pseudonym;
-use crate::host::Authority;
+use crate::host::{self, Authority};
 use crate::http1::field::Field;
 
 /// A request that may be forwarded.
@@ -21,6 +21,15 @@ pub(crate) struct Inbound {
     pub(crate) target: Uri,
     /// What is among its fields.
     pub(crate) present: Present,
+}
+
+impl Inbound {
+    /// The host as apps are looked up by.
+    pub(crate) fn name(&self) -> Option<&str> {
+        let text = self.host.as_ref()?.as_bytes();
+        let name = host::plain_name(text).and_then(|name| std::str::from_utf8(name).ok());
+        name.or_else(|| Some(Authority::parse(text).ok()?.name()))
+    }
 }
 
 /// Why a request is not forwarded.
@@ -191,6 +200,9 @@ fn authority_value(what: &str, authority: &str) -> Result<HeaderValue, Answer> {
 }
 
 fn check_authority(what: &str, text: &[u8]) -> Result<(), Answer> {
+    if host::plain_name(text).is_some() {
+        return Ok(());
+    }
     Authority::parse(text)
         .map(drop)
         .map_err(|problem| Answer::bad_request(format!("{what} {problem}")))

@@ -93,7 +93,7 @@ pub(crate) async fn send(
     upload: &Upload,
     worker: &Worker,
     (timer, timeout): (&Timer, Duration),
-) -> Result<Response<Arriving>, Unanswered> {
+) -> Result<Response<Box<Arriving>>, Unanswered> {
     let sent = Instant::now();
     let mut conversation = Conversation {
         sending: Sending::new(request, upload.draw(), worker.buffers().head()),
@@ -231,8 +231,8 @@ impl Conversation {
         }
     }
 
-    fn answered(self, head: Head, headers: HeaderMap, worker: &Worker) -> Response<Arriving> {
-        let arriving = Arriving {
+    fn answered(self, head: Head, headers: HeaderMap, worker: &Worker) -> Response<Box<Arriving>> {
+        let arriving = Box::new(Arriving {
             body: Body::response(self.heard, head.length, Delivery::Bare),
             // Whoever answers before the whole head has come will not make sense of the rest.
             deaf: self.deaf || !self.sending.has_told(),
@@ -243,7 +243,7 @@ impl Conversation {
             timers: worker.timers().clone(),
             patience: worker.config().response_body_timeout,
             timer: None,
-        };
+        });
         let mut response = Response::new(arriving);
         // It has been read from three digits.
         *response.status_mut() = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);

@@ -80,7 +80,9 @@ impl Sending {
             Some(length) => Rest::Known(length),
             None => Rest::Chunked,
         };
-        let Outgoing { parts, target, host, .. } = request;
+        let Outgoing {
+            parts, target, host, ..
+        } = request;
         write_head(parts, target, *host, request.addr, &mut front);
         request
             .added
@@ -243,13 +245,7 @@ impl Sending {
 }
 
 /// The request line and the client's fields, but for those that frame the body.
-fn write_head(
-    parts: &Parts,
-    target: &Uri,
-    host: Option<&HeaderValue>,
-    addr: BackendAddr,
-    out: &mut Vec<u8>,
-) {
+fn write_head(parts: &Parts, target: &Uri, host: Option<&HeaderValue>, addr: BackendAddr, out: &mut Vec<u8>) {
     out.extend_from_slice(parts.method.as_str().as_bytes());
     out.push(b' ');
     let target = target.path_and_query().map_or("/", |target| target.as_str());
