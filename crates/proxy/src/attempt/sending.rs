@@ -80,10 +80,13 @@ impl Sending {
             Some(length) => Rest::Known(length),
             None => Rest::Chunked,
         };
-        let Outgoing {
-            parts, target, host, ..
-        } = request;
-        write_head(parts, target, *host, request.addr, &mut front);
+        write_head(
+            request.parts,
+            request.target,
+            request.host,
+            request.addr,
+            &mut front,
+        );
         request
             .added
             .each(|name, value| push(&mut front, name.as_str(), value));
