@@ -21,7 +21,8 @@ pub(crate) struct Served {
     turn: Vec<usize>,
 }
 
-/// Who wants to be polled. Behind a lock that nobody waits for: a worker's connections are woken by the worker.
+/// Who wants to be polled. Behind a lock that nobody waits for: a worker's connections are woken by the worker, and by
+/// another only when it hands on a place that somebody queues for.
 #[derive(Default)]
 struct Woken {
     keys: Vec<usize>,
