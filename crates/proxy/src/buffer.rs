@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 /// What is free in front of a buffer's first byte, so that a head can be put before a body that is there
 /// already, and both leave in one write.
@@ -21,16 +22,16 @@ const KEPT_HEADS: usize = 128;
 /// One that has grown beyond this is not kept.
 const HEAD_MAX: usize = 8 * 1024;
 
-/// What is copied for others to hold is cut from pieces of this size, so that it takes no memory of its own. One that
-/// is held alone holds all of its piece, which bounds how large a piece may be.
-const PIECE: usize = 16 * 1024;
-/// What is longer has memory of its own.
-const CUT_MAX: usize = 4 * 1024;
+/// Memory for what is copied for others to hold, and what a worker keeps of it: 512 KiB. The allocator is slow with
+/// hundreds of pieces of this size at a time, quick with shorter ones, and longer ones are worth their price.
+const COPY: usize = 2 * 1024;
+const COPY_MIN: usize = 256;
+const KEPT_COPIES: usize = 256;
 
 /// The buffers of one worker.
 #[derive(Default)]
 pub(crate) struct Buffers {
-    piece: RefCell<BytesMut>,
+    copies: Arc<Copies>,
     small: RefCell<Vec<Box<[u8]>>>,
     large: RefCell<Vec<Box<[u8]>>>,
     heads: RefCell<Vec<Vec<u8>>>,
@@ -44,6 +45,22 @@ pub(crate) struct Buffer {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
+}
+
+/// Memory for copies. Behind a lock, since whoever holds [`Bytes`] may be in any thread; here that is always the worker's.
+#[derive(Default)]
+struct Copies(Mutex<Vec<Vec<u8>>>);
+
+impl Copies {
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A copy, whose memory goes back when nobody holds it any more.
+struct Copied {
+    bytes: Vec<u8>,
+    home: Arc<Copies>,
 }
 
 /// A head that is being written.
@@ -85,17 +102,18 @@ impl Buffers {
         }
     }
 
-    /// A copy that others may hold, and share.
+    /// A copy that others may hold for as long as they like.
     pub(crate) fn copy(&self, bytes: &[u8]) -> Bytes {
-        if bytes.len() > CUT_MAX {
+        if !(COPY_MIN..=COPY).contains(&bytes.len()) {
             return Bytes::copy_from_slice(bytes);
         }
-        let mut piece = self.piece.borrow_mut();
-        if piece.capacity() < bytes.len() {
-            *piece = BytesMut::with_capacity(PIECE);
-        }
-        piece.extend_from_slice(bytes);
-        piece.split().freeze()
+        let kept = self.copies.lock().pop();
+        let mut copy = kept.unwrap_or_else(|| Vec::with_capacity(COPY));
+        copy.extend_from_slice(bytes);
+        Bytes::from_owner(Copied {
+            bytes: copy,
+            home: Arc::clone(&self.copies),
+        })
     }
 
     pub(crate) fn head(self: &Rc<Self>) -> HeadBuffer {
@@ -255,6 +273,22 @@ impl Drop for HeadBuffer {
     }
 }
 
+impl AsRef<[u8]> for Copied {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        let mut copies = self.home.lock();
+        if copies.len() < KEPT_COPIES {
+            self.bytes.clear();
+            copies.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,19 +301,22 @@ mod tests {
     }
 
     #[test]
-    fn copies_are_cut_from_one_piece_and_long_ones_are_not() {
+    fn a_copys_memory_goes_to_the_next_one_when_nobody_holds_it() {
         let home = Buffers::default();
-        let (one, other, long) = (home.copy(b"abc"), home.copy(b"d"), home.copy(&[7; CUT_MAX + 1]));
-        assert_eq!(
-            (&one[..], &other[..], &long[..]),
-            (&b"abc"[..], &b"d"[..], &[7; CUT_MAX + 1][..])
-        );
-        assert_eq!(one.as_ptr().wrapping_add(3), other.as_ptr());
-        assert_eq!(home.piece.borrow().capacity(), PIECE - 4);
-        for _ in 0..PIECE / CUT_MAX {
-            assert_eq!(home.copy(&[7; CUT_MAX]).len(), CUT_MAX);
+        let kept = |home: &Buffers| home.copies.lock().len();
+        let one = home.copy(&[1; COPY]);
+        let part = one.slice(..2);
+        drop(one);
+        assert_eq!((&part[..], kept(&home)), (&[1, 1][..], 0));
+        drop(part);
+        assert_eq!(kept(&home), 1);
+        let next = home.copy(&[2; COPY_MIN]);
+        assert_eq!((&next[..], kept(&home)), (&[2; COPY_MIN][..], 0));
+        for len in [0, COPY_MIN - 1, COPY + 1] {
+            assert_eq!(home.copy(&vec![3; len]), vec![3; len]);
         }
-        assert_eq!((&one[..], &other[..]), (&b"abc"[..], &b"d"[..]));
+        assert_eq!(kept(&home), 0);
+        drop((next, home));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::sending::{Outgoing, Sending, Stopped};
 use super::{Unanswered, await_response};
 use crate::Config;
-use crate::buffer::{Buffer, Buffers};
+use crate::buffer::Buffer;
 use crate::download::Truncated;
 use crate::http1::body::{Body, BodyError};
 use crate::http1::converse::LARGE_BODY;
@@ -173,8 +173,6 @@ impl Conversation {
     fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Head, HeaderMap), Failed>> {
         loop {
             while self.heard.len() > self.seen {
-                let home = Rc::clone(self.heard.home());
-                let fields = |head: Head, fields: &Fields<'_, '_>| take(head, fields, &home);
                 match response::read(self.heard.data(), self.seen, self.asked, fields) {
                     Ok(Some((head, headers))) => {
                         self.heard.consume(head.len);
@@ -258,17 +256,17 @@ impl Conversation {
 }
 
 /// The fields of a response that are for more than its connection; all of them if it switches the protocol.
-fn take(head: Head, fields: &Fields<'_, '_>, home: &Buffers) -> Result<HeaderMap, ResponseError> {
+///
+/// Each value has memory of its own: h2 keeps some of them for as long as the client's connection lasts.
+fn fields(head: Head, fields: &Fields<'_, '_>) -> Result<HeaderMap, ResponseError> {
     if head.is_interim() {
         return Ok(HeaderMap::new());
     }
     // One for `Via` and one for `Date`.
     let mut headers = HeaderMap::with_capacity(fields.len() + 2);
-    // All values share one copy.
-    let lines = home.copy(fields.head());
     for line in fields.iter() {
         if head.switches() || head.passes_on(&line, fields) {
-            headers.append(name(line.name)?, value(lines.slice(fields.place(&line)))?);
+            headers.append(name(line.name)?, value(line.value)?);
         }
     }
     Ok(headers)
@@ -278,8 +276,8 @@ fn name(name: &str) -> Result<HeaderName, HeadError> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| HeadError::Name)
 }
 
-fn value(value: Bytes) -> Result<HeaderValue, HeadError> {
-    HeaderValue::from_maybe_shared(value).map_err(|_| HeadError::Value)
+fn value(value: &[u8]) -> Result<HeaderValue, HeadError> {
+    HeaderValue::from_bytes(value).map_err(|_| HeadError::Value)
 }
 
 /// A response's body, and the rest of its request. Dropped before its end it closes the connection.

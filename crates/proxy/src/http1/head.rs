@@ -1,7 +1,6 @@
 //! A head as bytes: where it ends, and where each of its lines is. Common to requests and responses.
 
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
 use httparse::Header;
 
@@ -108,17 +107,6 @@ impl<'h, 'b> Fields<'h, 'b> {
     /// Where the last field's line ends.
     pub(crate) fn end(&self) -> usize {
         self.end
-    }
-
-    /// The head that they stand in.
-    pub(crate) fn head(&self) -> &'b [u8] {
-        self.buf
-    }
-
-    /// Where a field's value is in the head.
-    pub(crate) fn place(&self, line: &Line<'b>) -> Range<usize> {
-        let start = (line.value.as_ptr() as usize).wrapping_sub(self.buf.as_ptr() as usize);
-        start..start + line.value.len()
     }
 
     /// Whether `Connection` names that field.
