@@ -8,6 +8,10 @@ use serde_json::json;
 
 use crate::process::PATIENCE;
 
+/// Requests that it takes at a time: more than any load holds. What is measured beside others, which know no limit
+/// unless they are told one, is not how long requests wait for a place.
+const LIMIT: u32 = 10_000;
+
 /// Registers it; once this returns, it is routed to.
 ///
 /// # Errors
@@ -19,6 +23,8 @@ pub(crate) fn backend(api: SocketAddr, app: &str, backend: SocketAddr) -> anyhow
         "region": "sa",
         "ip": backend.ip().to_string(),
         "port": backend.port(),
+        "soft_limit": LIMIT,
+        "hard_limit": LIMIT,
     })
     .to_string();
     let request = format!(

@@ -2,6 +2,9 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
 
 /// What is free in front of a buffer's first byte, so that a head can be put before a body that is there
 /// already, and both leave in one write.
@@ -19,9 +22,16 @@ const KEPT_HEADS: usize = 128;
 /// One that has grown beyond this is not kept.
 const HEAD_MAX: usize = 8 * 1024;
 
+/// Memory for what is copied for others to hold, and what a worker keeps of it: 512 KiB. The allocator is slow with
+/// hundreds of pieces of this size at a time, quick with shorter ones, and longer ones are worth their price.
+const COPY: usize = 2 * 1024;
+const COPY_MIN: usize = 256;
+const KEPT_COPIES: usize = 256;
+
 /// The buffers of one worker.
 #[derive(Default)]
 pub(crate) struct Buffers {
+    copies: Arc<Copies>,
     small: RefCell<Vec<Box<[u8]>>>,
     large: RefCell<Vec<Box<[u8]>>>,
     heads: RefCell<Vec<Vec<u8>>>,
@@ -35,6 +45,22 @@ pub(crate) struct Buffer {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
+}
+
+/// Memory for copies. Behind a lock, since whoever holds [`Bytes`] may be in any thread; here that is always the worker's.
+#[derive(Default)]
+struct Copies(Mutex<Vec<Vec<u8>>>);
+
+impl Copies {
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A copy, whose memory goes back when nobody holds it any more.
+struct Copied {
+    bytes: Vec<u8>,
+    home: Arc<Copies>,
 }
 
 /// A head that is being written.
@@ -76,6 +102,20 @@ impl Buffers {
         }
     }
 
+    /// A copy that others may hold for as long as they like.
+    pub(crate) fn copy(&self, bytes: &[u8]) -> Bytes {
+        if !(COPY_MIN..=COPY).contains(&bytes.len()) {
+            return Bytes::copy_from_slice(bytes);
+        }
+        let kept = self.copies.lock().pop();
+        let mut copy = kept.unwrap_or_else(|| Vec::with_capacity(COPY));
+        copy.extend_from_slice(bytes);
+        Bytes::from_owner(Copied {
+            bytes: copy,
+            home: Arc::clone(&self.copies),
+        })
+    }
+
     pub(crate) fn head(self: &Rc<Self>) -> HeadBuffer {
         let kept = self.heads.borrow_mut().pop();
         HeadBuffer {
@@ -86,6 +126,11 @@ impl Buffers {
 }
 
 impl Buffer {
+    /// Where its memory comes from.
+    pub(crate) fn home(&self) -> &Rc<Buffers> {
+        &self.home
+    }
+
     pub(crate) fn data(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
@@ -228,6 +273,22 @@ impl Drop for HeadBuffer {
     }
 }
 
+impl AsRef<[u8]> for Copied {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        let mut copies = self.home.lock();
+        if copies.len() < KEPT_COPIES {
+            self.bytes.clear();
+            copies.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,6 +298,25 @@ mod tests {
         let mut buffer = home.buffer();
         assert!(buffer.append(bytes));
         (home, buffer)
+    }
+
+    #[test]
+    fn a_copys_memory_goes_to_the_next_one_when_nobody_holds_it() {
+        let home = Buffers::default();
+        let kept = |home: &Buffers| home.copies.lock().len();
+        let one = home.copy(&[1; COPY]);
+        let part = one.slice(..2);
+        drop(one);
+        assert_eq!((&part[..], kept(&home)), (&[1, 1][..], 0));
+        drop(part);
+        assert_eq!(kept(&home), 1);
+        let next = home.copy(&[2; COPY_MIN]);
+        assert_eq!((&next[..], kept(&home)), (&[2; COPY_MIN][..], 0));
+        for len in [0, COPY_MIN - 1, COPY + 1] {
+            assert_eq!(home.copy(&vec![3; len]), vec![3; len]);
+        }
+        assert_eq!(kept(&home), 0);
+        drop((next, home));
     }
 
     #[test]

@@ -23,9 +23,8 @@ use crate::attempt::mux::Way;
 use crate::attempt::sending::Outgoing;
 use crate::attempt::{Unanswered, http2};
 use crate::download::{Arriving, Download, Limit};
-use crate::forward;
+use crate::forward::{self, Added};
 use crate::grpc::{self, Call};
-use crate::host::Authority;
 use crate::http1::request;
 use crate::http2::receive::Receive;
 use crate::inbound::{self, Stop};
@@ -60,16 +59,12 @@ pub(crate) async fn serve(
         Err(Stop::Refused(answer)) => return own(told(answer), turn),
         Err(Stop::LastHop) => return own(last_hop(&parts), turn),
     };
-    let host = inbound
-        .host
-        .as_ref()
-        .and_then(|host| Authority::parse(host.as_bytes()).ok());
-    let host = host.as_ref().map(Authority::name);
+    let host = inbound.name();
     let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
         return own(told(Answer::no_route(host)), turn);
     };
     let body = Receive::new(body, &parts.headers, respond.sections());
-    forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
+    let added = forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
     });
     let idempotent = config.retry_non_idempotent || retry::is_idempotent(&parts.method);
@@ -84,6 +79,7 @@ pub(crate) async fn serve(
         respond,
         app,
         parts,
+        added,
         target: inbound.target,
         host: inbound.host,
         idempotent,
@@ -138,15 +134,11 @@ pub(crate) async fn upgrade(
         Err(Stop::Refused(answer)) => return Err(answer),
         Err(Stop::LastHop) => return Err(Answer::connect_refused()),
     };
-    let host = inbound
-        .host
-        .as_ref()
-        .and_then(|host| Authority::parse(host.as_bytes()).ok());
-    let host = host.as_ref().map(Authority::name);
+    let host = inbound.name();
     let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
         return Err(Answer::no_route(host));
     };
-    forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
+    let added = forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
     });
     let handshake = Handshake::new(|| worker.random());
@@ -156,6 +148,7 @@ pub(crate) async fn upgrade(
         respond,
         app,
         parts,
+        added,
         target: inbound.target,
         host: inbound.host,
         idempotent: true,
@@ -185,8 +178,9 @@ struct Exchange<'a> {
     /// Takes interim responses.
     respond: &'a Respond,
     app: Arc<AppRoute>,
-    /// As the backend gets them, but for the target and the host.
+    /// As the backend gets them, but for the target, the host and what is added.
     parts: Parts,
+    added: Added,
     target: Uri,
     host: Option<HeaderValue>,
     idempotent: bool,
@@ -257,8 +251,12 @@ impl Exchange<'_> {
             .waits_until
             .get_or_insert_with(|| Instant::now() + config.queue_timeout);
         loop {
-            let turn = tokio::time::timeout_at(until, poll_fn(|cx| waiting.poll_turn(cx))).await;
-            if turn.is_err() {
+            self.timer.arm(until);
+            let turned = poll_fn(|cx| match waiting.poll_turn(cx) {
+                Poll::Ready(()) => Poll::Ready(true),
+                Poll::Pending => self.timer.poll_due(cx).map(|()| false),
+            });
+            if !turned.await {
                 return Err(Answer::queue_timeout(self.app.name.as_str(), config.retry_after));
             }
             // Much may have changed meanwhile.
@@ -301,7 +299,6 @@ impl Exchange<'_> {
     /// Tries one backend, and tells its ledger how it went.
     async fn attempt(&mut self, taken: Taken) -> Result<Answered, Unanswered> {
         let place = &taken.place;
-        self.tried.push(place.endpoint().incarnation);
         let heard = match place.endpoint().protocol {
             Protocol::H2c => self.converse_by_http2(place).await,
             // In a box, since it is whichever of the two the backend chooses.
@@ -314,6 +311,7 @@ impl Exchange<'_> {
                 Ok((response, taken))
             }
             Err(unanswered) => {
+                self.tried.push(place.endpoint().incarnation);
                 if let Unanswered::Failed(failed) = unanswered {
                     tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend failed a request");
                     self.tell(place, place.failed(self.app.max_failures));
@@ -349,6 +347,7 @@ impl Exchange<'_> {
     async fn send(&self, conn: http1::Conn, place: &InFlight) -> Result<Heard, Unanswered> {
         let request = Outgoing {
             parts: &self.parts,
+            added: &self.added,
             target: &self.target,
             host: self.host.as_ref(),
             addr: place.endpoint().addr,
@@ -362,7 +361,7 @@ impl Exchange<'_> {
         let passing = (self.respond, self.worker);
         let response = http1::send(conn, &request, upgrades, &self.upload, passing, timers).await?;
         let (parts, body) = response.into_parts();
-        self.heard(parts, Arriving::Http1(Box::new(body)), sent)
+        self.heard(parts, Arriving::Http1(body), sent)
     }
 
     /// Sends the request to one backend as a stream of a shared connection; once more if that was being closed.
@@ -402,6 +401,7 @@ impl Exchange<'_> {
             .ok_or(Unanswered::Client(Broken::Target))?;
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.parts.headers.clone();
+        self.added.append_to(request.headers_mut());
         let sent = Instant::now();
         let timers = (&self.timer, config.response_header_timeout);
         let passing = (self.respond, self.worker.pseudonym());

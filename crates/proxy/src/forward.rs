@@ -1,36 +1,67 @@
 //! The rewriting of heads: what a backend and a client get to see. No I/O.
 
 use edgeproxy_backend::BackendAddr;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, StatusCode, Uri, Version, response};
 
+use crate::headers::forwarded::Forwarded;
+use crate::headers::hop;
+use crate::headers::trace::Ids;
 use crate::headers::via::Pseudonym;
-use crate::headers::{forwarded, hop, trace};
+use crate::http1::field::Field;
 use crate::http1::request::Client;
 use crate::inbound::Inbound;
 
-/// Turns a client's fields into those that the backend gets, but for the host.
+/// What a backend is told besides what the client said: who that is, and by which ids the request is known. Apart from
+/// the client's own fields, since HTTP/1.1 has it written without it ever being in a map.
+#[derive(Debug)]
+pub(crate) struct Added {
+    forwarded: Forwarded,
+    ids: Ids,
+    via: HeaderValue,
+}
+
+impl Added {
+    /// Every field, for `put` to write.
+    pub(crate) fn each(&self, mut put: impl FnMut(&HeaderName, &[u8])) {
+        self.forwarded.each(&mut put);
+        self.ids.each(&mut put);
+        put(&header::VIA, self.via.as_bytes());
+    }
+
+    /// Adds every field to those of the client.
+    pub(crate) fn append_to(&self, headers: &mut HeaderMap) {
+        self.each(|name, value| {
+            // They are made of what is valid.
+            if let Ok(value) = HeaderValue::from_bytes(value) {
+                headers.append(name, value);
+            }
+        });
+    }
+}
+
+/// Turns a client's fields into those that the backend gets, but for the host and for what is added.
 pub(crate) fn to_backend(
     parts: &mut Parts,
     inbound: &Inbound,
     client: Client,
     pseudonym: &Pseudonym,
     random: impl FnMut() -> u64,
-) {
+) -> Added {
     let headers = &mut parts.headers;
-    let trailers = hop::takes_trailers(headers);
-    hop::strip(headers);
-    if trailers {
-        hop::ask_for_trailers(headers);
-    }
+    let present = hop::strip_all(headers, inbound.present);
     join_cookies(headers);
     // Where it belongs depends on what the backend speaks.
-    headers.remove(header::HOST);
-    forwarded::write(headers, client, inbound.host.as_ref());
-    trace::identify(headers, random);
-    pseudonym.sign(headers, parts.version);
+    if present.has(Field::Host) {
+        headers.remove(header::HOST);
+    }
+    Added {
+        forwarded: Forwarded::replace(headers, present, client, inbound.host.as_ref()),
+        ids: Ids::complete(headers, present, random),
+        via: pseudonym.signature(parts.version).clone(),
+    }
 }
 
 /// The target with its authority, as HTTP/2 has it (RFC 9113 §8.3.1); `None` if it can't be written so.
@@ -106,7 +137,7 @@ mod tests {
         let pseudonym = Pseudonym::parse("here").unwrap();
         let config = crate::Config::default();
         let inbound = crate::inbound::check(&mut parts, &config, &pseudonym).unwrap();
-        to_backend(
+        let added = to_backend(
             &mut parts,
             &inbound,
             Client {
@@ -117,6 +148,7 @@ mod tests {
             &pseudonym,
             || 1,
         );
+        added.append_to(&mut parts.headers);
         parts.headers
     }
 

@@ -2,13 +2,14 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use h2::ext::Protocol;
 use h2::server;
 use h2::{Reason, RecvStream};
 use http::header::{self, HeaderValue};
@@ -25,9 +26,11 @@ use crate::headers::forwarded;
 use crate::http1::connection::{self, Ended};
 use crate::http1::request::Client;
 use crate::http2::flood::Flood;
+use crate::http2::gather::{Gathering, Unsent};
 use crate::http2::keep_alive::{KeepAlive, Pace};
 use crate::http2::pump::{Pump, Stopped};
 use crate::http2::sections::Sections;
+use crate::http2::served::Served;
 use crate::interim::Respond;
 use crate::phase::{Overdue, Phase, Turn};
 use crate::socket::Socket;
@@ -96,15 +99,16 @@ async fn http2<S: Socket>(worker: Rc<Worker>, stream: S, first: Vec<u8>, client:
     let heard = Arc::new(AtomicBool::new(false));
     let flood = Flood::new(config, Instant::now());
     let sections = Rc::<Sections>::default();
+    let out = Gathering::new(stream, worker.buffers(), Rc::clone(&phase));
     let io = Observed::new(
-        stream,
+        out.clone(),
         first,
         Rc::clone(&phase),
         Arc::clone(&heard),
         flood,
         Rc::clone(&sections),
     );
-    let handshake = server::Builder::new()
+    let mut handshake = server::Builder::new()
         .initial_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_concurrent_streams(config.max_streams)
@@ -114,6 +118,12 @@ async fn http2<S: Socket>(worker: Rc<Worker>, stream: S, first: Vec<u8>, client:
         .max_send_buffer_size(SEND_BUFFER)
         .enable_connect_protocol()
         .handshake(io);
+    let handshake = poll_fn(|cx| {
+        let polled = Pin::new(&mut handshake).poll(cx);
+        // If it fails, so does the connection, in its own time.
+        let _ = out.poll_send(cx);
+        polled
+    });
     let mut conn = match tokio::time::timeout(config.header_timeout, handshake).await {
         Ok(Ok(conn)) => conn,
         Ok(Err(error)) => {
@@ -133,6 +143,8 @@ async fn http2<S: Socket>(worker: Rc<Worker>, stream: S, first: Vec<u8>, client:
     let keep_alive = pings.map(|pings| KeepAlive::new(pings, worker.timers().timer(), heard, pace));
     let front = Front {
         conn,
+        out,
+        served: Served::new(),
         keep_alive,
         worker: Rc::clone(&worker),
         phase: Rc::clone(&phase),
@@ -154,6 +166,9 @@ fn header_list_size(config: &Config) -> u32 {
 /// A client's HTTP/2 connection.
 struct Front<S: Socket> {
     conn: server::Connection<Observed<S>, Bytes>,
+    /// The connection's own socket.
+    out: Gathering<S>,
+    served: Served,
     keep_alive: Option<KeepAlive>,
     worker: Rc<Worker>,
     phase: Rc<Phase>,
@@ -165,16 +180,20 @@ impl<S: Socket> Front<S> {
     /// Serves what comes. Ready when the connection has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         loop {
-            match self.conn.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    let turn = self.phase.begin();
-                    let respond = Respond::new(respond, Rc::clone(&self.sections));
-                    let served = stream(Rc::clone(&self.worker), self.client, turn, request, respond);
-                    tokio::task::spawn_local(served);
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(None) => return Poll::Ready(Ok(())),
-                Poll::Pending => break,
+            if let Poll::Ready(ended) = self.poll_accept(cx) {
+                return Poll::Ready(ended);
+            }
+            // Once: whoever is ready again comes after other connections.
+            if self.served.poll(cx)
+                && let Poll::Ready(ended) = self.poll_accept(cx)
+            {
+                return Poll::Ready(ended);
+            }
+            // All that this turn has brought, in one go.
+            match self.out.poll_send(cx) {
+                // The connection is told, and ends.
+                Poll::Ready(Err(Unsent)) => {}
+                Poll::Ready(Ok(())) | Poll::Pending => break,
             }
         }
         match self.keep_alive.as_mut().map(|pings| pings.poll(cx, true)) {
@@ -184,6 +203,26 @@ impl<S: Socket> Front<S> {
             }
             _ => Poll::Pending,
         }
+    }
+
+    /// Takes on what is asked for, and moves what is to be written. Ready when the connection has ended.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        while let Some(accepted) = ready!(self.conn.poll_accept(cx)) {
+            let (request, respond) = accepted?;
+            let respond = Respond::new(respond, Rc::clone(&self.sections));
+            let (worker, client, turn) = (Rc::clone(&self.worker), self.client, self.phase.begin());
+            if request.extensions().get::<Protocol>().is_some() {
+                // A task of its own: it ends by itself, and so that both sides can tell how, whatever ends the
+                // connection.
+                tokio::task::spawn_local(async move {
+                    websocket::serve(&worker, client, turn, request, respond).await;
+                });
+            } else {
+                self.served
+                    .push(Box::pin(stream(worker, client, turn, request, respond)));
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -195,12 +234,8 @@ async fn stream(
     request: Request<RecvStream>,
     respond: Respond,
 ) {
-    if request.extensions().get::<h2::ext::Protocol>().is_some() {
-        return Box::pin(websocket::serve(&worker, client, turn, request, respond)).await;
-    }
     let answered = {
-        // On the heap by itself: a task is moved several times before it runs, and this is large.
-        let mut serving = Box::pin(exchange::serve(&worker, client, turn, request, &respond));
+        let mut serving = pin!(exchange::serve(&worker, client, turn, request, &respond));
         poll_fn(|cx| match serving.as_mut().poll(cx) {
             Poll::Ready(response) => Poll::Ready(Some(response)),
             Poll::Pending => respond.poll_reset(cx).map(|()| None),

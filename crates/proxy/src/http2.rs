@@ -1,15 +1,18 @@
 //! What both sides of the proxy share of HTTP/2: a body as it comes, a body as it leaves, the pings that find out
-//! whether the peer is there, and the count of what a client's frames cost.
+//! whether the peer is there, the count of what a client's frames cost, the requests that are served on its connection,
+//! and the gathering of what is written to it.
 //!
 //! The framing is the `h2` crate's. It is used without hyper in between, which would hide what a proxy must know:
 //! why a stream ended, how many the peer takes, and when a request's place is free again.
 
 pub(crate) mod flood;
 pub(crate) mod frames;
+pub(crate) mod gather;
 pub(crate) mod keep_alive;
 pub(crate) mod pump;
 pub(crate) mod receive;
 pub(crate) mod sections;
+pub(crate) mod served;
 
 use std::net::IpAddr;
 

@@ -7,8 +7,10 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
 use crate::Config;
 use crate::answer::Answer;
+use crate::headers::Present;
 use crate::headers::via::Pseudonym;
-use crate::host::Authority;
+use crate::host::{self, Authority};
+use crate::http1::field::Field;
 
 /// A request that may be forwarded.
 #[derive(Debug)]
@@ -17,6 +19,17 @@ pub(crate) struct Inbound {
     pub(crate) host: Option<HeaderValue>,
     /// In origin form, or `*`.
     pub(crate) target: Uri,
+    /// What is among its fields.
+    pub(crate) present: Present,
+}
+
+impl Inbound {
+    /// The host as apps are looked up by.
+    pub(crate) fn name(&self) -> Option<&str> {
+        let text = self.host.as_ref()?.as_bytes();
+        let name = host::plain_name(text).and_then(|name| std::str::from_utf8(name).ok());
+        name.or_else(|| Some(Authority::parse(text).ok()?.name()))
+    }
 }
 
 /// Why a request is not forwarded.
@@ -47,9 +60,10 @@ pub(crate) fn check(parts: &mut Parts, config: &Config, pseudonym: &Pseudonym) -
     if parts.method == Method::CONNECT {
         return Err(Answer::connect_refused().into());
     }
-    check_framing(parts, config)?;
-    let host = host(parts)?;
-    if pseudonym.is_named_in(&parts.headers) {
+    let present = Present::of(&parts.headers);
+    check_framing(parts, present, config)?;
+    let host = host(parts, present)?;
+    if present.has(Field::Via) && pseudonym.is_named_in(&parts.headers) {
         return Err(Answer::loop_detected().into());
     }
     if matches!(parts.method, Method::OPTIONS | Method::TRACE) {
@@ -58,6 +72,7 @@ pub(crate) fn check(parts: &mut Parts, config: &Config, pseudonym: &Pseudonym) -
     Ok(Inbound {
         host,
         target: target(parts),
+        present,
     })
 }
 
@@ -112,13 +127,14 @@ fn check_sizes(parts: &Parts, config: &Config) -> Result<(), Answer> {
 }
 
 /// The codec refuses malformed lengths, but takes a list of codings that ends in `chunked`.
-fn check_framing(parts: &Parts, config: &Config) -> Result<(), Answer> {
-    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+fn check_framing(parts: &Parts, present: Present, config: &Config) -> Result<(), Answer> {
+    if present.has(Field::TransferEncoding) {
+        let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+        let coding = codings.next().map_or(b"".as_slice(), HeaderValue::as_bytes);
+        if codings.next().is_some() || !coding.eq_ignore_ascii_case(b"chunked") {
             return Err(Answer::bad_request("Transfer-Encoding is not a single chunked"));
         }
-        if parts.headers.contains_key(header::CONTENT_LENGTH) {
+        if present.has(Field::ContentLength) {
             return Err(Answer::bad_request(
                 "Content-Length and Transfer-Encoding contradict each other",
             ));
@@ -138,11 +154,14 @@ fn check_framing(parts: &Parts, config: &Config) -> Result<(), Answer> {
 }
 
 /// RFC 9112 §3.2 and RFC 9113 §8.3.1.
-fn host(parts: &Parts) -> Result<Option<HeaderValue>, Answer> {
-    let mut fields = parts.headers.get_all(header::HOST).iter();
-    let field = fields.next();
-    if fields.next().is_some() {
-        return Err(Answer::bad_request("Host is given more than once"));
+fn host(parts: &Parts, present: Present) -> Result<Option<HeaderValue>, Answer> {
+    let mut field = None;
+    if present.has(Field::Host) {
+        let mut fields = parts.headers.get_all(header::HOST).iter();
+        field = fields.next();
+        if fields.next().is_some() {
+            return Err(Answer::bad_request("Host is given more than once"));
+        }
     }
     if let Some(field) = field {
         check_authority("Host", field.as_bytes())?;
@@ -181,6 +200,9 @@ fn authority_value(what: &str, authority: &str) -> Result<HeaderValue, Answer> {
 }
 
 fn check_authority(what: &str, text: &[u8]) -> Result<(), Answer> {
+    if host::plain_name(text).is_some() {
+        return Ok(());
+    }
     Authority::parse(text)
         .map(drop)
         .map_err(|problem| Answer::bad_request(format!("{what} {problem}")))

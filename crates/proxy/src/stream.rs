@@ -12,8 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::http2::Breach;
 use crate::http2::flood::Flood;
 use crate::http2::frames::Frames;
+use crate::http2::gather::Gathering;
 use crate::http2::sections::{Counter, Sections};
 use crate::phase::Phase;
+use crate::socket::Socket;
 use crate::wire::Wire;
 
 /// A backend's socket: knows whether anything has come from it since a request began. The codec says only that
@@ -55,9 +57,9 @@ impl AsyncRead for Heard {
 }
 
 /// A client's socket: begins with the bytes that told its protocol, and tells the connection's [`Phase`] of
-/// what comes and what can't leave.
+/// what comes.
 pub(crate) struct Observed<S> {
-    stream: S,
+    stream: Gathering<S>,
     first: Vec<u8>,
     phase: Rc<Phase>,
     heard: Arc<AtomicBool>,
@@ -69,7 +71,7 @@ pub(crate) struct Observed<S> {
 
 impl<S> Observed<S> {
     pub(crate) fn new(
-        stream: S,
+        stream: Gathering<S>,
         first: Vec<u8>,
         phase: Rc<Phase>,
         heard: Arc<AtomicBool>,
@@ -89,7 +91,7 @@ impl<S> Observed<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
+impl<S: Socket> AsyncRead for Observed<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -128,51 +130,46 @@ impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
     }
 }
 
-macro_rules! write_through {
-    ($name:ident $(<$generic:ident>)?, $seen:expr) => {
-        impl$(<$generic: AsyncWrite + Unpin>)? AsyncWrite for $name$(<$generic>)? {
-            fn poll_write(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buf: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-                $seen(&mut self, &polled);
-                polled
-            }
+impl AsyncWrite for Heard {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
 
-            fn poll_write_vectored(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bufs: &[io::IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-                $seen(&mut self, &polled);
-                polled
-            }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
 
-            fn is_write_vectored(&self) -> bool {
-                self.stream.is_write_vectored()
-            }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
 
-            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.stream).poll_flush(cx)
-            }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
 
-            fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.stream).poll_shutdown(cx)
-            }
-        }
-    };
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
-write_through!(Heard, |_: &mut Pin<&mut Heard>, _: &Poll<io::Result<usize>>| ());
-write_through!(
-    Observed<S>,
-    |this: &mut Pin<&mut Observed<S>>, polled: &Poll<io::Result<usize>>| {
-        this.phase.writing(polled.is_pending());
+impl<S: Socket> AsyncWrite for Observed<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
         if let Poll::Ready(Ok(count)) = polled {
-            this.flood.wrote(*count);
+            self.flood.wrote(count);
         }
+        polled
     }
-);
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -100,7 +100,7 @@ pub(crate) async fn send(
     upload: &Upload,
     (respond, worker): (&Respond, &Worker),
     (timer, timeout): (&Timer, Duration),
-) -> Result<Response<Arriving>, Unanswered> {
+) -> Result<Response<Box<Arriving>>, Unanswered> {
     let sent = Instant::now();
     let mut conversation = Conversation {
         sending: Sending::new(request, upload.draw(), worker.buffers().head()),
@@ -251,8 +251,8 @@ impl Conversation {
         }
     }
 
-    fn answered(self, head: Head, headers: HeaderMap, worker: &Worker) -> Response<Arriving> {
-        let arriving = Arriving {
+    fn answered(self, head: Head, headers: HeaderMap, worker: &Worker) -> Response<Box<Arriving>> {
+        let arriving = Box::new(Arriving {
             body: Body::response(self.heard, head.length, Delivery::Bare),
             // Whoever answers before the whole head has come will not make sense of the rest.
             deaf: self.deaf || !self.sending.has_told(),
@@ -263,7 +263,7 @@ impl Conversation {
             timers: worker.timers().clone(),
             patience: worker.config().response_body_timeout,
             timer: None,
-        };
+        });
         let mut response = Response::new(arriving);
         (*response.status_mut(), *response.version_mut()) = line(head);
         *response.headers_mut() = headers;
@@ -283,11 +283,13 @@ fn line(head: Head) -> (StatusCode, Version) {
 }
 
 /// The fields of a response that are for more than its connection; all of them if it switches the protocol.
+///
+/// Each value has memory of its own: h2 keeps some of them for as long as the client's connection lasts.
 fn fields(head: Head, fields: &Fields<'_, '_>) -> Result<HeaderMap, ResponseError> {
     // One for `Via` and one for `Date`.
     let mut headers = HeaderMap::with_capacity(fields.len() + 2);
     for line in fields.iter() {
-        if head.switches() || head.passes_on(line.name, fields) {
+        if head.switches() || head.passes_on(&line, fields) {
             headers.append(name(line.name)?, value(line.value)?);
         }
     }
@@ -329,7 +331,7 @@ impl Arriving {
             self.body.decode()?;
             let data = self.body.outgoing();
             if !data.is_empty() {
-                let data = Bytes::copy_from_slice(data);
+                let data = self.body.buffer.home().copy(data);
                 self.body.sent(data.len());
                 self.body.buffer.release();
                 return Poll::Ready(Some(Ok(Frame::data(data))));

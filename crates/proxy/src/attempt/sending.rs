@@ -13,14 +13,17 @@ use http_body::{Body, Frame};
 use tokio::io::AsyncWrite as _;
 
 use crate::buffer::HeadBuffer;
+use crate::forward::Added;
 use crate::http1::field::Field;
 use crate::upload::{Broken, Draw};
 use crate::wire::Wire;
 
 /// A request's head, as a backend gets it.
 pub(crate) struct Outgoing<'a> {
-    /// Its fields, but for the host. What they say about the connection was written by the proxy.
+    /// The client's fields, but for the host. What they say about the connection was written by the proxy.
     pub(crate) parts: &'a Parts,
+    /// The proxy's own.
+    pub(crate) added: &'a Added,
     /// In origin form, or `*`.
     pub(crate) target: &'a Uri,
     pub(crate) host: Option<&'a HeaderValue>,
@@ -77,7 +80,16 @@ impl Sending {
             Some(length) => Rest::Known(length),
             None => Rest::Chunked,
         };
-        write_head(request, &mut front);
+        write_head(
+            request.parts,
+            request.target,
+            request.host,
+            request.addr,
+            &mut front,
+        );
+        request
+            .added
+            .each(|name, value| push(&mut front, name.as_str(), value));
         match (rest, length) {
             (Rest::Chunked, _) => front.extend_from_slice(b"transfer-encoding: chunked\r\n"),
             (_, Some(length)) => push(&mut front, "content-length", length.as_bytes()),
@@ -235,14 +247,8 @@ impl Sending {
     }
 }
 
-/// The request line and the fields, but for those that frame the body and the line that ends them.
-fn write_head(request: &Outgoing<'_>, out: &mut Vec<u8>) {
-    let Outgoing {
-        parts,
-        target,
-        host,
-        addr,
-    } = request;
+/// The request line and the client's fields, but for those that frame the body.
+fn write_head(parts: &Parts, target: &Uri, host: Option<&HeaderValue>, addr: BackendAddr, out: &mut Vec<u8>) {
     out.extend_from_slice(parts.method.as_str().as_bytes());
     out.push(b' ');
     let target = target.path_and_query().map_or("/", |target| target.as_str());
@@ -252,13 +258,15 @@ fn write_head(request: &Outgoing<'_>, out: &mut Vec<u8>) {
         Some(host) => push(out, "host", host.as_bytes()),
         None => push(out, "host", addr.to_string().as_bytes()),
     }
+    let mut trailers = false;
     for (name, value) in &parts.headers {
         if name != header::CONTENT_LENGTH {
             push(out, name.as_str(), value.as_bytes());
         }
+        trailers |= name == header::TE;
     }
     // RFC 9110 §10.1.4.
-    if parts.headers.contains_key(header::TE) {
+    if trailers {
         out.extend_from_slice(b"connection: te\r\n");
     }
 }
@@ -279,16 +287,10 @@ mod tests {
 
     fn head(request: http::request::Builder, host: Option<&'static str>) -> String {
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let target = parts.uri.clone();
         let host = host.map(HeaderValue::from_static);
         let mut out = Vec::new();
-        let outgoing = Outgoing {
-            parts: &parts,
-            target: &target,
-            host: host.as_ref(),
-            addr: BackendAddr::parse("10.0.0.1", 80).unwrap(),
-        };
-        write_head(&outgoing, &mut out);
+        let addr = BackendAddr::parse("10.0.0.1", 80).unwrap();
+        write_head(&parts, &parts.uri, host.as_ref(), addr, &mut out);
         String::from_utf8(out).unwrap()
     }
 

@@ -6,7 +6,10 @@ use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use super::Present;
+use crate::http1::field::Field;
 use crate::http1::request::Client;
+use crate::http1::text::push_ip;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -26,35 +29,74 @@ pub(crate) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&peer))
 }
 
-/// Writes the three headers. From a trusted peer the chain of addresses is continued, and the scheme and host
-/// that it names are kept; anybody else's claims are dropped.
-pub(crate) fn write(headers: &mut HeaderMap, client: Client, host: Option<&HeaderValue>) {
-    let Client { ip, trusted, tls } = client;
-    let chain = if trusted { chain(headers) } else { None };
-    let address = ip.to_canonical();
-    let chain = match chain {
-        Some(chain) => format!("{chain}, {address}"),
-        None => address.to_string(),
-    };
-    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)) {
-        headers.insert(FOR, value);
-    }
-    if !trusted {
-        for name in &OTHERS {
-            headers.remove(name);
+/// Whom a request comes from, as its backend is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Forwarded {
+    /// The addresses in front of the client's.
+    chain: Option<String>,
+    ip: IpAddr,
+    /// `None`: what is named already is kept.
+    proto: Option<&'static str>,
+    host: Option<HeaderValue>,
+}
+
+impl Forwarded {
+    /// Takes out of the fields what is told anew. From a trusted peer the chain of addresses is continued, and the
+    /// scheme and host that it names are kept; anybody else's claims are dropped.
+    pub(crate) fn replace(
+        headers: &mut HeaderMap,
+        present: Present,
+        client: Client,
+        host: Option<&HeaderValue>,
+    ) -> Self {
+        let Client { ip, trusted, tls } = client;
+        let mut chain = None;
+        if present.has(Field::XFor) {
+            chain = if trusted { self::chain(headers) } else { None };
+            headers.remove(FOR);
+        }
+        if !trusted && (present.has(Field::Forwarded) || present.has(Field::XOther)) {
+            for name in &OTHERS {
+                headers.remove(name);
+            }
+        }
+        let mut replaces = |field, name| {
+            let there = present.has(field);
+            if there && !trusted {
+                headers.remove(name);
+            }
+            !(there && trusted)
+        };
+        let proto = replaces(Field::XProto, PROTO).then_some(if tls { "https" } else { "http" });
+        let host = if replaces(Field::XHost, HOST) {
+            host.cloned()
+        } else {
+            None
+        };
+        Self {
+            chain,
+            ip: ip.to_canonical(),
+            proto,
+            host,
         }
     }
-    if !(trusted && headers.contains_key(PROTO)) {
-        headers.insert(
-            PROTO,
-            HeaderValue::from_static(if tls { "https" } else { "http" }),
-        );
-    }
-    if !(trusted && headers.contains_key(HOST)) {
-        match host {
-            Some(host) => headers.insert(HOST, host.clone()),
-            None => headers.remove(HOST),
-        };
+
+    /// Every field that is told.
+    pub(crate) fn each(&self, mut put: impl FnMut(&HeaderName, &[u8])) {
+        let chain = self.chain.as_deref().unwrap_or_default();
+        let mut text = Vec::with_capacity(chain.len() + 48);
+        if !chain.is_empty() {
+            text.extend_from_slice(chain.as_bytes());
+            text.extend_from_slice(b", ");
+        }
+        push_ip(&mut text, self.ip);
+        put(&FOR, &text);
+        if let Some(proto) = self.proto {
+            put(&PROTO, proto.as_bytes());
+        }
+        if let Some(host) = &self.host {
+            put(&HOST, host.as_bytes());
+        }
     }
 }
 
@@ -95,6 +137,14 @@ mod tests {
         headers.insert(header::FORWARDED, HeaderValue::from_static("for=198.51.100.1"));
         headers.insert("x-real-ip", HeaderValue::from_static("198.51.100.1"));
         headers
+    }
+
+    fn write(headers: &mut HeaderMap, client: Client, host: Option<&HeaderValue>) {
+        let present = Present::of(headers);
+        let forwarded = Forwarded::replace(headers, present, client, host);
+        forwarded.each(|name, value| {
+            headers.append(name, HeaderValue::from_bytes(value).unwrap());
+        });
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 
+use super::Present;
+use crate::http1::field::Field;
+
 /// Between neighbours whether `Connection` names them or not. `Transfer-Encoding` is here because the body is
 /// framed anew on the other side.
 static ALWAYS: [HeaderName; 6] = [
@@ -28,6 +31,27 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     for name in &ALWAYS {
         headers.remove(name);
     }
+}
+
+/// The same for a request with those fields, and keeps that its sender takes trailers. Returns what is left.
+pub(crate) fn strip_all(headers: &mut HeaderMap, present: Present) -> Present {
+    const BETWEEN: [Field; 6] = [
+        Field::Connection,
+        Field::KeepAlive,
+        Field::ProxyConnection,
+        Field::Te,
+        Field::TransferEncoding,
+        Field::Upgrade,
+    ];
+    if !BETWEEN.iter().any(|field| present.has(*field)) {
+        return present;
+    }
+    let trailers = takes_trailers(headers);
+    strip(headers);
+    if trailers {
+        ask_for_trailers(headers);
+    }
+    Present::of(headers)
 }
 
 /// Whether the sender takes trailers: `TE: trailers` (RFC 9110 §10.1.4).

@@ -1,36 +1,79 @@
 //! What makes a request recognisable across machines: `X-Request-Id` and W3C `traceparent`.
 
 use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderName;
+
+use super::Present;
+use crate::http1::field::Field;
+use crate::http1::text::push_hex;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
+/// Of version 00.
+const TRACEPARENT_LEN: usize = 55;
+
 /// Longer ones are replaced: they end up in every log line.
 const REQUEST_ID_MAX: usize = 128;
 
-/// Keeps what the client sent if it is sane, and creates what is missing; `random` gives 64 bits a call.
-pub(crate) fn identify(headers: &mut HeaderMap, mut random: impl FnMut() -> u64) {
-    if single(headers, &REQUEST_ID).is_none_or(|id| !is_request_id(id)) {
-        insert(headers, REQUEST_ID, format!("{:016x}{:016x}", random(), random()));
-    }
-    if single(headers, &TRACEPARENT).is_none_or(|parent| !is_traceparent(parent)) {
-        // A state without its parent means nothing (W3C Trace Context §3.3).
-        headers.remove(TRACESTATE);
-        let trace = (u128::from(random()) << 64 | u128::from(random())).max(1);
-        // Flags 00: this proxy records no span, so it must not claim that it was sampled.
-        insert(
-            headers,
-            TRACEPARENT,
-            format!("00-{trace:032x}-{:016x}-00", random().max(1)),
-        );
-    }
+/// The ones that a request lacks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ids {
+    request: Option<[u64; 2]>,
+    /// Of the trace, and of this step of it.
+    trace: Option<[u64; 3]>,
 }
 
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
-    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(value)) {
-        headers.insert(name, value);
+impl Ids {
+    /// Keeps what the client sent if it is sane, and creates what is missing; `random` gives 64 bits a call.
+    pub(crate) fn complete(
+        headers: &mut HeaderMap,
+        present: Present,
+        mut random: impl FnMut() -> u64,
+    ) -> Self {
+        let mut lacks = |field, name: &HeaderName, is_sane: fn(&[u8]) -> bool| {
+            let there = present.has(field);
+            let kept = there && single(headers, name).is_some_and(is_sane);
+            if there && !kept {
+                headers.remove(name);
+            }
+            !kept
+        };
+        let request = lacks(Field::RequestId, &REQUEST_ID, is_request_id);
+        let trace = lacks(Field::Traceparent, &TRACEPARENT, is_traceparent);
+        // A state without its parent means nothing (W3C Trace Context §3.3).
+        if trace && present.has(Field::Tracestate) {
+            headers.remove(TRACESTATE);
+        }
+        Self {
+            request: request.then(|| [random(), random()]),
+            // An id of zeros would be none.
+            trace: trace.then(|| [random().max(1), random(), random().max(1)]),
+        }
+    }
+
+    /// Every field that was lacking.
+    pub(crate) fn each(&self, mut put: impl FnMut(&HeaderName, &[u8])) {
+        let mut text = Vec::new();
+        if let Some([high, low]) = self.request {
+            text.reserve(TRACEPARENT_LEN);
+            push_hex(&mut text, high);
+            push_hex(&mut text, low);
+            put(&REQUEST_ID, &text);
+        }
+        if let Some([high, low, parent]) = self.trace {
+            text.clear();
+            text.reserve(TRACEPARENT_LEN);
+            text.extend_from_slice(b"00-");
+            push_hex(&mut text, high);
+            push_hex(&mut text, low);
+            text.push(b'-');
+            push_hex(&mut text, parent);
+            // Flags 00: this proxy records no span, so it must not claim that it was sampled.
+            text.extend_from_slice(b"-00");
+            put(&TRACEPARENT, &text);
+        }
     }
 }
 
@@ -69,6 +112,8 @@ pub(crate) fn is_traceparent(value: &[u8]) -> bool {
 mod tests {
     use proptest::prelude::*;
 
+    use http::header::HeaderValue;
+
     use super::*;
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -79,9 +124,13 @@ mod tests {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
         let mut n = 0;
-        identify(&mut headers, || {
+        let present = Present::of(&headers);
+        let ids = Ids::complete(&mut headers, present, || {
             n += 1;
             n
+        });
+        ids.each(|name, value| {
+            headers.append(name, HeaderValue::from_bytes(value).unwrap());
         });
         headers
     }

@@ -53,14 +53,18 @@ impl Pseudonym {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Signs a message that came by `version`.
-    pub(crate) fn sign(&self, headers: &mut HeaderMap, version: Version) {
-        let value = match version {
+    /// What signs a message that came by `version`.
+    pub(crate) fn signature(&self, version: Version) -> &HeaderValue {
+        match version {
             Version::HTTP_2 => &self.http2,
             Version::HTTP_11 => &self.http11,
             _ => &self.http10,
-        };
-        headers.append(header::VIA, value.clone());
+        }
+    }
+
+    /// Signs a message that came by `version`.
+    pub(crate) fn sign(&self, headers: &mut HeaderMap, version: Version) {
+        headers.append(header::VIA, self.signature(version).clone());
     }
 }
 

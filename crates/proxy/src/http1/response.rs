@@ -4,7 +4,7 @@ use httparse::Status;
 
 use super::field::Field;
 use super::framing::{Framing, FramingError, Length};
-use super::head::{self, Fields, HeadError, find_end, tokens};
+use super::head::{self, Fields, HeadError, Line, find_end, tokens};
 use super::request::Method;
 use crate::headers::via::Pseudonym;
 
@@ -276,8 +276,8 @@ impl Head {
     }
 
     /// Whether a field is for more than the backend's connection.
-    pub(crate) fn passes_on(&self, name: &str, fields: &Fields<'_, '_>) -> bool {
-        self.keeps(Field::of(name), name, fields)
+    pub(crate) fn passes_on(&self, line: &Line<'_>, fields: &Fields<'_, '_>) -> bool {
+        self.keeps(line.field, line.name, fields)
     }
 
     fn keeps(&self, field: Field, name: &str, fields: &Fields<'_, '_>) -> bool {
