@@ -5,13 +5,22 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::Settings;
-use crate::layers::Draft;
-use crate::listeners;
+use crate::{Settings, app, backend, listeners, route};
+use crate::draft::Draft;
 use crate::problem::{Document, Problem};
 use crate::setting::{CONFIG_ENV, CONFIG_FLAG, ENV_PREFIX, Kind, Setting};
 use crate::suggest::closest;
 use crate::value::Mismatch;
+
+type Section = fn(&Document<'_>, &mut Draft<'_>, &Spanned<DeValue<'_>>);
+
+/// What only the file has, since a variable or a flag is one value.
+const SECTIONS: &[(&str, Section)] = &[
+    (listeners::KEY, listeners::read),
+    (app::KEY, app::read),
+    (route::KEY, route::read),
+    (backend::KEY, backend::read),
+];
 
 /// Reads the file into the draft.
 ///
@@ -28,8 +37,8 @@ pub(crate) fn read(document: &Document<'_>, draft: &mut Draft<'_>) {
         return;
     }
     for (key, value) in table.get_ref() {
-        if key.get_ref() == listeners::KEY {
-            listeners::read(document, draft, value);
+        if let Some((_, read)) = SECTIONS.iter().find(|(name, _)| key.get_ref() == name) {
+            read(document, draft, value);
             continue;
         }
         match Setting::by_key(key.get_ref()) {
@@ -66,9 +75,9 @@ pub(crate) fn told(key: &str, kind: Kind, mismatch: &Mismatch) -> String {
         Some(_) => format!("an item of {key}"),
         None => key.to_owned(),
     };
-    let expected = match (kind, mismatch.item) {
-        (Kind::List { expected, .. }, Some(_)) => expected.to_owned(),
-        _ => kind.expected_in_file(),
+    let expected = match mismatch.item {
+        Some(_) => kind.expected_item(),
+        None => kind.expected_in_file(),
     };
     format!("{subject} is {}; expected {expected}", mismatch.found)
 }
@@ -130,7 +139,7 @@ fn keys() -> impl Iterator<Item = &'static str> {
     Settings::ALL
         .iter()
         .map(|setting| setting.key)
-        .chain([listeners::KEY])
+        .chain(SECTIONS.iter().map(|(name, _)| *name))
 }
 
 #[cfg(test)]

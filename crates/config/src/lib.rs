@@ -32,27 +32,47 @@
 //! Parsing the command line (it takes what was given as text), applying the settings, and telling anybody
 //! about the findings.
 
-mod check;
+mod app;
+mod backend;
+mod draft;
 mod file;
 mod finding;
+mod from_value;
+mod kinds;
 mod layers;
 mod listeners;
+mod paths;
+mod policy;
 mod problem;
+mod route;
+mod rules;
 mod setting;
 mod settings;
 mod source;
 mod suggest;
+mod table;
+mod together;
+mod topology;
 mod types;
+mod unwired;
 mod value;
 
-pub use finding::{Finding, findings};
+pub use app::{App, GrpcProbe, Health, HttpProbe, Picker, Picking, Probe, ProbeTls, TcpProbe};
+pub use backend::StaticBackend;
+pub use finding::{Finding, Severity};
 pub use layers::{ConfigFile, Layers, Loaded, Origin, RawFlags};
 pub use listeners::{Certificate, Listener, ListenerProtocol, ListenerTls};
+pub use paths::PathPrefix;
+pub use policy::{CookieName, Decimal, HashKey, HeaderName, Initial, StatusCodes, Sticky};
 pub use problem::{ConfigError, Place, Problem};
-pub use setting::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Setting};
-pub use settings::Settings;
+pub use route::{HeaderMatch, HostMatch, Overlap, Route, overlaps};
+pub use rules::{Certified, Rule, check, expiring};
+pub use setting::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Scope, Setting};
+pub use settings::{AppSettings, Settings};
 pub use source::{MAX_FILE_BYTES, load};
+pub use topology::Topology;
 pub use types::{
     Algorithm, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, ProxyVersion,
     RegionTable, Spill, TlsVersion, Workers,
 };
+pub use unwired::unwired;

@@ -15,10 +15,10 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use crate::Settings;
 use crate::file::{blamed, told};
-use crate::layers::Draft;
+use crate::draft::Draft;
 use crate::problem::Document;
 use crate::setting::Kind;
-use crate::settings::{NETWORKS, SOCKET, seconds};
+use crate::kinds::{NETWORKS, SOCKET, seconds};
 use crate::suggest::closest;
 use crate::types::ProxyVersion;
 use crate::value::{FromValue, Mismatch, Value, described, quoted};

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::num::NonZeroU16;
 
-use edgeproxy_backend::{AppName, Country, Region};
+use edgeproxy_backend::{AppName, Country, NameError, Region};
 
 use crate::value::{FromValue, Mismatch, Value};
 
@@ -37,6 +37,8 @@ macro_rules! words {
         }
     };
 }
+
+pub(crate) use words;
 
 words! {
     /// How a backend is picked.
@@ -130,6 +132,19 @@ pub enum HealthMonitor {
 
 impl HealthMonitor {
     const LONGEST_PATH: usize = 2_048;
+
+    /// The path of a probe, and the query if there is one.
+    pub(crate) fn path(path: &str) -> Result<String, Mismatch> {
+        if path.starts_with("//") || path.contains("://") {
+            let help = "only a path: the probe goes to each backend's own address";
+            return Err(Mismatch::text(path).help(help));
+        }
+        let permitted = |b: u8| b.is_ascii_graphic() && b != b'#';
+        if !path.starts_with('/') || path.len() > Self::LONGEST_PATH || !path.bytes().all(permitted) {
+            return Err(Mismatch::text(path).help("a path begins with / and holds neither spaces nor #"));
+        }
+        Ok(path.to_owned())
+    }
 }
 
 impl FromValue for HealthMonitor {
@@ -144,18 +159,11 @@ impl FromValue for HealthMonitor {
             }
             other => other.strip_prefix("http:").ok_or_else(|| Mismatch::text(other))?,
         };
-        if path.starts_with("//") {
-            return Err(
-                Mismatch::text(text).help("only a path: the probe goes to each backend's own address")
-            );
-        }
-        let permitted = |b: u8| b.is_ascii_graphic() && b != b'#';
-        if !path.starts_with('/') || path.len() > Self::LONGEST_PATH || !path.bytes().all(permitted) {
-            return Err(Mismatch::text(text).help("a path begins with / and holds neither spaces nor #"));
-        }
-        Ok(Self::Http {
-            path: path.to_owned(),
-        })
+        let path = Self::path(path).map_err(|mismatch| Mismatch {
+            help: mismatch.help,
+            ..Mismatch::text(text)
+        })?;
+        Ok(Self::Http { path })
     }
 }
 
@@ -170,7 +178,7 @@ impl fmt::Display for HealthMonitor {
 }
 
 /// The name of a host, a DNS name in lower case, without a port.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct HostName(AppName);
 
 impl HostName {
@@ -182,6 +190,11 @@ impl HostName {
 
     /// The most names in a list.
     pub const MAX_LISTED: usize = 256;
+
+    /// An app's name obeys the same rules (RFC 1123 §2.1).
+    pub(crate) fn parse(text: &str) -> Result<Self, NameError> {
+        AppName::parse(text).map(Self)
+    }
 }
 
 /// Empty is none.
@@ -314,6 +327,12 @@ impl RegionTable {
     /// The regions with their countries, the built-in ones first, then the others by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (Region, Country)> + '_ {
         self.0.iter().copied()
+    }
+
+    /// Their names, for a message.
+    pub(crate) fn names(&self) -> String {
+        let names: Vec<&str> = self.0.iter().map(|(region, _)| region.as_str()).collect();
+        names.join(", ")
     }
 
     fn set(&mut self, region: Region, country: Country) {

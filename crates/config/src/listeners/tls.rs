@@ -11,7 +11,7 @@ use super::{Protocol, Reading};
 use crate::Settings;
 use crate::file::{blamed, told};
 use crate::setting::Kind;
-use crate::settings::PATH;
+use crate::kinds::PATH;
 use crate::suggest::closest;
 use crate::types::{ClientAuth, TlsVersion};
 use crate::value::{FromValue, Mismatch, Value, described, quoted};
