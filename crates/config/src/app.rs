@@ -21,8 +21,8 @@ use crate::table::{Key, Table, fields, keys};
 use crate::value::{FromValue, Mismatch, Value, described, quoted};
 
 pub(crate) use health::RawHealth;
-pub use picking::{Picker, Picking};
 pub use health::{GrpcProbe, Health, HttpProbe, Probe, ProbeTls, TcpProbe};
+pub use picking::{Picker, Picking};
 
 /// The key of the tables.
 pub(crate) const KEY: &str = "apps";
@@ -199,8 +199,14 @@ fn no_table(
     let found = described(value.get_ref());
     let message = format!("apps.{name} is {found}; expected a table with an app's settings");
     let (span, help) = match Setting::by_key(name) {
-        Some(_) => (key.span(), "for all apps write it at the top of the file, outside any table".to_owned()),
-        None => (value.span(), format!("write [apps.{name}], and its settings under it")),
+        Some(_) => (
+            key.span(),
+            "for all apps write it at the top of the file, outside any table".to_owned(),
+        ),
+        None => (
+            value.span(),
+            format!("write [apps.{name}], and its settings under it"),
+        ),
     };
     draft.problem(document.problem(&span, message, Some(help)));
 }
@@ -242,7 +248,9 @@ impl Table<'_, '_> {
                 "it is for the whole proxy: write it at the top of the file, outside any table"
             }
             _ => {
-                let names = fields(OWN).chain(fields(AppSettings::KEYS)).map(|field| field.key);
+                let names = fields(OWN)
+                    .chain(fields(AppSettings::KEYS))
+                    .map(|field| field.key);
                 return self.unknown(key, names.chain([health::KEY]));
             }
         };

@@ -12,8 +12,8 @@ use edgeproxy_backend::{
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::kinds::number;
 use crate::draft::Draft;
+use crate::kinds::number;
 use crate::problem::{Document, Place};
 use crate::setting::Kind;
 use crate::table::{self, Field, Table};
@@ -56,26 +56,86 @@ const PROTOCOLS: &[&str] = &["http1", "h2c", "https", "tcp"];
 
 /// Every member, for the reference; they are read by name.
 pub(crate) const FIELDS: &[Field] = &[
-    field("id", Kind::Text { name: "ID", expected: "1 to 128 of A-Z a-z 0-9 . _ : -" }, "required",
-        "Who it is, unique among all backends."),
-    field("app", Kind::Text { name: "APP", expected: "the name of an app, such as \"shop\"" }, "required",
-        "The app that it serves."),
-    field("region", Kind::Text { name: "REGION", expected: "the name of a region, such as \"eu\"" }, "required",
-        "The region that it runs in."),
-    field("country", Kind::Text { name: "CC", expected: "a country code, such as \"DE\"" }, "the region's",
-        "The country that it runs in."),
-    field("ip", Kind::Text { name: "IP", expected: "an IPv4 or IPv6 address" }, "required",
-        "Its address."),
+    field(
+        "id",
+        Kind::Text {
+            name: "ID",
+            expected: "1 to 128 of A-Z a-z 0-9 . _ : -",
+        },
+        "required",
+        "Who it is, unique among all backends.",
+    ),
+    field(
+        "app",
+        Kind::Text {
+            name: "APP",
+            expected: "the name of an app, such as \"shop\"",
+        },
+        "required",
+        "The app that it serves.",
+    ),
+    field(
+        "region",
+        Kind::Text {
+            name: "REGION",
+            expected: "the name of a region, such as \"eu\"",
+        },
+        "required",
+        "The region that it runs in.",
+    ),
+    field(
+        "country",
+        Kind::Text {
+            name: "CC",
+            expected: "a country code, such as \"DE\"",
+        },
+        "the region's",
+        "The country that it runs in.",
+    ),
+    field(
+        "ip",
+        Kind::Text {
+            name: "IP",
+            expected: "an IPv4 or IPv6 address",
+        },
+        "required",
+        "Its address.",
+    ),
     field("port", number(1, 65_535), "required", "Its port."),
-    field("weight", number(0, 1_000), "`2`", "Its share of the traffic; 0 takes no new requests."),
-    field("soft_limit", number(0, u32::MAX as u64), "`100`",
-        "How many requests at a time it is comfortable with; 0 is no limit."),
-    field("hard_limit", number(0, u32::MAX as u64), "`150`",
-        "How many requests at a time it gets at most; 0 is no limit."),
-    field("fallback", Kind::Switch, "`false`", "Use it only when every other backend of the app is out."),
+    field(
+        "weight",
+        number(0, 1_000),
+        "`2`",
+        "Its share of the traffic; 0 takes no new requests.",
+    ),
+    field(
+        "soft_limit",
+        number(0, u32::MAX as u64),
+        "`100`",
+        "How many requests at a time it is comfortable with; 0 is no limit.",
+    ),
+    field(
+        "hard_limit",
+        number(0, u32::MAX as u64),
+        "`150`",
+        "How many requests at a time it gets at most; 0 is no limit.",
+    ),
+    field(
+        "fallback",
+        Kind::Switch,
+        "`false`",
+        "Use it only when every other backend of the app is out.",
+    ),
     field("protocol", Kind::OneOf(PROTOCOLS), "`http1`", "What it speaks."),
-    field("metadata", Kind::Table { name: "NAME:VALUE,…", expected: "a table of texts, at most 32, 4096 bytes in all" },
-        "none", "What else there is to say about it."),
+    field(
+        "metadata",
+        Kind::Table {
+            name: "NAME:VALUE,…",
+            expected: "a table of texts, at most 32, 4096 bytes in all",
+        },
+        "none",
+        "What else there is to say about it.",
+    ),
 ];
 
 const fn field(key: &'static str, kind: Kind, default: &'static str, doc_text: &'static str) -> Field {
@@ -146,7 +206,9 @@ impl Members<'_, '_, '_> {
         let addr = self.required("ip", "\"10.50.1.1\"", |value| {
             BackendAddr::parse(text(value)?, port.unwrap_or(ANY_PORT)).map_err(|error| match error {
                 AddrError::Port => error.to_string(),
-                AddrError::NotAnAddress { .. } | AddrError::Unroutable { .. } => format!("is refused: {error}"),
+                AddrError::NotAnAddress { .. } | AddrError::Unroutable { .. } => {
+                    format!("is refused: {error}")
+                }
             })
         });
         port.and(addr)
@@ -183,7 +245,10 @@ impl Members<'_, '_, '_> {
         let mut bad = Vec::new();
         let metadata = self.optional("metadata", |value| {
             let DeValue::Table(members) = value else {
-                return Err(format!("is {}; expected a table of strings", member::describe(value)));
+                return Err(format!(
+                    "is {}; expected a table of strings",
+                    member::describe(value)
+                ));
             };
             // Before the pairs are looked at, so that no more than that many can be bad.
             if members.len() > Metadata::MAX_PAIRS {
@@ -194,7 +259,11 @@ impl Members<'_, '_, '_> {
             for (key, value) in members {
                 match text(value.get_ref()) {
                     Ok(text) => pairs.push((key.get_ref().to_string(), text.to_owned())),
-                    Err(problem) => bad.push((format!("metadata.{}", excerpt(key.get_ref())), value.span(), problem)),
+                    Err(problem) => bad.push((
+                        format!("metadata.{}", excerpt(key.get_ref())),
+                        value.span(),
+                        problem,
+                    )),
                 }
             }
             Metadata::new(pairs).map_err(|error| error.to_string())
@@ -212,7 +281,8 @@ impl Members<'_, '_, '_> {
         for (key, _) in keys {
             let name: &str = key.get_ref();
             if name == "ttl_secs" {
-                let message = "a backend's ttl_secs is for one that registers; those of the file need no heartbeat";
+                let message =
+                    "a backend's ttl_secs is for one that registers; those of the file need no heartbeat";
                 self.table
                     .problem(&key.span(), message.to_owned(), Some("remove it".to_owned()));
             } else if !FIELDS.iter().any(|field| field.key == name) {

@@ -5,12 +5,12 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::{Settings, app, backend, listeners, route};
 use crate::draft::Draft;
 use crate::problem::{Document, Problem};
 use crate::setting::{CONFIG_ENV, CONFIG_FLAG, ENV_PREFIX, Kind, Setting};
 use crate::suggest::closest;
 use crate::value::Mismatch;
+use crate::{Settings, app, backend, listeners, route};
 
 type Section = fn(&Document<'_>, &mut Draft<'_>, &Spanned<DeValue<'_>>);
 

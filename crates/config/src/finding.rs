@@ -40,7 +40,13 @@ impl fmt::Display for Finding {
         if let Some(place) = &self.place {
             write!(f, "{place}: ")?;
         }
-        let Self { severity, message, rule, advice, .. } = self;
+        let Self {
+            severity,
+            message,
+            rule,
+            advice,
+            ..
+        } = self;
         write!(f, "{severity}: {message} ({rule})\n  help: {advice}")
     }
 }

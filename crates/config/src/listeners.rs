@@ -14,11 +14,11 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use crate::Settings;
-use crate::file::{blamed, told};
 use crate::draft::Draft;
+use crate::file::{blamed, told};
+use crate::kinds::{NETWORKS, SOCKET, seconds};
 use crate::problem::Document;
 use crate::setting::Kind;
-use crate::kinds::{NETWORKS, SOCKET, seconds};
 use crate::suggest::closest;
 use crate::types::ProxyVersion;
 use crate::value::{FromValue, Mismatch, Value, described, quoted};

@@ -55,10 +55,18 @@ impl PathPrefix {
             return refused("at most 2048 visible ASCII characters; others are written as %XX");
         }
         let path = text.strip_suffix('/').unwrap_or(text);
-        if path.split('/').skip(1).any(|segment| matches!(segment, "" | "." | "..")) {
+        if path
+            .split('/')
+            .skip(1)
+            .any(|segment| matches!(segment, "" | "." | ".."))
+        {
             return refused("a segment is neither empty nor . nor ..");
         }
-        Ok(if path.is_empty() { Self::root() } else { Self(path.into()) })
+        Ok(if path.is_empty() {
+            Self::root()
+        } else {
+            Self(path.into())
+        })
     }
 }
 

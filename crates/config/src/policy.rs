@@ -45,8 +45,11 @@ impl Decimal {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole) || !digits(decimals) {
+            return None;
+        }
         let decimals = decimals.trim_end_matches('0');
-        if !digits(whole) || decimals.len() > 3 || !(decimals.is_empty() || digits(decimals)) {
+        if decimals.len() > 3 {
             return None;
         }
         let whole: u32 = whole.parse().ok()?;

@@ -160,14 +160,24 @@ impl FromValue for Shares {
         }
         let mut shares: Vec<(AppName, u32)> = Vec::with_capacity(pairs.len());
         for (index, (name, share)) in pairs.iter().enumerate() {
-            let refused = |help: String| Mismatch::new(format!("{name:.64} = {share:.32}")).help(help).item(index);
+            let refused = |help: String| {
+                Mismatch::new(format!("{name:.64} = {share:.32}"))
+                    .help(help)
+                    .item(index)
+            };
             let app = AppName::parse(name).map_err(|error| refused(format!("the name {error}")))?;
             if shares.iter().any(|(other, _)| *other == app) {
-                return Err(refused("it comes twice, since the case of a name plays no part".to_owned()));
+                return Err(refused(
+                    "it comes twice, since the case of a name plays no part".to_owned(),
+                ));
             }
             match share.parse() {
                 Ok(share) if share <= Self::MOST => shares.push((app, share)),
-                _ => return Err(refused("shares are parts of their sum, and need not be percent".to_owned())),
+                _ => {
+                    return Err(refused(
+                        "shares are parts of their sum, and need not be percent".to_owned(),
+                    ));
+                }
             }
         }
         if shares.iter().all(|(_, share)| *share == 0) {
@@ -205,7 +215,13 @@ impl Table<'_, '_> {
             name,
             value: (value != "*").then_some(value),
         };
-        let mut headers: Vec<HeaderMatch> = raw.headers.unwrap_or_default().0.into_iter().map(header).collect();
+        let mut headers: Vec<HeaderMatch> = raw
+            .headers
+            .unwrap_or_default()
+            .0
+            .into_iter()
+            .map(header)
+            .collect();
         headers.sort_unstable();
         Some(Route {
             host: raw.host.unwrap_or(HostMatch::Any),
@@ -221,7 +237,11 @@ impl Table<'_, '_> {
         match (self.span("app"), self.span("apps")) {
             (Some(_), Some(span)) => {
                 let message = "a route has an app and apps; expected one of them".to_owned();
-                self.problem(&span, message, Some("put the app into apps, with its share".to_owned()));
+                self.problem(
+                    &span,
+                    message,
+                    Some("put the app into apps, with its share".to_owned()),
+                );
                 None
             }
             (None, None) => {

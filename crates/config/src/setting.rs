@@ -144,7 +144,10 @@ impl Kind {
     /// Whether it takes several values, so that a flag may be given several times.
     #[must_use]
     pub const fn is_many(&self) -> bool {
-        matches!(self, Self::List { .. } | Self::Codes | Self::Shares | Self::Table { .. })
+        matches!(
+            self,
+            Self::List { .. } | Self::Codes | Self::Shares | Self::Table { .. }
+        )
     }
 
     /// What is expected in `edgeproxy.toml`, for a person.

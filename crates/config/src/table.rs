@@ -7,8 +7,8 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::file::{blamed, told};
 use crate::draft::Draft;
+use crate::file::{blamed, told};
 use crate::problem::{Document, Place};
 use crate::setting::Kind;
 use crate::suggest::closest;
@@ -213,8 +213,14 @@ impl<'r, 'd> Table<'r, 'd> {
         let name: &str = key.get_ref();
         let plain = name.replace('-', "_");
         // `interval` for `interval_secs` is nearer than any word that is spelt alike.
-        let begins = |name: &&'static str| name.strip_prefix(&*plain).is_some_and(|rest| rest.starts_with('_'));
-        let near = names.clone().find(begins).or_else(|| closest(&plain, names.clone()));
+        let begins = |name: &&'static str| {
+            name.strip_prefix(&*plain)
+                .is_some_and(|rest| rest.starts_with('_'))
+        };
+        let near = names
+            .clone()
+            .find(begins)
+            .or_else(|| closest(&plain, names.clone()));
         let help = match near {
             Some(meant) => format!("did you mean {meant:?}?"),
             None => format!("remove it; it has {}", names.collect::<Vec<_>>().join(", ")),

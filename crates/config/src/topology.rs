@@ -28,7 +28,9 @@ impl Topology {
 
     /// The backends of that app that stand in the file.
     pub fn backends_of(&self, app: &AppName) -> impl Iterator<Item = &StaticBackend> {
-        self.backends.iter().filter(move |found| found.backend.app == *app)
+        self.backends
+            .iter()
+            .filter(move |found| found.backend.app == *app)
     }
 }
 

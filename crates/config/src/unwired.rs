@@ -34,9 +34,11 @@ const SECTIONS: &[(&str, &str, fn(&Loaded) -> Option<&Place>)] = &[
             routes.map(|route| &route.place).min()
         },
     ),
-    ("[[backends]]", "only backends that register get traffic", |loaded| {
-        loaded.topology.backends.first().map(|backend| &backend.place)
-    }),
+    (
+        "[[backends]]",
+        "only backends that register get traffic",
+        |loaded| loaded.topology.backends.first().map(|backend| &backend.place),
+    ),
 ];
 
 /// Everything that the configuration says and that is not in force in this version.

@@ -156,7 +156,9 @@ impl Table<'_, '_> {
         if let Some((key, _)) = keys.get_key_value("interval_secs") {
             self.note("health.interval_secs", key.span());
         }
-        let probes = PROBES.iter().filter_map(|name| keys.get(*name)?.get_ref().as_table());
+        let probes = PROBES
+            .iter()
+            .filter_map(|name| keys.get(*name)?.get_ref().as_table());
         for table in probes {
             for name in ["connect_timeout_secs", "read_timeout_secs"] {
                 if let Some((key, _)) = table.get_key_value(name) {
@@ -184,8 +186,15 @@ impl Table<'_, '_> {
             "http" => {
                 let mut raw = RawHttp::default();
                 table.read(keys, HTTP, &[], &mut raw);
-                if raw.success_codes.as_ref().is_some_and(|codes| codes.ranges().is_empty()) {
-                    let message = format!("{} is empty, so no probe would ever pass", table.subject("success_codes"));
+                if raw
+                    .success_codes
+                    .as_ref()
+                    .is_some_and(|codes| codes.ranges().is_empty())
+                {
+                    let message = format!(
+                        "{} is empty, so no probe would ever pass",
+                        table.subject("success_codes")
+                    );
                     let help = "write [200], or leave it out".to_owned();
                     table.problem_at("success_codes", message, Some(help));
                 }
@@ -206,7 +215,11 @@ impl Table<'_, '_> {
     }
 
     fn no_table(&mut self, value: &Spanned<DeValue<'_>>, write: &str) {
-        let message = format!("{} is {}; expected a table", self.name, described(value.get_ref()));
+        let message = format!(
+            "{} is {}; expected a table",
+            self.name,
+            described(value.get_ref())
+        );
         self.problem(&value.span(), message, Some(format!("write {write}")));
     }
 
@@ -218,7 +231,8 @@ impl Table<'_, '_> {
                     "{} and use_backend_tls are both true; expected one of them",
                     self.subject("tls_insecure")
                 );
-                let help = "remove tls_insecure: with use_backend_tls the backends' own settings decide".to_owned();
+                let help =
+                    "remove tls_insecure: with use_backend_tls the backends' own settings decide".to_owned();
                 self.problem_at("tls_insecure", message, Some(help));
                 ProbeTls::AsTraffic
             }
@@ -258,22 +272,31 @@ impl RawHttp {
 pub(super) fn resolve(settings: &Settings, max_failures: u32, raw: Option<RawHealth>) -> Option<Health> {
     let of_proxy = match &settings.health_monitor {
         HealthMonitor::Off => None,
-        HealthMonitor::Tcp => Some(Probe::Tcp(TcpProbe { connect_timeout: TCP_TIMEOUT, port: None })),
+        HealthMonitor::Tcp => Some(Probe::Tcp(TcpProbe {
+            connect_timeout: TCP_TIMEOUT,
+            port: None,
+        })),
         HealthMonitor::Http { path } => {
             let path = Some(ProbePath(path.clone()));
-            let raw = RawHttp { path, ..RawHttp::default() };
+            let raw = RawHttp {
+                path,
+                ..RawHttp::default()
+            };
             Some(Probe::Http(Box::new(raw.with(ProbeTls::Off))))
         }
     };
     // Whoever writes the table wants to be probed, and connecting is what every backend can do.
-    let fallback = raw
-        .is_some()
-        .then_some(Probe::Tcp(TcpProbe { connect_timeout: TCP_TIMEOUT, port: None }));
+    let fallback = raw.is_some().then_some(Probe::Tcp(TcpProbe {
+        connect_timeout: TCP_TIMEOUT,
+        port: None,
+    }));
     let raw = raw.unwrap_or_default();
     let probe = raw.probe.or(of_proxy).or(fallback)?;
     (raw.enabled != Some(false)).then(|| Health {
         interval: raw.interval.unwrap_or(settings.health_interval),
-        fall: raw.fall.unwrap_or(if max_failures == 0 { FALL } else { max_failures }),
+        fall: raw
+            .fall
+            .unwrap_or(if max_failures == 0 { FALL } else { max_failures }),
         rise: raw.rise.unwrap_or(RISE),
         probe,
     })

@@ -26,7 +26,8 @@ pub enum Picker {
 
 impl Picking {
     const AFFINITY: &'static str = "region_affinity";
-    pub(super) const INSIDE: &'static [&'static str] = &["round_robin", "weighted", "least_connections", "ewma", "hash"];
+    pub(super) const INSIDE: &'static [&'static str] =
+        &["round_robin", "weighted", "least_connections", "ewma", "hash"];
     pub(super) const NAMES: &'static [&'static str] = &[
         "round_robin",
         "weighted",

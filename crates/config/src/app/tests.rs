@@ -4,9 +4,9 @@ use edgeproxy_backend::AppName;
 
 use super::*;
 use crate::policy::{HashKey, HeaderName};
-use crate::{Scope, Settings};
 use crate::policy::{Initial, Sticky};
-use crate::{ConfigFile, Layers, LastBackend, Loaded, Spill};
+use crate::{ConfigFile, LastBackend, Layers, Loaded, Spill};
+use crate::{Scope, Settings};
 
 fn layers(text: &str) -> Layers {
     Layers {
@@ -19,20 +19,32 @@ fn layers(text: &str) -> Layers {
 }
 
 fn loaded(text: &str) -> Loaded {
-    layers(text).load().unwrap_or_else(|error| panic!("{text}\n{error}"))
+    layers(text)
+        .load()
+        .unwrap_or_else(|error| panic!("{text}\n{error}"))
 }
 
 fn app(loaded: &Loaded, name: &str) -> App {
-    loaded.topology.app(&AppName::parse(name).unwrap()).unwrap().clone()
+    loaded
+        .topology
+        .app(&AppName::parse(name).unwrap())
+        .unwrap()
+        .clone()
 }
 
 #[test]
 fn an_app_is_as_the_settings_say_where_it_says_nothing_itself() {
     let found = loaded("max_failures = 5\nspill = \"soft\"\n\n[apps.shop]\nmax_failures = 2\n");
     let shop = app(&found, "shop");
-    assert_eq!((shop.settings.max_failures, shop.settings.spill), (2, Spill::Soft));
+    assert_eq!(
+        (shop.settings.max_failures, shop.settings.spill),
+        (2, Spill::Soft)
+    );
     assert_eq!(found.settings.max_failures, 5);
-    assert_eq!(shop.says("max_failures").unwrap().to_string(), "edgeproxy.toml:5:1");
+    assert_eq!(
+        shop.says("max_failures").unwrap().to_string(),
+        "edgeproxy.toml:5:1"
+    );
     assert_eq!(shop.says("spill"), None);
     assert_eq!(shop.place.to_string(), "edgeproxy.toml:4:7");
 }
@@ -55,7 +67,12 @@ fn what_an_app_says_wins_over_flags_and_environment_too() {
 fn every_setting_of_the_scope_app_is_a_key_of_an_app_with_the_same_values() {
     let of_app = Settings::ALL.iter().filter(|setting| setting.scope == Scope::App);
     let keys: Vec<&str> = of_app.map(|setting| setting.key).collect();
-    assert_eq!(keys, fields(AppSettings::KEYS).map(|field| field.key).collect::<Vec<_>>());
+    assert_eq!(
+        keys,
+        fields(AppSettings::KEYS)
+            .map(|field| field.key)
+            .collect::<Vec<_>>()
+    );
     for key in AppSettings::KEYS {
         let setting = Setting::by_key(key.field.key).unwrap();
         assert_eq!((setting.kind, setting.doc()), (key.field.kind, key.field.doc()));
@@ -79,8 +96,12 @@ fn an_app_of_the_file_takes_turns_unless_it_or_the_settings_say_otherwise() {
         Picking::NearestFirst(Picker::LeastConnections)
     );
     assert_eq!(
-        picking("[apps.shop]\nalgorithm = \"region_affinity\"\ninner = \"hash\"\nhash_key = \"header:X-User\"\n"),
-        Picking::NearestFirst(Picker::Hash(HashKey::Header(HeaderName::parse("x-user").unwrap())))
+        picking(
+            "[apps.shop]\nalgorithm = \"region_affinity\"\ninner = \"hash\"\nhash_key = \"header:X-User\"\n"
+        ),
+        Picking::NearestFirst(Picker::Hash(HashKey::Header(
+            HeaderName::parse("x-user").unwrap()
+        )))
     );
 }
 
@@ -96,10 +117,17 @@ fn everything_that_an_app_can_say_is_read() {
     let found = app(&loaded(text), "shop.example");
     let settings = &found.settings;
     assert_eq!(settings.sticky, Sticky::Cookie);
-    assert_eq!(settings.sticky_cookie.as_str(), "Lb", "the case of a cookie matters");
+    assert_eq!(
+        settings.sticky_cookie.as_str(),
+        "Lb",
+        "the case of a cookie matters"
+    );
     assert_eq!(settings.slow_start_aggression.to_string(), "1.5");
     assert!(settings.unhealthy_responses.contains(502) && !settings.unhealthy_responses.contains(504));
-    assert_eq!((settings.last_backend, settings.initial), (LastBackend::Eject, Initial::ProbeFirst));
+    assert_eq!(
+        (settings.last_backend, settings.initial),
+        (LastBackend::Eject, Initial::ProbeFirst)
+    );
     assert_eq!(settings.panic_threshold.thousandths(), 500);
     assert_eq!(settings.connect_timeout, Duration::from_secs(1));
     assert_eq!(settings.region_order.len(), 2);
@@ -112,22 +140,49 @@ fn everything_that_an_app_can_say_is_read() {
 fn a_health_table_has_the_defaults_of_the_specification() {
     let health = |text: &str| app(&loaded(text), "shop").health;
     assert_eq!(health("[apps.shop]\n"), None);
-    let tcp = TcpProbe { connect_timeout: Duration::from_secs(10), port: None };
-    let expected = Health { interval: Duration::from_secs(5), fall: 3, rise: 1, probe: Probe::Tcp(tcp) };
+    let tcp = TcpProbe {
+        connect_timeout: Duration::from_secs(10),
+        port: None,
+    };
+    let expected = Health {
+        interval: Duration::from_secs(5),
+        fall: 3,
+        rise: 1,
+        probe: Probe::Tcp(tcp),
+    };
     assert_eq!(health("[apps.shop.health]\n"), Some(expected.clone()));
     assert_eq!(health("[apps.shop.health.tcp]\n"), Some(expected.clone()));
-    assert_eq!(health("health_monitor = \"tcp\"\n[apps.shop]\n"), Some(expected.clone()));
+    assert_eq!(
+        health("health_monitor = \"tcp\"\n[apps.shop]\n"),
+        Some(expected.clone())
+    );
     assert_eq!(health("[apps.shop.health]\nenabled = false\ntcp = {}\n"), None);
-    assert_eq!(health("health_monitor = \"tcp\"\n[apps.shop.health]\nenabled = false\n"), None);
+    assert_eq!(
+        health("health_monitor = \"tcp\"\n[apps.shop.health]\nenabled = false\n"),
+        None
+    );
     let slower = health("health_monitor = \"tcp\"\nhealth_interval_secs = 9\n[apps.shop.health]\nrise = 2\n");
-    assert_eq!(slower, Some(Health { interval: Duration::from_secs(9), rise: 2, ..expected }));
+    assert_eq!(
+        slower,
+        Some(Health {
+            interval: Duration::from_secs(9),
+            rise: 2,
+            ..expected
+        })
+    );
 
     let Some(Probe::Http(http)) = health("[apps.shop.health.http]\n").map(|health| health.probe) else {
         panic!("no HTTP probe")
     };
     assert_eq!((http.method.as_str(), http.path.as_str()), ("GET", "/"));
-    assert_eq!((http.connect_timeout, http.read_timeout), (Duration::from_secs(30), Duration::from_secs(30)));
-    assert_eq!((http.tls, http.success_codes.ranges(), http.id_header), (ProbeTls::Off, &[200..=200][..], false));
+    assert_eq!(
+        (http.connect_timeout, http.read_timeout),
+        (Duration::from_secs(30), Duration::from_secs(30))
+    );
+    assert_eq!(
+        (http.tls, http.success_codes.ranges(), http.id_header),
+        (ProbeTls::Off, &[200..=200][..], false)
+    );
 }
 
 #[test]
@@ -137,17 +192,35 @@ fn everything_about_a_probe_is_read() {
                 connect_timeout_secs = 1\nread_timeout_secs = 2\ntls = true\ntls_insecure = true\n\
                 success_codes = [200, \"202-204\"]\nsuccess_headers = { X-Up = \"yes\" }\nhealth_check_id_header = true\n";
     let health = app(&loaded(text), "shop").health.unwrap();
-    let Probe::Http(http) = health.probe.clone() else { panic!("{health:?}") };
-    assert_eq!((health.fall, health.rise, health.probe.longest()), (2, 4, Duration::from_secs(3)));
-    assert_eq!((http.method.as_str(), http.path.as_str(), http.body.as_str()), ("POST", "/up?full=1", "ping"));
-    assert_eq!((http.headers[0].0.as_str(), http.success_headers[0].1.as_str()), ("host", "yes"));
-    assert_eq!((http.port.map(u16::from), http.tls, http.id_header), (Some(81), ProbeTls::Insecure, true));
+    let Probe::Http(http) = health.probe.clone() else {
+        panic!("{health:?}")
+    };
+    assert_eq!(
+        (health.fall, health.rise, health.probe.longest()),
+        (2, 4, Duration::from_secs(3))
+    );
+    assert_eq!(
+        (http.method.as_str(), http.path.as_str(), http.body.as_str()),
+        ("POST", "/up?full=1", "ping")
+    );
+    assert_eq!(
+        (http.headers[0].0.as_str(), http.success_headers[0].1.as_str()),
+        ("host", "yes")
+    );
+    assert_eq!(
+        (http.port.map(u16::from), http.tls, http.id_header),
+        (Some(81), ProbeTls::Insecure, true)
+    );
     assert!(http.success_codes.contains(203));
     let as_traffic = "[apps.shop.health.http]\nuse_backend_tls = true\n";
-    let Probe::Http(http) = app(&loaded(as_traffic), "shop").health.unwrap().probe else { panic!() };
+    let Probe::Http(http) = app(&loaded(as_traffic), "shop").health.unwrap().probe else {
+        panic!()
+    };
     assert_eq!(http.tls, ProbeTls::AsTraffic);
     let grpc = "[apps.shop.health.grpc]\nservice = \"shop.v1.Cart\"\n";
-    let Probe::Grpc(grpc) = app(&loaded(grpc), "shop").health.unwrap().probe else { panic!() };
+    let Probe::Grpc(grpc) = app(&loaded(grpc), "shop").health.unwrap().probe else {
+        panic!()
+    };
     assert_eq!(grpc.service, "shop.v1.Cart");
 }
 
@@ -165,7 +238,10 @@ fn ten_thousand_apps_are_the_most() {
         writeln!(text, "[apps.a{number}]").unwrap();
     }
     let found = layers(&text).load().unwrap_err().to_string();
-    assert!(found.contains("there are 10001 apps; expected at most 10000"), "{found}");
+    assert!(
+        found.contains("there are 10001 apps; expected at most 10000"),
+        "{found}"
+    );
 }
 
 proptest::proptest! {
@@ -179,14 +255,40 @@ proptest::proptest! {
 
 fn line() -> impl proptest::strategy::Strategy<Value = String> {
     use proptest::prelude::*;
-    let keys = fields(OWN).chain(fields(AppSettings::KEYS)).map(|field| field.key);
+    let keys = fields(OWN)
+        .chain(fields(AppSettings::KEYS))
+        .map(|field| field.key);
     let key = prop::sample::select(keys.chain(["healt", "health"]).collect::<Vec<_>>());
     let value = prop::sample::select(vec![
-        "\"region_affinity\"", "\"hash\"", "\"soft\"", "\"cookie\"", "\"cookie:a\"", "\"header:\"", "[\"eu\"]", "[500]", "[1]",
-        "0", "0.5", "7", "true", "false", "\"/a\"", "\"\"", "{}", "{ tcp = {} }", "{ http = { path = 1 }, grpc = {} }",
-        "\"probe_first\"", "\"é\"",
+        "\"region_affinity\"",
+        "\"hash\"",
+        "\"soft\"",
+        "\"cookie\"",
+        "\"cookie:a\"",
+        "\"header:\"",
+        "[\"eu\"]",
+        "[500]",
+        "[1]",
+        "0",
+        "0.5",
+        "7",
+        "true",
+        "false",
+        "\"/a\"",
+        "\"\"",
+        "{}",
+        "{ tcp = {} }",
+        "{ http = { path = 1 }, grpc = {} }",
+        "\"probe_first\"",
+        "\"é\"",
     ]);
-    let head = prop::sample::select(vec!["[apps.a]\n", "[apps.A]\n", "[apps.b.health]\n", "[apps]\n", "[apps.\"\"]\n"]);
+    let head = prop::sample::select(vec![
+        "[apps.a]\n",
+        "[apps.A]\n",
+        "[apps.b.health]\n",
+        "[apps]\n",
+        "[apps.\"\"]\n",
+    ]);
     prop_oneof![
         1 => head.prop_map(str::to_owned),
         3 => (key, value).prop_map(|(key, value)| format!("{key} = {value}\n")),

@@ -53,7 +53,13 @@ fn in_region(draft: &mut Draft<'_>, raw: RawBackend) -> Option<StaticBackend> {
         fallback: raw.fallback,
         protocol: raw.protocol,
         metadata: raw.metadata,
-        ..Backend::new(raw.id, raw.app, raw.region, raw.country.unwrap_or(country), raw.addr)
+        ..Backend::new(
+            raw.id,
+            raw.app,
+            raw.region,
+            raw.country.unwrap_or(country),
+            raw.addr,
+        )
     };
     Some(StaticBackend { backend, place })
 }
@@ -62,7 +68,12 @@ fn in_region(draft: &mut Draft<'_>, raw: RawBackend) -> Option<StaticBackend> {
 fn own_listeners(draft: &Draft<'_>) -> Vec<SocketAddr> {
     let settings: &Settings = &draft.settings;
     let api = settings.api_enabled.then_some(settings.api_listen_addr);
-    let keys = ["listen_addr", "tcp_listen_addr", "tls_listen_addr", "api_listen_addr"];
+    let keys = [
+        "listen_addr",
+        "tcp_listen_addr",
+        "tls_listen_addr",
+        "api_listen_addr",
+    ];
     if !draft.all_valid(&keys) {
         return Vec::new();
     }

@@ -18,10 +18,16 @@ const SAMPLES: &[(&str, [(&str, &str); 2])] = &[
         ],
     ),
     ("tcp_app", [("db", "\"db\""), ("other", "\"other\"")]),
-    ("region_order", [("eu,sa", "[\"eu\", \"sa\"]"), ("us", "[\"us\"]")]),
+    (
+        "region_order",
+        [("eu,sa", "[\"eu\", \"sa\"]"), ("us", "[\"us\"]")],
+    ),
     (
         "hash_key",
-        [("header:X-User", "\"header:X-User\""), ("cookie:id", "\"cookie:id\"")],
+        [
+            ("header:X-User", "\"header:X-User\""),
+            ("cookie:id", "\"cookie:id\""),
+        ],
     ),
     ("sticky", [("cookie", "\"cookie\""), ("header:a", "\"header:a\"")]),
     ("binding_ttl_secs", [("1", "1"), ("2", "2")]),

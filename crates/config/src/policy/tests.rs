@@ -13,9 +13,15 @@ fn a_decimal_has_at_most_three_decimals_and_one_spelling() {
         ("007", 7_000, "7"),
     ] {
         let decimal = Decimal::parse(text).unwrap();
-        assert_eq!((decimal.thousandths(), decimal.to_string().as_str()), (thousandths, display), "{text}");
+        assert_eq!(
+            (decimal.thousandths(), decimal.to_string().as_str()),
+            (thousandths, display),
+            "{text}"
+        );
     }
-    for bad in ["", ".", ".5", "1.2345", "-1", "+1", "1e3", "1.-5", "1 ", "4294968", "nan", "1_0"] {
+    for bad in [
+        "", ".", ".5", "1.2345", "-1", "+1", "1e3", "1.-5", "1 ", "4294968", "nan", "1_0",
+    ] {
         assert_eq!(Decimal::parse(bad), None, "{bad}");
     }
     assert_eq!(Decimal::parse("1."), None, "a number ends in a digit");
@@ -23,13 +29,27 @@ fn a_decimal_has_at_most_three_decimals_and_one_spelling() {
 
 #[test]
 fn statuses_are_numbers_and_ranges() {
-    let read = |items: &[&str]| StatusCodes::from_value(&Value::List(items.iter().map(|item| (*item).to_owned()).collect()));
+    let read = |items: &[&str]| {
+        StatusCodes::from_value(&Value::List(
+            items.iter().map(|item| (*item).to_owned()).collect(),
+        ))
+    };
     let codes = read(&["404", "500-503"]).unwrap();
     assert!(codes.contains(404) && codes.contains(500) && codes.contains(503));
     assert!(!codes.contains(405) && !codes.contains(504));
-    for (bad, help) in [("4xx", Some("write \"400-499\"")), ("503-500", None), ("199", None), ("600", None), ("500-", None)] {
+    for (bad, help) in [
+        ("4xx", Some("write \"400-499\"")),
+        ("503-500", None),
+        ("199", None),
+        ("600", None),
+        ("500-", None),
+    ] {
         let mismatch = read(&["500", bad]).unwrap_err();
-        assert_eq!((mismatch.item, mismatch.help.as_deref()), (Some(1), help), "{bad}");
+        assert_eq!(
+            (mismatch.item, mismatch.help.as_deref()),
+            (Some(1), help),
+            "{bad}"
+        );
     }
     assert!(read(&vec!["500"; 65]).is_err());
 }
@@ -39,7 +59,10 @@ fn a_name_is_a_token_and_folds_only_where_case_plays_no_part() {
     assert_eq!(HeaderName::parse("X-User").unwrap().as_str(), "x-user");
     assert_eq!(CookieName::parse("Lb").unwrap().as_str(), "Lb");
     for bad in ["", "a b", "a:b", "a=b", "é", &"x".repeat(129)] {
-        assert!(HeaderName::parse(bad).is_err() && CookieName::parse(bad).is_err(), "{bad}");
+        assert!(
+            HeaderName::parse(bad).is_err() && CookieName::parse(bad).is_err(),
+            "{bad}"
+        );
     }
 }
 

@@ -13,7 +13,11 @@ pub(super) fn rank(route: &Route) -> Rank {
         HostMatch::Below(_) => 1,
         HostMatch::Exact(_) => 2,
     };
-    let by_value = route.headers.iter().filter(|header| header.value.is_some()).count();
+    let by_value = route
+        .headers
+        .iter()
+        .filter(|header| header.value.is_some())
+        .count();
     let path = route.path.as_str().len();
     (host, path, by_value, route.headers.len() - by_value)
 }
@@ -37,7 +41,9 @@ impl Route {
     pub fn matches<'h>(&self, host: &str, path: &str, header: impl Fn(&str) -> Option<&'h str>) -> bool {
         let host = match &self.host {
             HostMatch::Any => true,
-            HostMatch::Below(name) => host.split_once('.').is_some_and(|(_, rest)| rest == name.as_str()),
+            HostMatch::Below(name) => host
+                .split_once('.')
+                .is_some_and(|(_, rest)| rest == name.as_str()),
             HostMatch::Exact(name) => host == name.as_str(),
         };
         let has = |wanted: &HeaderMatch| {
@@ -88,7 +94,9 @@ pub(super) fn tie(earlier: &Route, later: &Route, line: usize) -> String {
         _ => format!("path {path} of host {host}"),
     };
     if earlier.headers == later.headers {
-        return format!("this route and that on line {line} are for the same requests, {where_}; expected one of them to be narrower");
+        return format!(
+            "this route and that on line {line} are for the same requests, {where_}; expected one of them to be narrower"
+        );
     }
     let names = |route: &Route| {
         let names: Vec<&str> = route.headers.iter().map(|header| header.name.as_str()).collect();

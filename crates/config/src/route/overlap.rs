@@ -102,9 +102,9 @@ fn is_host_part(part: &HostMatch, whole: &HostMatch) -> bool {
 /// Whether every request of the one is one of the other's.
 fn is_part(part: &Route, whole: &Route) -> bool {
     let has = |wanted: &HeaderMatch| {
-        part.headers
-            .iter()
-            .any(|header| header.name == wanted.name && (wanted.value.is_none() || header.value == wanted.value))
+        part.headers.iter().any(|header| {
+            header.name == wanted.name && (wanted.value.is_none() || header.value == wanted.value)
+        })
     };
     is_host_part(&part.host, &whole.host)
         && whole.path.covers(part.path.as_str())

@@ -14,12 +14,19 @@ fn layers(text: &str) -> Layers {
 }
 
 fn loaded(text: &str) -> Loaded {
-    layers(text).load().unwrap_or_else(|error| panic!("{text}\n{error}"))
+    layers(text)
+        .load()
+        .unwrap_or_else(|error| panic!("{text}\n{error}"))
 }
 
 /// The app that a request goes to.
 fn routed(routes: &[Route], host: &str, path: &str, fields: &[(&str, &str)]) -> Option<String> {
-    let header = |name: &str| fields.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    let header = |name: &str| {
+        fields
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| *value)
+    };
     let route = routes.iter().find(|route| route.matches(host, path, header))?;
     Some(route.apps[0].0.to_string())
 }
@@ -69,7 +76,11 @@ fn the_most_specific_route_wins_wherever_it_stands() {
         ("blog.example", "/x", &[], "any"),
     ];
     let blocks: Vec<&str> = ROUTES.split("[[routes]]").skip(1).collect();
-    let backwards: String = blocks.iter().rev().map(|block| format!("[[routes]]{block}")).collect();
+    let backwards: String = blocks
+        .iter()
+        .rev()
+        .map(|block| format!("[[routes]]{block}"))
+        .collect();
     for text in [ROUTES, &backwards] {
         let routes = loaded(text).topology.routes;
         for (host, path, fields, app) in rows {
@@ -81,9 +92,14 @@ fn the_most_specific_route_wins_wherever_it_stands() {
 
 #[test]
 fn a_route_may_share_its_requests_between_apps() {
-    let text = "[[routes]]\npath_prefix = \"/shop\"\nreplace_prefix = \"/\"\napps = { shop = 90, Shop-Next = 10 }\n";
+    let text =
+        "[[routes]]\npath_prefix = \"/shop\"\nreplace_prefix = \"/\"\napps = { shop = 90, Shop-Next = 10 }\n";
     let route = &loaded(text).topology.routes[0];
-    let apps: Vec<String> = route.apps.iter().map(|(app, share)| format!("{app}={share}")).collect();
+    let apps: Vec<String> = route
+        .apps
+        .iter()
+        .map(|(app, share)| format!("{app}={share}"))
+        .collect();
     assert_eq!(apps, ["shop-next=10", "shop=90"]);
     assert_eq!(route.replace_prefix, Some(PathPrefix::root()));
 }
@@ -98,11 +114,31 @@ fn equally_specific_routes_are_refused_where_a_request_is_for_both() {
         (("a.b", "/x", "{}"), ("a.b", "/y", "{}"), false),
         (("a.b", "/x", "{}"), ("*.b", "/x", "{}"), false),
         (("*.b", "/x", "{}"), ("*.b", "/x", "{}"), true),
-        (("a.b", "/x", "{ A = \"1\" }"), ("a.b", "/x", "{ a = \"2\" }"), false),
-        (("a.b", "/x", "{ A = \"1\" }"), ("a.b", "/x", "{ B = \"2\" }"), true),
-        (("a.b", "/x", "{ A = \"1\" }"), ("a.b", "/x", "{ A = \"*\" }"), false),
-        (("a.b", "/x", "{ A = \"*\" }"), ("a.b", "/x", "{ B = \"*\" }"), true),
-        (("a.b", "/x", "{ A = \"1\", B = \"1\" }"), ("a.b", "/x", "{ B = \"1\" }"), false),
+        (
+            ("a.b", "/x", "{ A = \"1\" }"),
+            ("a.b", "/x", "{ a = \"2\" }"),
+            false,
+        ),
+        (
+            ("a.b", "/x", "{ A = \"1\" }"),
+            ("a.b", "/x", "{ B = \"2\" }"),
+            true,
+        ),
+        (
+            ("a.b", "/x", "{ A = \"1\" }"),
+            ("a.b", "/x", "{ A = \"*\" }"),
+            false,
+        ),
+        (
+            ("a.b", "/x", "{ A = \"*\" }"),
+            ("a.b", "/x", "{ B = \"*\" }"),
+            true,
+        ),
+        (
+            ("a.b", "/x", "{ A = \"1\", B = \"1\" }"),
+            ("a.b", "/x", "{ B = \"1\" }"),
+            false,
+        ),
     ] {
         let text = route(one.0, one.1, one.2) + &route(other.0, other.1, other.2);
         let found = layers(&text).load().map_err(|error| error.to_string());
@@ -119,7 +155,12 @@ fn routes_overlap_where_neither_is_a_part_of_the_other_and_no_third_one_settles_
         let routes = loaded(text).topology.routes;
         let pairs: Vec<String> = overlaps(&routes)
             .iter()
-            .map(|overlap| format!("{} over {} by {}", overlap.winner.apps[0].0, overlap.loser.apps[0].0, overlap.decided_by))
+            .map(|overlap| {
+                format!(
+                    "{} over {} by {}",
+                    overlap.winner.apps[0].0, overlap.loser.apps[0].0, overlap.decided_by
+                )
+            })
             .collect();
         pairs
     };
@@ -130,10 +171,16 @@ fn routes_overlap_where_neither_is_a_part_of_the_other_and_no_third_one_settles_
     let canary = "[[routes]]\nheaders = { X-Canary = \"yes\" }\napp = \"canary\"\n";
     assert_eq!(found(&format!("{shop}{api}")), ["shop over api by host"]);
     assert!(found(&format!("{shop}{api}{both}")).is_empty());
-    assert!(found(&format!("{shop}{any}")).is_empty(), "a part is an exception, and meant");
+    assert!(
+        found(&format!("{shop}{any}")).is_empty(),
+        "a part is an exception, and meant"
+    );
     assert_eq!(found(&format!("{api}{canary}")), ["api over canary by path"]);
     let same = api.replace("\"api\"", "\"shop\"");
-    assert!(found(&format!("{shop}{same}")).is_empty(), "they lead to the same place");
+    assert!(
+        found(&format!("{shop}{same}")).is_empty(),
+        "they lead to the same place"
+    );
 }
 
 fn header() -> impl Strategy<Value = (String, Option<String>)> {
@@ -151,17 +198,26 @@ fn route() -> impl Strategy<Value = Route> {
     ]);
     let path = prop::sample::select(vec!["/", "/x", "/x/y", "/xy"])
         .prop_map(|path| PathPrefix::from_value(&Value::Text(path.to_owned())).unwrap());
-    (host, path, prop::collection::btree_map("[ab]", header(), 0..3), 0..9_u32).prop_map(|(host, path, headers, app)| Route {
+    (
         host,
         path,
-        headers: headers
-            .into_iter()
-            .map(|(name, (_, value))| HeaderMatch { name: HeaderName::parse(&name).unwrap(), value })
-            .collect(),
-        apps: vec![(AppName::parse(&format!("app-{app}")).unwrap(), 1)],
-        replace_prefix: None,
-        place: Place::Defaults,
-    })
+        prop::collection::btree_map("[ab]", header(), 0..3),
+        0..9_u32,
+    )
+        .prop_map(|(host, path, headers, app)| Route {
+            host,
+            path,
+            headers: headers
+                .into_iter()
+                .map(|(name, (_, value))| HeaderMatch {
+                    name: HeaderName::parse(&name).unwrap(),
+                    value,
+                })
+                .collect(),
+            apps: vec![(AppName::parse(&format!("app-{app}")).unwrap(), 1)],
+            replace_prefix: None,
+            place: Place::Defaults,
+        })
 }
 
 /// Every request that such routes can tell apart.
@@ -172,7 +228,14 @@ fn requests() -> Vec<(&'static str, &'static str, Vec<(&'static str, &'static st
             for a in [None, Some("1"), Some("2"), Some("3")] {
                 for b in [None, Some("1"), Some("2"), Some("3")] {
                     let fields = [("a", a), ("b", b)];
-                    requests.push((host, path, fields.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect()));
+                    requests.push((
+                        host,
+                        path,
+                        fields
+                            .iter()
+                            .filter_map(|(name, value)| Some((*name, (*value)?)))
+                            .collect(),
+                    ));
                 }
             }
         }
@@ -181,7 +244,12 @@ fn requests() -> Vec<(&'static str, &'static str, Vec<(&'static str, &'static st
 }
 
 fn is_for(route: &Route, (host, path, fields): &(&str, &str, Vec<(&str, &str)>)) -> bool {
-    route.matches(host, path, |name| fields.iter().find(|(known, _)| *known == name).map(|(_, value)| *value))
+    route.matches(host, path, |name| {
+        fields
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| *value)
+    })
 }
 
 proptest! {
@@ -226,10 +294,33 @@ proptest! {
 }
 
 fn line() -> impl Strategy<Value = String> {
-    let key = prop::sample::select(vec!["host", "path_prefix", "headers", "app", "apps", "replace_prefix", "hots"]);
+    let key = prop::sample::select(vec![
+        "host",
+        "path_prefix",
+        "headers",
+        "app",
+        "apps",
+        "replace_prefix",
+        "hots",
+    ]);
     let value = prop::sample::select(vec![
-        "\"shop\"", "\"*.a\"", "\"*\"", "\"/\"", "\"/a/b\"", "\"é\"", "{}", "{ a = 1 }", "{ a = \"1\", A = \"2\" }", "{ a = -1 }",
-        "{ a = 99999999999999999999 }", "1", "[]", "\"http://a:1/\"", "\"://\"", "\":\"", "\"\"",
+        "\"shop\"",
+        "\"*.a\"",
+        "\"*\"",
+        "\"/\"",
+        "\"/a/b\"",
+        "\"é\"",
+        "{}",
+        "{ a = 1 }",
+        "{ a = \"1\", A = \"2\" }",
+        "{ a = -1 }",
+        "{ a = 99999999999999999999 }",
+        "1",
+        "[]",
+        "\"http://a:1/\"",
+        "\"://\"",
+        "\":\"",
+        "\"\"",
     ]);
     prop_oneof![
         1 => Just("[[routes]]\n".to_owned()),

@@ -9,7 +9,8 @@ pub(super) fn api_off(loaded: &Loaded) -> Vec<Found> {
         .then(|| {
             Found::at(
                 loaded.place("api_enabled"),
-                "the API is off, so no backend can register, and every request will be answered 404".to_owned(),
+                "the API is off, so no backend can register, and every request will be answered 404"
+                    .to_owned(),
                 "write api_enabled = true, or set EDGEPROXY_API_ENABLED=true",
             )
         })

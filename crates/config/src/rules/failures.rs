@@ -58,7 +58,9 @@ impl Holder<'_> {
                 "write [apps.{}.health] with `tcp = {{}}`, or `http = {{ path = \"/healthz\" }}`",
                 app.name
             ),
-            None => "write health_monitor = \"tcp\", or \"http:/healthz\" with a path of your backends".to_owned(),
+            None => {
+                "write health_monitor = \"tcp\", or \"http:/healthz\" with a path of your backends".to_owned()
+            }
         }
     }
 }
@@ -76,7 +78,9 @@ pub(super) fn single_backend(loaded: &Loaded) -> Vec<Found> {
     let found = alone.map(|app| {
         let place = app.says("max_failures").unwrap_or(&app.place);
         let stays = match app.settings.last_backend {
-            LastBackend::Keep => "with nobody to take its place it is never ejected, so the setting does nothing",
+            LastBackend::Keep => {
+                "with nobody to take its place it is never ejected, so the setting does nothing"
+            }
             LastBackend::Eject => "when that fails, every request gets 503, long after it has recovered",
         };
         Found::at(
@@ -115,7 +119,9 @@ pub(super) fn without_monitor(loaded: &Loaded) -> Vec<Found> {
 
 pub(super) fn eject_last_without_monitor(loaded: &Loaded) -> Vec<Found> {
     let stuck = holders(loaded, WATCHED).filter(|holder| {
-        holder.settings.last_backend == LastBackend::Eject && holder.settings.max_failures > 0 && !holder.probed
+        holder.settings.last_backend == LastBackend::Eject
+            && holder.settings.max_failures > 0
+            && !holder.probed
     });
     let found = stuck.map(|holder| {
         Found::at(

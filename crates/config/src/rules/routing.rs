@@ -15,10 +15,14 @@ fn routed(loaded: &Loaded) -> Vec<(AppName, Option<&Place>)> {
         let apps = route.apps.iter().filter(|(_, share)| *share > 0);
         apps.map(|(app, _)| (app.clone(), Some(&route.place)))
     });
-    let tcp = loaded.settings.every_listener().into_iter().filter_map(|listener| match listener.protocol {
-        ListenerProtocol::Tcp { app, .. } => Some((app, loaded.place("tcp_app"))),
-        ListenerProtocol::Http | ListenerProtocol::Sni { .. } => None,
-    });
+    let tcp = loaded
+        .settings
+        .every_listener()
+        .into_iter()
+        .filter_map(|listener| match listener.protocol {
+            ListenerProtocol::Tcp { app, .. } => Some((app, loaded.place("tcp_app"))),
+            ListenerProtocol::Http | ListenerProtocol::Sni { .. } => None,
+        });
     let mut apps: Vec<_> = routes.chain(tcp).collect();
     apps.sort_by(|(a, at), (b, bt)| (a, at).cmp(&(b, bt)));
     apps.dedup_by(|(a, _), (b, _)| a == b);
@@ -58,7 +62,9 @@ pub(super) fn app_misspelt(loaded: &Loaded) -> Vec<Found> {
         Some(Found::at(
             place,
             format!("app {app} is in no other place of the file, and app {meant} is"),
-            format!("did you mean \"{meant}\"? If backends register for \"{app}\", add [apps.{app}] to say so"),
+            format!(
+                "did you mean \"{meant}\"? If backends register for \"{app}\", add [apps.{app}] to say so"
+            ),
         ))
     });
     found.collect()

@@ -145,7 +145,10 @@ impl FromValue for Method {
             return Err(Mismatch::text(text));
         }
         if text.bytes().any(|b| b.is_ascii_lowercase()) {
-            let help = format!("the case of a method matters: write {:?}", text.to_ascii_uppercase());
+            let help = format!(
+                "the case of a method matters: write {:?}",
+                text.to_ascii_uppercase()
+            );
             return Err(Mismatch::text(text).help(help));
         }
         Ok(Self(text.to_owned()))
