@@ -230,15 +230,19 @@ impl<'r, 'd> Table<'r, 'd> {
     }
 
     /// A key that must be there. `None` where it isn't or can't be used, which has been told then.
-    pub(crate) fn required<T>(&mut self, value: Option<T>, field: &Field, example: &str) -> Option<T> {
-        if value.is_none() && self.span(field.key).is_none() {
-            let message = format!(
-                "{} has no {}; expected {}",
-                self.name,
-                field.key,
-                field.kind.expected_in_file()
-            );
-            self.problem(&self.at.clone(), message, Some(format!("add `{example}`")));
+    pub(crate) fn required<T, R>(
+        &mut self,
+        value: Option<T>,
+        keys: &'static [Key<R>],
+        key: &'static str,
+        example: &str,
+    ) -> Option<T> {
+        if value.is_none() && self.span(key).is_none() {
+            let known = fields(keys).find(|field| field.key == key);
+            let expected = known.map_or_else(String::new, |field| field.kind.expected_in_file());
+            let message = format!("{} has no {key}; expected {expected}", self.name);
+            let help = format!("add `{key} = {example}`");
+            self.problem(&self.at.clone(), message, Some(help));
         }
         value
     }
