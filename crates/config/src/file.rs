@@ -9,10 +9,13 @@ use crate::draft::Draft;
 use crate::problem::{Document, Problem};
 use crate::setting::{CONFIG_ENV, CONFIG_FLAG, ENV_PREFIX, Kind, Setting};
 use crate::suggest::closest;
-use crate::value::Mismatch;
-use crate::{Settings, app, backend, listeners, route};
+use crate::value::{Mismatch, Value};
+use crate::{Settings, app, backend, listeners, region, route};
 
 type Section = fn(&Document<'_>, &mut Draft<'_>, &Spanned<DeValue<'_>>);
+
+/// The key of a setting that is a table of texts everywhere, and may hold tables in the file.
+const REGIONS: &str = "regions";
 
 /// What only the file has, since a variable or a flag is one value.
 const SECTIONS: &[(&str, Section)] = &[
@@ -42,6 +45,16 @@ pub(crate) fn read(document: &Document<'_>, draft: &mut Draft<'_>) {
             continue;
         }
         match Setting::by_key(key.get_ref()) {
+            Some(setting) if setting.key == REGIONS => {
+                let before = draft.problem_count();
+                let pairs = region::read(document, draft, value);
+                if draft.problem_count() > before {
+                    // Some are missing, so nothing can be held against who names one.
+                    draft.fail(setting);
+                } else {
+                    set_read(document, draft, setting, key, value, pairs);
+                }
+            }
             Some(setting) => set(document, draft, setting, key, value),
             None => draft.problem(unknown(document, key, value)),
         }
@@ -60,6 +73,18 @@ fn set(
     value: &Spanned<DeValue<'_>>,
 ) {
     let read = setting.kind.read_toml(value.get_ref());
+    set_read(document, draft, setting, key, value, read);
+}
+
+/// Takes what has been read of a value.
+fn set_read(
+    document: &Document<'_>,
+    draft: &mut Draft<'_>,
+    setting: &'static Setting,
+    key: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+    read: Result<Value, Mismatch>,
+) {
     let Err(mismatch) = read.and_then(|read| draft.set_from_file(setting, &read, key.span())) else {
         return;
     };

@@ -105,7 +105,10 @@ pub(crate) const KEYS: &[Key<Raw>] = keys!(Raw {
     /// The app that gets them.
     app, "app", Kind::Text { name: "APP", expected: "the name of an app, such as \"shop\"" }, "this or `apps` is required";
     /// The apps that get them, each with its share.
-    apps, "apps", Kind::Shares, "this or `app` is required";
+    apps, "apps", Kind::Numbers {
+        name: "APP:SHARE,…",
+        expected: "a table of apps and shares from 0 to 1000000, such as { shop = 90, shop-next = 10 }",
+    }, "this or `app` is required";
     /// What takes the place of `path_prefix` on the way to a backend.
     replace_prefix, "replace_prefix", Kind::Text { name: "PATH", expected: PathPrefix::EXPECTED }, "the path stays";
 });

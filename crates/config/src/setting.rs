@@ -71,8 +71,13 @@ pub enum Kind {
     /// Statuses of HTTP responses from 200 to 599: an array of numbers, and of ranges as text, in the file;
     /// separated by commas elsewhere, where `none` is the empty list.
     Codes,
-    /// Names with a share of the traffic each: a table of whole numbers.
-    Shares,
+    /// Names with a whole number each: a table.
+    Numbers {
+        /// The placeholder in `--help`.
+        name: &'static str,
+        /// What it is, with an example for the file.
+        expected: &'static str,
+    },
     /// Names with a value each: a table in the file, `name:value` separated by commas elsewhere.
     Table {
         /// The placeholder in `--help`.
@@ -133,11 +138,11 @@ impl Kind {
             Self::Number { word: Some(word), .. } => format!("N|{word}"),
             Self::Number { .. } | Self::Decimal { .. } => "N".to_owned(),
             Self::Codes => "STATUS,…".to_owned(),
-            Self::Shares => "NAME:SHARE,…".to_owned(),
             Self::OneOf(words) => words.join("|"),
-            Self::Text { name, .. } | Self::List { name, .. } | Self::Table { name, .. } => {
-                (*name).to_owned()
-            }
+            Self::Text { name, .. }
+            | Self::List { name, .. }
+            | Self::Table { name, .. }
+            | Self::Numbers { name, .. } => (*name).to_owned(),
         }
     }
 
@@ -146,7 +151,7 @@ impl Kind {
     pub const fn is_many(&self) -> bool {
         matches!(
             self,
-            Self::List { .. } | Self::Codes | Self::Shares | Self::Table { .. }
+            Self::List { .. } | Self::Codes | Self::Numbers { .. } | Self::Table { .. }
         )
     }
 
@@ -156,11 +161,12 @@ impl Kind {
             Self::Switch => "true or false, without quotes".to_owned(),
             Self::Decimal { .. } => self.expected_in_text(),
             Self::Codes => format!("an array; each item is {CODE}"),
-            Self::Shares => "a table of apps and shares, such as { shop = 90, shop-next = 10 }".to_owned(),
             Self::Number { word: None, .. } => self.expected_in_text(),
             Self::Number { word: Some(word), .. } => format!("{} or \"{word}\"", self.number()),
             Self::OneOf(words) => one_of(words.iter().map(|word| format!("\"{word}\""))),
-            Self::Text { expected, .. } | Self::Table { expected, .. } => (*expected).to_owned(),
+            Self::Text { expected, .. } | Self::Table { expected, .. } | Self::Numbers { expected, .. } => {
+                (*expected).to_owned()
+            }
             Self::List { expected, .. } => format!("an array; each item is {expected}"),
         }
     }
@@ -179,7 +185,7 @@ impl Kind {
             Self::OneOf(words) => one_of(words.iter().map(|word| (*word).to_owned())),
             Self::Text { expected, .. } => (*expected).to_owned(),
             Self::List { expected, .. } => format!("{expected}; several are separated by commas"),
-            Self::Shares => "pairs such as shop:90,shop-next:10".to_owned(),
+            Self::Numbers { .. } => "pairs such as a:90,b:10".to_owned(),
             Self::Table { .. } => "pairs such as mx:MX,za:ZA".to_owned(),
         }
     }
@@ -189,7 +195,6 @@ impl Kind {
         match self {
             Self::List { expected, .. } => (*expected).to_owned(),
             Self::Codes => CODE.to_owned(),
-            Self::Shares => "the name of an app and a whole number from 0 to 1000000".to_owned(),
             _ => self.expected_in_file(),
         }
     }

@@ -5,6 +5,7 @@ use edgeproxy_backend::AppName;
 use crate::app::{self, App, RawApp};
 use crate::backend::{self, RawBackend, StaticBackend};
 use crate::draft::Draft;
+use crate::region::{self, Geography, RawRegion};
 use crate::route::{self, RawRoute, Route};
 
 /// The apps, routes and backends of the file.
@@ -16,6 +17,8 @@ pub struct Topology {
     pub routes: Vec<Route>,
     /// The `[[backends]]`, as they stand in the file.
     pub backends: Vec<StaticBackend>,
+    /// What `[regions]` says besides which regions there are.
+    pub geography: Geography,
 }
 
 impl Topology {
@@ -40,6 +43,7 @@ pub(crate) struct Sections {
     pub(crate) apps: Vec<RawApp>,
     pub(crate) routes: Vec<RawRoute>,
     pub(crate) backends: Vec<RawBackend>,
+    pub(crate) regions: Vec<RawRegion>,
 }
 
 /// Joins the sections with the settings, once every layer has been read.
@@ -49,5 +53,6 @@ pub(crate) fn resolve(draft: &mut Draft<'_>) {
         apps: app::resolve(draft, sections.apps),
         routes: route::resolve(draft, sections.routes),
         backends: backend::resolve(draft, sections.backends),
+        geography: region::resolve(draft, sections.regions),
     };
 }

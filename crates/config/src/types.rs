@@ -329,6 +329,13 @@ impl RegionTable {
         self.0.iter().copied()
     }
 
+    /// The country of a built-in region, as text.
+    pub(crate) fn built_in(name: &str) -> Option<&'static str> {
+        let name = name.to_ascii_lowercase();
+        let found = Self::BUILT_IN.iter().find(|(known, _)| *known == name);
+        found.map(|(_, country)| *country)
+    }
+
     /// Their names, for a message.
     pub(crate) fn names(&self) -> String {
         let names: Vec<&str> = self.0.iter().map(|(region, _)| region.as_str()).collect();

@@ -91,7 +91,7 @@ impl Kind {
                 .ok_or_else(|| Mismatch::text(text)),
             Self::OneOf(_) | Self::Text { .. } => self.read_word(text),
             Self::List { .. } | Self::Codes => Ok(Value::List(items(text).map(str::to_owned).collect())),
-            Self::Table { .. } | Self::Shares => items(text)
+            Self::Table { .. } | Self::Numbers { .. } => items(text)
                 .enumerate()
                 .map(|(index, pair)| match pair.split_once(':') {
                     Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
@@ -130,7 +130,7 @@ impl Kind {
                 .map(|(index, item)| string(item.get_ref()).map_err(|mismatch| mismatch.item(index)))
                 .collect::<Result<_, _>>()
                 .map(Value::List),
-            (Self::Table { .. } | Self::Shares, DeValue::Table(table)) => table
+            (Self::Table { .. } | Self::Numbers { .. }, DeValue::Table(table)) => table
                 .iter()
                 .enumerate()
                 .map(|(index, (name, value))| match self.pair(value.get_ref()) {
@@ -146,8 +146,8 @@ impl Kind {
     /// The second half of a pair.
     fn pair(&self, value: &DeValue<'_>) -> Result<String, Mismatch> {
         match (self, value) {
-            (Self::Shares, DeValue::Integer(number)) => Ok(number.to_string()),
-            (Self::Shares, other) => Err(Mismatch::new(described(other))),
+            (Self::Numbers { .. }, DeValue::Integer(number)) => Ok(number.to_string()),
+            (Self::Numbers { .. }, other) => Err(Mismatch::new(described(other))),
             _ => string(value),
         }
     }

@@ -62,6 +62,8 @@ fn a_wrong_file_of_each_kind_is_told_with_place_and_mend() {
             "backends",
             "backends-place",
             "health",
+            "regions",
+            "regions-together",
             "routes",
             "routes-ties",
             "shapes",
