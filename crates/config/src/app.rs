@@ -17,11 +17,11 @@ use crate::paths::PathPrefix;
 use crate::problem::{Document, Place};
 use crate::setting::{Kind, Setting};
 use crate::settings::AppSettings;
-use crate::table::{Key, Table, fields, keys};
+use crate::table::{self, Key, Table, fields};
 use crate::value::{FromValue, Mismatch, Value, described, quoted};
 
-pub(crate) use health::RawHealth;
 pub use health::{GrpcProbe, Health, HttpProbe, Probe, ProbeTls, TcpProbe};
+pub(crate) use health::{RawHealth, keys};
 pub use picking::{Picker, Picking};
 
 /// The key of the tables.
@@ -79,7 +79,7 @@ pub(crate) struct Own {
 #[derive(Debug)]
 struct Word(String);
 
-pub(crate) const OWN: &[Key<Own>] = keys!(Own {
+pub(crate) const OWN: &[Key<Own>] = table::keys!(Own {
     /// How a backend is picked.
     algorithm, "algorithm", Kind::OneOf(Picking::NAMES),
         "the proxy's `algorithm` if that is set, else `round_robin`";
@@ -217,8 +217,8 @@ impl Table<'_, '_> {
         let mut scratch = AppSettings::of(&self.draft.settings);
         for (key, value) in keys {
             let found: &str = key.get_ref();
-            if found == health::KEY {
-                self.note(health::KEY, key.span());
+            if found == keys::KEY {
+                self.note(keys::KEY, key.span());
                 health = self.health(key.span(), value);
             } else if let Some(known) = OWN.iter().find(|known| known.field.key == found) {
                 self.value(known, &mut own, key.span(), value);
@@ -251,7 +251,7 @@ impl Table<'_, '_> {
                 let names = fields(OWN)
                     .chain(fields(AppSettings::KEYS))
                     .map(|field| field.key);
-                return self.unknown(key, names.chain([health::KEY]));
+                return self.unknown(key, names.chain([keys::KEY]));
             }
         };
         let message = format!("{} has no setting {}", self.name, quoted(found));

@@ -14,9 +14,6 @@ use crate::{Settings, app, backend, listeners, region, route};
 
 type Section = fn(&Document<'_>, &mut Draft<'_>, &Spanned<DeValue<'_>>);
 
-/// The key of a setting that is a table of texts everywhere, and may hold tables in the file.
-const REGIONS: &str = "regions";
-
 /// What only the file has, since a variable or a flag is one value.
 const SECTIONS: &[(&str, Section)] = &[
     (listeners::KEY, listeners::read),
@@ -45,7 +42,7 @@ pub(crate) fn read(document: &Document<'_>, draft: &mut Draft<'_>) {
             continue;
         }
         match Setting::by_key(key.get_ref()) {
-            Some(setting) if setting.key == REGIONS => {
+            Some(setting) if setting.key == region::KEY => {
                 let before = draft.problem_count();
                 let pairs = region::read(document, draft, value);
                 if draft.problem_count() > before {

@@ -16,6 +16,9 @@ use crate::table::{Key, Table, keys};
 use crate::types::RegionTable;
 use crate::value::{FromValue, Mismatch, Value, described};
 
+/// The key of the table, which is a setting besides.
+pub(crate) const KEY: &str = "regions";
+
 /// Where countries and regions are.
 ///
 /// ```
@@ -143,7 +146,7 @@ pub(crate) fn read(
     value: &Spanned<DeValue<'_>>,
 ) -> Result<Value, Mismatch> {
     let DeValue::Table(regions) = value.get_ref() else {
-        let kind = Setting::by_key("regions").map(|setting| setting.kind);
+        let kind = Setting::by_key(KEY).map(|setting| setting.kind);
         let read = kind.map(|kind| kind.read_toml(value.get_ref()));
         return read.unwrap_or_else(|| Err(Mismatch::new(described(value.get_ref()))));
     };

@@ -41,6 +41,13 @@ const SECTIONS: &[(&str, &str, fn(&Loaded) -> Option<&Place>)] = &[
     ),
 ];
 
+/// Whether nothing reads the tables of that key.
+pub(crate) fn is_unwired(key: &str) -> bool {
+    SECTIONS
+        .iter()
+        .any(|(name, ..)| name.trim_matches(['[', ']']) == key)
+}
+
 /// Everything that the configuration says and that is not in force in this version.
 ///
 /// ```

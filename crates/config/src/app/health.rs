@@ -16,10 +16,7 @@ use crate::types::HealthMonitor;
 use crate::value::described;
 
 pub(crate) use keys::RawHealth;
-use keys::{GRPC, HTTP, KEYS, PROBES, ProbePath, RawGrpc, RawHttp, RawTcp, TCP};
-
-/// The key of the table.
-pub(super) const KEY: &str = "health";
+use keys::{GRPC, HTTP, KEY, KEYS, PROBES, ProbePath, RawGrpc, RawHttp, RawTcp, TCP};
 
 /// How backends are probed.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -15,7 +15,7 @@ use crate::types::{ClientAuth, TlsVersion};
 use crate::value::{FromValue, Mismatch, Value, described};
 
 /// The key of the table.
-pub(super) const KEY: &str = "tls";
+pub(crate) const KEY: &str = "tls";
 
 /// TLS at a listener, as files that are still to be read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,7 +84,7 @@ pub(crate) struct RawCertificate {
     names: Option<Names>,
 }
 
-const CERTIFICATES: &str = "certificates";
+pub(crate) const CERTIFICATES: &str = "certificates";
 pub(crate) const KEYS: &[Key<Raw>] = keys!(Raw {
     /// The oldest version that is spoken.
     min_version, "min_version", Kind::OneOf(TlsVersion::NAMES), "`1.2`";

@@ -12,6 +12,9 @@ use crate::table::{Key, keys};
 use crate::types::HealthMonitor;
 use crate::value::{FromValue, Mismatch, Value};
 
+/// The key of the table.
+pub(crate) const KEY: &str = "health";
+
 /// The table, before the settings are known.
 #[derive(Debug, Default)]
 pub(crate) struct RawHealth {
