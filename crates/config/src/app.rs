@@ -3,6 +3,7 @@
 mod effect;
 mod health;
 mod picking;
+mod probe;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -17,12 +18,13 @@ use crate::paths::PathPrefix;
 use crate::problem::{Document, Place};
 use crate::setting::{Kind, Setting};
 use crate::settings::AppSettings;
+use crate::suggest::closest;
 use crate::table::{self, Key, Table, fields};
 use crate::value::{FromValue, Mismatch, Value, described, quoted};
 
-pub use health::{GrpcProbe, Health, HttpProbe, Probe, ProbeTls, TcpProbe};
 pub(crate) use health::{RawHealth, keys};
 pub use picking::{Picker, Picking};
+pub use probe::{GrpcProbe, Health, HttpProbe, Probe, ProbeTls, TcpProbe};
 
 /// The key of the tables.
 pub(crate) const KEY: &str = "apps";
@@ -63,7 +65,6 @@ pub(crate) struct RawApp {
     own: Own,
     shared: Vec<(&'static Key<AppSettings>, Value)>,
     health: Option<RawHealth>,
-    places: BTreeMap<&'static str, Place>,
     spans: BTreeMap<&'static str, Range<usize>>,
 }
 
@@ -226,7 +227,7 @@ impl Table<'_, '_> {
                 let read = self.value(known, &mut scratch, key.span(), value);
                 shared.extend(read.map(|read| (known, read)));
             } else {
-                self.no_such_key(key);
+                self.no_such_key(key, value);
             }
         }
         self.is_sound().then(|| RawApp {
@@ -235,17 +236,22 @@ impl Table<'_, '_> {
             own,
             shared,
             health,
-            places: self.places(),
             spans: self.spans(),
         })
     }
 
-    fn no_such_key(&mut self, key: &Spanned<DeString<'_>>) {
+    fn no_such_key(&mut self, key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) {
         let found: &str = key.get_ref();
         let help = match found {
-            "health_monitor" | "health_interval_secs" => "write it as a table: [apps.NAME.health]",
+            "health_monitor" | "health_interval_secs" => {
+                format!("write it as a table: [{}.health]", self.name)
+            }
             _ if Setting::by_key(found).is_some() => {
-                "it is for the whole proxy: write it at the top of the file, outside any table"
+                "it is for the whole proxy: write it at the top of the file, outside any table".to_owned()
+            }
+            _ if matches!(value.get_ref(), DeValue::Table(_)) && closest(found, [keys::KEY]).is_none() => {
+                let name = self.name.trim_start_matches("apps.");
+                format!("a name with dots stands in quotes: [apps.\"{name}.{found:.64}\"]")
             }
             _ => {
                 let names = fields(OWN)
@@ -255,7 +261,7 @@ impl Table<'_, '_> {
             }
         };
         let message = format!("{} has no setting {}", self.name, quoted(found));
-        self.problem(&key.span(), message, Some(help.to_owned()));
+        self.problem(&key.span(), message, Some(help));
     }
 }
 
@@ -284,7 +290,11 @@ pub(crate) fn resolve(draft: &mut Draft<'_>, apps: Vec<RawApp>) -> Vec<App> {
             fallback: raw.own.fallback.unwrap_or_default(),
             add_prefix: raw.own.add_prefix.filter(|prefix| *prefix != PathPrefix::root()),
             settings,
-            places: raw.places,
+            places: raw
+                .spans
+                .iter()
+                .map(|(key, span)| (*key, draft.place(span)))
+                .collect(),
         };
         effect::check(draft, &app, &raw.spans);
         resolved.push(app);

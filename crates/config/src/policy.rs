@@ -1,7 +1,6 @@
 //! What an app's settings are made of.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 
 use edgeproxy_backend::Region;
 
@@ -223,61 +222,6 @@ fn unknown(text: &str, words: &[&'static str]) -> Mismatch {
     match words.iter().find(|word| Some(first(word)) == near) {
         Some(meant) => mismatch.help(format!("did you mean {meant:?}?")),
         None => mismatch,
-    }
-}
-
-/// Statuses of responses, from 200 to 599.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StatusCodes(Vec<RangeInclusive<u16>>);
-
-impl StatusCodes {
-    /// As they were written, in order.
-    #[must_use]
-    pub fn ranges(&self) -> &[RangeInclusive<u16>] {
-        &self.0
-    }
-
-    /// Whether that status is one of them.
-    #[must_use]
-    pub fn contains(&self, status: u16) -> bool {
-        self.0.iter().any(|range| range.contains(&status))
-    }
-
-    const MAX_LISTED: usize = 64;
-
-    pub(crate) fn ok() -> Self {
-        Self(vec![200..=200])
-    }
-}
-
-impl FromValue for StatusCodes {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        let Value::List(items) = value else {
-            return Err(value.unfit());
-        };
-        if items.len() > Self::MAX_LISTED {
-            let found = Mismatch::new(format!("{} statuses", items.len()));
-            return Err(found.help(format!("at most {} can be listed", Self::MAX_LISTED)));
-        }
-        let code = |text: &str| text.parse().ok().filter(|code| (200..=599).contains(code));
-        let range = |(index, item): (usize, &String)| {
-            let (first, last) = item.split_once('-').unwrap_or((item, item));
-            match (code(first), code(last)) {
-                (Some(first), Some(last)) if first <= last => Ok(first..=last),
-                _ if item.len() == 3 && item.ends_with("xx") => {
-                    let digit = item.chars().next().unwrap_or('5');
-                    let help = format!("write \"{digit}00-{digit}99\"");
-                    Err(Mismatch::text(item).help(help).item(index))
-                }
-                _ => Err(Mismatch::new(item.chars().take(32).collect::<String>()).item(index)),
-            }
-        };
-        items
-            .iter()
-            .enumerate()
-            .map(range)
-            .collect::<Result<_, _>>()
-            .map(Self)
     }
 }
 

@@ -4,14 +4,14 @@ use std::fmt::Write;
 
 use crate::Settings;
 use crate::setting::{Kind, Scope, Setting};
-use crate::shape::{Shape, shapes};
+use crate::shape::{Form, Shape, shapes};
 use crate::table::Field;
 use crate::unwired;
 
 /// The page `docs/configuration.md`, in Markdown: every setting and every table, with what it takes and its default.
 #[must_use]
 pub fn reference() -> String {
-    let mut page = INTRODUCTION.to_owned();
+    let mut page = format!("{INTRODUCTION}{EXAMPLE}```\n");
     for (scope, heading) in [(Scope::Proxy, FOR_THE_PROXY), (Scope::App, FOR_APPS)] {
         page.push_str(heading);
         page.push_str("| key | takes | default | |\n|---|---|---|---|\n");
@@ -38,7 +38,13 @@ folder that the process is started in. A file with any fault is refused whole, a
 
 What is allowed and risky is in [Rules](rules.md). An editor that knows JSON Schema completes and checks the file by
 [edgeproxy.schema.json](edgeproxy.schema.json).
+
+## An example
+
+```toml
 ";
+
+const EXAMPLE: &str = include_str!("../tests/example.toml");
 
 const FOR_THE_PROXY: &str = "\n## Settings of the proxy\n\n";
 
@@ -66,7 +72,9 @@ fn of_setting(page: &mut String, setting: &Setting) {
 }
 
 fn of_shape(page: &mut String, shape: &Shape) {
-    let force = if unwired::is_unwired(shape.key) {
+    // Said of all of it at once, and not of each key again.
+    let unwired = unwired::is_unwired(shape.key);
+    let force = if unwired {
         " Checked, and not in force yet."
     } else {
         ""
@@ -81,12 +89,20 @@ fn of_shape(page: &mut String, shape: &Shape) {
         let Field {
             key, kind, default, ..
         } = **field;
-        // That an app's are not in force is said of all at once.
-        let doc = field.doc().trim_end_matches("Not in force yet.").trim_end();
+        let doc = if unwired {
+            field.doc().trim_end_matches("Not in force yet.").trim_end()
+        } else {
+            field.doc()
+        };
         row(page, key, kind, default, doc);
     }
     for inner in &shape.inner {
-        let _ = writeln!(page, "| `{}` | a table | – | {} |", inner.key, cell(inner.about));
+        let takes = if inner.form == Form::Many {
+            "tables"
+        } else {
+            "a table"
+        };
+        let _ = writeln!(page, "| `{}` | {takes} | – | {} |", inner.key, cell(inner.about));
     }
     for inner in &shape.inner {
         of_shape(page, inner);

@@ -1,6 +1,8 @@
 //! `[regions]`: besides which regions there are, whose countries belong to them and how far they are apart. Only
 //! the file can say more of a region than its country.
 
+mod known;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
@@ -13,8 +15,9 @@ use crate::draft::Draft;
 use crate::problem::{Document, Place};
 use crate::setting::{Kind, Setting};
 use crate::table::{Key, Table, keys};
-use crate::types::RegionTable;
 use crate::value::{FromValue, Mismatch, Value, described};
+
+pub use known::RegionTable;
 
 /// The key of the table, which is a setting besides.
 pub(crate) const KEY: &str = "regions";
@@ -86,9 +89,10 @@ pub(crate) const KEYS: &[Key<Raw>] = keys!(Raw {
     /// The country that a backend there has unless it says otherwise.
     country, "country", Kind::Text { name: "CC", expected: "a country code, such as \"MX\"" },
         "required, but for a built-in region";
-    /// Countries whose clients belong there, wherever they lie.
+    /// Countries whose clients belong there, wherever they lie. Not in force yet.
     countries, "countries", Kind::List { name: "CC,…", expected: "a country code, such as \"MX\"" }, "where each lies";
-    /// The round-trip time to other regions, in milliseconds from 1 to 10000. It counts both ways.
+    /// The round-trip time to other regions, in milliseconds from 1 to 10000. It counts both ways. Not in
+    /// force yet.
     rtts, "rtt_ms", Kind::Numbers {
         name: "REGION:MS,…",
         expected: "a table of regions and milliseconds from 1 to 10000, such as { us = 60, sa = 140 }",

@@ -3,6 +3,7 @@
 mod order;
 mod overlap;
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::ops::Range;
 
@@ -212,6 +213,16 @@ impl Table<'_, '_> {
             let help = "add `path_prefix = \"/…\"`; to put something before every path, write add_prefix in [apps.NAME]";
             self.problem_at("replace_prefix", message, Some(help.to_owned()));
         }
+        let fields = raw.headers.as_ref().map_or(&[][..], |headers| &headers.0);
+        if fields.iter().any(|(name, _)| name.as_str() == "host") {
+            let message =
+                "a route's headers name Host, which HTTP/2 doesn't have; expected it as host".to_owned();
+            self.problem_at(
+                "headers",
+                message,
+                Some("write `host = …` in place of it".to_owned()),
+            );
+        }
         let apps = self.target(raw.app, raw.apps);
         self.is_sound().then_some(())?;
         let header = |(name, value): (HeaderName, String)| HeaderMatch {
@@ -266,8 +277,20 @@ pub(crate) fn resolve(draft: &mut Draft<'_>, mut routes: Vec<RawRoute>) -> Vec<R
         let help = "give one of them a longer path_prefix, a host or another field; or remove it, or join them by apps";
         draft.conflict_at(&later.at, message, Some(help.to_owned()));
     }
-    routes.sort_by(|a, b| order::rank(&b.route).cmp(&order::rank(&a.route)));
+    routes.sort_by_key(|raw| Reverse(order::rank(&raw.route)));
     routes.into_iter().map(|raw| raw.route).collect()
+}
+
+/// The requests, for a message: `shop.example/api with x-canary`.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.host, self.path)?;
+        for (index, header) in self.headers.iter().enumerate() {
+            let joint = if index == 0 { " with " } else { ", " };
+            write!(f, "{joint}{}", header.name.as_str())?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for HostMatch {

@@ -43,6 +43,7 @@ impl Rule {
         warning("max-failures-without-monitor", failures::without_monitor),
         warning("eject-last-without-monitor", failures::eject_last_without_monitor),
         warning("only-fallbacks", failures::only_fallbacks),
+        error("fallback-elsewhere", failures::fallback_elsewhere),
         warning("retries-multiply", failures::retries_multiply),
         warning("retry-non-idempotent", failures::retry_non_idempotent),
         warning("interval-below-timeout", timing::interval_below_timeout),

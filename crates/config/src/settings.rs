@@ -13,12 +13,12 @@ use ipnet::IpNet;
 
 use crate::kinds::{NETWORKS, PATH, SOCKET, SOCKET_OR_OFF, bytes, number, seconds};
 use crate::listeners::Listener;
-use crate::policy::{CookieName, Decimal, HashKey, Initial, StatusCodes, Sticky};
+use crate::policy::{CookieName, Decimal, HashKey, Initial, Sticky};
+use crate::region::RegionTable;
 use crate::setting::{Kind, Scope, Setting};
+use crate::status::StatusCodes;
 use crate::table::{Field, Key};
-use crate::types::{
-    Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, RegionTable, Spill, Workers,
-};
+use crate::types::{Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, Spill, Workers};
 use crate::value::FromValue;
 
 use define::settings;

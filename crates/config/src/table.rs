@@ -9,7 +9,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use crate::draft::Draft;
 use crate::file::{blamed, told};
-use crate::problem::{Document, Place};
+use crate::problem::Document;
 use crate::setting::Kind;
 use crate::suggest::closest;
 use crate::value::{Mismatch, Value, described, quoted};
@@ -139,12 +139,6 @@ impl<'r, 'd> Table<'r, 'd> {
     /// The spans of all its known keys.
     pub(crate) fn spans(&self) -> BTreeMap<&'static str, Range<usize>> {
         self.given.clone()
-    }
-
-    /// The places of all its known keys.
-    pub(crate) fn places(&self) -> BTreeMap<&'static str, Place> {
-        let place = |(key, span): (&&'static str, &Range<usize>)| (*key, self.document.place(span));
-        self.given.iter().map(place).collect()
     }
 
     pub(crate) fn problem(&mut self, span: &Range<usize>, message: String, help: Option<String>) {

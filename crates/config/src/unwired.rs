@@ -19,8 +19,11 @@ pub(crate) const SETTINGS: &[&str] = &[
     "max_concurrent_probes",
 ];
 
+/// Where a section is, if it is there.
+type Find = fn(&Loaded) -> Option<&Place>;
+
 /// Sections that nothing reads, and what happens meanwhile.
-const SECTIONS: &[(&str, &str, fn(&Loaded) -> Option<&Place>)] = &[
+const SECTIONS: &[(&str, &str, Find)] = &[
     (
         "[apps]",
         "every app is as the settings at the top say",

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use edgeproxy_config::{Settings, reference, schema};
+use edgeproxy_config::{ConfigFile, Layers, Settings, check, reference, schema, unwired};
 
 fn compare(name: &str, made: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -46,4 +46,20 @@ fn the_schema_is_json_and_the_one_in_the_documents() {
     assert_eq!(http["properties"]["tls"]["type"], "boolean");
     assert_eq!(properties["backends"]["items"]["required"][0], "id");
     compare("edgeproxy.schema.json", &made);
+}
+
+/// The example is what people copy, so nothing about it may be wrong, or risky.
+#[test]
+fn the_example_has_no_findings_but_of_what_is_not_in_force() {
+    let file = ConfigFile {
+        path: "edgeproxy.toml".into(),
+        text: include_str!("example.toml").to_owned(),
+    };
+    let layers = Layers {
+        file: Some(file),
+        ..Layers::default()
+    };
+    let loaded = layers.load().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(check(&loaded), []);
+    assert_eq!(unwired(&loaded), loaded.findings());
 }

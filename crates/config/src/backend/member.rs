@@ -21,7 +21,7 @@ impl Members<'_, '_, '_> {
     pub(super) fn value_span(&self, key: &str) -> Range<usize> {
         self.keys
             .get(key)
-            .map_or_else(|| self.table.at.clone(), |value| value.span())
+            .map_or_else(|| self.table.at.clone(), toml::Spanned::span)
     }
 
     /// Reads a member that may be missing. `None` as well when it is bad, which is told.

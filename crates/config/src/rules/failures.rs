@@ -1,6 +1,6 @@
 //! Backends that leave and don't come back, and retries that do harm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::Found;
 use crate::app::App;
@@ -157,6 +157,34 @@ pub(super) fn only_fallbacks(loaded: &Loaded) -> Vec<Found> {
         )
     });
     found.collect()
+}
+
+pub(super) fn fallback_elsewhere(loaded: &Loaded) -> Vec<Found> {
+    let topology = &loaded.topology;
+    let apps_of: HashMap<_, _> = topology
+        .backends
+        .iter()
+        .map(|StaticBackend { backend, .. }| (&backend.id, &backend.app))
+        .collect();
+    let mut found = Vec::new();
+    for app in &topology.apps {
+        for id in &app.fallback {
+            if let Some(other) = apps_of.get(id).filter(|other| ***other != app.name) {
+                found.push(Found::at(
+                    app.says("fallback"),
+                    format!(
+                        "apps.{}.fallback names backend {id}, which is one of app {other}",
+                        app.name
+                    ),
+                    format!(
+                        "write the id of a backend of app {}, or give it [[backends]] of its own",
+                        app.name
+                    ),
+                ));
+            }
+        }
+    }
+    found
 }
 
 /// Beyond it, retries are a larger part of the load in an outage than requests are.

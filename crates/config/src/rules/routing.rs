@@ -110,11 +110,7 @@ pub(super) fn overlapping(loaded: &Loaded) -> Vec<Found> {
         Found::at(
             Some(&loser.place),
             format!(
-                "requests for {}{} that are also for {}{} (line {}) go there: {narrower}",
-                loser.host,
-                loser.path,
-                winner.host,
-                winner.path,
+                "requests for {loser} that are also for {winner} (line {}) go there: {narrower}",
                 line(&winner.place)
             ),
             "if that is not meant, add a route for what they have in common",

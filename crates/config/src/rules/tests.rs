@@ -194,6 +194,20 @@ fn a_route_that_no_request_reaches_is_told() {
 }
 
 #[test]
+fn a_fallback_is_a_backend_of_the_same_app_as_far_as_is_known() {
+    assert_eq!(
+        found(&format!("[apps.blog]\nfallback = [\"a\"]\n{ONE}")),
+        ["fallback-elsewhere"]
+    );
+    assert!(
+        found(&format!(
+            "[apps.shop]\nfallback = [\"a\", \"registers-later\"]\n{ONE}"
+        ))
+        .is_empty()
+    );
+}
+
+#[test]
 fn every_rule_has_a_section_in_the_documents_and_every_section_a_rule() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/rules.md");
     let page = std::fs::read_to_string(page).unwrap();

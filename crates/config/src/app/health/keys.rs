@@ -3,11 +3,12 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use super::Probe;
+use crate::app::Probe;
 use crate::kinds::{number, seconds};
 use crate::paths::Headers;
-use crate::policy::{StatusCodes, is_token};
+use crate::policy::is_token;
 use crate::setting::Kind;
+use crate::status::StatusCodes;
 use crate::table::{Key, keys};
 use crate::types::HealthMonitor;
 use crate::value::{FromValue, Mismatch, Value};
@@ -146,6 +147,9 @@ impl FromValue for Method {
         let text = value.as_text()?;
         if !is_token(text) || text.len() > 32 {
             return Err(Mismatch::text(text));
+        }
+        if text.eq_ignore_ascii_case("CONNECT") {
+            return Err(Mismatch::text(text).help("it would open a tunnel and leave it open"));
         }
         if text.bytes().any(|b| b.is_ascii_lowercase()) {
             let help = format!(
