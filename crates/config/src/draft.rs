@@ -54,6 +54,12 @@ impl<'a> Draft<'a> {
         self.problems.len()
     }
 
+    /// Whether another guess at what was meant would be read: of thousands of problems a few are shown.
+    pub(crate) fn guesses(&self) -> bool {
+        const ENOUGH: usize = 100;
+        self.problems.len() < ENOUGH
+    }
+
     /// The line of a range of the file.
     pub(crate) fn line(&self, span: &Range<usize>) -> usize {
         self.document.map_or(0, |document| document.line(span))

@@ -53,7 +53,7 @@ pub(crate) fn read(document: &Document<'_>, draft: &mut Draft<'_>) {
                 }
             }
             Some(setting) => set(document, draft, setting, key, value),
-            None => draft.problem(unknown(document, key, value)),
+            None => draft.problem(unknown(document, draft, key, value)),
         }
     }
 }
@@ -117,7 +117,12 @@ pub(crate) fn blamed(mismatch: &Mismatch, value: &Spanned<DeValue<'_>>) -> Range
     item.unwrap_or_else(|| value.span())
 }
 
-fn unknown(document: &Document<'_>, key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) -> Problem {
+fn unknown(
+    document: &Document<'_>,
+    draft: &Draft<'_>,
+    key: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+) -> Problem {
     let name: &str = key.get_ref();
     let kind = if matches!(value.get_ref(), DeValue::Table(_)) {
         "table"
@@ -125,7 +130,11 @@ fn unknown(document: &Document<'_>, key: &Spanned<DeString<'_>>, value: &Spanned
         "setting"
     };
     let message = format!("there is no {kind} {}", crate::value::quoted(name));
-    document.problem(&key.span(), message, Some(meant(name, value.get_ref())))
+    document.problem(
+        &key.span(),
+        message,
+        draft.guesses().then(|| meant(name, value.get_ref())),
+    )
 }
 
 fn meant(name: &str, value: &DeValue<'_>) -> String {

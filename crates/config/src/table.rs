@@ -211,10 +211,11 @@ impl<'r, 'd> Table<'r, 'd> {
             name.strip_prefix(&*plain)
                 .is_some_and(|rest| rest.starts_with('_'))
         };
+        let alike = || closest(&plain, names.clone());
         let near = names
             .clone()
             .find(begins)
-            .or_else(|| closest(&plain, names.clone()));
+            .or_else(|| self.draft.guesses().then(alike).flatten());
         let help = match near {
             Some(meant) => format!("did you mean {meant:?}?"),
             None => format!("remove it; it has {}", names.collect::<Vec<_>>().join(", ")),

@@ -1,5 +1,7 @@
 //! The pages that are made of the lists are those in `docs/`. After a change run with `UPDATE_EXPECTED=1`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,6 +1,8 @@
 //! A wrong file of each kind, and what its author is told. `tests/wrong/NAME.toml` is the file, `NAME.txt` the whole
 //! message; so it is with `tests/risky` and findings. After a change of wording run with `UPDATE_EXPECTED=1`, then read the difference as its reader would.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,6 +1,8 @@
 //! Backends that leave and don't come back, and retries that do harm.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use edgeproxy_backend::AppName;
 
 use super::Found;
 use crate::app::App;
@@ -67,15 +69,20 @@ impl Holder<'_> {
 
 const WATCHED: &[&str] = &["max_failures", "health", "last_backend"];
 
-/// An app that has one backend, as far as the file says, and no monitor.
-fn is_alone(app: &App, loaded: &Loaded) -> bool {
-    app.health.is_none() && loaded.topology.backends_of(&app.name).count() == 1
+/// The apps that have one backend, as far as the file says, and no monitor.
+fn alone(loaded: &Loaded) -> Vec<&App> {
+    let topology = &loaded.topology;
+    let mut counts: HashMap<_, usize> = HashMap::new();
+    for StaticBackend { backend, .. } in &topology.backends {
+        *counts.entry(&backend.app).or_default() += 1;
+    }
+    let single = |app: &&App| app.health.is_none() && counts.get(&app.name) == Some(&1);
+    topology.apps.iter().filter(single).collect()
 }
 
 pub(super) fn single_backend(loaded: &Loaded) -> Vec<Found> {
-    let apps = loaded.topology.apps.iter();
-    let alone = apps.filter(|app| app.settings.max_failures > 0 && is_alone(app, loaded));
-    let found = alone.map(|app| {
+    let alone = alone(loaded).into_iter();
+    let found = alone.filter(|app| app.settings.max_failures > 0).map(|app| {
         let place = app.says("max_failures").unwrap_or(&app.place);
         let stays = match app.settings.last_backend {
             LastBackend::Keep => {
@@ -99,8 +106,9 @@ pub(super) fn single_backend(loaded: &Loaded) -> Vec<Found> {
 }
 
 pub(super) fn without_monitor(loaded: &Loaded) -> Vec<Found> {
+    let alone: HashSet<&AppName> = alone(loaded).into_iter().map(|app| &app.name).collect();
     let unwatched = holders(loaded, WATCHED).filter(|holder| {
-        let told = holder.app.is_some_and(|app| is_alone(app, loaded));
+        let told = holder.app.is_some_and(|app| alone.contains(&app.name));
         holder.settings.max_failures > 0 && !holder.probed && !told
     });
     let found = unwatched.map(|holder| {
