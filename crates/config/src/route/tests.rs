@@ -19,8 +19,11 @@ fn loaded(text: &str) -> Loaded {
         .unwrap_or_else(|error| panic!("{text}\n{error}"))
 }
 
+/// Fields of a request, with their values.
+type Fields = [(&'static str, &'static str)];
+
 /// The app that a request goes to.
-fn routed(routes: &[Route], host: &str, path: &str, fields: &[(&str, &str)]) -> Option<String> {
+fn routed(routes: &[Route], host: &str, path: &str, fields: &Fields) -> Option<String> {
     let header = |name: &str| {
         fields
             .iter()
@@ -62,7 +65,7 @@ app = "canary-eu"
 #[test]
 fn the_most_specific_route_wins_wherever_it_stands() {
     let (canary, eu) = (("x-canary", "us"), ("x-canary", "eu"));
-    let rows: [(&str, &str, &[(&str, &str)], &str); 11] = [
+    let rows: [(&str, &str, &Fields, &str); 11] = [
         ("shop.example", "/", &[], "shop"),
         ("shop.example", "/api", &[], "shop-api"),
         ("shop.example", "/api/v1", &[], "shop-api"),
@@ -220,8 +223,11 @@ fn route() -> impl Strategy<Value = Route> {
         })
 }
 
+/// A host, a path, and fields.
+type Request = (&'static str, &'static str, Vec<(&'static str, &'static str)>);
+
 /// Every request that such routes can tell apart.
-fn requests() -> Vec<(&'static str, &'static str, Vec<(&'static str, &'static str)>)> {
+fn requests() -> Vec<Request> {
     let mut requests = Vec::new();
     for host in ["a.b", "c.b", "b", "c.a.b", "c"] {
         for path in ["/", "/x", "/x/y", "/x/y/z", "/xy", "/q"] {
@@ -243,7 +249,7 @@ fn requests() -> Vec<(&'static str, &'static str, Vec<(&'static str, &'static st
     requests
 }
 
-fn is_for(route: &Route, (host, path, fields): &(&str, &str, Vec<(&str, &str)>)) -> bool {
+fn is_for(route: &Route, (host, path, fields): &Request) -> bool {
     route.matches(host, path, |name| {
         fields
             .iter()
