@@ -77,7 +77,7 @@ pub use policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
 pub use problem::{ConfigError, Place, Problem};
 pub use reference::reference;
 pub use region::{Geography, RegionTable};
-pub use route::{HeaderMatch, HostMatch, Overlap, Route, overlaps};
+pub use route::{BodyLimit, HeaderMatch, HostMatch, Overlap, Route, overlaps};
 pub use rules::{Certified, Rule, check, expiring};
 pub use schema::schema;
 pub use setting::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Scope, Setting};

@@ -1,7 +1,9 @@
 //! `[[routes]]`: which requests go to which app.
 
+mod host;
 mod order;
 mod overlap;
+mod shares;
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -17,10 +19,11 @@ use crate::policy::HeaderName;
 use crate::problem::{Document, Place};
 use crate::setting::Kind;
 use crate::table::{self, Key, Table, keys};
-use crate::types::HostName;
 use crate::value::{FromValue, Mismatch, Value};
 
+pub use host::HostMatch;
 pub use overlap::{Overlap, overlaps};
+use shares::Shares;
 
 /// The key of the tables.
 pub(crate) const KEY: &str = "routes";
@@ -49,20 +52,21 @@ pub struct Route {
     pub apps: Vec<(AppName, u32)>,
     /// What takes the place of `path` on the way to the backend.
     pub replace_prefix: Option<PathPrefix>,
+    /// How long a body may be, before 413.
+    pub max_body: BodyLimit,
     /// Where it stands.
     pub place: Place,
 }
 
-/// The hosts that a route is for.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum HostMatch {
-    /// Every host.
-    Any,
-    /// Those with one label before this name: `*.shop.example` is for `www.shop.example`, neither for `shop.example`
-    /// nor for `a.www.shop.example`.
-    Below(HostName),
-    /// This one.
-    Exact(HostName),
+/// How long the body of a request may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BodyLimit {
+    /// As long as the app's [`max_body_bytes`](crate::AppSettings::max_body_bytes) says.
+    OfApp,
+    /// As long as it likes.
+    Unlimited,
+    /// So many bytes.
+    Bytes(u64),
 }
 
 /// A field that a request has to have.
@@ -90,6 +94,7 @@ pub(crate) struct Raw {
     app: Option<AppName>,
     apps: Option<Shares>,
     replace_prefix: Option<PathPrefix>,
+    max_body: Option<BodyLimit>,
 }
 
 pub(crate) const KEYS: &[Key<Raw>] = keys!(Raw {
@@ -112,82 +117,15 @@ pub(crate) const KEYS: &[Key<Raw>] = keys!(Raw {
     }, "this or `app` is required";
     /// What takes the place of `path_prefix` on the way to a backend.
     replace_prefix, "replace_prefix", Kind::Text { name: "PATH", expected: PathPrefix::EXPECTED }, "the path stays";
+    /// The longest body of a request, before 413.
+    max_body, "max_body_bytes",
+        Kind::Number { min: 0, max: 1 << 50, unit: "bytes", word: Some("unlimited") }, "the app's `max_body_bytes`";
 });
 
-impl FromValue for HostMatch {
+impl FromValue for BodyLimit {
     fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        let text = value.as_text()?;
-        let refused = |help: String| Err(Mismatch::text(text).help(help));
-        if text == "*" {
-            return refused("for every host leave it out".to_owned());
-        }
-        if let Some((_, rest)) = text.split_once("://") {
-            let host = rest.split(['/', ':']).next().unwrap_or_default();
-            return refused(format!("only the host: write {host:?}"));
-        }
-        if let Some((host, port)) = text.rsplit_once(':')
-            && port.bytes().all(|b| b.is_ascii_digit())
-        {
-            return refused(format!("the port plays no part: write {host:?}"));
-        }
-        let (name, wildcard) = match text.strip_prefix("*.") {
-            Some(name) => (name, true),
-            None => (text, false),
-        };
-        if name.contains('*') {
-            return refused("a * is the whole first label or nothing, such as \"*.shop.example\"".to_owned());
-        }
-        match HostName::parse(name) {
-            Ok(name) if wildcard => Ok(Self::Below(name)),
-            Ok(name) => Ok(Self::Exact(name)),
-            Err(error) => refused(format!("it {error}")),
-        }
-    }
-}
-
-/// Apps with their shares, in order of their names.
-struct Shares(Vec<(AppName, u32)>);
-
-impl Shares {
-    const MOST_APPS: usize = 32;
-    const MOST: u32 = 1_000_000;
-}
-
-impl FromValue for Shares {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        let Value::Pairs(pairs) = value else {
-            return Err(value.unfit());
-        };
-        if pairs.is_empty() || pairs.len() > Self::MOST_APPS {
-            let found = Mismatch::new(format!("{} apps", pairs.len()));
-            return Err(found.help(format!("1 to {} can be named", Self::MOST_APPS)));
-        }
-        let mut shares: Vec<(AppName, u32)> = Vec::with_capacity(pairs.len());
-        for (index, (name, share)) in pairs.iter().enumerate() {
-            let refused = |help: String| {
-                Mismatch::new(format!("{name:.64} = {share:.32}"))
-                    .help(help)
-                    .item(index)
-            };
-            let app = AppName::parse(name).map_err(|error| refused(format!("the name {error}")))?;
-            if shares.iter().any(|(other, _)| *other == app) {
-                return Err(refused(
-                    "it comes twice, since the case of a name plays no part".to_owned(),
-                ));
-            }
-            match share.parse() {
-                Ok(share) if share <= Self::MOST => shares.push((app, share)),
-                _ => {
-                    return Err(refused(
-                        "shares are parts of their sum, and need not be percent".to_owned(),
-                    ));
-                }
-            }
-        }
-        if shares.iter().all(|(_, share)| *share == 0) {
-            return Err(Mismatch::new("shares that are all 0").help("give at least one app a share above 0"));
-        }
-        Ok(Self(shares))
+        // A word in place of the number is no limit.
+        Option::from_value(value).map(|bytes: Option<u64>| bytes.map_or(Self::Unlimited, Self::Bytes))
     }
 }
 
@@ -216,7 +154,8 @@ impl Table<'_, '_> {
         let fields = raw.headers.as_ref().map_or(&[][..], |headers| &headers.0);
         if fields.iter().any(|(name, _)| name.as_str() == "host") {
             let message =
-                "a route's headers name Host, which HTTP/2 doesn't have; expected it as host".to_owned();
+                "a route's headers name Host, which HTTP/2 sends by another name; expected it as host"
+                    .to_owned();
             self.problem_at(
                 "headers",
                 message,
@@ -243,6 +182,7 @@ impl Table<'_, '_> {
             headers,
             apps: apps?,
             replace_prefix: raw.replace_prefix,
+            max_body: raw.max_body.unwrap_or(BodyLimit::OfApp),
             place: self.document.place(&self.at),
         })
     }
@@ -290,16 +230,6 @@ impl fmt::Display for Route {
             write!(f, "{joint}{}", header.name.as_str())?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for HostMatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Any => f.write_str("*"),
-            Self::Below(name) => write!(f, "*.{}", name.as_str()),
-            Self::Exact(name) => f.write_str(name.as_str()),
-        }
     }
 }
 

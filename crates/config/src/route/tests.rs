@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::types::HostName;
 use crate::{ConfigFile, Layers, Loaded};
 
 fn layers(text: &str) -> Layers {
@@ -104,7 +105,21 @@ fn a_route_may_share_its_requests_between_apps() {
         .map(|(app, share)| format!("{app}={share}"))
         .collect();
     assert_eq!(apps, ["shop-next=10", "shop=90"]);
-    assert_eq!(route.replace_prefix, Some(PathPrefix::root()));
+    assert_eq!(
+        (route.replace_prefix.clone(), route.max_body),
+        (Some(PathPrefix::root()), BodyLimit::OfApp)
+    );
+}
+
+#[test]
+fn a_route_may_have_a_limit_of_its_own_for_bodies() {
+    let limit = |value: &str| {
+        let text = format!("[[routes]]\napp = \"shop\"\nmax_body_bytes = {value}\n");
+        loaded(&text).topology.routes[0].max_body
+    };
+    assert_eq!(limit("0"), BodyLimit::Bytes(0));
+    assert_eq!(limit("1_000"), BodyLimit::Bytes(1_000));
+    assert_eq!(limit("\"unlimited\""), BodyLimit::Unlimited);
 }
 
 #[test]
@@ -219,6 +234,7 @@ fn route() -> impl Strategy<Value = Route> {
                 .collect(),
             apps: vec![(AppName::parse(&format!("app-{app}")).unwrap(), 1)],
             replace_prefix: None,
+            max_body: BodyLimit::OfApp,
             place: Place::Defaults,
         })
 }
