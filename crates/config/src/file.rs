@@ -5,13 +5,22 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::Settings;
-use crate::layers::Draft;
-use crate::listeners;
+use crate::draft::Draft;
 use crate::problem::{Document, Problem};
 use crate::setting::{CONFIG_ENV, CONFIG_FLAG, ENV_PREFIX, Kind, Setting};
 use crate::suggest::closest;
-use crate::value::Mismatch;
+use crate::value::{Mismatch, Value};
+use crate::{Settings, app, backend, listeners, region, route};
+
+type Section = fn(&Document<'_>, &mut Draft<'_>, &Spanned<DeValue<'_>>);
+
+/// What only the file has, since a variable or a flag is one value.
+const SECTIONS: &[(&str, Section)] = &[
+    (listeners::KEY, listeners::read),
+    (app::KEY, app::read),
+    (route::KEY, route::read),
+    (backend::KEY, backend::read),
+];
 
 /// Reads the file into the draft.
 ///
@@ -28,13 +37,23 @@ pub(crate) fn read(document: &Document<'_>, draft: &mut Draft<'_>) {
         return;
     }
     for (key, value) in table.get_ref() {
-        if key.get_ref() == listeners::KEY {
-            listeners::read(document, draft, value);
+        if let Some((_, read)) = SECTIONS.iter().find(|(name, _)| key.get_ref() == name) {
+            read(document, draft, value);
             continue;
         }
         match Setting::by_key(key.get_ref()) {
+            Some(setting) if setting.key == region::KEY => {
+                let before = draft.problem_count();
+                let pairs = region::read(document, draft, value);
+                if draft.problem_count() > before {
+                    // Some are missing, so nothing can be held against who names one.
+                    draft.fail(setting);
+                } else {
+                    set_read(document, draft, setting, key, value, pairs);
+                }
+            }
             Some(setting) => set(document, draft, setting, key, value),
-            None => draft.problem(unknown(document, key, value)),
+            None => draft.problem(unknown(document, draft, key, value)),
         }
     }
 }
@@ -51,6 +70,18 @@ fn set(
     value: &Spanned<DeValue<'_>>,
 ) {
     let read = setting.kind.read_toml(value.get_ref());
+    set_read(document, draft, setting, key, value, read);
+}
+
+/// Takes what has been read of a value.
+fn set_read(
+    document: &Document<'_>,
+    draft: &mut Draft<'_>,
+    setting: &'static Setting,
+    key: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+    read: Result<Value, Mismatch>,
+) {
     let Err(mismatch) = read.and_then(|read| draft.set_from_file(setting, &read, key.span())) else {
         return;
     };
@@ -66,9 +97,9 @@ pub(crate) fn told(key: &str, kind: Kind, mismatch: &Mismatch) -> String {
         Some(_) => format!("an item of {key}"),
         None => key.to_owned(),
     };
-    let expected = match (kind, mismatch.item) {
-        (Kind::List { expected, .. }, Some(_)) => expected.to_owned(),
-        _ => kind.expected_in_file(),
+    let expected = match mismatch.item {
+        Some(_) => kind.expected_item(),
+        None => kind.expected_in_file(),
     };
     format!("{subject} is {}; expected {expected}", mismatch.found)
 }
@@ -86,7 +117,12 @@ pub(crate) fn blamed(mismatch: &Mismatch, value: &Spanned<DeValue<'_>>) -> Range
     item.unwrap_or_else(|| value.span())
 }
 
-fn unknown(document: &Document<'_>, key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) -> Problem {
+fn unknown(
+    document: &Document<'_>,
+    draft: &Draft<'_>,
+    key: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+) -> Problem {
     let name: &str = key.get_ref();
     let kind = if matches!(value.get_ref(), DeValue::Table(_)) {
         "table"
@@ -94,7 +130,11 @@ fn unknown(document: &Document<'_>, key: &Spanned<DeString<'_>>, value: &Spanned
         "setting"
     };
     let message = format!("there is no {kind} {}", crate::value::quoted(name));
-    document.problem(&key.span(), message, Some(meant(name, value.get_ref())))
+    document.problem(
+        &key.span(),
+        message,
+        draft.guesses().then(|| meant(name, value.get_ref())),
+    )
 }
 
 fn meant(name: &str, value: &DeValue<'_>) -> String {
@@ -130,7 +170,7 @@ fn keys() -> impl Iterator<Item = &'static str> {
     Settings::ALL
         .iter()
         .map(|setting| setting.key)
-        .chain([listeners::KEY])
+        .chain(SECTIONS.iter().map(|(name, _)| *name))
 }
 
 #[cfg(test)]

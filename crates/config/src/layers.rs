@@ -1,17 +1,15 @@
 //! The order of the layers, and what each of them says.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
-use std::ops::Range;
 use std::path::PathBuf;
 
-use crate::finding::{Finding, findings};
+use crate::draft::Draft;
+use crate::finding::Finding;
 use crate::problem::{ConfigError, Document, Place, Problem};
-use crate::setting::{CONFIG_ENV, ENV_PREFIX, Setting};
-use crate::suggest::closest;
-use crate::value::{Mismatch, Value};
-use crate::{Settings, check, file};
+use crate::topology::Topology;
+use crate::{Settings, check, file, together, unwired};
 
 /// What the command line said, as text: it is read and judged together with the other layers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,10 +61,13 @@ pub struct Layers {
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
+    /// The apps, routes and backends of the file. Checked, and not in force yet: see [`unwired`](fn@crate::unwired).
+    pub topology: Topology,
     /// The file that was read, where there was one.
     pub file: Option<PathBuf>,
-    origins: BTreeMap<&'static str, Origin>,
-    warnings: Vec<Finding>,
+    pub(crate) origins: BTreeMap<&'static str, Origin>,
+    pub(crate) places: BTreeMap<&'static str, Place>,
+    pub(crate) warnings: Vec<Finding>,
 }
 
 /// Which layer a setting's value comes from.
@@ -92,14 +93,34 @@ impl Loaded {
         self.origins.get(key).copied().unwrap_or(Origin::Default)
     }
 
-    /// What is allowed but probably not meant: variables that no setting has, and [`findings`].
+    /// Where the setting with that key is said; `None` where it is a default.
+    #[must_use]
+    pub fn place(&self, key: &str) -> Option<&Place> {
+        self.places.get(key)
+    }
+
+    /// What is allowed but probably not meant: variables that no setting has, what [`check`](crate::check) finds,
+    /// and what is not in force yet.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
-        self.warnings
-            .iter()
-            .cloned()
-            .chain(findings(&self.settings))
-            .collect()
+        let mut found = self.warnings.clone();
+        found.extend(check(self));
+        found.extend(unwired(self));
+        found
+    }
+}
+
+/// Settings that were made by hand: nothing is said anywhere, and there is no file.
+impl From<Settings> for Loaded {
+    fn from(settings: Settings) -> Self {
+        Self {
+            settings,
+            topology: Topology::default(),
+            file: None,
+            origins: BTreeMap::new(),
+            places: BTreeMap::new(),
+            warnings: Vec::new(),
+        }
     }
 }
 
@@ -126,237 +147,24 @@ impl Layers {
 
     /// Like [`Layers::load`], where reading the layers has met problems already.
     pub(crate) fn load_after(&self, problems: Vec<Problem>) -> Result<Loaded, ConfigError> {
-        let document = self.file.as_ref().map(|file| Document {
-            path: &file.path,
-            text: &file.text,
-        });
-        let mut draft = Draft {
-            document,
-            ..Draft::default()
-        };
+        let document = self
+            .file
+            .as_ref()
+            .map(|file| Document::new(&file.path, &file.text));
+        let mut draft = Draft::of(document.as_ref());
         if !problems.is_empty() {
             // What an unread file would have said is unknown, so nothing can be held against the rest.
             Settings::ALL.iter().for_each(|setting| draft.fail(setting));
             draft.fail_listeners();
         }
-        draft.problems = problems;
-        if let Some(document) = document {
-            file::read(&document, &mut draft);
+        problems.into_iter().for_each(|problem| draft.problem(problem));
+        if let Some(document) = &document {
+            file::read(document, &mut draft);
         }
         draft.read_env(&self.env);
         draft.read_flags(&self.flags);
-        check::together(&mut draft);
+        together::check(&mut draft);
         draft.finish()
-    }
-}
-
-/// Settings in the making.
-#[derive(Debug, Default)]
-pub(crate) struct Draft<'a> {
-    pub(crate) settings: Settings,
-    document: Option<Document<'a>>,
-    sources: BTreeMap<&'static str, Source>,
-    failed: BTreeSet<&'static str>,
-    /// Where each of the settings' listeners stands.
-    pub(crate) listener_spans: Vec<Range<usize>>,
-    listeners_failed: bool,
-    problems: Vec<Problem>,
-    warnings: Vec<Finding>,
-}
-
-#[derive(Debug, Clone)]
-enum Source {
-    File(Range<usize>),
-    Env,
-    Flag,
-}
-
-impl<'a> Draft<'a> {
-    pub(crate) fn problem(&mut self, problem: Problem) {
-        self.problems.push(problem);
-    }
-
-    /// Takes a value of the file; `at` is where it stands.
-    pub(crate) fn set_from_file(
-        &mut self,
-        setting: &'static Setting,
-        value: &Value,
-        at: Range<usize>,
-    ) -> Result<(), Mismatch> {
-        self.set(setting, value, Source::File(at))
-    }
-
-    /// Marks a setting as given but unusable, so that nothing is checked against its default.
-    pub(crate) fn fail(&mut self, setting: &'static Setting) {
-        self.failed.insert(setting.key);
-    }
-
-    /// Marks that a listener was given and can't be used.
-    pub(crate) fn fail_listeners(&mut self) {
-        self.listeners_failed = true;
-    }
-
-    /// Whether every listener that was given can be used.
-    pub(crate) fn listeners_valid(&self) -> bool {
-        !self.listeners_failed
-    }
-
-    /// A problem at a place of the file.
-    pub(crate) fn conflict_at(&mut self, span: &Range<usize>, message: String, help: Option<String>) {
-        if let Some(document) = self.document {
-            self.problems.push(document.problem(span, message, help));
-        }
-    }
-
-    /// Whether all of these settings are as the layers want them.
-    pub(crate) fn all_valid(&self, keys: &[&'static str]) -> bool {
-        keys.iter().all(|key| !self.failed.contains(key))
-    }
-
-    /// A problem with a setting as it finally is, at the place that it comes from.
-    pub(crate) fn conflict(&mut self, key: &'static str, message: String, help: Option<String>) {
-        let place = match (self.sources.get(key), self.document) {
-            (Some(Source::File(span)), Some(document)) => {
-                self.problems.push(document.problem(span, message, help));
-                return;
-            }
-            (Some(Source::Env), _) => Place::Environment,
-            (Some(Source::Flag), _) => Place::CommandLine,
-            _ => Place::Defaults,
-        };
-        self.problems.push(Problem {
-            place,
-            message,
-            help,
-            excerpt: None,
-        });
-    }
-
-    /// Whether any layer sets it.
-    pub(crate) fn is_given(&self, key: &str) -> bool {
-        self.sources.contains_key(key)
-    }
-
-    fn set(&mut self, setting: &'static Setting, value: &Value, source: Source) -> Result<(), Mismatch> {
-        (setting.apply)(&mut self.settings, value)?;
-        self.sources.insert(setting.key, source);
-        Ok(())
-    }
-
-    fn read_env(&mut self, env: &[(OsString, OsString)]) {
-        // Sorted, so that the same environment gives the same report.
-        let mut ours: Vec<(&str, &OsStr)> = env
-            .iter()
-            .filter_map(|(name, value)| Some((name.to_str()?, value.as_os_str())))
-            .filter(|(name, value)| name.starts_with(ENV_PREFIX) && *name != CONFIG_ENV && !value.is_empty())
-            .collect();
-        ours.sort_unstable();
-        for (name, value) in ours {
-            match Settings::ALL.iter().find(|setting| setting.env() == name) {
-                Some(setting) => self.set_from_text(setting, name, value, Source::Env),
-                None => self.warnings.push(unknown_variable(name)),
-            }
-        }
-    }
-
-    fn read_flags(&mut self, flags: &RawFlags) {
-        for setting in Settings::ALL {
-            let given = flags
-                .values
-                .iter()
-                .filter(|(key, _)| *key == setting.key)
-                .map(|(_, value)| value);
-            let mut given: Vec<&OsString> = given.collect();
-            if !setting.kind.is_many() {
-                given.drain(..given.len().saturating_sub(1));
-            }
-            if !given.is_empty() {
-                let joined = given
-                    .into_iter()
-                    .map(OsString::as_os_str)
-                    .collect::<Vec<_>>()
-                    .join(OsStr::new(","));
-                self.set_from_text(setting, &format!("--{}", setting.flag()), &joined, Source::Flag);
-            }
-        }
-    }
-
-    fn set_from_text(&mut self, setting: &'static Setting, name: &str, value: &OsStr, source: Source) {
-        let place = if matches!(source, Source::Env) {
-            Place::Environment
-        } else {
-            Place::CommandLine
-        };
-        let read = match value.to_str() {
-            Some(text) => setting.kind.read_text(text),
-            None => Err(Mismatch::new(format!(
-                "{}, which is not UTF-8",
-                crate::value::quoted(&value.to_string_lossy())
-            ))),
-        };
-        let Err(mismatch) = read.and_then(|value| self.set(setting, &value, source)) else {
-            return;
-        };
-        self.fail(setting);
-        self.problem(Problem {
-            place,
-            message: format!(
-                "{name} is {}; expected {}",
-                mismatch.found,
-                setting.kind.expected_in_text()
-            ),
-            help: mismatch.help,
-            excerpt: None,
-        });
-    }
-
-    fn finish(mut self) -> Result<Loaded, ConfigError> {
-        if !self.problems.is_empty() {
-            self.problems.sort_by(|a, b| a.place.cmp(&b.place));
-            return Err(ConfigError {
-                problems: self.problems,
-            });
-        }
-        let document = self.document;
-        let origin = |source: Source| match (source, document) {
-            (Source::File(span), Some(document)) => Origin::File {
-                line: document.line(&span),
-            },
-            (Source::File(_), None) => Origin::Default,
-            (Source::Env, _) => Origin::Env,
-            (Source::Flag, _) => Origin::Flag,
-        };
-        let origins = self
-            .sources
-            .into_iter()
-            .map(|(key, source)| (key, origin(source)))
-            .collect();
-        let file = document.map(|document| document.path.to_owned());
-        Ok(Loaded {
-            settings: self.settings,
-            file,
-            origins,
-            warnings: self.warnings,
-        })
-    }
-}
-
-fn unknown_variable(name: &str) -> Finding {
-    let names: Vec<String> = Settings::ALL
-        .iter()
-        .map(Setting::env)
-        .chain([CONFIG_ENV.to_owned()])
-        .collect();
-    let candidates = names.iter().filter_map(|name| name.strip_prefix(ENV_PREFIX));
-    let advice = match closest(&name[ENV_PREFIX.len()..], candidates) {
-        Some(meant) => format!("did you mean {ENV_PREFIX}{meant}?"),
-        None => "unset it; `edgeproxy run --help` lists every variable".to_owned(),
-    };
-    let message = format!("the environment variable {name:.80} belongs to no setting and was ignored");
-    Finding {
-        rule: "unknown-variable",
-        message,
-        advice,
     }
 }
 

@@ -7,10 +7,15 @@
 //! they can't drift apart; `--help` and the reference are printed from the same list. The price is a small
 //! macro; what it replaces is five lists that must agree.
 //!
+//! What the file alone can say ([`Topology`]: apps, routes, backends, regions) is tables, and each kind of table is a
+//! list of keys, too. A setting that an app may have differently ([`Scope::App`]) is a key of `[apps.NAME]` by the same
+//! entry. [`reference`](fn@reference) and [`schema`](fn@schema) are made of these lists.
+//!
 //! # All problems at once
 //!
 //! Reading never stops at the first fault, and a faulty file is refused whole: see [`ConfigError`].
-//! Everything but [`load`] is pure. What is allowed but risky is a [`Finding`], not an error.
+//! Everything but [`load`] is pure. What is allowed but risky is a [`Finding`] of [`check`], not an error; and so is
+//! what this version reads and does not do: [`unwired`](fn@unwired).
 //!
 //! ```
 //! use edgeproxy_config::{ConfigFile, Layers};
@@ -32,27 +37,56 @@
 //! Parsing the command line (it takes what was given as text), applying the settings, and telling anybody
 //! about the findings.
 
-mod check;
+mod app;
+mod backend;
+mod draft;
 mod file;
 mod finding;
+mod from_value;
+mod kinds;
 mod layers;
 mod listeners;
+mod paths;
+mod policy;
 mod problem;
+mod reference;
+mod region;
+mod route;
+mod rules;
+mod schema;
 mod setting;
 mod settings;
+mod shape;
 mod source;
+mod status;
 mod suggest;
+mod table;
+mod together;
+mod topology;
 mod types;
+mod unwired;
 mod value;
 
-pub use finding::{Finding, findings};
+pub use app::{App, GrpcProbe, Health, HttpProbe, Picker, Picking, Probe, ProbeTls, TcpProbe};
+pub use backend::StaticBackend;
+pub use finding::{Finding, Severity};
 pub use layers::{ConfigFile, Layers, Loaded, Origin, RawFlags};
 pub use listeners::{Certificate, Listener, ListenerProtocol, ListenerTls};
+pub use paths::PathPrefix;
+pub use policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
 pub use problem::{ConfigError, Place, Problem};
-pub use setting::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Setting};
-pub use settings::Settings;
+pub use reference::reference;
+pub use region::{Geography, RegionTable};
+pub use route::{BodyLimit, HeaderMatch, HostMatch, Overlap, Route, overlaps};
+pub use rules::{Certified, Rule, check, expiring};
+pub use schema::schema;
+pub use setting::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Scope, Setting};
+pub use settings::{AppSettings, Settings};
 pub use source::{MAX_FILE_BYTES, load};
+pub use status::StatusCodes;
+pub use topology::Topology;
 pub use types::{
-    Algorithm, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, ProxyVersion,
-    RegionTable, Spill, TlsVersion, Workers,
+    Algorithm, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, ProxyVersion, Spill,
+    TlsVersion, Workers,
 };
+pub use unwired::unwired;

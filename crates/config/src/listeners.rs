@@ -1,27 +1,25 @@
 //! `[[listeners]]`: addresses that clients connect to, besides the one of `listen_addr`. Only the file has
 //! them, since a variable or a flag is one value.
 
-mod tls;
+pub(crate) mod tls;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::time::Duration;
 
 use edgeproxy_backend::AppName;
 use ipnet::IpNet;
 use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
+use toml::de::{DeTable, DeValue};
 
 use crate::Settings;
-use crate::file::{blamed, told};
-use crate::layers::Draft;
+use crate::draft::Draft;
+use crate::kinds::{NETWORKS, SOCKET, seconds};
 use crate::problem::Document;
 use crate::setting::Kind;
-use crate::settings::{NETWORKS, SOCKET, seconds};
 use crate::suggest::closest;
+use crate::table::{self, Key, Table, keys};
 use crate::types::ProxyVersion;
-use crate::value::{FromValue, Mismatch, Value, described, quoted};
+use crate::value::{FromValue, Mismatch, Value};
 
 pub use tls::{Certificate, ListenerTls};
 
@@ -109,16 +107,9 @@ impl Settings {
     }
 }
 
-/// One key of a listener's table.
-struct Key {
-    key: &'static str,
-    kind: Kind,
-    apply: fn(&mut Raw, &Value) -> Result<(), Mismatch>,
-}
-
 /// A table as it was read, each value by itself.
 #[derive(Default)]
-struct Raw {
+pub(crate) struct Raw {
     name: Option<Name>,
     addr: Option<SocketAddr>,
     protocol: Option<Protocol>,
@@ -129,31 +120,26 @@ struct Raw {
     idle_timeout: Option<Duration>,
 }
 
-macro_rules! keys {
-    ($($key:literal => $field:ident, $kind:expr;)+) => {
-        const KEYS: &[Key] = &[$(Key {
-            key: $key,
-            kind: $kind,
-            apply: |raw, value| {
-                raw.$field = Some(FromValue::from_value(value)?);
-                Ok(())
-            },
-        },)+];
-    };
-}
+pub(crate) const KEYS: &[Key<Raw>] = keys!(Raw {
+    /// What messages call it.
+    name, "name", Kind::Text { name: "NAME", expected: Name::EXPECTED }, "`listener-1`, by its place";
+    /// Where clients connect. Port 0 lets the system choose one.
+    addr, "addr", SOCKET, "required";
+    /// What is spoken there.
+    protocol, "protocol", Kind::Text { name: "PROTOCOL", expected: "\"http\", \"tcp\" or \"sni\"" }, "required";
+    /// With tcp: whose backends take the connections.
+    app, "app", Kind::Text { name: "APP", expected: "the name of an app, such as \"database\"" }, "required with `tcp`";
+    /// Whether those of proxy_protocol_from begin every connection with a PROXY protocol header.
+    proxy_protocol, "proxy_protocol", Kind::Switch, "`true` if there is a `proxy_protocol_from`";
+    /// The networks of the proxies before it.
+    proxy_protocol_from, "proxy_protocol_from", NETWORKS, "none";
+    /// With tcp and sni: a PROXY protocol header that backends get first.
+    send_proxy, "send_proxy", Kind::OneOf(ProxyVersion::NAMES), "none";
+    /// With tcp and sni: how long both directions may be silent.
+    idle_timeout, "idle_timeout_secs", seconds(1, 604_800), "`tcp_idle_timeout_secs`";
+});
 
-keys! {
-    "name" => name, Kind::Text { name: "NAME", expected: Name::EXPECTED };
-    "addr" => addr, SOCKET;
-    "protocol" => protocol, Kind::Text { name: "PROTOCOL", expected: "\"http\", \"tcp\" or \"sni\"" };
-    "app" => app, Kind::Text { name: "APP", expected: "the name of an app, such as \"database\"" };
-    "proxy_protocol" => proxy_protocol, Kind::Switch;
-    "proxy_protocol_from" => proxy_protocol_from, NETWORKS;
-    "send_proxy" => send_proxy, Kind::OneOf(ProxyVersion::NAMES);
-    "idle_timeout_secs" => idle_timeout, seconds(1, 604_800);
-}
-
-struct Name(String);
+pub(crate) struct Name(String);
 
 impl Name {
     const EXPECTED: &'static str = "a name of 1 to 64 of A-Z a-z 0-9 . _ -, such as \"database\"";
@@ -172,7 +158,7 @@ impl FromValue for Name {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Protocol {
+pub(crate) enum Protocol {
     Http,
     Tcp,
     Sni,
@@ -196,80 +182,29 @@ impl FromValue for Protocol {
 
 /// Reads the tables into the draft.
 pub(crate) fn read(document: &Document<'_>, draft: &mut Draft<'_>, value: &Spanned<DeValue<'_>>) {
-    let wrong = |found: String| {
-        let message = format!("{KEY} is {found}; expected tables, each under a line [[{KEY}]]");
-        document.problem(
-            &value.span(),
-            message,
-            Some(format!("write [[{KEY}]], with two brackets")),
-        )
-    };
-    let DeValue::Array(tables) = value.get_ref() else {
-        draft.fail_listeners();
-        return draft.problem(wrong(described(value.get_ref())));
-    };
-    if tables.len() > Settings::MAX_LISTENERS {
-        let message = format!(
-            "there are {} {KEY}; expected at most {}",
-            tables.len(),
-            Settings::MAX_LISTENERS
-        );
-        draft.fail_listeners();
-        return draft.problem(document.problem(&value.span(), message, None));
-    }
-    for (index, table) in tables.iter().enumerate() {
-        let DeValue::Table(keys) = table.get_ref() else {
-            draft.fail_listeners();
-            return draft.problem(wrong("an array of other things than tables".to_owned()));
-        };
-        let mut reading = Reading {
-            document,
-            draft,
-            table: table.span(),
-            given: BTreeMap::new(),
-            failed: false,
-        };
-        match reading.listener(index, keys) {
-            Some(listener) if !reading.failed => {
-                draft.settings.listeners.push(listener);
-                draft.listener_spans.push(table.span());
-            }
-            _ => draft.fail_listeners(),
+    let before = draft.problem_count();
+    let tables = table::each(document, draft, KEY, Settings::MAX_LISTENERS, value);
+    for (index, (at, keys)) in tables.into_iter().enumerate() {
+        let mut table = Table::one_of(document, draft, "a listener", at.clone());
+        if let Some(listener) = table.listener(index, keys).filter(|_| table.is_sound()) {
+            draft.settings.listeners.push(listener);
+            draft.listener_spans.push(at);
         }
     }
-}
-
-/// One table on its way to a listener.
-struct Reading<'r, 'd> {
-    document: &'r Document<'r>,
-    draft: &'r mut Draft<'d>,
-    table: Range<usize>,
-    /// Where each key that was read stands.
-    given: BTreeMap<&'static str, Range<usize>>,
-    failed: bool,
-}
-
-impl Reading<'_, '_> {
-    fn problem(&mut self, span: &Range<usize>, message: String, help: Option<String>) {
-        self.failed = true;
-        self.draft.problem(self.document.problem(span, message, help));
+    if draft.problem_count() > before {
+        draft.fail_listeners();
     }
+}
 
+impl Table<'_, '_> {
     fn listener(&mut self, index: usize, keys: &DeTable<'_>) -> Option<Listener> {
-        let (mut raw, mut tls) = (Raw::default(), None);
-        for (key, value) in keys {
-            if key.get_ref() == tls::KEY {
-                self.given.insert(tls::KEY, key.span());
-                tls = self.tls(&key.span(), value);
-                // One that can't be used is never a listener without TLS.
-                self.failed |= tls.is_none();
-            } else {
-                self.key(&mut raw, key, value);
-            }
-        }
+        let mut raw = Raw::default();
+        self.read(keys, KEYS, &[tls::KEY], &mut raw);
+        // One that can't be used has been told, so this is never a listener without TLS.
+        let tls = keys.get(tls::KEY).and_then(|value| self.tls(value));
         self.tls_fits(raw.protocol);
         let name = self.name(index, raw.name.take());
-        let addr = self.required(raw.addr, "addr", SOCKET);
+        let addr = self.required(raw.addr, KEYS, "addr", "\"0.0.0.0:8080\"");
         let protocol = self.protocol(&raw);
         let proxy_protocol_from = self.proxy_protocol_from(raw.proxy_protocol, raw.proxy_protocol_from);
         Some(Listener {
@@ -279,33 +214,6 @@ impl Reading<'_, '_> {
             proxy_protocol_from,
             tls,
         })
-    }
-
-    fn key(&mut self, raw: &mut Raw, key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) {
-        let name: &str = key.get_ref();
-        let Some(known) = KEYS.iter().find(|known| known.key == name) else {
-            let message = format!("a listener has no setting {}", quoted(name));
-            let keys = KEYS.iter().map(|known| known.key).chain([tls::KEY]);
-            let help = match closest(name, keys) {
-                Some(meant) => format!("did you mean {meant:?}?"),
-                None => format!("remove it; a listener has {}", names()),
-            };
-            return self.problem(&key.span(), message, Some(help));
-        };
-        self.given.insert(known.key, key.span());
-        let read = known.kind.read_toml(value.get_ref());
-        if let Err(mismatch) = read.and_then(|read| (known.apply)(raw, &read)) {
-            let message = told(&format!("a listener's {}", known.key), known.kind, &mismatch);
-            self.problem(&blamed(&mismatch, value), message, mismatch.help);
-        }
-    }
-
-    fn required<T>(&mut self, value: Option<T>, key: &'static str, kind: Kind) -> Option<T> {
-        if value.is_none() && !self.given.contains_key(key) {
-            let message = format!("a listener has no {key}; expected {}", kind.expected_in_file());
-            self.problem(&self.table.clone(), message, Some(format!("add `{key} = …`")));
-        }
-        value
     }
 
     fn name(&mut self, index: usize, name: Option<Name>) -> String {
@@ -320,53 +228,46 @@ impl Reading<'_, '_> {
             .iter()
             .map(|listener| listener.name.as_str());
         if others.chain(settings).any(|other| other == name) {
-            let span = self.given.get("name").cloned().unwrap_or(self.table.clone());
             let message =
                 format!("a listener's name is {name:?}, which another one has; expected a name of its own");
-            self.problem(&span, message, None);
+            self.problem_at("name", message, None);
         }
         name
     }
 
     fn protocol(&mut self, raw: &Raw) -> Option<ListenerProtocol> {
-        let kind = KEYS.iter().find(|known| known.key == "protocol")?.kind;
-        match self.required(raw.protocol, "protocol", kind)? {
+        match self.required(raw.protocol, KEYS, "protocol", "\"http\"")? {
             Protocol::Http => {
-                for key in ["app", "send_proxy", "idle_timeout_secs"] {
-                    if let Some(span) = self.given.get(key).cloned() {
-                        let message =
-                            format!("a listener's {key} is for protocol \"tcp\"; this one's is \"http\"");
-                        let help = match key {
-                            "app" => "remove it: the app follows from each request's Host",
-                            "idle_timeout_secs" => "remove it: the setting idle_timeout_secs is for HTTP",
-                            _ => "remove it: backends get X-Forwarded-For",
-                        };
-                        self.problem(&span, message, Some(help.to_owned()));
-                    }
-                }
+                let (app, idle) = ("app", "idle_timeout_secs");
+                self.not_with("http", app, "remove it: the app follows from each request's Host");
+                self.not_with("http", "send_proxy", "remove it: backends get X-Forwarded-For");
+                self.not_with(
+                    "http",
+                    idle,
+                    "remove it: the setting idle_timeout_secs is for HTTP",
+                );
                 Some(ListenerProtocol::Http)
             }
             Protocol::Sni => {
-                if let Some(span) = self.given.get("app").cloned() {
-                    let message =
-                        "a listener's app is for protocol \"tcp\"; this one's is \"sni\"".to_owned();
-                    let help = "remove it: the app follows from the server name that a client asks for";
-                    self.problem(&span, message, Some(help.to_owned()));
-                }
+                let help = "remove it: the app follows from the server name that a client asks for";
+                self.not_with("sni", "app", help);
                 Some(ListenerProtocol::Sni {
                     send_proxy: raw.send_proxy,
                     idle_timeout: raw.idle_timeout,
                 })
             }
-            Protocol::Tcp => {
-                let kind = KEYS.iter().find(|known| known.key == "app")?.kind;
-                let app = self.required(raw.app.clone(), "app", kind)?;
-                Some(ListenerProtocol::Tcp {
-                    app,
-                    send_proxy: raw.send_proxy,
-                    idle_timeout: raw.idle_timeout,
-                })
-            }
+            Protocol::Tcp => Some(ListenerProtocol::Tcp {
+                app: self.required(raw.app.clone(), KEYS, "app", "\"database\"")?,
+                send_proxy: raw.send_proxy,
+                idle_timeout: raw.idle_timeout,
+            }),
+        }
+    }
+
+    fn not_with(&mut self, protocol: &str, key: &str, help: &str) {
+        if let Some(span) = self.span(key) {
+            let message = format!("a listener's {key} is for protocol \"tcp\"; this one's is {protocol:?}");
+            self.problem(&span, message, Some(help.to_owned()));
         }
     }
 
@@ -374,10 +275,9 @@ impl Reading<'_, '_> {
     fn proxy_protocol_from(&mut self, on: Option<bool>, from: Option<Vec<IpNet>>) -> Vec<IpNet> {
         let from = from.unwrap_or_default();
         match on {
-            Some(true) if from.is_empty() && !self.failed => {
-                let span = self.given.get("proxy_protocol").cloned();
-                self.problem(
-                    &span.unwrap_or(self.table.clone()),
+            Some(true) if from.is_empty() && self.is_sound() => {
+                self.problem_at(
+                    "proxy_protocol",
                     "a listener's proxy_protocol is true and its proxy_protocol_from names nobody; expected the \
                      networks of the proxies before it"
                         .to_owned(),
@@ -389,11 +289,6 @@ impl Reading<'_, '_> {
             _ => from,
         }
     }
-}
-
-fn names() -> String {
-    let names: Vec<&str> = KEYS.iter().map(|known| known.key).chain([tls::KEY]).collect();
-    names.join(", ")
 }
 
 #[cfg(test)]

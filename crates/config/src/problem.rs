@@ -57,13 +57,24 @@ pub(crate) struct Excerpt {
 }
 
 /// A configuration file's text, and where in it things are.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Document<'a> {
     pub(crate) path: &'a Path,
     pub(crate) text: &'a str,
+    /// Where each line begins: thousands of tables are placed, and a file is looked through once.
+    lines: Vec<usize>,
 }
 
-impl Document<'_> {
+impl<'a> Document<'a> {
+    pub(crate) fn new(path: &'a Path, text: &'a str) -> Self {
+        let after = text.match_indices('\n').map(|(newline, _)| newline + 1);
+        Self {
+            path,
+            text,
+            lines: std::iter::once(0).chain(after).collect(),
+        }
+    }
+
     /// The place of a range of bytes. A range that lies outside is moved to the end.
     pub(crate) fn place(&self, span: &Range<usize>) -> Place {
         let (line, start) = self.line_of(span.start);
@@ -94,12 +105,11 @@ impl Document<'_> {
         self.text.floor_char_boundary(at.min(self.text.len()))
     }
 
+    /// The number of a line, the first is 1, and where it begins.
     fn line_of(&self, at: usize) -> (usize, usize) {
-        let before = &self.text[..self.floor(at)];
-        (
-            before.matches('\n').count() + 1,
-            before.rfind('\n').map_or(0, |newline| newline + 1),
-        )
+        let number = self.lines.partition_point(|start| *start <= self.floor(at));
+        let start = self.lines.get(number.saturating_sub(1)).copied();
+        (number.max(1), start.unwrap_or_default())
     }
 
     fn excerpt(&self, span: &Range<usize>) -> Excerpt {

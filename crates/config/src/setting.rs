@@ -1,4 +1,5 @@
 use crate::Settings;
+use crate::policy::Decimal;
 use crate::value::{Mismatch, Value};
 
 /// One setting: its names, its default, what it takes and what it does. The three names follow from the
@@ -12,9 +13,20 @@ pub struct Setting {
     pub default: &'static str,
     /// What it takes.
     pub kind: Kind,
+    /// Whether an app may have it differently.
+    pub scope: Scope,
     pub(crate) env_name: Option<&'static str>,
     pub(crate) doc_text: &'static str,
     pub(crate) apply: fn(&mut Settings, &Value) -> Result<(), Mismatch>,
+}
+
+/// What a setting is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The proxy as a whole.
+    Proxy,
+    /// Every app that doesn't say otherwise in its `[apps.NAME]`.
+    App,
 }
 
 /// What a setting takes.
@@ -33,6 +45,13 @@ pub enum Kind {
         /// A word that is accepted in place of a number.
         word: Option<&'static str>,
     },
+    /// A number with at most three decimals.
+    Decimal {
+        /// The least, in thousandths.
+        min: u32,
+        /// The greatest, in thousandths.
+        max: u32,
+    },
     /// One of a few words.
     OneOf(&'static [&'static str]),
     /// A text of a certain form.
@@ -47,6 +66,16 @@ pub enum Kind {
         /// The placeholder in `--help`.
         name: &'static str,
         /// What each item is, with an example.
+        expected: &'static str,
+    },
+    /// Statuses of HTTP responses from 200 to 599: an array of numbers, and of ranges as text, in the file;
+    /// separated by commas elsewhere, where `none` is the empty list.
+    Codes,
+    /// Names with a whole number each: a table.
+    Numbers {
+        /// The placeholder in `--help`.
+        name: &'static str,
+        /// What it is, with an example for the file.
         expected: &'static str,
     },
     /// Names with a value each: a table in the file, `name:value` separated by commas elsewhere.
@@ -107,28 +136,37 @@ impl Kind {
             } => "N".to_owned(),
             Self::Number { unit: "seconds", .. } => "SECS".to_owned(),
             Self::Number { word: Some(word), .. } => format!("N|{word}"),
-            Self::Number { .. } => "N".to_owned(),
+            Self::Number { .. } | Self::Decimal { .. } => "N".to_owned(),
+            Self::Codes => "STATUS,…".to_owned(),
             Self::OneOf(words) => words.join("|"),
-            Self::Text { name, .. } | Self::List { name, .. } | Self::Table { name, .. } => {
-                (*name).to_owned()
-            }
+            Self::Text { name, .. }
+            | Self::List { name, .. }
+            | Self::Table { name, .. }
+            | Self::Numbers { name, .. } => (*name).to_owned(),
         }
     }
 
     /// Whether it takes several values, so that a flag may be given several times.
     #[must_use]
     pub const fn is_many(&self) -> bool {
-        matches!(self, Self::List { .. } | Self::Table { .. })
+        matches!(
+            self,
+            Self::List { .. } | Self::Codes | Self::Numbers { .. } | Self::Table { .. }
+        )
     }
 
     /// What is expected in `edgeproxy.toml`, for a person.
     pub(crate) fn expected_in_file(&self) -> String {
         match self {
             Self::Switch => "true or false, without quotes".to_owned(),
+            Self::Decimal { .. } => self.expected_in_text(),
+            Self::Codes => format!("an array; each item is {CODE}"),
             Self::Number { word: None, .. } => self.expected_in_text(),
             Self::Number { word: Some(word), .. } => format!("{} or \"{word}\"", self.number()),
             Self::OneOf(words) => one_of(words.iter().map(|word| format!("\"{word}\""))),
-            Self::Text { expected, .. } | Self::Table { expected, .. } => (*expected).to_owned(),
+            Self::Text { expected, .. } | Self::Table { expected, .. } | Self::Numbers { expected, .. } => {
+                (*expected).to_owned()
+            }
             Self::List { expected, .. } => format!("an array; each item is {expected}"),
         }
     }
@@ -137,12 +175,27 @@ impl Kind {
     pub(crate) fn expected_in_text(&self) -> String {
         match self {
             Self::Switch => "true or false".to_owned(),
+            Self::Decimal { min, max } => {
+                let (min, max) = (Decimal::from_thousandths(*min), Decimal::from_thousandths(*max));
+                format!("a number from {min} to {max} with at most three decimals")
+            }
+            Self::Codes => format!("{CODE}; several are separated by commas"),
             Self::Number { word: None, .. } => self.number(),
             Self::Number { word: Some(word), .. } => format!("{} or {word}", self.number()),
             Self::OneOf(words) => one_of(words.iter().map(|word| (*word).to_owned())),
             Self::Text { expected, .. } => (*expected).to_owned(),
             Self::List { expected, .. } => format!("{expected}; several are separated by commas"),
+            Self::Numbers { .. } => "pairs such as a:90,b:10".to_owned(),
             Self::Table { .. } => "pairs such as mx:MX,za:ZA".to_owned(),
+        }
+    }
+
+    /// What an item of a list or table is, for a person.
+    pub(crate) fn expected_item(&self) -> String {
+        match self {
+            Self::List { expected, .. } => (*expected).to_owned(),
+            Self::Codes => CODE.to_owned(),
+            _ => self.expected_in_file(),
         }
     }
 
@@ -158,6 +211,8 @@ impl Kind {
         format!("a whole number{of} from {min} to {max}")
     }
 }
+
+const CODE: &str = "a status from 200 to 599, or a range of them such as \"500-504\"";
 
 fn one_of(words: impl ExactSizeIterator<Item = String>) -> String {
     let mut words: Vec<String> = words.collect();

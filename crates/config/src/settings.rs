@@ -1,5 +1,8 @@
 //! The one list. A setting is added here and nowhere else: its key, variable, flag, default, help text,
-//! parser and field all follow from its entry.
+//! parser and field all follow from its entry, and so does the key of `[apps.NAME]` for those that an app may
+//! have differently.
+
+mod define;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,102 +11,20 @@ use std::time::Duration;
 use edgeproxy_backend::{AppName, Region};
 use ipnet::IpNet;
 
+use crate::kinds::{NETWORKS, PATH, SOCKET, SOCKET_OR_OFF, bytes, number, seconds};
 use crate::listeners::Listener;
-use crate::setting::{Kind, Setting};
-use crate::types::{
-    Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, RegionTable, Spill, Workers,
-};
+use crate::policy::{CookieName, Decimal, HashKey, Initial, Sticky};
+use crate::region::RegionTable;
+use crate::setting::{Kind, Scope, Setting};
+use crate::status::StatusCodes;
+use crate::table::{Field, Key};
+use crate::types::{Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, Spill, Workers};
 use crate::value::FromValue;
 
-macro_rules! settings {
-    ($( $(#[doc = $doc:literal])+ $field:ident: $type:ty, $key:literal $(/ $env:literal)?, $kind:expr, $default:literal; )+) => {
-        /// Everything that can be configured, valid by its types and checked against each other.
-        ///
-        /// The fields are open so that an embedder can write
-        /// `Settings { api_enabled: true, ..Settings::default() }`.
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        pub struct Settings {
-            $( $(#[doc = $doc])+ pub $field: $type, )+
-            /// The `[[listeners]]` of the file, besides that of `listen_addr`; see
-            /// [`every_listener`](Self::every_listener).
-            pub listeners: Vec<Listener>,
-        }
-
-        impl Settings {
-            /// Every setting, in the order of the reference documentation.
-            pub const ALL: &'static [Setting] = &[ $( Setting {
-                key: $key,
-                default: $default,
-                kind: $kind,
-                env_name: settings!(@env $($env)?),
-                doc_text: concat!($($doc),+),
-                apply: |settings, value| {
-                    settings.$field = FromValue::from_value(value)?;
-                    Ok(())
-                },
-            }, )+ ];
-        }
-
-        impl Default for Settings {
-            fn default() -> Self {
-                Self {
-                    $( $field: built_in(&$kind, $default), )+
-                    listeners: Vec::new(),
-                }
-            }
-        }
-    };
-    (@env $env:literal) => { Some($env) };
-    (@env) => { None };
-}
-
-pub(crate) const SOCKET: Kind = Kind::Text {
-    name: "IP:PORT",
-    expected: "an IP address and a port, such as \"0.0.0.0:8080\" or \"[::]:8080\"",
-};
-pub(crate) const NETWORKS: Kind = Kind::List {
-    name: "CIDR,…",
-    expected: "a network, such as \"10.0.0.0/8\" or \"fd00::/8\"",
-};
-
-pub(crate) const PATH: Kind = Kind::Text {
-    name: "PATH",
-    expected: "the path of a PEM file, such as \"/etc/edgeproxy/cert.pem\"",
-};
-
-const SOCKET_OR_OFF: Kind = Kind::Text {
-    name: "IP:PORT|off",
-    expected: "an IP address and a port, such as \"0.0.0.0:8080\" or \"[::]:8080\", or \"off\"",
-};
-
-const fn number(min: u64, max: u64) -> Kind {
-    Kind::Number {
-        min,
-        max,
-        unit: "",
-        word: None,
-    }
-}
-
-const fn bytes(min: u64, max: u64) -> Kind {
-    Kind::Number {
-        min,
-        max,
-        unit: "bytes",
-        word: None,
-    }
-}
-
-pub(crate) const fn seconds(min: u64, max: u64) -> Kind {
-    Kind::Number {
-        min,
-        max,
-        unit: "seconds",
-        word: None,
-    }
-}
+use define::settings;
 
 settings! {
+proxy {
     /// Where clients connect for HTTP. Port 0 lets the system choose one; off is nowhere.
     /// Listeners of the file come besides.
     listen_addr: Option<SocketAddr>, "listen_addr", SOCKET_OR_OFF, "0.0.0.0:8080";
@@ -171,22 +92,15 @@ settings! {
     /// How a backend is picked.
     algorithm: Algorithm, "algorithm", Kind::OneOf(Algorithm::NAMES), "region_affinity";
 
-    /// When traffic leaves the nearest region: once its backends are at their hard limit, or already
-    /// above their soft one.
-    spill: Spill, "spill", Kind::OneOf(Spill::NAMES), "hard";
-
-    /// How many requests in a row may fail before a backend is ejected; 0 never ejects.
-    max_failures: u32, "max_failures", number(0, 1_000_000), "0";
-
-    /// Whether failures may eject the last routable backend of an app.
-    last_backend: LastBackend, "last_backend", Kind::OneOf(LastBackend::NAMES), "keep";
-
     /// How backends are probed: off, tcp, or http: and the path to get.
     health_monitor: HealthMonitor, "health_monitor",
         Kind::Text { name: "off|tcp|http:/PATH", expected: "\"off\", \"tcp\", or \"http:\" and a path, such as \"http:/healthz\"" }, "off";
 
     /// The time between two probes of a backend.
     health_interval: Duration, "health_interval_secs", seconds(1, 3_600), "5";
+
+    /// How many probes may be under way at once. Not in force yet.
+    max_concurrent_probes: u32, "max_concurrent_probes", number(1, 65_536), "64";
 
     /// Threads that forward traffic; auto is one for each core.
     workers: Workers, "workers",
@@ -205,23 +119,6 @@ settings! {
     /// How long a client may take nothing of an answer.
     send_timeout: Duration, "send_timeout_secs", seconds(1, 3_600), "60";
 
-    /// How long connecting to a backend may take, with the TLS handshake if there is one, before another is tried, or 504.
-    connect_timeout: Duration, "connect_timeout_secs", seconds(1, 3_600), "5";
-
-    /// How long a backend may take to begin its answer, before another is tried, or 504; also how long a
-    /// client may pause within a body.
-    response_header_timeout: Duration, "response_header_timeout_secs", seconds(1, 86_400), "60";
-
-    /// How long a backend may pause in the middle of its answer, before that is broken off. Calls of gRPC over
-    /// HTTP/2 are exempt: they have a deadline of their own.
-    response_body_timeout: Duration, "response_body_timeout_secs", seconds(1, 86_400), "300";
-
-    /// How long both directions of a TCP connection may be silent.
-    tcp_idle_timeout: Duration, "tcp_idle_timeout_secs", seconds(1, 604_800), "3600";
-
-    /// How long a connection that has switched to another protocol, such as a WebSocket, may be silent.
-    tunnel_idle_timeout: Duration, "tunnel_idle_timeout_secs", seconds(1, 604_800), "3600";
-
     /// The longest head of a request, before 431.
     max_head_bytes: usize, "max_head_bytes", bytes(8_192, 65_536), "32768";
 
@@ -230,10 +127,6 @@ settings! {
 
     /// The longest target of a request, before 414.
     max_target_bytes: usize, "max_target_bytes", bytes(1, 65_536), "8192";
-
-    /// The longest body of a request, before 413.
-    max_body_bytes: Option<u64>, "max_body_bytes",
-        Kind::Number { min: 0, max: 1 << 50, unit: "bytes", word: Some("unlimited") }, "unlimited";
 
     /// The most connections of clients. Whoever comes then waits until one ends.
     max_connections: usize, "max_connections", number(1, 10_000_000), "65536";
@@ -271,6 +164,69 @@ settings! {
     /// How many idle connections a worker keeps to one backend.
     pool_max_idle: usize, "pool_max_idle", number(0, 65_536), "256";
 
+    /// How long requests in flight may go on when the proxy stops.
+    drain_timeout: Duration, "drain_timeout_secs", seconds(0, 3_600), "30";
+
+    /// The networks whose X-Forwarded-* and Forwarded headers are believed.
+    trusted_proxies: Vec<IpNet>, "trusted_proxies", NETWORKS, "";
+
+    /// What a log line looks like.
+    log_format: LogFormat, "log_format", Kind::OneOf(LogFormat::NAMES), "text";
+
+    /// Which log lines are written: a level, or levels by module.
+    log_level: LogFilter, "log_level" / "EDGEPROXY_LOG",
+        Kind::Text { name: "LEVEL", expected: "off, error, warn, info, debug or trace, or levels by module such as \"info,edgeproxy_proxy=debug\"" }, "info";
+}
+
+apps {
+    /// When traffic leaves the nearest region: once its backends are at their hard limit, or already
+    /// above their soft one.
+    spill: Spill, "spill", Kind::OneOf(Spill::NAMES), "hard";
+
+    /// The regions that are asked after the client's and this proxy's own, nearest first, with region_affinity;
+    /// those that are not named come last. Not in force yet.
+    region_order: Vec<Region>, "region_order",
+        Kind::List { name: "REGION,…", expected: "the name of a region, such as \"eu\"" }, "";
+
+    /// What is hashed with algorithm hash: the client's address, or a header or cookie of the request, and the
+    /// address where a request lacks it. Not in force yet.
+    hash_key: HashKey, "hash_key",
+        Kind::Text { name: "client_ip|header:NAME|cookie:NAME", expected: HashKey::EXPECTED }, "client_ip";
+
+    /// By what a client is known again, to keep it with its backend: off, its address, a cookie that the proxy
+    /// sets, or a header. Not in force yet.
+    sticky: Sticky, "sticky",
+        Kind::Text { name: "off|client_ip|cookie|header:NAME", expected: Sticky::EXPECTED }, "off";
+
+    /// How long a client is kept with its backend after its last request. Not in force yet.
+    binding_ttl: Duration, "binding_ttl_secs", seconds(1, 604_800), "600";
+
+    /// The name of the cookie with sticky cookie. Not in force yet.
+    sticky_cookie: CookieName, "sticky_cookie",
+        Kind::Text { name: "NAME", expected: CookieName::EXPECTED }, "edgeproxy";
+
+    /// How long a backend that joins, or comes back, takes to its full share of the traffic; 0 is no time. Not in
+    /// force yet.
+    slow_start: Duration, "slow_start_secs", seconds(0, 3_600), "0";
+
+    /// How the share grows meanwhile: 1 evenly, more at the beginning with more, less with less. Not in force yet.
+    slow_start_aggression: Decimal, "slow_start_aggression", Kind::Decimal { min: 100, max: 10_000 }, "1";
+
+    /// How many requests in a row may fail before a backend is ejected; 0 never ejects.
+    max_failures: u32, "max_failures", number(0, 1_000_000), "0";
+
+    /// Statuses of a response that count as a failed request. Not in force yet.
+    unhealthy_responses: StatusCodes, "unhealthy_responses", Kind::Codes, "";
+
+    /// Whether failures may eject the last routable backend of an app.
+    last_backend: LastBackend, "last_backend", Kind::OneOf(LastBackend::NAMES), "keep";
+
+    /// The share of an app's backends below which health is ignored and all are used; 0 never. Not in force yet.
+    panic_threshold: Decimal, "panic_threshold", Kind::Decimal { min: 0, max: 1_000 }, "0";
+
+    /// Whether a new backend gets traffic at once, or after it has passed a first probe. Not in force yet.
+    initial: Initial, "initial", Kind::OneOf(Initial::NAMES), "routable";
+
     /// Try a failed request again where no harm can come of it.
     retry_enabled: bool, "retry_enabled", Kind::Switch, "true";
 
@@ -296,18 +252,27 @@ settings! {
     /// How long a request may wait there before it gets 503.
     queue_timeout: Duration, "queue_timeout_secs", seconds(1, 3_600), "5";
 
-    /// How long requests in flight may go on when the proxy stops.
-    drain_timeout: Duration, "drain_timeout_secs", seconds(0, 3_600), "30";
+    /// How long connecting to a backend may take, with the TLS handshake if there is one, before another is tried, or 504.
+    connect_timeout: Duration, "connect_timeout_secs", seconds(1, 3_600), "5";
 
-    /// The networks whose X-Forwarded-* and Forwarded headers are believed.
-    trusted_proxies: Vec<IpNet>, "trusted_proxies", NETWORKS, "";
+    /// How long a backend may take to begin its answer, before another is tried, or 504; also how long a
+    /// client may pause within a body.
+    response_header_timeout: Duration, "response_header_timeout_secs", seconds(1, 86_400), "60";
 
-    /// What a log line looks like.
-    log_format: LogFormat, "log_format", Kind::OneOf(LogFormat::NAMES), "text";
+    /// How long a backend may pause in the middle of its answer, before that is broken off. Calls of gRPC over
+    /// HTTP/2 are exempt: they have a deadline of their own.
+    response_body_timeout: Duration, "response_body_timeout_secs", seconds(1, 86_400), "300";
 
-    /// Which log lines are written: a level, or levels by module.
-    log_level: LogFilter, "log_level" / "EDGEPROXY_LOG",
-        Kind::Text { name: "LEVEL", expected: "off, error, warn, info, debug or trace, or levels by module such as \"info,edgeproxy_proxy=debug\"" }, "info";
+    /// How long a connection that has switched to another protocol, such as a WebSocket, may be silent.
+    tunnel_idle_timeout: Duration, "tunnel_idle_timeout_secs", seconds(1, 604_800), "3600";
+
+    /// How long both directions of a TCP connection may be silent.
+    tcp_idle_timeout: Duration, "tcp_idle_timeout_secs", seconds(1, 604_800), "3600";
+
+    /// The longest body of a request, before 413.
+    max_body_bytes: Option<u64>, "max_body_bytes",
+        Kind::Number { min: 0, max: 1 << 50, unit: "bytes", word: Some("unlimited") }, "unlimited";
+}
 }
 
 #[expect(

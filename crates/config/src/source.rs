@@ -114,7 +114,7 @@ fn text(path: &Path, bytes: Vec<u8>) -> Result<String, Problem> {
     String::from_utf8(bytes).map_err(|error| {
         let end = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(&error.as_bytes()[..end]).into_owned();
-        let place = Document { path, text: &text }.place(&(end..end));
+        let place = Document::new(path, &text).place(&(end..end));
         Problem {
             place,
             ..whole(

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::num::NonZeroU16;
 
-use edgeproxy_backend::{AppName, Country, Region};
+use edgeproxy_backend::{AppName, NameError};
 
 use crate::value::{FromValue, Mismatch, Value};
 
@@ -37,6 +37,8 @@ macro_rules! words {
         }
     };
 }
+
+pub(crate) use words;
 
 words! {
     /// How a backend is picked.
@@ -130,6 +132,19 @@ pub enum HealthMonitor {
 
 impl HealthMonitor {
     const LONGEST_PATH: usize = 2_048;
+
+    /// The path of a probe, and the query if there is one.
+    pub(crate) fn path(path: &str) -> Result<String, Mismatch> {
+        if path.starts_with("//") || path.contains("://") {
+            let help = "only a path: the probe goes to each backend's own address";
+            return Err(Mismatch::text(path).help(help));
+        }
+        let permitted = |b: u8| b.is_ascii_graphic() && b != b'#';
+        if !path.starts_with('/') || path.len() > Self::LONGEST_PATH || !path.bytes().all(permitted) {
+            return Err(Mismatch::text(path).help("a path begins with / and holds neither spaces nor #"));
+        }
+        Ok(path.to_owned())
+    }
 }
 
 impl FromValue for HealthMonitor {
@@ -144,18 +159,11 @@ impl FromValue for HealthMonitor {
             }
             other => other.strip_prefix("http:").ok_or_else(|| Mismatch::text(other))?,
         };
-        if path.starts_with("//") {
-            return Err(
-                Mismatch::text(text).help("only a path: the probe goes to each backend's own address")
-            );
-        }
-        let permitted = |b: u8| b.is_ascii_graphic() && b != b'#';
-        if !path.starts_with('/') || path.len() > Self::LONGEST_PATH || !path.bytes().all(permitted) {
-            return Err(Mismatch::text(text).help("a path begins with / and holds neither spaces nor #"));
-        }
-        Ok(Self::Http {
-            path: path.to_owned(),
-        })
+        let path = Self::path(path).map_err(|mismatch| Mismatch {
+            help: mismatch.help,
+            ..Mismatch::text(text)
+        })?;
+        Ok(Self::Http { path })
     }
 }
 
@@ -170,7 +178,7 @@ impl fmt::Display for HealthMonitor {
 }
 
 /// The name of a host, a DNS name in lower case, without a port.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct HostName(AppName);
 
 impl HostName {
@@ -182,6 +190,11 @@ impl HostName {
 
     /// The most names in a list.
     pub const MAX_LISTED: usize = 256;
+
+    /// An app's name obeys the same rules (RFC 1123 §2.1).
+    pub(crate) fn parse(text: &str) -> Result<Self, NameError> {
+        AppName::parse(text).map(Self)
+    }
 }
 
 /// Empty is none.
@@ -292,68 +305,6 @@ impl fmt::Display for LogFilter {
     }
 }
 
-/// The regions that exist, each with its country: the built-in ones, and those of the configuration.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RegionTable(Vec<(Region, Country)>);
-
-impl RegionTable {
-    const BUILT_IN: [(&'static str, &'static str); 4] =
-        [("sa", "BR"), ("us", "US"), ("eu", "DE"), ("ap", "JP")];
-    /// The most regions that a configuration can add.
-    pub const MAX_ADDED: usize = 256;
-
-    /// The country of a region, where there is such a region.
-    #[must_use]
-    pub fn country(&self, region: Region) -> Option<Country> {
-        self.0
-            .iter()
-            .find(|(known, _)| *known == region)
-            .map(|(_, country)| *country)
-    }
-
-    /// The regions with their countries, the built-in ones first, then the others by name.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (Region, Country)> + '_ {
-        self.0.iter().copied()
-    }
-
-    fn set(&mut self, region: Region, country: Country) {
-        match self.0.iter_mut().find(|(known, _)| *known == region) {
-            Some((_, current)) => *current = country,
-            None => self.0.push((region, country)),
-        }
-    }
-}
-
-impl FromValue for RegionTable {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        let Value::Pairs(pairs) = value else {
-            return Err(value.unfit());
-        };
-        if pairs.len() > Self::MAX_ADDED {
-            return Err(Mismatch::new(format!("{} regions", pairs.len()))
-                .help(format!("at most {} can be added", Self::MAX_ADDED)));
-        }
-        let mut table = Self(Vec::with_capacity(Self::BUILT_IN.len() + pairs.len()));
-        let built_in = Self::BUILT_IN.iter().map(|(name, code)| (None, *name, *code));
-        let added = pairs
-            .iter()
-            .enumerate()
-            .map(|(item, (name, code))| (Some(item), name.as_str(), code.as_str()));
-        for (item, name, code) in built_in.chain(added) {
-            let refused = |problem: String| Mismatch {
-                item,
-                ..Mismatch::new(format!("{name:.32}:{code:.32}")).help(problem)
-            };
-            let region = Region::parse(name).map_err(|error| refused(error.to_string()))?;
-            let country = Country::parse(code).map_err(|error| refused(error.to_string()))?;
-            table.set(region, country);
-        }
-        // A file's table has no order, so a list in a variable should not have one either.
-        table.0[Self::BUILT_IN.len()..].sort_unstable();
-        Ok(table)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,17 +356,6 @@ mod tests {
         for bad in ["lb:8081", "", "http://lb", "l b"] {
             assert!(Vec::<HostName>::from_value(&list(&[bad])).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn configured_regions_join_the_built_in_ones_and_may_change_their_country() {
-        let pairs = [("mx", "mx"), ("EU", "FR")].map(|(a, b)| (a.to_owned(), b.to_owned()));
-        let table = RegionTable::from_value(&Value::Pairs(pairs.into())).unwrap();
-        let listed: Vec<String> = table
-            .iter()
-            .map(|(region, country)| format!("{region}:{country}"))
-            .collect();
-        assert_eq!(listed, ["sa:BR", "us:US", "eu:FR", "ap:JP", "mx:MX"]);
     }
 
     #[test]

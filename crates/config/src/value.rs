@@ -1,14 +1,9 @@
 //! From what was written to a typed value, in two steps: the [`Kind`] says which shape it must have, the
 //! field's type says which values of that shape it takes.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
-use std::time::Duration;
-
-use edgeproxy_backend::{AppName, Region};
-use ipnet::IpNet;
 use toml::de::DeValue;
 
+use crate::policy::Decimal;
 use crate::setting::Kind;
 use crate::suggest::closest;
 
@@ -17,6 +12,8 @@ use crate::suggest::closest;
 pub(crate) enum Value {
     Switch(bool),
     Number(u64),
+    /// In thousandths.
+    Decimal(u32),
     Text(String),
     List(Vec<String>),
     Pairs(Vec<(String, String)>),
@@ -87,9 +84,14 @@ impl Kind {
                 Ok(_) => Err(Mismatch::new(text)),
                 Err(_) => Err(not_a_number(text, unit)),
             },
+            Self::Decimal { min, max } => Decimal::parse(text)
+                .map(Decimal::thousandths)
+                .filter(|found| (min..=max).contains(found))
+                .map(Value::Decimal)
+                .ok_or_else(|| Mismatch::text(text)),
             Self::OneOf(_) | Self::Text { .. } => self.read_word(text),
-            Self::List { .. } => Ok(Value::List(items(text).map(str::to_owned).collect())),
-            Self::Table { .. } => items(text)
+            Self::List { .. } | Self::Codes => Ok(Value::List(items(text).map(str::to_owned).collect())),
+            Self::Table { .. } | Self::Numbers { .. } => items(text)
                 .enumerate()
                 .map(|(index, pair)| match pair.split_once(':') {
                     Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
@@ -113,17 +115,25 @@ impl Kind {
             (Self::Number { word: Some(word), .. }, DeValue::String(text)) if text == word => {
                 Ok(Value::Text((*word).to_owned()))
             }
+            (Self::Decimal { .. }, DeValue::Integer(number)) => self.read_decimal(number.as_str()),
+            (Self::Decimal { .. }, DeValue::Float(number)) => self.read_decimal(number.as_str()),
             (Self::OneOf(_) | Self::Text { .. }, DeValue::String(text)) => self.read_word(text),
+            (Self::Codes, DeValue::Array(array)) => array
+                .iter()
+                .enumerate()
+                .map(|(index, item)| code(item.get_ref()).map_err(|mismatch| mismatch.item(index)))
+                .collect::<Result<_, _>>()
+                .map(Value::List),
             (Self::List { .. }, DeValue::Array(array)) => array
                 .iter()
                 .enumerate()
                 .map(|(index, item)| string(item.get_ref()).map_err(|mismatch| mismatch.item(index)))
                 .collect::<Result<_, _>>()
                 .map(Value::List),
-            (Self::Table { .. }, DeValue::Table(table)) => table
+            (Self::Table { .. } | Self::Numbers { .. }, DeValue::Table(table)) => table
                 .iter()
                 .enumerate()
-                .map(|(index, (name, value))| match string(value.get_ref()) {
+                .map(|(index, (name, value))| match self.pair(value.get_ref()) {
                     Ok(text) => Ok((name.get_ref().to_string(), text)),
                     Err(mismatch) => Err(mismatch.item(index)),
                 })
@@ -131,6 +141,19 @@ impl Kind {
                 .map(Value::Pairs),
             _ => Err(self.wrong_type(value)),
         }
+    }
+
+    /// The second half of a pair.
+    fn pair(&self, value: &DeValue<'_>) -> Result<String, Mismatch> {
+        match (self, value) {
+            (Self::Numbers { .. }, DeValue::Integer(number)) => Ok(number.to_string()),
+            (Self::Numbers { .. }, other) => Err(Mismatch::new(described(other))),
+            _ => string(value),
+        }
+    }
+
+    fn read_decimal(&self, number: &str) -> Result<Value, Mismatch> {
+        self.read_text(number).map_err(|_| Mismatch::new(number))
     }
 
     fn read_word(&self, text: &str) -> Result<Value, Mismatch> {
@@ -153,6 +176,7 @@ impl Kind {
             return match self {
                 Self::OneOf(_) | Self::Text { .. } if is_scalar(value) => mismatch.help("put it in quotes"),
                 Self::List { .. } if is_scalar(value) => mismatch.help("put it in quotes and brackets"),
+                Self::Codes if is_scalar(value) => mismatch.help("put it in brackets"),
                 _ => mismatch,
             };
         };
@@ -163,10 +187,12 @@ impl Kind {
             (Self::Number { .. }, Ok(Value::Number(number))) => {
                 mismatch.help(format!("write {number}, without quotes"))
             }
+            (Self::Decimal { .. }, Ok(_)) => mismatch.help(format!("write {}, without quotes", text.trim())),
             (Self::Number { unit, .. }, Err(_)) => Mismatch {
                 help: not_a_number(text.trim(), unit).help,
                 ..mismatch
             },
+            (Self::Codes, Ok(Value::List(items))) => mismatch.help(format!("write [{}]", items.join(", "))),
             (Self::List { .. }, Ok(Value::List(items))) => mismatch.help(format!("write {items:?}")),
             _ => mismatch,
         }
@@ -200,6 +226,14 @@ fn string(value: &DeValue<'_>) -> Result<String, Mismatch> {
     match value {
         DeValue::String(text) => Ok(text.to_string()),
         other if is_scalar(other) => Err(Mismatch::new(described(other)).help("put it in quotes")),
+        other => Err(Mismatch::new(described(other))),
+    }
+}
+
+fn code(value: &DeValue<'_>) -> Result<String, Mismatch> {
+    match value {
+        DeValue::Integer(number) => Ok(number.to_string()),
+        DeValue::String(text) => Ok(text.to_string()),
         other => Err(Mismatch::new(described(other))),
     }
 }
@@ -240,170 +274,6 @@ impl Value {
             other => Err(other.unfit()),
         }
     }
-}
-
-impl FromValue for bool {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        match value {
-            Value::Switch(switch) => Ok(*switch),
-            other => Err(other.unfit()),
-        }
-    }
-}
-
-impl FromValue for u64 {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        match value {
-            Value::Number(number) => Ok(*number),
-            other => Err(other.unfit()),
-        }
-    }
-}
-
-impl FromValue for u32 {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        Self::try_from(u64::from_value(value)?).map_err(|_| value.unfit())
-    }
-}
-
-impl FromValue for usize {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        Self::try_from(u64::from_value(value)?).map_err(|_| value.unfit())
-    }
-}
-
-impl FromValue for Duration {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        u64::from_value(value).map(Self::from_secs)
-    }
-}
-
-impl FromValue for Region {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        let text = value.as_text()?;
-        Self::parse(text).map_err(|_| Mismatch::text(text).help("a region's name is 1 to 15 of a-z 0-9 -"))
-    }
-}
-
-impl FromValue for SocketAddr {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        let text = value.as_text()?;
-        text.parse().map_err(|_| {
-            let mismatch = Mismatch::text(text);
-            match socket_addr_meant(text) {
-                Some(help) => mismatch.help(help),
-                None => mismatch,
-            }
-        })
-    }
-}
-
-impl FromValue for Option<SocketAddr> {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        match value.as_text()? {
-            "off" => Ok(None),
-            _ => SocketAddr::from_value(value).map(Some),
-        }
-    }
-}
-
-impl FromValue for AppName {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        let text = value.as_text()?;
-        Self::parse(text).map_err(|error| Mismatch::text(text).help(error.to_string()))
-    }
-}
-
-/// Empty is none.
-impl FromValue for Option<AppName> {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        match value.as_text()? {
-            "" => Ok(None),
-            _ => AppName::from_value(value).map(Some),
-        }
-    }
-}
-
-impl FromValue for PathBuf {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        match value.as_text()? {
-            text if text.is_empty() || text.contains('\0') => Err(Mismatch::text(text)),
-            text => Ok(text.into()),
-        }
-    }
-}
-
-/// Empty is none.
-impl FromValue for Option<PathBuf> {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        match value.as_text()? {
-            "" => Ok(None),
-            _ => PathBuf::from_value(value).map(Some),
-        }
-    }
-}
-
-/// A word in place of the number is no limit.
-impl FromValue for Option<u64> {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        match value {
-            Value::Text(_) => Ok(None),
-            _ => u64::from_value(value).map(Some),
-        }
-    }
-}
-
-fn socket_addr_meant(text: &str) -> Option<String> {
-    if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Some(format!(
-            "the port is missing: write {:?}",
-            SocketAddr::new(ip, 8080).to_string()
-        ));
-    }
-    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
-    let port: u16 = port.parse().ok()?;
-    match host {
-        "" | "*" => Some(format!(
-            "write \"0.0.0.0:{port}\" to listen on every IPv4 address"
-        )),
-        "localhost" => Some(format!("a host name is not accepted; write \"127.0.0.1:{port}\"")),
-        host if host.parse::<std::net::Ipv6Addr>().is_ok() => Some(format!(
-            "an IPv6 address stands in brackets: write \"[{host}]:{port}\""
-        )),
-        _ => None,
-    }
-}
-
-impl FromValue for Vec<IpNet> {
-    fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        let Value::List(items) = value else {
-            return Err(value.unfit());
-        };
-        items
-            .iter()
-            .enumerate()
-            .map(|(index, item)| network(item).map_err(|mismatch| mismatch.item(index)))
-            .collect()
-    }
-}
-
-fn network(text: &str) -> Result<IpNet, Mismatch> {
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(IpNet::from(ip));
-    }
-    let Ok(net) = text.parse::<IpNet>() else {
-        return Err(Mismatch::text(text));
-    };
-    if net != net.trunc() {
-        // Either the address or the length is a mistake, and guessing which would open a network.
-        return Err(Mismatch::text(text).help(format!(
-            "its address has bits beyond /{}: write \"{}\" for the network, or \"{}\" for that address alone",
-            net.prefix_len(),
-            net.trunc(),
-            net.addr(),
-        )));
-    }
-    Ok(net)
 }
 
 #[cfg(test)]

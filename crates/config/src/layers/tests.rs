@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::Setting;
 
 /// For each setting two values as a variable has them, with the same as the file has them. A setting that
 /// is missing here fails the table below.
@@ -17,6 +18,32 @@ const SAMPLES: &[(&str, [(&str, &str); 2])] = &[
         ],
     ),
     ("tcp_app", [("db", "\"db\""), ("other", "\"other\"")]),
+    (
+        "region_order",
+        [("eu,sa", "[\"eu\", \"sa\"]"), ("us", "[\"us\"]")],
+    ),
+    (
+        "hash_key",
+        [
+            ("header:X-User", "\"header:X-User\""),
+            ("cookie:id", "\"cookie:id\""),
+        ],
+    ),
+    ("sticky", [("cookie", "\"cookie\""), ("header:a", "\"header:a\"")]),
+    ("binding_ttl_secs", [("1", "1"), ("2", "2")]),
+    ("sticky_cookie", [("a", "\"a\""), ("B", "\"B\"")]),
+    ("slow_start_secs", [("1", "1"), ("2", "2")]),
+    ("slow_start_aggression", [("0.5", "0.5"), ("2", "2.000")]),
+    (
+        "unhealthy_responses",
+        [("500,502-504", "[500, \"502-504\"]"), ("404", "[404]")],
+    ),
+    ("panic_threshold", [("0.5", "0.5"), ("1", "1")]),
+    (
+        "initial",
+        [("probe_first", "\"probe_first\""), ("routable", "\"routable\"")],
+    ),
+    ("max_concurrent_probes", [("1", "1"), ("2", "2")]),
     ("header_timeout_secs", [("1", "1"), ("2", "2")]),
     ("idle_timeout_secs", [("1", "1"), ("2", "2")]),
     ("send_timeout_secs", [("1", "1"), ("2", "2")]),

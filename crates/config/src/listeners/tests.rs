@@ -120,7 +120,7 @@ fn all_problems_of_a_listener_come_at_once() {
 edgeproxy.toml:1:1: a listener has no addr; expected an IP address and a port, such as "0.0.0.0:8080" or "[::]:8080"
   1 | [[listeners]]
     | ^^^^^^^^^^^^^
-  help: add `addr = …`
+  help: add `addr = "0.0.0.0:8080"`
 
 edgeproxy.toml:2:1: a listener has no setting "adr"
   2 | adr = "127.0.0.1:1"
@@ -135,7 +135,7 @@ edgeproxy.toml:3:12: a listener's protocol is "htp"; expected "http", "tcp" or "
 edgeproxy.toml:5:1: a listener has no app; expected the name of an app, such as "database"
   5 | [[listeners]]
     | ^^^^^^^^^^^^^
-  help: add `app = …`
+  help: add `app = "database"`
 
 edgeproxy.toml:6:8: a listener's addr is the number 5; expected an IP address and a port, such as "0.0.0.0:8080" or "[::]:8080"
   6 | addr = 5
@@ -197,7 +197,7 @@ fn what_contradicts_itself_is_told_with_what_to_do() {
         ),
         (
             "listeners = [1]\n".to_owned(),
-            "listeners is an array of other things than tables",
+            "an item of listeners is the number 1; expected tables, each under a line [[listeners]]",
         ),
         ("[[listener]]\n".to_owned(), "help: did you mean \"listeners\"?"),
         (
@@ -298,7 +298,7 @@ fn what_is_wrong_with_tls_is_told_and_never_a_listener_without_it() {
         ),
         (
             "{ certificates = [{ cert = \"a\", key = \"b\" }], min_version = \"1.1\" }",
-            "a tls's min_version is \"1.1\"; expected \"1.2\" or \"1.3\"",
+            "a listener's tls.min_version is \"1.1\"; expected \"1.2\" or \"1.3\"",
         ),
         (
             "{ certificates = [{ cert = \"a\", key = \"b\" }], client_auth = \"required\" }",
@@ -396,7 +396,7 @@ fn line() -> impl proptest::strategy::Strategy<Value = String> {
     use proptest::prelude::*;
     let key = prop::sample::select(
         KEYS.iter()
-            .map(|known| known.key)
+            .map(|known| known.field.key)
             .chain(["adr", "tls"])
             .collect::<Vec<_>>(),
     );

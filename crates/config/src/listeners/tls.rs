@@ -1,23 +1,21 @@
 //! `tls` of a listener: which certificates its clients are shown, and which they are asked for.
 
-use std::ops::Range;
 use std::path::PathBuf;
 
 use edgeproxy_backend::AppName;
 use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
+use toml::de::DeValue;
 
-use super::{Protocol, Reading};
+use super::Protocol;
 use crate::Settings;
-use crate::file::{blamed, told};
+use crate::kinds::PATH;
 use crate::setting::Kind;
-use crate::settings::PATH;
-use crate::suggest::closest;
+use crate::table::{Key, Table, keys};
 use crate::types::{ClientAuth, TlsVersion};
-use crate::value::{FromValue, Mismatch, Value, described, quoted};
+use crate::value::{FromValue, Mismatch, Value, described};
 
 /// The key of the table.
-pub(super) const KEY: &str = "tls";
+pub(crate) const KEY: &str = "tls";
 
 /// TLS at a listener, as files that are still to be read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,61 +70,43 @@ pub(super) fn of_settings(settings: &Settings) -> Option<(std::net::SocketAddr, 
         .then(|| (settings.tls_listen_addr, ListenerTls::of(cert, key)))
 }
 
-/// A key of one of the tables.
-struct Key<R> {
-    key: &'static str,
-    kind: Kind,
-    apply: fn(&mut R, &Value) -> Result<(), Mismatch>,
-}
-
 #[derive(Default)]
-struct Raw {
+pub(crate) struct Raw {
     min_version: Option<TlsVersion>,
     client_auth: Option<ClientAuth>,
     client_ca: Option<PathBuf>,
 }
 
 #[derive(Default)]
-struct RawCertificate {
+pub(crate) struct RawCertificate {
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
     names: Option<Names>,
 }
 
-macro_rules! key {
-    ($key:literal, $field:ident, $kind:expr) => {
-        Key {
-            key: $key,
-            kind: $kind,
-            apply: |raw, value| {
-                raw.$field = Some(FromValue::from_value(value)?);
-                Ok(())
-            },
-        }
-    };
-}
-
-const CERTIFICATES: &str = "certificates";
-const KEYS: &[Key<Raw>] = &[
-    key!("min_version", min_version, Kind::OneOf(TlsVersion::NAMES)),
-    key!("client_ca", client_ca, PATH),
-    key!("client_auth", client_auth, Kind::OneOf(ClientAuth::NAMES)),
-];
-const CERTIFICATE_KEYS: &[Key<RawCertificate>] = &[
-    key!("cert", cert, PATH),
-    key!("key", key, PATH),
-    key!(
-        "names",
-        names,
-        Kind::List {
-            name: "NAME,…",
-            expected: "a DNS name, such as \"shop.example\" or \"*.shop.example\"",
-        }
-    ),
-];
+pub(crate) const CERTIFICATES: &str = "certificates";
+pub(crate) const KEYS: &[Key<Raw>] = keys!(Raw {
+    /// The oldest version that is spoken.
+    min_version, "min_version", Kind::OneOf(TlsVersion::NAMES), "`1.2`";
+    /// The authorities that issue clients' certificates, as PEM.
+    client_ca, "client_ca", PATH, "nobody is asked";
+    /// Whether clients show certificates.
+    client_auth, "client_auth", Kind::OneOf(ClientAuth::NAMES), "`required` if there is a `client_ca`";
+});
+pub(crate) const CERTIFICATE_KEYS: &[Key<RawCertificate>] = keys!(RawCertificate {
+    /// The certificate, and the chain that leads to an authority.
+    cert, "cert", PATH, "required";
+    /// Its private key, unencrypted.
+    key, "key", PATH, "required";
+    /// The names that it is shown for.
+    names, "names", Kind::List {
+        name: "NAME,…",
+        expected: "a DNS name, such as \"shop.example\" or \"*.shop.example\"",
+    }, "those in the certificate";
+});
 
 /// DNS names, each perhaps with `*.` before it.
-struct Names(Vec<String>);
+pub(crate) struct Names(Vec<String>);
 
 impl Names {
     const MAX: usize = 1_024;
@@ -157,9 +137,10 @@ impl FromValue for Names {
     }
 }
 
-impl Reading<'_, '_> {
+impl Table<'_, '_> {
     /// Reads the table. `None` where it can't be used, which has been told then.
-    pub(super) fn tls(&mut self, at: &Range<usize>, value: &Spanned<DeValue<'_>>) -> Option<ListenerTls> {
+    pub(super) fn tls(&mut self, value: &Spanned<DeValue<'_>>) -> Option<ListenerTls> {
+        let at = self.span(KEY).unwrap_or_else(|| value.span());
         let DeValue::Table(keys) = value.get_ref() else {
             let found = described(value.get_ref());
             let message = format!(
@@ -169,23 +150,18 @@ impl Reading<'_, '_> {
             self.problem(&value.span(), message, Some(help.to_owned()));
             return None;
         };
-        let (mut raw, mut certificates) = (Raw::default(), None);
-        for (key, value) in keys {
-            if key.get_ref() == CERTIFICATES {
-                certificates = Some(self.certificates(value));
-            } else {
-                self.inner_key("tls", KEYS, &[CERTIFICATES], &mut raw, key, value);
-            }
-        }
-        let client_auth = self.client_auth(&raw, keys, at);
-        let Some(certificates) = certificates else {
+        let mut table = self.inside(KEY, at.clone());
+        let mut raw = Raw::default();
+        table.read(keys, KEYS, &[CERTIFICATES], &mut raw);
+        let client_auth = table.client_auth(&raw);
+        let Some(certificates) = keys.get(CERTIFICATES) else {
             let message = "a listener's tls has no certificates; expected at least one".to_owned();
             let help = "add `certificates = [{ cert = \"cert.pem\", key = \"key.pem\" }]`";
-            self.problem(at, message, Some(help.to_owned()));
+            table.problem(&at, message, Some(help.to_owned()));
             return None;
         };
         Some(ListenerTls {
-            certificates: certificates?,
+            certificates: table.certificates(certificates)?,
             min_version: raw.min_version.unwrap_or(TlsVersion::Tls12),
             client_auth,
             client_ca: raw.client_ca,
@@ -193,25 +169,20 @@ impl Reading<'_, '_> {
     }
 
     /// Authorities without a word on what they are for are there to be required.
-    fn client_auth(&mut self, raw: &Raw, keys: &DeTable<'_>, at: &Range<usize>) -> ClientAuth {
+    fn client_auth(&mut self, raw: &Raw) -> ClientAuth {
         match (raw.client_auth, &raw.client_ca) {
             (None | Some(ClientAuth::Off), None) => ClientAuth::Off,
             (None, Some(_)) => ClientAuth::Required,
             (Some(auth), Some(_)) => auth,
             // One that was given and can't be used has been told already.
-            (Some(auth), None) if keys.contains_key("client_ca") => auth,
+            (Some(auth), None) if self.span("client_ca").is_some() => auth,
             (Some(auth), None) => {
                 let message = format!(
                     "a listener's client_auth is \"{auth}\" and there is no client_ca; expected the authorities that \
                      issue clients' certificates"
                 );
                 let help = "add `client_ca = \"ca.pem\"`: nobody else's certificate would mean anything";
-                let span = keys.get_key_value("client_auth").map(|(key, _)| key.span());
-                self.problem(
-                    &span.unwrap_or_else(|| at.clone()),
-                    message,
-                    Some(help.to_owned()),
-                );
+                self.problem_at("client_auth", message, Some(help.to_owned()));
                 auth
             }
         }
@@ -246,14 +217,13 @@ impl Reading<'_, '_> {
                 return None;
             };
             let mut raw = RawCertificate::default();
-            for (key, value) in keys {
-                self.inner_key("certificate", CERTIFICATE_KEYS, &[], &mut raw, key, value);
-            }
+            let mut table = Table::one_of(self.document, self.draft, "a certificate", table.span());
+            table.read(keys, CERTIFICATE_KEYS, &[], &mut raw);
             for key in ["cert", "key"] {
-                if !keys.contains_key(key) {
+                if table.span(key).is_none() {
                     let message = format!("a certificate has no {key}; expected the path of a PEM file");
-                    self.problem(
-                        &table.span(),
+                    table.problem(
+                        &table.at.clone(),
                         message,
                         Some(format!("add `{key} = \"{key}.pem\"`")),
                     );
@@ -268,47 +238,10 @@ impl Reading<'_, '_> {
         (certificates.len() == tables.len()).then_some(certificates)
     }
 
-    /// Reads a key of one of the tables; `others` are keys that it has besides.
-    fn inner_key<R>(
-        &mut self,
-        table: &str,
-        known: &[Key<R>],
-        others: &[&'static str],
-        raw: &mut R,
-        key: &Spanned<DeString<'_>>,
-        value: &Spanned<DeValue<'_>>,
-    ) {
-        let name: &str = key.get_ref();
-        let Some(known) = known.iter().find(|known| known.key == name).map_or_else(
-            || {
-                let names: Vec<&str> = others
-                    .iter()
-                    .copied()
-                    .chain(known.iter().map(|known| known.key))
-                    .collect();
-                let help = match closest(name, names.iter().copied()) {
-                    Some(meant) => format!("did you mean {meant:?}?"),
-                    None => format!("remove it; it has {}", names.join(", ")),
-                };
-                let message = format!("a listener's {table} has no setting {}", quoted(name));
-                self.problem(&key.span(), message, Some(help));
-                None
-            },
-            Some,
-        ) else {
-            return;
-        };
-        let read = known.kind.read_toml(value.get_ref());
-        if let Err(mismatch) = read.and_then(|read| (known.apply)(raw, &read)) {
-            let message = told(&format!("a {table}'s {}", known.key), known.kind, &mismatch);
-            self.problem(&blamed(&mismatch, value), message, mismatch.help);
-        }
-    }
-
     /// Whether a listener of that protocol can end TLS.
     pub(super) fn tls_fits(&mut self, protocol: Option<Protocol>) {
         if protocol == Some(Protocol::Sni)
-            && let Some(span) = self.given.get(KEY).cloned()
+            && let Some(span) = self.span(KEY)
         {
             let message =
                 "a listener's tls is for protocol \"http\" or \"tcp\"; this one's is \"sni\"".to_owned();

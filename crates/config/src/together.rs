@@ -3,16 +3,19 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use crate::layers::Draft;
+use crate::draft::Draft;
 use crate::suggest::closest;
+use crate::topology;
 
-pub(crate) fn together(draft: &mut Draft<'_>) {
+pub(crate) fn check(draft: &mut Draft<'_>) {
     region_exists(draft);
+    ordered_regions_exist(draft);
     tcp_is_whole(draft);
     tls_is_whole(draft);
     backend_tls_is_whole(draft);
     somebody_listens(draft);
     listeners_differ(draft);
+    topology::resolve(draft);
 }
 
 fn region_exists(draft: &mut Draft<'_>) {
@@ -36,6 +39,21 @@ fn region_exists(draft: &mut Draft<'_>) {
         known.join(", ")
     );
     draft.conflict("region", message, Some(help));
+}
+
+fn ordered_regions_exist(draft: &mut Draft<'_>) {
+    let (order, regions) = (&draft.settings.region_order, &draft.settings.regions);
+    let unknown = order.iter().find(|region| regions.country(**region).is_none());
+    if let Some(region) = unknown.copied()
+        && draft.all_valid(&["region_order", "regions"])
+    {
+        let message = format!(
+            "an item of region_order is \"{region}\"; expected one of those known: {}",
+            regions.names()
+        );
+        let help = format!("add it with its country, in the file as `[regions]` with `{region} = \"CC\"`");
+        draft.conflict("region_order", message, Some(help));
+    }
 }
 
 /// A TCP listener needs both, and a half of one is a mistake.

@@ -1,0 +1,123 @@
+//! Routes that share requests although neither is a part of the other: right, and seldom meant.
+
+use std::collections::HashSet;
+
+use super::{HeaderMatch, HostMatch, Route, order};
+use crate::paths::PathPrefix;
+
+/// Two routes with requests in common, where neither is a part of the other and no third one settles it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Overlap<'r> {
+    /// The one that gets the common requests.
+    pub winner: &'r Route,
+    /// The one that doesn't.
+    pub loser: &'r Route,
+    /// Why, in the words of the rule that decides: `host`, `path` or `fields`.
+    pub decided_by: &'static str,
+}
+
+/// Every overlap between routes that lead to different places, for each losing route the first.
+///
+/// ```
+/// use edgeproxy_config::{ConfigFile, Layers, overlaps};
+///
+/// let text = "[[routes]]\nhost = \"shop.example\"\napp = \"shop\"\n[[routes]]\npath_prefix = \"/api\"\napp = \"api\"\n";
+/// let file = ConfigFile { path: "edgeproxy.toml".into(), text: text.to_owned() };
+/// let loaded = Layers { file: Some(file), ..Layers::default() }.load()?;
+/// let found = overlaps(&loaded.topology.routes);
+/// // shop.example/api goes to the shop.
+/// assert_eq!((found[0].winner.apps[0].0.as_str(), found[0].decided_by), ("shop", "host"));
+/// # Ok::<(), edgeproxy_config::ConfigError>(())
+/// ```
+#[must_use]
+pub fn overlaps(routes: &[Route]) -> Vec<Overlap<'_>> {
+    let mut ordered: Vec<&Route> = routes.iter().collect();
+    ordered.sort_by_key(|route| std::cmp::Reverse(order::rank(route)));
+    let known: HashSet<_> = ordered
+        .iter()
+        .map(|route| (&route.host, &route.path, route.headers.as_slice()))
+        .collect();
+    let mut found = Vec::new();
+    for (index, loser) in ordered.iter().enumerate() {
+        let winner = ordered.iter().take(index).find(|winner| {
+            let same_end = winner.apps == loser.apps && winner.replace_prefix == loser.replace_prefix;
+            !same_end
+                && common(winner, loser).is_some_and(|(host, path, headers)| {
+                    !is_part(winner, loser) && !known.contains(&(host, path, headers.as_slice()))
+                })
+        });
+        found.extend(winner.map(|winner| Overlap {
+            winner,
+            loser,
+            decided_by: decided_by(winner, loser),
+        }));
+    }
+    found
+}
+
+/// The requests that both are for.
+fn common<'r>(a: &'r Route, b: &'r Route) -> Option<(&'r HostMatch, &'r PathPrefix, Vec<HeaderMatch>)> {
+    let host = if is_host_part(&a.host, &b.host) {
+        &a.host
+    } else if is_host_part(&b.host, &a.host) {
+        &b.host
+    } else {
+        return None;
+    };
+    let path = if b.path.covers(a.path.as_str()) {
+        &a.path
+    } else if a.path.covers(b.path.as_str()) {
+        &b.path
+    } else {
+        return None;
+    };
+    if !order::compatible(&a.headers, &b.headers) {
+        return None;
+    }
+    let narrower_elsewhere = |header: &HeaderMatch, others: &[HeaderMatch]| {
+        header.value.is_none() && others.iter().any(|other| other.name == header.name)
+    };
+    let mut headers: Vec<HeaderMatch> = a.headers.to_vec();
+    headers.retain(|header| !narrower_elsewhere(header, &b.headers));
+    for header in &b.headers {
+        if !headers.contains(header) && !narrower_elsewhere(header, &headers) {
+            headers.push(header.clone());
+        }
+    }
+    headers.sort_unstable();
+    Some((host, path, headers))
+}
+
+fn is_host_part(part: &HostMatch, whole: &HostMatch) -> bool {
+    match (part, whole) {
+        (_, HostMatch::Any) => true,
+        (HostMatch::Exact(name), HostMatch::Below(parent)) => name
+            .as_str()
+            .split_once('.')
+            .is_some_and(|(_, rest)| rest == parent.as_str()),
+        (part, whole) => part == whole,
+    }
+}
+
+/// Whether every request of the one is one of the other's.
+fn is_part(part: &Route, whole: &Route) -> bool {
+    let has = |wanted: &HeaderMatch| {
+        part.headers.iter().any(|header| {
+            header.name == wanted.name && (wanted.value.is_none() || header.value == wanted.value)
+        })
+    };
+    is_host_part(&part.host, &whole.host)
+        && whole.path.covers(part.path.as_str())
+        && whole.headers.iter().all(has)
+}
+
+fn decided_by(winner: &Route, loser: &Route) -> &'static str {
+    let (winner, loser) = (order::rank(winner), order::rank(loser));
+    if winner.0 != loser.0 {
+        "host"
+    } else if winner.1 != loser.1 {
+        "path"
+    } else {
+        "fields"
+    }
+}

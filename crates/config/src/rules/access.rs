@@ -1,0 +1,85 @@
+//! Who gets in, and what is said in the clear.
+
+use super::Found;
+use crate::layers::Loaded;
+
+pub(super) fn api_off(loaded: &Loaded) -> Vec<Found> {
+    let nobody = !loaded.settings.api_enabled && loaded.topology.backends.is_empty();
+    nobody
+        .then(|| {
+            Found::at(
+                loaded.place("api_enabled"),
+                "the API is off, so no backend can register, and every request will be answered 404"
+                    .to_owned(),
+                "write api_enabled = true, or set EDGEPROXY_API_ENABLED=true",
+            )
+        })
+        .into_iter()
+        .collect()
+}
+
+pub(super) fn api_insecure(loaded: &Loaded) -> Vec<Found> {
+    let settings = &loaded.settings;
+    (settings.api_enabled && settings.api_insecure)
+        .then(|| {
+            Found::at(
+                loaded.place("api_insecure"),
+                format!(
+                    "api_insecure is true: whoever reaches {} can register a backend and receive the traffic",
+                    settings.api_listen_addr
+                ),
+                "remove it; loopback and private networks are served without it",
+            )
+        })
+        .into_iter()
+        .collect()
+}
+
+pub(super) fn api_open_address(loaded: &Loaded) -> Vec<Found> {
+    let settings = &loaded.settings;
+    let address = settings.api_listen_addr;
+    let open = settings.api_enabled && !settings.api_insecure && !address.ip().to_canonical().is_loopback();
+    open.then(|| {
+        Found::at(
+            loaded.place("api_listen_addr"),
+            format!(
+                "the API listens on {address} without tokens: loopback and private networks are served, any other peer gets 401"
+            ),
+            format!(
+                "write api_listen_addr = \"127.0.0.1:{}\" where all backends are on this machine, or keep strangers out of your private networks",
+                address.port()
+            ),
+        )
+    })
+    .into_iter()
+    .collect()
+}
+
+pub(super) fn tls_off(loaded: &Loaded) -> Vec<Found> {
+    let settings = &loaded.settings;
+    (!settings.tls_enabled && settings.tls_cert.is_some())
+        .then(|| {
+            Found::at(
+                loaded.place("tls_cert"),
+                "there is a tls_cert and tls_enabled is false, so nobody is served by TLS with it".to_owned(),
+                "write tls_enabled = true, or set EDGEPROXY_TLS_ENABLED=true; or remove the certificate",
+            )
+        })
+        .into_iter()
+        .collect()
+}
+
+pub(super) fn backend_tls_insecure(loaded: &Loaded) -> Vec<Found> {
+    loaded
+        .settings
+        .backend_tls_insecure
+        .then(|| {
+            Found::at(
+                loaded.place("backend_tls_insecure"),
+                "backend_tls_insecure is true: whoever sits between the proxy and an https backend reads and changes everything unnoticed".to_owned(),
+                "remove it, and name the authority that issues the backends' certificates by backend_tls_ca",
+            )
+        })
+        .into_iter()
+        .collect()
+}

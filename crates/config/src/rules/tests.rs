@@ -1,0 +1,239 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::*;
+use crate::{ConfigFile, HealthMonitor, LastBackend, Layers, Settings};
+
+fn found(text: &str) -> Vec<&'static str> {
+    let file = ConfigFile {
+        path: "edgeproxy.toml".into(),
+        text: format!("api_enabled = true\napi_listen_addr = \"127.0.0.1:8081\"\n{text}"),
+    };
+    let layers = Layers {
+        file: Some(file),
+        ..Layers::default()
+    };
+    let loaded = layers.load().unwrap_or_else(|error| panic!("{text}\n{error}"));
+    check(&loaded).into_iter().map(|finding| finding.rule).collect()
+}
+
+fn rules(settings: &Settings) -> Vec<&'static str> {
+    check(&Loaded::from(settings.clone()))
+        .into_iter()
+        .map(|finding| finding.rule)
+        .collect()
+}
+
+#[test]
+fn the_defaults_only_say_that_nothing_can_register() {
+    assert_eq!(rules(&Settings::default()), ["api-off"]);
+}
+
+#[test]
+fn an_api_on_loopback_is_no_finding_and_a_wider_one_is() {
+    let mut settings = Settings {
+        api_enabled: true,
+        ..Settings::default()
+    };
+    assert_eq!(rules(&settings), ["api-open-address"]);
+    settings.api_listen_addr = "127.0.0.1:8081".parse().unwrap();
+    assert!(rules(&settings).is_empty());
+    settings.api_insecure = true;
+    assert_eq!(rules(&settings), ["api-insecure"]);
+}
+
+#[test]
+fn a_certificate_that_nobody_is_shown_and_certificates_that_nobody_looks_at_are_told() {
+    let mut settings = Settings {
+        tls_cert: Some("c".into()),
+        backend_tls_insecure: true,
+        ..Settings::default()
+    };
+    assert_eq!(rules(&settings), ["api-off", "tls-off", "backend-tls-insecure"]);
+    settings.tls_enabled = true;
+    assert_eq!(rules(&settings), ["api-off", "backend-tls-insecure"]);
+}
+
+#[test]
+fn the_anti_pattern_is_named_with_what_to_write_instead() {
+    let base = Settings {
+        api_enabled: true,
+        api_listen_addr: "127.0.0.1:8081".parse().unwrap(),
+        max_failures: 5,
+        ..Settings::default()
+    };
+    assert_eq!(rules(&base), ["max-failures-without-monitor"]);
+    assert!(
+        check(&Loaded::from(base.clone()))[0]
+            .advice
+            .contains("health_monitor = \"tcp\"")
+    );
+    assert!(
+        rules(&Settings {
+            health_monitor: HealthMonitor::Tcp,
+            ..base.clone()
+        })
+        .is_empty()
+    );
+    let eject = Settings {
+        last_backend: LastBackend::Eject,
+        ..base
+    };
+    assert_eq!(
+        rules(&eject),
+        ["max-failures-without-monitor", "eject-last-without-monitor"]
+    );
+}
+
+const ONE: &str = "[[backends]]\nid = \"a\"\napp = \"shop\"\nregion = \"eu\"\nip = \"10.0.0.1\"\nport = 80\n";
+
+#[test]
+fn one_backend_with_max_failures_and_no_monitor_is_the_anti_pattern_and_two_are_not() {
+    let app = "[apps.shop]\nmax_failures = 5\n";
+    assert_eq!(found(&format!("{app}{ONE}")), ["single-backend-max-failures"]);
+    let other = ONE.replace("\"a\"", "\"b\"").replace("0.1", "0.2");
+    assert_eq!(
+        found(&format!("{app}{ONE}{other}")),
+        ["max-failures-without-monitor"]
+    );
+    assert!(found(&format!("{app}[apps.shop.health]\n{ONE}{other}")).is_empty());
+    assert!(found(&format!("{app}[apps.shop.health]\n{ONE}")).is_empty());
+    assert!(found(&format!("[apps.shop]\n{ONE}")).is_empty());
+}
+
+#[test]
+fn what_an_app_takes_over_is_told_once_and_at_its_source() {
+    assert_eq!(
+        found("max_failures = 5\n[apps.a]\n[apps.b]\n"),
+        ["max-failures-without-monitor"]
+    );
+    assert!(found("max_failures = 5\nhealth_monitor = \"tcp\"\n[apps.a]\nmax_failures = 2\n").is_empty());
+    let off = "max_failures = 5\nhealth_monitor = \"tcp\"\n[apps.a.health]\nenabled = false\n";
+    assert_eq!(found(off), ["max-failures-without-monitor"]);
+}
+
+#[test]
+fn an_interval_is_held_against_the_time_outs_only_where_somebody_chose_one() {
+    let health = |lines: &str| found(&format!("[apps.shop.health]\n{lines}"));
+    assert!(health("tcp = {}\n").is_empty(), "the defaults");
+    assert_eq!(health("interval_secs = 2\n"), ["interval-below-timeout"]);
+    assert_eq!(
+        health("interval_secs = 5\ntcp = { connect_timeout_secs = 10 }\n"),
+        ["interval-below-timeout"]
+    );
+    assert!(health("interval_secs = 2\ntcp = { connect_timeout_secs = 2 }\n").is_empty());
+    assert_eq!(
+        health("interval_secs = 3\nhttp = { connect_timeout_secs = 2, read_timeout_secs = 2 }\n"),
+        ["interval-below-timeout"]
+    );
+}
+
+#[test]
+fn a_lease_holds_three_heartbeats() {
+    assert_eq!(found("heartbeat_ttl_secs = 14\n"), ["ttl-below-three-heartbeats"]);
+    assert!(found("heartbeat_ttl_secs = 15\n").is_empty());
+}
+
+#[test]
+fn retries_are_bounded_by_half_of_the_requests() {
+    assert_eq!(found("retry_budget_percent = 51\n"), ["retries-multiply"]);
+    assert!(found("retry_budget_percent = 50\n").is_empty());
+    assert!(found("retry_budget_percent = 80\nmax_attempts = 1\n").is_empty());
+    assert!(found("retry_budget_percent = 80\nretry_enabled = false\n").is_empty());
+    assert_eq!(found("retry_non_idempotent = true\n"), ["retry-non-idempotent"]);
+}
+
+#[test]
+fn a_share_starves_below_one_of_a_thousand() {
+    let shares = |a: u32, b: u32| found(&format!("[[routes]]\napps = {{ a = {a}, b = {b} }}\n"));
+    assert!(shares(1, 999).is_empty());
+    assert_eq!(shares(1, 1_000), ["share-starves"]);
+    assert_eq!(shares(1, 0), ["share-starves"]);
+    let weights = |weight: u32| {
+        let other = ONE.replace("\"a\"", "\"b\"").replace("0.1", "0.2");
+        found(&format!("{ONE}weight = {weight}\n{other}weight = 1000\n"))
+    };
+    assert!(weights(0).is_empty() && weights(2).is_empty());
+    assert_eq!(weights(1), ["weight-starves"]);
+}
+
+#[test]
+fn an_app_that_nothing_can_serve_is_told_only_while_nobody_can_register() {
+    let route = "[[routes]]\napp = \"shop\"\n";
+    assert!(found(route).is_empty());
+    let off = Layers {
+        file: Some(ConfigFile {
+            path: "edgeproxy.toml".into(),
+            text: route.to_owned(),
+        }),
+        ..Layers::default()
+    };
+    let rules: Vec<&str> = check(&off.load().unwrap())
+        .iter()
+        .map(|finding| finding.rule)
+        .collect();
+    assert_eq!(rules, ["api-off", "app-without-backends"]);
+}
+
+#[test]
+fn a_name_that_nearly_is_another_one_s_is_told() {
+    assert_eq!(
+        found("[apps.shop]\n[[routes]]\napp = \"shpo\"\n"),
+        ["app-misspelt"]
+    );
+    assert!(found("[apps.shop]\n[[routes]]\napp = \"search\"\n").is_empty());
+    assert!(found("[apps.shop]\n[apps.shpo]\n[[routes]]\napp = \"shpo\"\n").is_empty());
+}
+
+#[test]
+fn a_route_that_no_request_reaches_is_told() {
+    let tcp = "listen_addr = \"off\"\ntcp_listen_addr = \"127.0.0.1:1\"\ntcp_app = \"shop\"\n[[routes]]\napp = \"shop\"\n";
+    assert_eq!(found(tcp), ["unreachable-route"]);
+    let long = "max_target_bytes = 3\n[[routes]]\npath_prefix = \"/abc\"\napp = \"shop\"\n";
+    assert_eq!(found(long), ["unreachable-route"]);
+}
+
+#[test]
+fn a_fallback_is_a_backend_of_the_same_app_as_far_as_is_known() {
+    assert_eq!(
+        found(&format!("[apps.blog]\nfallback = [\"a\"]\n{ONE}")),
+        ["fallback-elsewhere"]
+    );
+    assert!(
+        found(&format!(
+            "[apps.shop]\nfallback = [\"a\", \"registers-later\"]\n{ONE}"
+        ))
+        .is_empty()
+    );
+}
+
+#[test]
+fn every_rule_has_a_section_in_the_documents_and_every_section_a_rule() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/rules.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let sections: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .collect();
+    let rules = Rule::ALL.iter().map(|rule| (rule.name, rule.severity));
+    let elsewhere = [
+        ("certificate-expires", Severity::Warning),
+        ("not-in-force", Severity::Error),
+        ("unknown-variable", Severity::Warning),
+    ];
+    let rules: Vec<(&str, Severity)> = rules.chain(elsewhere).collect();
+    let names: Vec<&str> = rules.iter().map(|(name, _)| *name).collect();
+    assert_eq!(sections, names, "in the same order");
+    assert_eq!(
+        names.iter().collect::<BTreeSet<_>>().len(),
+        names.len(),
+        "a name of its own each"
+    );
+    for (name, severity) in rules {
+        let section = page.split(&format!("### {name}\n\n")).nth(1).unwrap();
+        assert!(
+            section.to_lowercase().starts_with(&severity.to_string()),
+            "{name} is of severity {severity}"
+        );
+    }
+}

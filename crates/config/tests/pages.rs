@@ -1,0 +1,67 @@
+//! The pages that are made of the lists are those in `docs/`. After a change run with `UPDATE_EXPECTED=1`.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::fs;
+use std::path::Path;
+
+use edgeproxy_config::{ConfigFile, Layers, Settings, check, reference, schema, unwired};
+
+fn compare(name: &str, made: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs")
+        .join(name);
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        fs::write(&path, made).unwrap();
+    }
+    let there = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        there == made,
+        "docs/{name} is out of date: run this test with UPDATE_EXPECTED=1"
+    );
+}
+
+#[test]
+fn the_reference_is_the_one_in_the_documents() {
+    let made = reference();
+    for setting in Settings::ALL {
+        assert!(
+            made.contains(&format!("| `{}` |", setting.key)),
+            "{}",
+            setting.key
+        );
+    }
+    compare("configuration.md", &made);
+}
+
+#[test]
+fn the_schema_is_json_and_the_one_in_the_documents() {
+    let made = schema();
+    let schema: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let properties = schema["properties"].as_object().unwrap();
+    for setting in Settings::ALL {
+        assert!(properties.contains_key(setting.key), "{}", setting.key);
+    }
+    assert_eq!(properties["max_failures"]["maximum"], 1_000_000);
+    assert_eq!(properties["panic_threshold"]["default"], 0);
+    let http = &properties["apps"]["additionalProperties"]["properties"]["health"]["properties"]["http"];
+    assert_eq!(http["properties"]["tls"]["type"], "boolean");
+    assert_eq!(properties["backends"]["items"]["required"][0], "id");
+    compare("edgeproxy.schema.json", &made);
+}
+
+/// The example is what people copy, so nothing about it may be wrong, or risky.
+#[test]
+fn the_example_has_no_findings_but_of_what_is_not_in_force() {
+    let file = ConfigFile {
+        path: "edgeproxy.toml".into(),
+        text: include_str!("example.toml").to_owned(),
+    };
+    let layers = Layers {
+        file: Some(file),
+        ..Layers::default()
+    };
+    let loaded = layers.load().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(check(&loaded), []);
+    assert_eq!(unwired(&loaded), loaded.findings());
+}
