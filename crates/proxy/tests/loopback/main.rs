@@ -20,6 +20,7 @@ mod stage;
 
 mod behind_http2;
 mod crosses;
+mod crosses_failures;
 mod drains;
 mod failures;
 mod forwards;
