@@ -1,14 +1,16 @@
 //! Why a pick goes where it goes.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use edgeproxy_backend::Limits;
+use edgeproxy_backend::{Limits, MonoTime};
 
 use crate::balancer::{Balancer, Claim, Entry, PickError};
-use crate::decide::{Decision, Watch};
-use crate::rank;
+use crate::decide::{Decision, Watch, place_of};
+use crate::group::{Group, Picker};
 use crate::rotation::Cursor;
-use crate::tiers::{Group, Scope};
+use crate::tally::Tally;
+use crate::tiers::Scope;
 use crate::{Algorithm, Client, Inner, Spill, Target};
 
 /// A pick that was looked at and not made.
@@ -53,11 +55,13 @@ pub struct Considered {
     pub effective_weight: f64,
     /// Requests under way.
     pub in_flight: u32,
-    /// How many it takes.
+    /// How many it takes right now: in a slow start only a part of its soft limit.
     pub limits: Limits,
-    /// What the algorithm compares; the least is picked. For `least_connections` the load,
-    /// `(in_flight + 1) / weight`. For those that take turns the number of turns before its own; `None` if
-    /// that is more than 65,536.
+    /// What the algorithm compares; the least is picked. By the weight that counts: for `least_connections`
+    /// the load, `(in_flight + 1) / weight`; for `ewma` that times the expected latency in milliseconds and the
+    /// penalty, `None` before the first response. For those that take turns the number of turns before its own;
+    /// `None` if that is more than 65,536. For `hash` how many are asked for this key before it; `None` if it is
+    /// not asked.
     pub score: Option<f64>,
     /// What became of it.
     pub verdict: Verdict,
@@ -86,6 +90,16 @@ pub enum Verdict {
     MoreLoaded,
     /// Two were drawn from many, and it was not among them.
     NotDrawn,
+    /// Another one is expected to answer sooner.
+    Slower,
+    /// The key is another's.
+    NotItsKey,
+    /// It has more than 5/4 of its share of the requests in flight, and the key goes on to its next owner.
+    AboveItsShare,
+    /// It is in a slow start and has its part of its soft limit in flight.
+    Ramping,
+    /// Its tier is still spilling over: above 85 % of its soft limits together.
+    Spilling,
 }
 
 impl fmt::Display for Verdict {
@@ -101,6 +115,11 @@ impl fmt::Display for Verdict {
             Self::NotItsTurn => "not its turn",
             Self::MoreLoaded => "another has less load",
             Self::NotDrawn => "not one of the two drawn at random",
+            Self::Slower => "another is expected to answer sooner",
+            Self::NotItsKey => "the key is another's",
+            Self::AboveItsShare => "above 5/4 of its share of the requests in flight",
+            Self::Ramping => "in slow start, and at its part of its soft limit",
+            Self::Spilling => "its tier spills over until it is below 85 % of its soft limits",
         })
     }
 }
@@ -152,11 +171,16 @@ impl Watch for Peeking {
     fn compared(&mut self, member: u32) {
         self.compared[member as usize] = true;
     }
+
+    fn note(&mut self, _: &Tally, _: u32, _: u32) {}
+
+    fn spill(&mut self, _: &AtomicBool, _: bool) {}
 }
 
 pub(crate) fn explain<T: Target>(
     balancer: &Balancer<T>,
     client: Client,
+    now: MonoTime,
     entropy: u64,
     mut claim: impl FnMut(&T) -> Claim<()>,
 ) -> Explanation {
@@ -165,7 +189,7 @@ pub(crate) fn explain<T: Target>(
     let watch = Peeking {
         compared: vec![false; balancer.entries.len()],
     };
-    let mut decision = Decision::new(balancer, entropy, watch, |member, target: &T| {
+    let mut decision = Decision::new(balancer, &client, now, entropy, watch, |member, target: &T| {
         let answer = claim(target);
         asked[member as usize] = Some(match answer {
             Claim::Granted(()) => Verdict::Picked,
@@ -180,10 +204,13 @@ pub(crate) fn explain<T: Target>(
             Claim::Skip => Claim::Skip,
         }
     });
-    let outcome = decision.make(client);
+    let outcome = decision.make();
     let compared = decision.watch.compared;
     let account = Account {
         balancer,
+        client,
+        now,
+        entropy,
         loads,
         asked,
         compared,
@@ -192,34 +219,49 @@ pub(crate) fn explain<T: Target>(
         algorithm: balancer.policy().algorithm,
         spill: balancer.policy().spill,
         client,
-        tiers: account.tiers(client),
+        tiers: account.tiers(),
         excluded: account.excluded(),
         picked: outcome.ok(),
         error: outcome.err(),
     }
 }
 
+/// Turns that are looked at for whose they are.
+const TURNS_SHOWN: u32 = 65_536;
+
 /// What is known after the decision.
 struct Account<'a, T> {
     balancer: &'a Balancer<T>,
+    client: Client,
+    now: MonoTime,
+    entropy: u64,
     loads: Vec<u32>,
     asked: Vec<Option<Verdict>>,
     compared: Vec<bool>,
 }
 
 impl<T: Target> Account<'_, T> {
-    fn tiers(&self, client: Client) -> Vec<Tier> {
+    fn tiers(&self) -> Vec<Tier> {
         let mut listed = vec![false; self.balancer.entries.len()];
         let mut passed = false;
         let mut tiers = Vec::new();
-        for step in self.balancer.tiers.steps(client) {
+        for step in self.balancer.tiers.steps(self.client) {
             let group = self.balancer.tiers.group(step);
             let turns = self.turns(group);
             let mut members = Vec::new();
-            for (&member, turns) in group.members.iter().zip(turns) {
+            for (place, &member) in (0..).zip(&group.members) {
                 let at = member as usize;
                 if !std::mem::replace(&mut listed[at], true) {
-                    members.push(self.considered(at, turns, passed));
+                    let entry = &self.balancer.entries[at];
+                    members.push(Considered {
+                        candidate: at,
+                        weight: entry.weight,
+                        effective_weight: self.effective(entry),
+                        in_flight: self.loads[at],
+                        limits: entry.limits,
+                        score: self.score(group, place, at, &turns),
+                        verdict: self.verdict(group, at, passed),
+                    });
                 }
             }
             passed |= members.iter().any(|member| member.verdict == Verdict::Picked);
@@ -233,34 +275,45 @@ impl<T: Target> Account<'_, T> {
     }
 
     /// For each member of a group that takes turns, how many turns come before its own.
-    fn turns(&self, group: &Group) -> Vec<Option<u64>> {
+    fn turns(&self, group: &Group) -> Vec<Option<u32>> {
         let mut turns = vec![None; group.members.len()];
         if let Some(rotation) = group.rotation() {
             let next = rotation.cursor.peek();
-            for ahead in 0..rotation.period().min(65_536) {
-                let turn: &mut Option<u64> = &mut turns[rotation.at(next + ahead) as usize];
-                turn.get_or_insert(ahead);
+            for (ahead, turn) in (0..TURNS_SHOWN)
+                .zip(next..)
+                .take_while(|(ahead, _)| u64::from(*ahead) < rotation.period())
+            {
+                let first: &mut Option<u32> = &mut turns[rotation.at(turn) as usize];
+                first.get_or_insert(ahead);
             }
         }
         turns
     }
 
-    fn considered(&self, candidate: usize, turns: Option<u64>, farther: bool) -> Considered {
+    fn effective(&self, entry: &Entry<T>) -> f64 {
+        f64::from(entry.share) / f64::from(self.balancer.unit)
+    }
+
+    fn score(&self, group: &Group, place: u32, candidate: usize, turns: &[Option<u32>]) -> Option<f64> {
         let entry = &self.balancer.entries[candidate];
-        let in_flight = self.loads[candidate];
-        Considered {
-            candidate,
-            weight: entry.weight,
-            effective_weight: f64::from(entry.weight),
-            in_flight,
-            limits: entry.limits,
-            score: rank::score(self.inner(), entry, in_flight, turns),
-            verdict: self.verdict(candidate, entry, farther),
+        let load = (f64::from(self.loads[candidate]) + 1.0) / self.effective(entry);
+        match self.inner() {
+            Inner::RoundRobin | Inner::Weighted => turns[place as usize].map(f64::from),
+            Inner::LeastConnections => Some(load),
+            Inner::Ewma => {
+                let expected = entry.expected(self.now);
+                let millis = expected.latency?.as_secs_f64() * 1_000.0;
+                Some(load * millis * f64::from(expected.penalty))
+            }
+            Inner::Hash => match &group.picker {
+                Picker::Slots(slots) => place_of(place, slots, &self.client, self.entropy).map(f64::from),
+                _ => None,
+            },
         }
     }
 
-    fn verdict(&self, candidate: usize, entry: &Entry<T>, farther: bool) -> Verdict {
-        let in_flight = self.loads[candidate];
+    fn verdict(&self, group: &Group, candidate: usize, farther: bool) -> Verdict {
+        let (entry, in_flight) = (&self.balancer.entries[candidate], self.loads[candidate]);
         if let Some(answer) = self.asked[candidate] {
             return answer;
         }
@@ -271,12 +324,23 @@ impl<T: Target> Account<'_, T> {
             return Verdict::Farther;
         }
         if !entry.limits.below_soft(in_flight) {
-            return Verdict::AtSoftLimit;
+            return if entry.ramps() {
+                Verdict::Ramping
+            } else {
+                Verdict::AtSoftLimit
+            };
+        }
+        let compared = self.compared[candidate];
+        if !compared && group.spilling.load(Ordering::Relaxed) {
+            return Verdict::Spilling;
         }
         match self.inner() {
             Inner::RoundRobin | Inner::Weighted => Verdict::NotItsTurn,
-            Inner::LeastConnections if self.compared[candidate] => Verdict::MoreLoaded,
-            Inner::LeastConnections => Verdict::NotDrawn,
+            Inner::LeastConnections if compared => Verdict::MoreLoaded,
+            Inner::Ewma if compared => Verdict::Slower,
+            Inner::LeastConnections | Inner::Ewma => Verdict::NotDrawn,
+            Inner::Hash if compared => Verdict::AboveItsShare,
+            Inner::Hash => Verdict::NotItsKey,
         }
     }
 

@@ -132,6 +132,7 @@ mod attempt;
 mod bind;
 mod buffer;
 mod clients;
+mod clock;
 mod config;
 mod download;
 mod encrypted;

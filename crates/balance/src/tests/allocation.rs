@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::fleet::{ALGORITHMS, Server, client, policy, prepare};
+use super::fleet::{ALGORITHMS, NOW, Server, client, policy, prepare};
 use crate::{Claim, PickError, Spill};
 
 fn servers(count: u64) -> Vec<Arc<Server>> {
@@ -29,7 +29,7 @@ fn a_pick_allocates_nothing_whether_granted_refused_or_spilled() {
                         servers.iter().for_each(|server| server.set(load));
                         for refused in 0..5_u64 {
                             let mut asked = 0;
-                            let picked = balancer.pick(far, refused, |_| {
+                            let picked = balancer.pick(far, NOW, refused, |_| {
                                 asked += 1;
                                 if asked > refused {
                                     Claim::Granted(())
@@ -39,7 +39,7 @@ fn a_pick_allocates_nothing_whether_granted_refused_or_spilled() {
                             });
                             assert!(load < 2 || picked == Err(PickError::AllFull));
                         }
-                        let nobody = balancer.pick(near, 1, |_| Claim::<()>::Shut);
+                        let nobody = balancer.pick(near, NOW, 1, |_| Claim::<()>::Shut);
                         assert!(nobody.is_err());
                     }
                 };
@@ -61,7 +61,7 @@ fn ten_thousand_full_members_are_looked_at_a_few_times_each() {
             let balancer = prepare(&policy(algorithm, spill), &servers);
             servers.iter().for_each(|server| server.set(2));
             let before: u64 = servers.iter().map(|server| u64::from(server.looks())).sum();
-            let picked = balancer.pick(client("DE", "us"), 7, |_| Claim::Granted(()));
+            let picked = balancer.pick(client("DE", "us"), NOW, 7, |_| Claim::Granted(()));
             assert_eq!(picked, Err(PickError::AllFull));
             let after: u64 = servers.iter().map(|server| u64::from(server.looks())).sum();
             // Each member is in at most three groups here, and a group is searched at most three times.
@@ -81,7 +81,7 @@ fn ten_thousand_refusals_are_bounded_too() {
             let servers = servers(10_000);
             let balancer = prepare(&policy(algorithm, spill), &servers);
             let (mut asked, mut seen) = (0, vec![false; 10_000]);
-            let picked = balancer.pick(client("DE", "us"), 7, |server| {
+            let picked = balancer.pick(client("DE", "us"), NOW, 7, |server| {
                 asked += 1;
                 seen[usize::try_from(server.key).unwrap()] = true;
                 Claim::<()>::Shut

@@ -20,6 +20,7 @@ fn app(endpoints: &[Arc<Endpoint>], last_resort: bool) -> AppRoute {
         target: Arc::clone(e),
         fallback: e.fallback,
         excluded: None,
+        since: None,
     };
     let policy = Policy {
         algorithm: Algorithm::RoundRobin,
@@ -27,7 +28,12 @@ fn app(endpoints: &[Arc<Endpoint>], last_resort: bool) -> AppRoute {
     };
     AppRoute {
         name: AppName::parse("app").unwrap(),
-        balancer: Balancer::prepare(&policy, endpoints.iter().map(candidate).collect(), None),
+        balancer: Balancer::prepare(
+            &policy,
+            endpoints.iter().map(candidate).collect(),
+            MonoTime::ZERO,
+            None,
+        ),
         max_failures: 1,
         last_resort,
         queue: Arc::new(Queue::new(0)),
@@ -40,7 +46,8 @@ fn picked(app: &AppRoute, tried: &[u64]) -> Result<u64, PickError> {
         .iter()
         .map(|number| Incarnation::new(*number).unwrap())
         .collect();
-    pick(app, Front::Http1, Client::default(), || 0, &tried).map(|place| place.endpoint().incarnation.get())
+    pick(app, Front::Http1, Client::default(), MonoTime::ZERO, || 0, &tried)
+        .map(|place| place.endpoint().incarnation.get())
 }
 
 #[test]
@@ -84,7 +91,7 @@ fn a_full_one_is_not_passed_over_for_a_last_resort() {
     let excluded = endpoint(2, |_| ());
     excluded.meter.exclude();
     let app = app(&[Arc::clone(&full), excluded], true);
-    let held = pick(&app, Front::Http1, Client::default(), || 0, &[]).unwrap();
+    let held = pick(&app, Front::Http1, Client::default(), MonoTime::ZERO, || 0, &[]).unwrap();
     assert_eq!(held.endpoint().incarnation, full.incarnation);
     assert_eq!(picked(&app, &[]), Err(PickError::AllFull));
     drop(held);
@@ -96,7 +103,7 @@ fn a_trial_is_one_request_at_a_time() {
     let only = endpoint(1, |_| ());
     only.meter.start_trial();
     let app = app(std::slice::from_ref(&only), true);
-    let trial = pick(&app, Front::Http1, Client::default(), || 0, &[]).unwrap();
+    let trial = pick(&app, Front::Http1, Client::default(), MonoTime::ZERO, || 0, &[]).unwrap();
     assert!(trial.is_trial());
     assert!(picked(&app, &[]).is_err());
     drop(trial);
@@ -116,5 +123,5 @@ fn what_does_not_speak_http_1_is_never_sent_any_but_takes_tcp() {
     let app = app(std::slice::from_ref(&only), true);
     assert_eq!(picked(&app, &[]), Err(PickError::NoneRoutable));
     assert_eq!(only.meter.totals(), (0, 0));
-    assert!(pick(&app, Front::Tcp, Client::default(), || 0, &[]).is_ok());
+    assert!(pick(&app, Front::Tcp, Client::default(), MonoTime::ZERO, || 0, &[]).is_ok());
 }
