@@ -222,9 +222,11 @@ mod tests {
             .unwrap();
         let table = builder().build(&registry.poll_snapshot(now).unwrap());
         let route = table.app(&AppName::parse("app").unwrap()).unwrap();
-        let picked = route.balancer.pick(Client::default(), 0, |endpoint| {
-            Claim::Granted(endpoint.id.clone())
-        });
+        let picked = route
+            .balancer
+            .pick(Client::default(), MonoTime::ZERO, 0, |endpoint| {
+                Claim::Granted(endpoint.id.clone())
+            });
         // Nothing was in flight on the draining one, so it may be gone already.
         assert!(
             ["2 disabled", "1 draining, 2 disabled"].contains(&route.summary.as_str()),
