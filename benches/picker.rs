@@ -122,7 +122,7 @@ fn edgeproxy(criterion: &mut Criterion<CpuTime>) {
             let balancer = balancer(algorithm, endpoints(size, &weights));
             let mut random = fastrand::Rng::with_seed(7);
             group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
-                bencher.iter(|| drop(black_box(balancer.pick(black_box(client), NOW, random.u64(..), claim))));
+                bencher.iter(|| drop(black_box(balancer.pick(black_box(&client), NOW, random.u64(..), claim))));
             });
         }
         group.finish();
@@ -137,7 +137,7 @@ fn edgeproxy(criterion: &mut Criterion<CpuTime>) {
             let mut random = fastrand::Rng::with_seed(7);
             group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
                 let pick = |entropy| {
-                    balancer.pick(unknown, NOW, entropy, |endpoint| Claim::Granted(Arc::as_ptr(endpoint)))
+                    balancer.pick(&unknown, NOW, entropy, |endpoint| Claim::Granted(Arc::as_ptr(endpoint)))
                 };
                 bencher.iter(|| black_box(pick(random.u64(..))));
             });
@@ -176,7 +176,7 @@ fn hash(criterion: &mut Criterion<CpuTime>) {
                         key: Some(Key::from_bits(random.u64(..))),
                         ..Client::default()
                     };
-                    drop(black_box(balancer.pick(black_box(client), NOW, random.u64(..), claim)));
+                    drop(black_box(balancer.pick(black_box(&client), NOW, random.u64(..), claim)));
                 });
             });
             drop(held);
@@ -228,7 +228,7 @@ fn least_connections_by_size(criterion: &mut Criterion<CpuTime>) {
         let balancer = ours(Algorithm::LeastConnections, size);
         let mut random = fastrand::Rng::with_seed(7);
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
-            bencher.iter(|| drop(black_box(balancer.pick(Client::default(), NOW, random.u64(..), claim))));
+            bencher.iter(|| drop(black_box(balancer.pick(&Client::default(), NOW, random.u64(..), claim))));
         });
     }
     group.finish();

@@ -65,7 +65,7 @@ fn main() -> anyhow::Result<()> {
     let mut order = Vec::new();
     for _ in 0..14 {
         // The claim decides: here everyone is granted what is proposed.
-        let replica = balancer.pick(Client::default(), now, fastrand::u64(..), |replica| {
+        let replica = balancer.pick(&Client::default(), now, fastrand::u64(..), |replica| {
             Claim::Granted(*replica)
         })?;
         replica.queries.set(replica.queries.get() + 1);

@@ -134,20 +134,17 @@ impl<T: Target> Balancer<T> {
     #[inline]
     pub fn pick<L>(
         &self,
-        client: Client,
+        client: &Client,
         now: MonoTime,
         entropy: u64,
         mut claim: impl FnMut(&T) -> Claim<L>,
     ) -> Result<L, PickError> {
-        Decision::new(self, &client, now, entropy, Serving, |_, target: &T| {
-            claim(target)
-        })
-        .make()
+        Decision::new(self, client, now, entropy, Serving, |_, target: &T| claim(target)).make()
     }
 
     /// Says what [`pick`](Self::pick) would do with these arguments if the claim granted whatever is
     /// proposed, and why. It is the same code that picks, but takes nobody's turn.
-    pub fn explain(&self, client: Client, now: MonoTime, entropy: u64) -> Explanation {
+    pub fn explain(&self, client: &Client, now: MonoTime, entropy: u64) -> Explanation {
         self.explain_with(client, now, entropy, |_| Claim::Granted(()))
     }
 
@@ -155,7 +152,7 @@ impl<T: Target> Balancer<T> {
     /// to happen.
     pub fn explain_with(
         &self,
-        client: Client,
+        client: &Client,
         now: MonoTime,
         entropy: u64,
         claim: impl FnMut(&T) -> Claim<()>,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use edgeproxy_backend::{Country, MonoTime};
 
 use crate::balancer::{Balancer, Claim, Entry, PickError};
-use crate::group::Picker;
+use crate::group::{Group, Picker};
 use crate::rank::{Draw, Rank, Room, cost, costly_load, drawn, mixed};
 use crate::rotation::Cursor;
 use crate::sticky::kept_of;
@@ -83,6 +83,8 @@ pub(crate) struct Decision<'a, T, W, F> {
     entropy: u64,
     /// Whether members below soft are compared by latency, too.
     by_latency: bool,
+    /// Whether nothing but what is in flight is compared, and nobody is avoided.
+    by_load_alone: bool,
     /// The latency of those that have not answered yet.
     unknown: u64,
     /// A country whose members below soft are not asked, though they belong to a farther tier as well: their
@@ -109,12 +111,14 @@ where
         watch: W,
         claim: F,
     ) -> Self {
+        let by_latency = balancer.policy.algorithm.inner() == Inner::Ewma;
         Self {
             balancer,
             client,
             now,
             entropy,
-            by_latency: balancer.policy.algorithm.inner() == Inner::Ewma,
+            by_latency,
+            by_load_alone: !by_latency,
             unknown: 1,
             avoided: None,
             watch,
@@ -163,12 +167,12 @@ where
     #[inline]
     fn below_soft(&mut self, step: Step) -> Option<L> {
         let group = self.balancer.tiers.group(step);
-        if let Some(lifeline) = &group.lifeline
-            && let Some(granted) = self.ramping(group, lifeline)
-        {
-            return Some(granted);
-        }
-        match &group.picker {
+        self.picked_by(&group.picker, group)
+    }
+
+    #[inline]
+    fn picked_by(&mut self, picker: &Picker, group: &Group) -> Option<L> {
+        match picker {
             Picker::Turns(rotation) => self.in_turn(group, rotation),
             Picker::Scan => self.least(group, Room::BelowSoft),
             Picker::Two if self.by_latency => self.sooner_of_two(group, two_of(group, self.entropy)),
@@ -182,7 +186,16 @@ where
                 self.sooner_of_two(group, two_different(group, sampler, self.entropy))
             }
             Picker::Slots(slots) => self.by_key(group, slots),
+            Picker::Ramping(lifeline, picker) => self
+                .ramping(group, lifeline)
+                .or_else(|| self.with_ramps(picker, group)),
         }
+    }
+
+    /// Nobody ramping had the turn.
+    #[inline(never)]
+    fn with_ramps(&mut self, picker: &Picker, group: &Group) -> Option<L> {
+        self.picked_by(picker, group)
     }
 
     /// The one of a tier's members below hard that is least beyond its soft limit.
@@ -209,10 +222,30 @@ where
     /// Whether it may be picked before all of its tier are at soft.
     #[inline]
     fn is_below_soft(&self, entry: &Entry<T>, in_flight: u32) -> bool {
-        entry.limits.below_soft(in_flight)
-            && self
-                .avoided
-                .is_none_or(|country| entry.target.country() != country)
+        entry.limits.below_soft(in_flight) && (self.avoided.is_none() || self.is_elsewhere(entry))
+    }
+
+    #[cold]
+    fn is_elsewhere(&self, entry: &Entry<T>) -> bool {
+        self.avoided != Some(entry.target.country())
+    }
+
+    /// What is compared where that is not just what is in flight; `None` for those that are avoided.
+    // Not inlined: what all algorithms share would spill registers for it.
+    #[inline(never)]
+    fn load(&self, entry: &Entry<T>, in_flight: u32, room: Room) -> Option<u64> {
+        if room == Room::BelowHard {
+            return Some(0);
+        }
+        if self.avoided.is_some() && !self.is_elsewhere(entry) {
+            return None;
+        }
+        if self.by_latency {
+            let cost = cost(entry.expected(self.now), self.unknown);
+            Some(costly_load(cost, in_flight))
+        } else {
+            Some(u64::from(in_flight) + 1)
+        }
     }
 
     #[inline]
@@ -220,15 +253,12 @@ where
         self.watch.compared(member);
         let entry = self.entry(member);
         let in_flight = entry.in_flight();
-        if room == Room::BelowSoft && !self.is_below_soft(entry, in_flight) {
-            return None;
-        }
-        let load = if self.by_latency {
-            costly_load(cost(entry.expected(self.now), self.unknown), in_flight)
+        let load = if self.by_load_alone {
+            Some(u64::from(in_flight) + 1)
         } else {
-            u64::from(in_flight) + 1
+            self.load(entry, in_flight, room)
         };
-        let rank = room.rank(entry, in_flight, load, member, luck);
+        let rank = room.rank(entry, in_flight, load?, member, luck);
         self.full |= rank.is_none() && room == Room::BelowHard;
         rank
     }

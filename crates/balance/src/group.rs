@@ -21,8 +21,6 @@ pub(crate) struct Group {
     /// Places in the balancer's list.
     pub(crate) members: Box<[u32]>,
     pub(crate) picker: Picker,
-    /// Turns of those that ramp, where loads decide and might never let them begin.
-    pub(crate) lifeline: Option<Arc<Rotation>>,
     /// The sum of the weights that count.
     pub(crate) weights: u64,
     /// The sum of the soft limits; `None` where a member has none, or it makes no difference.
@@ -48,6 +46,8 @@ pub(crate) enum Picker {
     TwoDifferent(Sampler),
     /// Whose the key is.
     Slots(Arc<Slots>),
+    /// Turns of those that ramp come first, where loads decide and might never let them begin.
+    Ramping(Arc<Rotation>, Box<Self>),
 }
 
 impl Group {
@@ -55,6 +55,13 @@ impl Group {
     pub(crate) fn rotation(&self) -> Option<&Arc<Rotation>> {
         match &self.picker {
             Picker::Turns(rotation) => Some(rotation),
+            _ => None,
+        }
+    }
+
+    fn lifeline(&self) -> Option<&Arc<Rotation>> {
+        match &self.picker {
+            Picker::Ramping(lifeline, _) => Some(lifeline),
             _ => None,
         }
     }
@@ -88,12 +95,12 @@ impl<'a, T: Target> Grouping<'a, T> {
     pub(crate) fn group(&self, scope: Scope, members: Vec<u32>) -> Group {
         let before = self.before.get(&scope).copied();
         let ramps = members.iter().any(|member| self.entry(*member).ramps());
-        let picker = self.picker(&members, ramps, before);
-        let by_load = matches!(self.inner, Inner::LeastConnections | Inner::Ewma);
-        let lifeline = (ramps && by_load).then(|| {
-            let previous = before.and_then(|group| group.lifeline.as_ref());
-            Rotation::planned(self.shares(&members, |entry| entry.share), previous)
-        });
+        let mut picker = self.picker(&members, ramps, before);
+        if ramps && matches!(self.inner, Inner::LeastConnections | Inner::Ewma) {
+            let shares = self.shares(&members, |entry| entry.share);
+            let lifeline = Rotation::planned(shares, before.and_then(Group::lifeline));
+            picker = Picker::Ramping(lifeline, Box::new(picker));
+        }
         let spills = self.spill == Spill::Soft && scope != Scope::All;
         let soft = |member: &u32| match self.entry(*member).limits.soft() {
             0 => None,
@@ -118,7 +125,6 @@ impl<'a, T: Target> Grouping<'a, T> {
             scope,
             members: members.into(),
             picker,
-            lifeline,
             weights,
             soft,
             tally,

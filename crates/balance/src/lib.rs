@@ -44,7 +44,7 @@
 //!
 //! let client = Client { country: Some(Country::parse("BR")?), ..Client::default() };
 //! let entropy = 42; // from the caller's generator
-//! let in_flight = balancer.pick(client, now, entropy, |endpoint: &Arc<Endpoint>| {
+//! let in_flight = balancer.pick(&client, now, entropy, |endpoint: &Arc<Endpoint>| {
 //!     match endpoint.admit(Admission::Regular) {
 //!         Ok(in_flight) => Claim::Granted(in_flight),
 //!         Err(Refusal::Full) => Claim::Full,
@@ -52,7 +52,7 @@
 //!     }
 //! })?;
 //! assert_eq!(balancer.candidate(1).map(|endpoint| endpoint.meter.in_flight()), Some(1));
-//! assert_eq!(balancer.explain(client, now, entropy).tiers[0].scope.to_string(), "country BR");
+//! assert_eq!(balancer.explain(&client, now, entropy).tiers[0].scope.to_string(), "country BR");
 //! # drop(in_flight);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

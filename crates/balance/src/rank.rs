@@ -59,8 +59,7 @@ impl Room {
         let tie = mixed(luck ^ u64::from(member));
         let limits = entry.limits;
         match self {
-            // Whether it comes into question has been asked.
-            Self::BelowSoft => Some(Rank {
+            Self::BelowSoft => limits.below_soft(in_flight).then(|| Rank {
                 load,
                 capacity: u64::from(entry.share),
                 tie,

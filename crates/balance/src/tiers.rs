@@ -111,7 +111,7 @@ impl Tiers {
 
     /// The client's way from near to far. No group comes twice.
     #[inline]
-    pub(crate) fn steps(&self, client: Client) -> Steps<'_> {
+    pub(crate) fn steps<'a>(&'a self, client: &'a Client) -> Steps<'a> {
         Steps {
             tiers: self,
             client,
@@ -147,7 +147,7 @@ impl Tiers {
 /// A client's way. Looks up what it comes to, and no more: nearly always the first tier has room.
 pub(crate) struct Steps<'a> {
     tiers: &'a Tiers,
-    client: Client,
+    client: &'a Client,
     next: usize,
     region: Option<u32>,
 }

@@ -59,7 +59,7 @@ pub(crate) fn pick(
     tried: &[Incarnation],
 ) -> Result<InFlight, PickError> {
     let attempt = |admission, skipped: &[Incarnation]| {
-        app.balancer.pick(client, now, entropy(), |endpoint| {
+        app.balancer.pick(&client, now, entropy(), |endpoint| {
             claim(endpoint, front, skipped, || endpoint.admit(admission))
         })
     };
@@ -73,7 +73,7 @@ impl AppRoute {
     pub fn explain(&self, client: Client, entropy: u64) -> Explanation {
         let attempt = |admission, skipped: &[Incarnation]| {
             self.balancer
-                .explain_with(client, clock::now(), entropy, |endpoint| {
+                .explain_with(&client, clock::now(), entropy, |endpoint| {
                     claim(endpoint, Front::Http1, skipped, || {
                         endpoint.would_admit(admission)
                     })

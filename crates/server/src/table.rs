@@ -224,7 +224,7 @@ mod tests {
         let route = table.app(&AppName::parse("app").unwrap()).unwrap();
         let picked = route
             .balancer
-            .pick(Client::default(), MonoTime::ZERO, 0, |endpoint| {
+            .pick(&Client::default(), MonoTime::ZERO, 0, |endpoint| {
                 Claim::Granted(endpoint.id.clone())
             });
         // Nothing was in flight on the draining one, so it may be gone already.

@@ -25,7 +25,7 @@ where
     /// one comes from hashing again and not from a walk to the neighbour, so that an overload is spread over
     /// everyone: J. Chen, B. Coleman and A. Shrivastava, "Revisiting consistent hashing with bounded loads",
     /// AAAI 2021.
-    #[inline]
+    #[inline(never)]
     pub(super) fn by_key(&mut self, group: &Group, slots: &Slots) -> Option<L> {
         let mut probe = first_probe(self.client, self.entropy);
         let (mut total, mut refused) = (None, None);

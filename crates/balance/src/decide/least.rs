@@ -115,7 +115,7 @@ where
 
     /// Of two, the one that is expected to answer sooner. One that has never answered is taken to be as quick as
     /// the other: it gets what its share is until more is known, not everything and not nothing.
-    #[inline]
+    #[inline(never)]
     pub(super) fn sooner_of_two(&mut self, group: &Group, (first, second): (u32, u32)) -> Option<L> {
         let known = |member| self.entry(member).expected(self.now).latency.map(latency_units);
         self.unknown = known(first).into_iter().chain(known(second)).min().unwrap_or(1);

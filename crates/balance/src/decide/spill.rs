@@ -23,7 +23,7 @@ where
     /// The nearest tier that has room up to hard.
     #[inline]
     pub(super) fn spill_hard(&mut self) -> Option<L> {
-        for step in self.balancer.tiers.steps(*self.client) {
+        for step in self.balancer.tiers.steps(self.client) {
             if let Some(granted) = self.below_soft(step) {
                 return Some(granted);
             }
@@ -36,15 +36,16 @@ where
 
     /// The nearest tier that has room up to soft and isn't spilling over; then the nearest of those that are;
     /// then back to the nearest that has room up to hard.
-    #[inline]
+    #[inline(never)]
     pub(super) fn spill_soft(&mut self) -> Option<L> {
-        let steps = || self.balancer.tiers.steps(*self.client);
+        let steps = || self.balancer.tiers.steps(self.client);
         let mut passed_over = false;
         for step in steps() {
             if self.spills(step) {
                 passed_over = true;
                 if step.tier == 0 {
                     self.avoided = self.client.country;
+                    self.by_load_alone = false;
                 }
                 continue;
             }
@@ -54,6 +55,7 @@ where
             self.begin_spill(step);
         }
         self.avoided = None;
+        self.by_load_alone = !self.by_latency;
         if passed_over {
             for step in steps() {
                 if self.balancer.tiers.group(step).spilling.load(Ordering::Relaxed)

@@ -28,6 +28,7 @@ where
 
     /// The one whose turn it is, if it ramps: where loads decide it would not begin before all others had many
     /// requests for each of its few. So it has its turns besides, which are its share and no more.
+    #[cold]
     pub(super) fn ramping(&mut self, group: &Group, lifeline: &Rotation) -> Option<L> {
         let turn = self.watch.turn(&lifeline.cursor);
         let member = group.members[lifeline.at(turn) as usize];

@@ -37,7 +37,7 @@ impl Watch for Peeking {
 
 pub(crate) fn explain<T: Target>(
     balancer: &Balancer<T>,
-    client: Client,
+    client: &Client,
     now: MonoTime,
     entropy: u64,
     mut claim: impl FnMut(&T) -> Claim<()>,
@@ -47,7 +47,7 @@ pub(crate) fn explain<T: Target>(
     let watch = Peeking {
         compared: vec![false; balancer.entries.len()],
     };
-    let mut decision = Decision::new(balancer, &client, now, entropy, watch, |member, target: &T| {
+    let mut decision = Decision::new(balancer, client, now, entropy, watch, |member, target: &T| {
         let answer = claim(target);
         asked[member as usize] = Some(match answer {
             Claim::Granted(()) => Verdict::Picked,
@@ -76,7 +76,7 @@ pub(crate) fn explain<T: Target>(
     Explanation {
         algorithm: balancer.policy().algorithm,
         spill: balancer.policy().spill,
-        client,
+        client: *client,
         tiers: account.tiers(),
         excluded: account.excluded(),
         picked: outcome.ok(),
@@ -90,7 +90,7 @@ const TURNS_SHOWN: u32 = 65_536;
 /// What is known after the decision.
 struct Account<'a, T> {
     balancer: &'a Balancer<T>,
-    client: Client,
+    client: &'a Client,
     now: MonoTime,
     entropy: u64,
     loads: Vec<u32>,
@@ -164,7 +164,7 @@ impl<T: Target> Account<'_, T> {
                 Some(load * millis * f64::from(expected.penalty))
             }
             Inner::Hash => match &group.picker {
-                Picker::Slots(slots) => place_of(place, slots, &self.client, self.entropy).map(f64::from),
+                Picker::Slots(slots) => place_of(place, slots, self.client, self.entropy).map(f64::from),
                 _ => None,
             },
         }

@@ -65,7 +65,7 @@ fn a_pick_allocates_nothing_whether_granted_refused_or_spilled() {
                         servers.iter().for_each(|server| server.set(load));
                         for refused in 0..5_u64 {
                             let mut asked = 0;
-                            let picked = balancer.pick(far, NOW, refused, |_| {
+                            let picked = balancer.pick(&far, NOW, refused, |_| {
                                 asked += 1;
                                 if asked > refused {
                                     Claim::Granted(())
@@ -75,7 +75,7 @@ fn a_pick_allocates_nothing_whether_granted_refused_or_spilled() {
                             });
                             assert!(load < 2 || picked == Err(PickError::AllFull));
                         }
-                        let nobody = balancer.pick(near, NOW, 1, |_| Claim::<()>::Shut);
+                        let nobody = balancer.pick(&near, NOW, 1, |_| Claim::<()>::Shut);
                         assert!(nobody.is_err());
                     }
                 };
@@ -97,7 +97,7 @@ fn ten_thousand_full_members_are_looked_at_a_few_times_each() {
             let balancer = prepare(&policy(algorithm, spill), &servers);
             servers.iter().for_each(|server| server.set(2));
             let before: u64 = servers.iter().map(|server| u64::from(server.looks())).sum();
-            let picked = balancer.pick(client("DE", "us"), NOW, 7, |_| Claim::Granted(()));
+            let picked = balancer.pick(&client("DE", "us"), NOW, 7, |_| Claim::Granted(()));
             assert_eq!(picked, Err(PickError::AllFull));
             let after: u64 = servers.iter().map(|server| u64::from(server.looks())).sum();
             // Each member is in at most three groups here, and a group is searched at most three times.
@@ -117,7 +117,7 @@ fn ten_thousand_refusals_are_bounded_too() {
             let servers = servers(10_000);
             let balancer = prepare(&policy(algorithm, spill), &servers);
             let (mut asked, mut seen) = (0, vec![false; 10_000]);
-            let picked = balancer.pick(client("DE", "us"), NOW, 7, |server| {
+            let picked = balancer.pick(&client("DE", "us"), NOW, 7, |server| {
                 asked += 1;
                 seen[usize::try_from(server.key).unwrap()] = true;
                 Claim::<()>::Shut

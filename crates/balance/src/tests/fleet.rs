@@ -179,5 +179,5 @@ pub(super) fn first(
     client: Client,
     entropy: u64,
 ) -> Result<u64, PickError> {
-    balancer.pick(client, NOW, entropy, |server| Claim::Granted(server.key))
+    balancer.pick(&client, NOW, entropy, |server| Claim::Granted(server.key))
 }

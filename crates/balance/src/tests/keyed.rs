@@ -22,7 +22,7 @@ fn policy() -> Policy {
 
 fn owner(balancer: &Balancer<Arc<Server>>, key: u64) -> u64 {
     balancer
-        .pick(by(key), NOW, 7, |server| Claim::Granted(server.key))
+        .pick(&by(key), NOW, 7, |server| Claim::Granted(server.key))
         .unwrap()
 }
 
@@ -33,7 +33,7 @@ fn owners(balancer: &Balancer<Arc<Server>>) -> Vec<u64> {
 /// Begins a request with the one who gets it.
 fn begin(balancer: &Balancer<Arc<Server>>, client: Client, entropy: u64) -> Arc<Server> {
     let server = balancer
-        .pick(client, NOW, entropy, |server| Claim::Granted(Arc::clone(server)))
+        .pick(&client, NOW, entropy, |server| Claim::Granted(Arc::clone(server)))
         .unwrap();
     server.begin();
     server
@@ -46,7 +46,7 @@ fn a_key_has_one_owner_whatever_the_entropy_and_in_every_tier() {
         for key in 0..100 {
             let expected = owner(&balancer, key);
             for entropy in 0..10 {
-                let picked = balancer.pick(by(key), NOW, entropy, |server| Claim::Granted(server.key));
+                let picked = balancer.pick(&by(key), NOW, entropy, |server| Claim::Granted(server.key));
                 assert_eq!(picked, Ok(expected));
             }
         }
@@ -227,7 +227,7 @@ fn an_overflowing_key_has_the_same_second_owner_each_time() {
     };
     let second = overflow();
     assert!(second != home && (0..20).all(|_| overflow() == second));
-    let refused = balancer.pick(by(1), NOW, 3, |server| {
+    let refused = balancer.pick(&by(1), NOW, 3, |server| {
         if server.key == second {
             Claim::Full
         } else {
@@ -244,7 +244,7 @@ fn without_a_key_anyone_is_picked_by_weight() {
     let mut counts = HashMap::new();
     for entropy in 0..10_000 {
         let picked = balancer
-            .pick(ANYONE, NOW, entropy, |server| Claim::Granted(server.key))
+            .pick(&ANYONE, NOW, entropy, |server| Claim::Granted(server.key))
             .unwrap();
         *counts.entry(picked).or_insert(0) += 1;
     }
@@ -298,7 +298,7 @@ fn a_backend_that_comes_back_under_its_name_has_its_keys_again() {
     let (before, after) = (lives(1), lives(1_000));
     for key in 0..500 {
         let owner = |balancer: &Balancer<Reborn>| {
-            balancer.pick(by(key), NOW, 0, |server| Claim::Granted(server.0.key))
+            balancer.pick(&by(key), NOW, 0, |server| Claim::Granted(server.0.key))
         };
         assert_eq!(owner(&before), owner(&after));
     }
@@ -309,11 +309,11 @@ fn an_explanation_shows_whose_the_key_is_and_who_has_too_much() {
     let servers = weighing(&[2; 10]);
     let balancer = prepare(&policy(), &servers);
     let home = usize::try_from(owner(&balancer, 1)).unwrap();
-    let idle = balancer.explain(by(1), NOW, 0);
+    let idle = balancer.explain(&by(1), NOW, 0);
     assert_eq!(idle.picked, Some(home));
     assert_eq!(idle.tiers[0].members[home].score, Some(0.0));
     servers[home].set(9);
-    let busy = balancer.explain(by(1), NOW, 0);
+    let busy = balancer.explain(&by(1), NOW, 0);
     let members = &busy.tiers[0].members;
     assert_eq!(members[home].verdict, Verdict::AboveItsShare);
     let picked = busy.picked.unwrap();

@@ -196,7 +196,7 @@ proptest! {
         let balancer = balancer(&policy, &members);
         let expected = naive(&policy, client, &members);
         for entropy in entropies {
-            let picked = balancer.pick(client, NOW, entropy, |server| {
+            let picked = balancer.pick(&client, NOW, entropy, |server| {
                 let index = usize::try_from(server.key).unwrap();
                 match members[index].answer {
                     Claim::Granted(()) => Claim::Granted(index),
@@ -226,18 +226,18 @@ proptest! {
         let balancer = balancer(&policy(algorithm, spill), &members);
         let answer = |server: &Arc<Server>| members[usize::try_from(server.key).unwrap()].answer;
         for entropy in entropies {
-            let explained = balancer.explain_with(client, NOW, entropy, answer);
-            prop_assert_eq!(&explained, &balancer.explain_with(client, NOW, entropy, answer));
+            let explained = balancer.explain_with(&client, NOW, entropy, answer);
+            prop_assert_eq!(&explained, &balancer.explain_with(&client, NOW, entropy, answer));
             let mut last = None;
-            let picked = balancer.pick(client, NOW, entropy, |server| {
+            let picked = balancer.pick(&client, NOW, entropy, |server| {
                 last = Some(usize::try_from(server.key).unwrap());
                 answer(server)
             });
             prop_assert_eq!(explained.picked, picked.ok().and(last));
             prop_assert_eq!(explained.error, picked.err());
 
-            let explained = balancer.explain(client, NOW, entropy);
-            let picked = balancer.pick(client, NOW, entropy, |server| Claim::Granted(server.key));
+            let explained = balancer.explain(&client, NOW, entropy);
+            let picked = balancer.pick(&client, NOW, entropy, |server| Claim::Granted(server.key));
             prop_assert_eq!(explained.picked, picked.ok().and_then(|key| usize::try_from(key).ok()));
 
             // Everyone is accounted for, once.

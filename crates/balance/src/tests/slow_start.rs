@@ -44,7 +44,7 @@ fn balancer(
 }
 
 fn effective(balancer: &Balancer<Arc<Server>>) -> Vec<f64> {
-    let members = balancer.explain(ANYONE, NOW, 0).tiers.remove(0).members;
+    let members = balancer.explain(&ANYONE, NOW, 0).tiers.remove(0).members;
     members.iter().map(|member| member.effective_weight).collect()
 }
 
@@ -234,7 +234,7 @@ fn its_soft_limit_ramps_as_well() {
         for entropy in 0..40 {
             assert_eq!(first(&balancer, ANYONE, entropy), Ok(0), "{algorithm}");
         }
-        let explained = balancer.explain(ANYONE, NOW, 0).tiers.remove(0).members;
+        let explained = balancer.explain(&ANYONE, NOW, 0).tiers.remove(0).members;
         assert_eq!(
             (explained[1].limits.soft(), explained[1].verdict),
             (30, Verdict::Ramping)

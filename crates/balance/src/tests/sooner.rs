@@ -35,7 +35,7 @@ fn balancer(endpoints: &[Arc<Endpoint>]) -> Balancer<Arc<Endpoint>> {
 
 fn pick(balancer: &Balancer<Arc<Endpoint>>, now: MonoTime, entropy: u64) -> InFlight {
     let claim = |endpoint: &Arc<Endpoint>| Claim::Granted(endpoint.admit(Admission::Regular).unwrap());
-    balancer.pick(ANYONE, now, entropy, claim).unwrap()
+    balancer.pick(&ANYONE, now, entropy, claim).unwrap()
 }
 
 fn index(endpoint: &Endpoint) -> usize {
@@ -198,14 +198,14 @@ fn an_explanation_shows_what_was_compared() {
         .unwrap()
         .succeeded(10 * MS, NOW);
     endpoints[1].admit(Admission::Regular).unwrap().failed(0, NOW);
-    let explanation = balancer(&endpoints).explain(ANYONE, NOW, 1);
+    let explanation = balancer(&endpoints).explain(&ANYONE, NOW, 1);
     let members = &explanation.tiers[0].members;
     let shown: Vec<_> = members
         .iter()
         .map(|member| (member.score.unwrap().round(), member.verdict))
         .collect();
     assert_eq!(shown, [(15.0, Verdict::Picked), (40.0, Verdict::Slower)]);
-    let new = balancer(&[endpoint(0, 2), endpoint(1, 2)]).explain(ANYONE, NOW, 1);
+    let new = balancer(&[endpoint(0, 2), endpoint(1, 2)]).explain(&ANYONE, NOW, 1);
     assert_eq!(new.tiers[0].members[0].score, None);
 }
 

@@ -32,7 +32,7 @@ fn load(tier: &[Arc<Server>], total: u32) {
 fn tier(balancer: &Balancer<Arc<Server>>) -> Option<u64> {
     let picks = (0..50).map(|entropy| {
         let claim = |server: &Arc<Server>| Claim::Granted(server.key / 10);
-        balancer.pick(client("BR", "sa"), NOW, entropy, claim).unwrap()
+        balancer.pick(&client("BR", "sa"), NOW, entropy, claim).unwrap()
     });
     let tiers: Vec<u64> = picks.collect();
     tiers.iter().all(|tier| *tier == tiers[0]).then_some(tiers[0])
@@ -131,7 +131,7 @@ fn a_refusal_is_no_reason_to_spill_over() {
     for policy in policies() {
         let servers = fleet();
         let balancer = prepare(&policy, &servers);
-        let picked = balancer.pick(client("BR", "sa"), NOW, 1, |server| match server.key {
+        let picked = balancer.pick(&client("BR", "sa"), NOW, 1, |server| match server.key {
             0..10 => Claim::Skip,
             other => Claim::Granted(other / 10),
         });
@@ -146,7 +146,7 @@ fn an_explanation_says_that_the_tier_spills_over_and_changes_nothing() {
     let servers = fleet();
     let balancer = prepare(&policy, &servers);
     load(&servers[..10], 100);
-    let verdict = || balancer.explain(client("BR", "sa"), NOW, 1).tiers[0].members[9].verdict;
+    let verdict = || balancer.explain(&client("BR", "sa"), NOW, 1).tiers[0].members[9].verdict;
     assert_eq!(verdict(), Verdict::AtSoftLimit);
     load(&servers[..10], 95);
     assert_ne!(verdict(), Verdict::Spilling, "nobody was picked meanwhile");
@@ -167,7 +167,7 @@ fn with_many_members_the_kept_sum_follows_within_a_few_hundred_picks() {
     let near = |picks: std::ops::Range<u64>| {
         let claim = |server: &Arc<Server>| Claim::Granted(server.key < 200);
         picks
-            .filter(|entropy| balancer.pick(client("BR", "sa"), NOW, *entropy, claim).unwrap())
+            .filter(|entropy| balancer.pick(&client("BR", "sa"), NOW, *entropy, claim).unwrap())
             .count()
     };
     load(&servers[..200], 2_000);

@@ -48,7 +48,7 @@ fn picks(balancer: &Balancer<Arc<Server>>, client: Client) -> Vec<u64> {
     (0..20)
         .map(|entropy| {
             balancer
-                .pick(client, NOW, entropy, |server| Claim::Granted(server.key))
+                .pick(&client, NOW, entropy, |server| Claim::Granted(server.key))
                 .unwrap()
         })
         .collect()
@@ -64,7 +64,7 @@ fn a_bound_client_keeps_to_its_backend_above_soft_and_in_the_farthest_tier() {
                 [BOUND_TO; 20],
                 "{policy:?} {load}"
             );
-            let explained = balancer.explain(bound(BOUND_TO), NOW, 1);
+            let explained = balancer.explain(&bound(BOUND_TO), NOW, 1);
             assert_eq!(explained.picked, Some(7));
         }
     });
@@ -92,7 +92,7 @@ fn a_drain_and_an_ejection_win() {
         }
         // The gate has shut since.
         let balancer = prepare(policy, &fleet(|server| server));
-        let picked = balancer.pick(bound(BOUND_TO), NOW, 1, |server| match server.key {
+        let picked = balancer.pick(&bound(BOUND_TO), NOW, 1, |server| match server.key {
             BOUND_TO => Claim::Shut,
             other => Claim::Granted(other),
         });
@@ -141,7 +141,7 @@ fn a_table_of_bindings_keeps_clients_where_they_were_while_members_come_and_go()
                 ..ANYONE
             };
             let picked = balancer
-                .pick(client, NOW, round, |server| Claim::Granted(server.key))
+                .pick(&client, NOW, round, |server| Claim::Granted(server.key))
                 .ok();
             if let Some(picked) = picked {
                 bindings.bind(key, picked, NOW);

@@ -137,7 +137,7 @@ fn a_refusal_by_the_claim_gives_the_neighbour_nothing() {
                     Claim::Granted(server.key)
                 }
             };
-            counts[usize::try_from(balancer.pick(ANYONE, NOW, 0, claim).unwrap()).unwrap()] += 1;
+            counts[usize::try_from(balancer.pick(&ANYONE, NOW, 0, claim).unwrap()).unwrap()] += 1;
         }
         assert_eq!(counts, weights.map(|weight| 100 * weight), "{algorithm}");
     }
