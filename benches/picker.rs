@@ -21,13 +21,14 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use edgeproxy_backend::{
-    Admission, AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, Refusal, Region,
-    Weight,
+    Admission, AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, MonoTime, Refusal,
+    Region, Weight,
 };
-use edgeproxy_balance::{Algorithm, Balancer, Candidate, Claim, Client, Inner, Policy, Spill};
+use edgeproxy_balance::{Algorithm, Balancer, Bindings, Candidate, Claim, Client, Inner, Key, Policy, Spill};
 use futures_util::FutureExt as _;
 use pingora_load_balancing::discovery::Static;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection, Random, RoundRobin};
@@ -40,6 +41,7 @@ use tower::load::{CompleteOnResponse, PendingRequests};
 use cpu_time::CpuTime;
 
 const SIZES: [u16; 3] = [3, 100, 10_000];
+const NOW: MonoTime = MonoTime::from_secs(1_000);
 const PLACES: [(&str, &str); 4] = [("eu", "DE"), ("us", "US"), ("sa", "BR"), ("ap", "JP")];
 
 fn weights(size: u16) -> Vec<u16> {
@@ -82,9 +84,9 @@ fn balancer(algorithm: Algorithm, endpoints: Vec<Arc<Endpoint>>) -> Balancer<Arc
         algorithm,
         spill: Spill::Hard,
         own_region: Some(Region::parse("eu").unwrap()),
-        region_order: Vec::new(),
+        ..Policy::default()
     };
-    Balancer::prepare(&policy, endpoints.into_iter().map(Candidate::new).collect(), None)
+    Balancer::prepare(&policy, endpoints.into_iter().map(Candidate::new).collect(), NOW, None)
 }
 
 fn claim(endpoint: &Arc<Endpoint>) -> Claim<edgeproxy_backend::InFlight> {
@@ -99,6 +101,7 @@ fn edgeproxy(criterion: &mut Criterion<CpuTime>) {
     let near = Client {
         country: Country::parse("BR").ok(),
         region: Region::parse("sa").ok(),
+        ..Client::default()
     };
     let unknown = Client::default();
     let affinity = Algorithm::RegionAffinity(Inner::LeastConnections);
@@ -106,6 +109,8 @@ fn edgeproxy(criterion: &mut Criterion<CpuTime>) {
         ("round_robin", Algorithm::RoundRobin, unknown, None),
         ("weighted", Algorithm::Weighted, unknown, None),
         ("least_connections", Algorithm::LeastConnections, unknown, None),
+        ("ewma", Algorithm::Ewma, unknown, None),
+        ("ewma-equal-weights", Algorithm::Ewma, unknown, Some(2)),
         ("region_affinity", affinity, near, Some(2)),
         ("region_affinity-unknown-client", affinity, unknown, Some(2)),
         ("region_affinity-random-weights", affinity, near, None),
@@ -117,7 +122,7 @@ fn edgeproxy(criterion: &mut Criterion<CpuTime>) {
             let balancer = balancer(algorithm, endpoints(size, &weights));
             let mut random = fastrand::Rng::with_seed(7);
             group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
-                bencher.iter(|| drop(black_box(balancer.pick(black_box(client), random.u64(..), claim))));
+                bencher.iter(|| drop(black_box(balancer.pick(black_box(&client), NOW, random.u64(..), claim))));
             });
         }
         group.finish();
@@ -132,7 +137,7 @@ fn edgeproxy(criterion: &mut Criterion<CpuTime>) {
             let mut random = fastrand::Rng::with_seed(7);
             group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
                 let pick = |entropy| {
-                    balancer.pick(unknown, entropy, |endpoint| Claim::Granted(Arc::as_ptr(endpoint)))
+                    balancer.pick(&unknown, NOW, entropy, |endpoint| Claim::Granted(Arc::as_ptr(endpoint)))
                 };
                 bencher.iter(|| black_box(pick(random.u64(..))));
             });
@@ -153,6 +158,69 @@ fn edgeproxy(criterion: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
+/// By key, everyone idle, and everyone with one request in flight, so that shares have to be looked at.
+fn hash(criterion: &mut Criterion<CpuTime>) {
+    for (name, in_flight) in [("hash", 0), ("hash-in-flight", 2)] {
+        let mut group = criterion.benchmark_group(format!("edgeproxy/{name}"));
+        for size in SIZES {
+            let endpoints = endpoints(size, &vec![2; usize::from(size)]);
+            let held: Vec<_> = (0..in_flight)
+                .flat_map(|_| &endpoints)
+                .filter_map(|endpoint| endpoint.admit(Admission::Regular).ok())
+                .collect();
+            let balancer = balancer(Algorithm::Hash, endpoints);
+            let mut random = fastrand::Rng::with_seed(7);
+            group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+                bencher.iter(|| {
+                    let client = Client {
+                        key: Some(Key::from_bits(random.u64(..))),
+                        ..Client::default()
+                    };
+                    drop(black_box(balancer.pick(black_box(&client), NOW, random.u64(..), claim)));
+                });
+            });
+            drop(held);
+        }
+        group.finish();
+    }
+    let mut group = criterion.benchmark_group("edgeproxy/hash-key");
+    for length in [4, 16, 64] {
+        let bytes = vec![b'x'; length];
+        group.bench_function(BenchmarkId::from_parameter(length), |bencher| {
+            bencher.iter(|| black_box(Key::of(black_box(&bytes))));
+        });
+    }
+    group.finish();
+}
+
+/// What a request costs its meter from its beginning to its end.
+fn outcome(criterion: &mut Criterion<CpuTime>) {
+    let endpoint = endpoints(1, &[2]).remove(0);
+    let mut millis = 0_u64;
+    criterion.bench_function("edgeproxy/admit-succeed", |bencher| {
+        bencher.iter(|| {
+            millis += 1;
+            let now = NOW + Duration::from_millis(millis);
+            let in_flight = endpoint.admit(Admission::Regular).unwrap();
+            black_box(in_flight.succeeded(black_box(Duration::from_micros(500)), now))
+        });
+    });
+}
+
+/// A client that is known, and one that is not.
+fn bindings(criterion: &mut Criterion<CpuTime>) {
+    let mut group = criterion.benchmark_group("edgeproxy/bindings");
+    for clients in [100, 30_000] {
+        let bindings = Bindings::new(65_536, Duration::from_secs(600));
+        (0..clients).for_each(|client| bindings.bind(Key::from_bits(client), client, NOW));
+        let mut random = fastrand::Rng::with_seed(7);
+        group.bench_function(BenchmarkId::new("find", clients), |bencher| {
+            bencher.iter(|| black_box(bindings.find(Key::from_bits(random.u64(0..clients)), NOW)));
+        });
+    }
+    group.finish();
+}
+
 /// Where a scan stops to be cheaper than two draws; `SCAN_MAX` in `decide.rs` comes from here.
 fn least_connections_by_size(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("edgeproxy/least_connections-by-size");
@@ -160,7 +228,7 @@ fn least_connections_by_size(criterion: &mut Criterion<CpuTime>) {
         let balancer = ours(Algorithm::LeastConnections, size);
         let mut random = fastrand::Rng::with_seed(7);
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
-            bencher.iter(|| drop(black_box(balancer.pick(Client::default(), random.u64(..), claim))));
+            bencher.iter(|| drop(black_box(balancer.pick(&Client::default(), NOW, random.u64(..), claim))));
         });
     }
     group.finish();
@@ -175,6 +243,7 @@ fn prepare(criterion: &mut Criterion<CpuTime>) {
             ("round_robin", Algorithm::RoundRobin),
             ("weighted", Algorithm::Weighted),
             ("region_affinity", Algorithm::default()),
+            ("hash", Algorithm::Hash),
         ] {
             let before = ours(algorithm, size);
             let candidates = || {
@@ -185,10 +254,10 @@ fn prepare(criterion: &mut Criterion<CpuTime>) {
                     .collect::<Vec<_>>()
             };
             group.bench_function(BenchmarkId::new(format!("{name}-unchanged"), size), |bencher| {
-                bencher.iter(|| Balancer::prepare(before.policy(), candidates(), Some(&before)));
+                bencher.iter(|| Balancer::prepare(before.policy(), candidates(), NOW, Some(&before)));
             });
             group.bench_function(BenchmarkId::new(format!("{name}-one-left"), size), |bencher| {
-                bencher.iter(|| Balancer::prepare(before.policy(), candidates().split_off(1), Some(&before)));
+                bencher.iter(|| Balancer::prepare(before.policy(), candidates().split_off(1), NOW, Some(&before)));
             });
         }
     }
@@ -261,6 +330,6 @@ fn tower_p2c(criterion: &mut Criterion<CpuTime>) {
 criterion_group! {
     name = benches;
     config = Criterion::default().with_measurement(CpuTime);
-    targets = edgeproxy, least_connections_by_size, prepare, pingora, tower_p2c
+    targets = edgeproxy, hash, outcome, bindings, least_connections_by_size, prepare, pingora, tower_p2c
 }
 criterion_main!(benches);

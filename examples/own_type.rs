@@ -7,7 +7,7 @@
 
 use std::cell::Cell;
 
-use edgeproxy_backend::{Country, Limits, Region};
+use edgeproxy_backend::{Country, Limits, MonoTime, Region};
 use edgeproxy_balance::{Algorithm, Balancer, Candidate, Claim, Client, Policy, Target};
 
 /// A pool of database replicas, which has nothing to do with HTTP.
@@ -58,12 +58,14 @@ fn main() -> anyhow::Result<()> {
         algorithm: Algorithm::Weighted,
         ..Policy::default()
     };
-    let balancer = Balancer::prepare(&policy, replicas.iter().map(Candidate::new).collect(), None);
+    // Nobody is slower or newer here, so any time will do.
+    let now = MonoTime::ZERO;
+    let balancer = Balancer::prepare(&policy, replicas.iter().map(Candidate::new).collect(), now, None);
 
     let mut order = Vec::new();
     for _ in 0..14 {
         // The claim decides: here everyone is granted what is proposed.
-        let replica = balancer.pick(Client::default(), fastrand::u64(..), |replica| {
+        let replica = balancer.pick(&Client::default(), now, fastrand::u64(..), |replica| {
             Claim::Granted(*replica)
         })?;
         replica.queries.set(replica.queries.get() + 1);

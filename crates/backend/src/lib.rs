@@ -44,7 +44,7 @@ pub use addr::{AddrError, BackendAddr};
 pub use backend::{Backend, Protocol};
 pub use endpoint::{Endpoint, Incarnation};
 pub use metadata::{Metadata, MetadataError};
-pub use meter::{Admission, Gate, InFlight, Meter, Refusal, Signal, TrafficReport};
+pub use meter::{Admission, Expected, Gate, InFlight, Meter, Refusal, Signal, TrafficReport};
 pub use name::{AppName, BackendId, NameError};
 pub use numbers::{Limits, LimitsError, Weight, WeightError};
 pub use place::{Country, PlaceError, Region};

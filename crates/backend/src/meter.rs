@@ -1,5 +1,6 @@
 //! What changes with every request, in one cache line that outlives every snapshot.
 
+mod expectation;
 mod in_flight;
 mod word;
 
@@ -7,7 +8,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::{BackendId, Incarnation, Limits};
+use crate::{BackendId, Incarnation, Limits, MonoTime};
+use expectation::Expectation;
+pub use expectation::Expected;
 pub use in_flight::InFlight;
 use word::Word;
 
@@ -93,6 +96,7 @@ pub struct Meter {
     latency: AtomicU32,
     requests: AtomicU64,
     failures: AtomicU64,
+    expectation: AtomicU64,
 }
 
 /// A u32 of these spans 214 seconds, longer than any response is waited for.
@@ -108,6 +112,7 @@ impl Meter {
             latency: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            expectation: AtomicU64::new(Expectation::NONE.bits()),
         }
     }
 
@@ -152,6 +157,15 @@ impl Meter {
     pub fn latency(&self) -> Duration {
         let units = self.latency.load(Ordering::Relaxed);
         Duration::from_nanos(u64::from(units) * u64::from(LATENCY_UNIT_NANOS))
+    }
+
+    /// How long a response is expected to take by what has been seen up to `now`, and what failures have cost.
+    /// Unlike [`latency`](Self::latency), which is for people, it is made to compare endpoints by: it rises
+    /// with the first slow response, and what is not confirmed wears off.
+    #[inline]
+    #[must_use]
+    pub fn expected(&self, now: MonoTime) -> Expected {
+        Expectation::from_bits(self.expectation.load(Ordering::Relaxed)).at(now)
     }
 
     /// Opens the gate to everyone and forgets the streak. For the registry alone.
@@ -274,7 +288,11 @@ impl Meter {
             .map_err(Word::from_bits)
     }
 
-    fn record_latency(&self, latency: Duration) {
+    fn record_latency(&self, latency: Duration, now: MonoTime) {
+        let expectation = Expectation::from_bits(self.expectation.load(Ordering::Relaxed));
+        if let Some(next) = expectation.after_response(latency, now) {
+            self.expectation.store(next.bits(), Ordering::Relaxed);
+        }
         let sample = u32::try_from(latency.as_nanos() / u128::from(LATENCY_UNIT_NANOS))
             .unwrap_or(u32::MAX)
             .max(1);
@@ -285,9 +303,19 @@ impl Meter {
             // Seven eighths and one eighth, without overflow. Never 0, which stands for "none yet".
             (average - average / 8 + sample / 8).max(1)
         };
-        // One sample lost to a race moves an average by nothing that matters; a loop would cost every
-        // request.
+        // One sample lost to a race moves an average by nothing that matters, above as here; a loop would cost
+        // every request.
         self.latency.store(next, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn record_failure(&self, now: MonoTime) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        let charge = |bits| Some(Expectation::from_bits(bits).after_failure(now).bits());
+        // A closure that never declines, so it can't fail.
+        let _ = self
+            .expectation
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, charge);
     }
 }
 

@@ -1,15 +1,13 @@
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use edgeproxy_backend::{Limits, Meter};
+use edgeproxy_backend::{Expected, Limits, Meter, MonoTime};
 
-use crate::decide::{Decision, SCAN_MAX, Serving};
+use crate::decide::{Decision, Serving};
 use crate::explain::{self, Explanation};
-use crate::rotation::{Rotation, Share};
-use crate::sampler::Sampler;
-use crate::tiers::{Picker, Place, Scope, Tiers};
-use crate::{Client, Inner, Policy, Target};
+use crate::ramp::STEPS;
+use crate::tiers::Tiers;
+use crate::{Client, Policy, Target};
 
 /// One of those that a balancer is prepared for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,6 +18,9 @@ pub struct Candidate<T> {
     pub fallback: bool,
     /// Why it must not be picked, for people; `None`: it may be.
     pub excluded: Option<Box<str>>,
+    /// When it joined, or came back from trial; `None`: it has always been there. What a
+    /// [slow start](Policy::slow_start) is counted from.
+    pub since: Option<MonoTime>,
 }
 
 impl<T> Candidate<T> {
@@ -29,6 +30,7 @@ impl<T> Candidate<T> {
             target,
             fallback: false,
             excluded: None,
+            since: None,
         }
     }
 }
@@ -63,10 +65,16 @@ pub enum PickError {
 /// Picks one of a fixed list of targets. Immutable but for the turns that its picks take, so any number of
 /// threads may share it; a change of the list makes a new one by [`prepare`](Self::prepare).
 pub struct Balancer<T> {
-    policy: Policy,
+    pub(crate) policy: Policy,
     pub(crate) entries: Box<[Entry<T>]>,
     pub(crate) tiers: Tiers,
-    routable: usize,
+    /// Identities of those that may be picked, as far as they are told apart, and their places. Sorted; empty
+    /// where nobody comes bound.
+    pub(crate) identities: Box<[(u64, u32)]>,
+    pub(crate) routable: usize,
+    /// What a weight of 1 is in [`Entry::share`].
+    pub(crate) unit: u16,
+    pub(crate) next_change: Option<MonoTime>,
     /// By place in the list; read by nobody but `explain`.
     pub(crate) excluded: Box<[Option<Box<str>>]>,
 }
@@ -75,11 +83,23 @@ pub struct Balancer<T> {
 pub(crate) struct Entry<T> {
     pub(crate) target: T,
     /// The target's, so that its load is one step away and not two.
-    meter: Option<Arc<Meter>>,
+    pub(crate) meter: Option<Arc<Meter>>,
+    /// In force: the soft limit ramps.
     pub(crate) limits: Limits,
+    /// Its own.
     pub(crate) weight: u16,
+    /// The weight that counts, in units of the balancer's.
+    pub(crate) share: u16,
+    /// Of a slow start, 1 to [`STEPS`].
+    pub(crate) step: u8,
     /// Whether picks may propose it.
     pub(crate) routable: bool,
+}
+
+impl<T> Entry<T> {
+    pub(crate) fn ramps(&self) -> bool {
+        u16::from(self.step) < STEPS
+    }
 }
 
 impl<T: Target> Entry<T> {
@@ -89,112 +109,55 @@ impl<T: Target> Entry<T> {
             .as_ref()
             .map_or_else(|| self.target.in_flight(), |meter| meter.in_flight())
     }
+
+    #[inline]
+    pub(crate) fn expected(&self, now: MonoTime) -> Expected {
+        self.meter
+            .as_ref()
+            .map_or_else(|| self.target.expected(now), |meter| meter.expected(now))
+    }
 }
 
 impl<T: Target> Balancer<T> {
-    /// Decides all that can be decided before a pick: who may be picked, who is in which tier, and, for
-    /// the algorithms that take turns, in which order.
-    ///
-    /// Excluded candidates and those of weight 0 are never proposed, fallbacks only while nobody else is
-    /// left. Pass the balancer before as `previous`, and nobody's turn is lost: what hasn't changed is
-    /// shared with it, what has goes on from there.
-    ///
-    /// Costs a few microseconds for a handful of candidates and some milliseconds for 10,000.
-    pub fn prepare(policy: &Policy, candidates: Vec<Candidate<T>>, previous: Option<&Self>) -> Self {
-        let ready = |candidate: &Candidate<T>| candidate.excluded.is_none() && candidate.target.weight() > 0;
-        let only_fallbacks = !candidates
-            .iter()
-            .any(|candidate| ready(candidate) && !candidate.fallback);
-        let mut entries = Vec::with_capacity(candidates.len());
-        let mut excluded = Vec::with_capacity(candidates.len());
-        for candidate in candidates {
-            let routable = ready(&candidate) && candidate.fallback == only_fallbacks;
-            let Candidate {
-                target,
-                excluded: reason,
-                ..
-            } = candidate;
-            let (limits, weight) = (target.limits(), target.weight());
-            let meter = target.meter().cloned();
-            entries.push(Entry {
-                target,
-                meter,
-                limits,
-                weight,
-                routable,
-            });
-            excluded.push(reason);
-        }
-        let members = || (0..).zip(&entries).filter(|(_, entry)| entry.routable);
-        let places: Vec<Place> = members()
-            .map(|(member, Entry { target, .. })| Place {
-                member,
-                country: target.country(),
-                region: target.region(),
-            })
-            .collect();
-        let before: HashMap<Scope, &Arc<Rotation>> = previous
-            .iter()
-            .flat_map(|previous| previous.tiers.groups())
-            .filter_map(|group| Some((group.scope, group.rotation()?)))
-            .collect();
-        let inner = policy.algorithm.inner();
-        let tiers = Tiers::new(policy, &places, |scope, members| {
-            let shares = members.iter().map(|member| {
-                let entry: &Entry<T> = &entries[*member as usize];
-                Share {
-                    key: entry.target.key(),
-                    weight: entry.weight,
-                }
-            });
-            picker(inner, shares.collect(), before.get(&scope).copied())
-        });
-        let routable = places.len();
-        Self {
-            policy: policy.clone(),
-            entries: entries.into(),
-            tiers,
-            routable,
-            excluded: excluded.into(),
-        }
-    }
-
     /// Picks a target for a client: proposes candidates, the best first, until `claim` grants one.
     ///
     /// One below its soft limit comes before one that isn't, and one at its hard limit is never proposed.
     /// `claim` has the last word, since only it can take a place in one step; it may be asked about the
     /// same target again. It is asked a bounded number of times: about twice for each member of each tier.
     ///
-    /// `entropy` is the randomness of this pick; any 64 random bits. The same balancer, loads, turns and
-    /// entropy make the same pick. Takes no lock, allocates nothing and reads no clock.
+    /// `now` is the time on the clock that the targets' [expected latencies](Target::expected) go by; only
+    /// `ewma` looks at it. `entropy` is the randomness of this pick; any 64 random bits. The same balancer, loads,
+    /// turns, time and entropy make the same pick. Takes no lock, allocates nothing and reads no clock.
     ///
     /// # Errors
     /// Why nobody was granted.
     #[inline]
     pub fn pick<L>(
         &self,
-        client: Client,
+        client: &Client,
+        now: MonoTime,
         entropy: u64,
         mut claim: impl FnMut(&T) -> Claim<L>,
     ) -> Result<L, PickError> {
-        Decision::new(self, entropy, Serving, |_, target: &T| claim(target)).make(client)
+        Decision::new(self, client, now, entropy, Serving, |_, target: &T| claim(target)).make()
     }
 
     /// Says what [`pick`](Self::pick) would do with these arguments if the claim granted whatever is
     /// proposed, and why. It is the same code that picks, but takes nobody's turn.
-    pub fn explain(&self, client: Client, entropy: u64) -> Explanation {
-        self.explain_with(client, entropy, |_| Claim::Granted(()))
+    pub fn explain(&self, client: &Client, now: MonoTime, entropy: u64) -> Explanation {
+        self.explain_with(client, now, entropy, |_| Claim::Granted(()))
     }
 
     /// [`explain`](Self::explain) for a claim that may refuse. `claim` should only look: nothing is going
     /// to happen.
     pub fn explain_with(
         &self,
-        client: Client,
+        client: &Client,
+        now: MonoTime,
         entropy: u64,
         claim: impl FnMut(&T) -> Claim<()>,
     ) -> Explanation {
-        explain::explain(self, client, entropy, claim)
+        explain::explain(self, client, now, entropy, claim)
     }
 }
 
@@ -216,28 +179,17 @@ impl<T> Balancer<T> {
         self.routable
     }
 
+    /// When to [`prepare`](Self::prepare) it again though nothing has changed: somebody's
+    /// [slow start](Policy::slow_start) comes to its next step. On the clock that it was prepared by.
+    #[must_use]
+    pub const fn next_change(&self) -> Option<MonoTime> {
+        self.next_change
+    }
+
     /// What it was prepared with.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
-    }
-}
-
-/// What a group's picks go by.
-fn picker(inner: Inner, shares: Vec<Share>, previous: Option<&Arc<Rotation>>) -> Picker {
-    match inner {
-        Inner::RoundRobin => Picker::Turns(Rotation::listed(shares, previous)),
-        Inner::Weighted => Picker::Turns(Rotation::planned(shares, previous)),
-        Inner::LeastConnections if shares.len() <= SCAN_MAX => Picker::Scan,
-        Inner::LeastConnections => {
-            let weights: Vec<u16> = shares.iter().map(|share| share.weight).collect();
-            let equal = weights.iter().all(|weight| *weight == weights[0]);
-            if equal {
-                Picker::Two
-            } else {
-                Picker::TwoByWeight(Sampler::new(&weights))
-            }
-        }
     }
 }
 

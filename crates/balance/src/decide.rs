@@ -1,10 +1,25 @@
 //! The one way in which a member is picked, whoever asks.
 
-use crate::balancer::{Balancer, Claim, PickError};
-use crate::rank::{Draw, Rank, Room, below, drawn, mixed};
-use crate::rotation::{Cursor, Rotation};
-use crate::tiers::{Group, Picker, Step};
-use crate::{Client, Spill, Target};
+mod keyed;
+mod least;
+mod spill;
+mod turns;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use edgeproxy_backend::{Country, MonoTime};
+
+use crate::balancer::{Balancer, Claim, Entry, PickError};
+use crate::group::{Group, Picker};
+use crate::rank::{Draw, Rank, Room, cost, costly_load, drawn, mixed};
+use crate::rotation::Cursor;
+use crate::sticky::kept_of;
+use crate::tally::Tally;
+use crate::tiers::Step;
+use crate::{Client, Inner, Spill, Target};
+use least::{two_different, two_of};
+
+pub(crate) use keyed::place_of;
 
 /// Up to so many members, the least loaded is found by looking at all of them; above, two are drawn.
 ///
@@ -26,8 +41,12 @@ pub(crate) trait Watch {
     fn turn(&mut self, cursor: &Cursor) -> u64;
     /// Takes the turns from `from` up to `to`, if nobody has taken `from`.
     fn advance(&mut self, cursor: &Cursor, from: u64, to: u64) -> bool;
-    /// A member's load was compared with others'.
+    /// A member's load was compared with others', or, for a key, with its share.
     fn compared(&mut self, member: u32);
+    /// What a member of a group, by its place there, has in flight.
+    fn note(&mut self, tally: &Tally, place: u32, in_flight: u32);
+    /// A group's traffic begins to spill over, or ends to.
+    fn spill(&mut self, spilling: &AtomicBool, begins: bool);
 }
 
 /// Makes decisions.
@@ -45,12 +64,32 @@ impl Watch for Serving {
 
     #[inline]
     fn compared(&mut self, _: u32) {}
+
+    #[inline]
+    fn note(&mut self, tally: &Tally, place: u32, in_flight: u32) {
+        tally.note(place, in_flight);
+    }
+
+    fn spill(&mut self, spilling: &AtomicBool, begins: bool) {
+        spilling.store(begins, Ordering::Relaxed);
+    }
 }
 
 /// One pick under way.
 pub(crate) struct Decision<'a, T, W, F> {
     balancer: &'a Balancer<T>,
+    client: &'a Client,
+    now: MonoTime,
     entropy: u64,
+    /// Whether members below soft are compared by latency, too.
+    by_latency: bool,
+    /// Whether nothing but what is in flight is compared, and nobody is avoided.
+    by_load_alone: bool,
+    /// The latency of those that have not answered yet.
+    unknown: u64,
+    /// A country whose members below soft are not asked, though they belong to a farther tier as well: their
+    /// own tier spills over.
+    avoided: Option<Country>,
     pub(crate) watch: W,
     claim: F,
     full: bool,
@@ -64,10 +103,24 @@ where
     F: FnMut(u32, &T) -> Claim<L>,
 {
     #[inline]
-    pub(crate) fn new(balancer: &'a Balancer<T>, entropy: u64, watch: W, claim: F) -> Self {
+    pub(crate) fn new(
+        balancer: &'a Balancer<T>,
+        client: &'a Client,
+        now: MonoTime,
+        entropy: u64,
+        watch: W,
+        claim: F,
+    ) -> Self {
+        let by_latency = balancer.policy.algorithm.inner() == Inner::Ewma;
         Self {
             balancer,
+            client,
+            now,
             entropy,
+            by_latency,
+            by_load_alone: !by_latency,
+            unknown: 1,
+            avoided: None,
             watch,
             claim,
             full: false,
@@ -75,35 +128,31 @@ where
         }
     }
 
-    /// Walks the tiers as the policy has it.
+    /// Asks whom the client is bound to, then walks the tiers as the policy has it.
     #[inline]
-    pub(crate) fn make(&mut self, client: Client) -> Result<L, PickError> {
-        let tiers = &self.balancer.tiers;
-        match self.balancer.policy().spill {
-            Spill::Hard => {
-                for step in tiers.steps(client) {
-                    if let Some(granted) = self.below_soft(step) {
-                        return Ok(granted);
-                    }
-                    if let Some(granted) = self.below_hard(step) {
-                        return Ok(granted);
-                    }
-                }
-            }
-            Spill::Soft => {
-                for step in tiers.steps(client) {
-                    if let Some(granted) = self.below_soft(step) {
-                        return Ok(granted);
-                    }
-                }
-                for step in tiers.steps(client) {
-                    if let Some(granted) = self.below_hard(step) {
-                        return Ok(granted);
-                    }
-                }
-            }
+    pub(crate) fn make(&mut self) -> Result<L, PickError> {
+        if let Some(identity) = self.client.bound
+            && let Some(granted) = self.bound(identity)
+        {
+            return Ok(granted);
         }
-        Err(self.error())
+        let granted = match self.balancer.policy.spill {
+            Spill::Hard => self.spill_hard(),
+            Spill::Soft => self.spill_soft(),
+        };
+        granted.ok_or_else(|| self.error())
+    }
+
+    /// The member that a client is bound to, unless it is at its hard limit or refuses.
+    #[cold]
+    fn bound(&mut self, identity: u64) -> Option<L> {
+        let identities = &self.balancer.identities;
+        let at = identities.partition_point(|(known, _)| *known < kept_of(identity));
+        let (known, member) = *identities.get(at)?;
+        if known == kept_of(identity) && self.has_room(member, Room::BelowHard) {
+            return self.offer(member);
+        }
+        None
     }
 
     fn error(&self) -> PickError {
@@ -118,185 +167,41 @@ where
     #[inline]
     fn below_soft(&mut self, step: Step) -> Option<L> {
         let group = self.balancer.tiers.group(step);
-        match &group.picker {
+        self.picked_by(&group.picker, group)
+    }
+
+    #[inline]
+    fn picked_by(&mut self, picker: &Picker, group: &Group) -> Option<L> {
+        match picker {
             Picker::Turns(rotation) => self.in_turn(group, rotation),
             Picker::Scan => self.least(group, Room::BelowSoft),
+            Picker::Two if self.by_latency => self.sooner_of_two(group, two_of(group, self.entropy)),
             Picker::Two => self.of_two(group, two_of(group, self.entropy)),
             Picker::TwoByWeight(sampler) => {
                 let random = drawn(self.entropy, Draw::Two, 0);
                 let member = |random| group.members[sampler.draw(random) as usize];
                 self.of_two(group, (member(random), member(mixed(random))))
             }
+            Picker::TwoDifferent(sampler) => {
+                self.sooner_of_two(group, two_different(group, sampler, self.entropy))
+            }
+            Picker::Slots(slots) => self.by_key(group, slots),
+            Picker::Ramping(lifeline, picker) => self
+                .ramping(group, lifeline)
+                .or_else(|| self.with_ramps(picker, group)),
         }
+    }
+
+    /// Nobody ramping had the turn.
+    #[inline(never)]
+    fn with_ramps(&mut self, picker: &Picker, group: &Group) -> Option<L> {
+        self.picked_by(picker, group)
     }
 
     /// The one of a tier's members below hard that is least beyond its soft limit.
     #[cold]
     fn below_hard(&mut self, step: Step) -> Option<L> {
         self.least(self.balancer.tiers.group(step), Room::BelowHard)
-    }
-
-    /// The member whose turn it is. Whoever is at its soft limit or refuses loses its turn; the next one that
-    /// has room takes its own, only earlier, so it gets no more than any other.
-    #[inline]
-    fn in_turn(&mut self, group: &Group, rotation: &Rotation) -> Option<L> {
-        let turn = self.watch.turn(&rotation.cursor);
-        let member = group.members[rotation.at(turn) as usize];
-        if self.has_room(member, Room::BelowSoft)
-            && let Some(granted) = self.offer(member)
-        {
-            return Some(granted);
-        }
-        self.walk(group, rotation, turn)
-    }
-
-    /// Goes on from a turn that was not used. The turns passed over are taken together with the one that is
-    /// used, in one step, and only if nobody took one of them meanwhile: several workers at a run of full
-    /// members would otherwise all land on the one behind it.
-    #[cold]
-    fn walk(&mut self, group: &Group, rotation: &Rotation, turn: u64) -> Option<L> {
-        let mut taken = turn + 1;
-        let mut turn = taken;
-        let mut alone = true;
-        for _ in 0..group.members.len().max(WALK_MIN) {
-            let member = group.members[rotation.at(turn) as usize];
-            if self.has_room(member, Room::BelowSoft) {
-                if turn >= taken {
-                    if !self.watch.advance(&rotation.cursor, taken, turn + 1) {
-                        // Others are taking turns too: go on with the one after theirs.
-                        alone = false;
-                        turn = self.watch.turn(&rotation.cursor);
-                        taken = turn + 1;
-                        continue;
-                    }
-                    taken = turn + 1;
-                }
-                if let Some(granted) = self.offer(member) {
-                    return Some(granted);
-                }
-            }
-            turn += 1;
-        }
-        if alone && rotation.visits_all() {
-            None
-        } else {
-            self.drawn(group)
-        }
-    }
-
-    /// One of all that have room, drawn by weight: exact turns have led nowhere.
-    fn drawn(&mut self, group: &Group) -> Option<L> {
-        let (mut total, mut chosen) = (0, None);
-        for &member in &group.members {
-            if self.has_room(member, Room::BelowSoft) {
-                let weight = u64::from(self.balancer.entries[member as usize].weight);
-                total += weight;
-                // Each takes the place of those before it with its share of the weight up to here.
-                if drawn(self.entropy, Draw::Weighted, member) % total < weight {
-                    chosen = Some(member);
-                }
-            }
-        }
-        self.offer(chosen?)
-            .or_else(|| self.anyone(group, Room::BelowSoft))
-    }
-
-    /// The less loaded of two drawn at random; a scan only where that leads to no room.
-    ///
-    /// M. Mitzenmacher, "The power of two choices in randomized load balancing", IEEE TPDS 12 (2001). Where
-    /// weights differ the two are drawn by weight, since a heavy member drawn no more often than a light
-    /// one could never get its share.
-    #[inline]
-    fn of_two(&mut self, group: &Group, (first, second): (u32, u32)) -> Option<L> {
-        let luck = self.luck();
-        let (first, second) = (
-            self.rank(first, Room::BelowSoft, luck),
-            self.rank(second, Room::BelowSoft, luck),
-        );
-        let (better, other) = match (first, second) {
-            (Some(first), Some(second)) if second < first => (second, Some(first)),
-            (Some(first), second) => (first, second),
-            (None, Some(second)) => (second, None),
-            (None, None) => return self.least_of_many(group),
-        };
-        if let Some(granted) = self.offer(better.member) {
-            return Some(granted);
-        }
-        if let Some(granted) = other.and_then(|other| self.offer(other.member)) {
-            return Some(granted);
-        }
-        self.least_of_many(group)
-    }
-
-    #[cold]
-    fn least_of_many(&mut self, group: &Group) -> Option<L> {
-        self.least(group, Room::BelowSoft)
-    }
-
-    /// The least loaded of those that have room, or, as they refuse, the next.
-    #[inline]
-    fn least(&mut self, group: &Group, room: Room) -> Option<L> {
-        let luck = self.luck();
-        let mut best: Option<Rank> = None;
-        for &member in &group.members {
-            if let Some(rank) = self.rank(member, room, luck)
-                && best.is_none_or(|best| rank < best)
-            {
-                best = Some(rank);
-            }
-        }
-        let best = best?;
-        if let Some(granted) = self.offer(best.member) {
-            return Some(granted);
-        }
-        self.after(group, room, best)
-    }
-
-    /// Goes on after one that refused: the next few in order, found in one more look at all of them, then
-    /// whoever has room. A look for each refusal would be quadratic.
-    #[cold]
-    fn after(&mut self, group: &Group, room: Room, refused: Rank) -> Option<L> {
-        let luck = self.luck();
-        let mut next: [Option<Rank>; SHORTLIST] = [None; SHORTLIST];
-        for &member in &group.members {
-            let mut carried = self.rank(member, room, luck).filter(|rank| *rank > refused);
-            for place in &mut next {
-                let Some(rank) = carried else { break };
-                if place.is_none_or(|held| rank < held) {
-                    carried = place.replace(rank);
-                }
-            }
-        }
-        for rank in next.into_iter().flatten() {
-            if let Some(granted) = self.offer(rank.member) {
-                return Some(granted);
-            }
-        }
-        if next.iter().all(Option::is_some) {
-            self.anyone(group, room)
-        } else {
-            None
-        }
-    }
-
-    /// Asks everyone who has room, beginning at random.
-    #[cold]
-    // The lower half of 64 bits, and a number of members, which are counted by u32.
-    #[allow(clippy::cast_possible_truncation)]
-    fn anyone(&mut self, group: &Group, room: Room) -> Option<L> {
-        let start = below(
-            group.members.len() as u32,
-            drawn(self.entropy, Draw::Start, 0) as u32,
-        );
-        let (before, from) = group.members.split_at(start as usize);
-        for &member in from.iter().chain(before) {
-            if self.has_room(member, room)
-                && let Some(granted) = self.offer(member)
-            {
-                return Some(granted);
-            }
-        }
-        None
     }
 
     #[inline]
@@ -306,21 +211,61 @@ where
 
     #[inline]
     fn has_room(&self, member: u32, room: Room) -> bool {
-        let entry = &self.balancer.entries[member as usize];
+        let entry = self.entry(member);
         let in_flight = entry.in_flight();
         match room {
-            Room::BelowSoft => entry.limits.below_soft(in_flight),
+            Room::BelowSoft => self.is_below_soft(entry, in_flight),
             Room::BelowHard => entry.limits.below_hard(in_flight),
+        }
+    }
+
+    /// Whether it may be picked before all of its tier are at soft.
+    #[inline]
+    fn is_below_soft(&self, entry: &Entry<T>, in_flight: u32) -> bool {
+        entry.limits.below_soft(in_flight) && (self.avoided.is_none() || self.is_elsewhere(entry))
+    }
+
+    #[cold]
+    fn is_elsewhere(&self, entry: &Entry<T>) -> bool {
+        self.avoided != Some(entry.target.country())
+    }
+
+    /// What is compared where that is not just what is in flight; `None` for those that are avoided.
+    // Not inlined: what all algorithms share would spill registers for it.
+    #[inline(never)]
+    fn load(&self, entry: &Entry<T>, in_flight: u32, room: Room) -> Option<u64> {
+        if room == Room::BelowHard {
+            return Some(0);
+        }
+        if self.avoided.is_some() && !self.is_elsewhere(entry) {
+            return None;
+        }
+        if self.by_latency {
+            let cost = cost(entry.expected(self.now), self.unknown);
+            Some(costly_load(cost, in_flight))
+        } else {
+            Some(u64::from(in_flight) + 1)
         }
     }
 
     #[inline]
     fn rank(&mut self, member: u32, room: Room, luck: u64) -> Option<Rank> {
         self.watch.compared(member);
-        let entry = &self.balancer.entries[member as usize];
-        let rank = room.rank(entry, entry.in_flight(), member, luck);
+        let entry = self.entry(member);
+        let in_flight = entry.in_flight();
+        let load = if self.by_load_alone {
+            Some(u64::from(in_flight) + 1)
+        } else {
+            self.load(entry, in_flight, room)
+        };
+        let rank = room.rank(entry, in_flight, load?, member, luck);
         self.full |= rank.is_none() && room == Room::BelowHard;
         rank
+    }
+
+    #[inline]
+    fn entry(&self, member: u32) -> &'a Entry<T> {
+        &self.balancer.entries[member as usize]
     }
 
     #[inline]
@@ -333,17 +278,4 @@ where
         }
         None
     }
-}
-
-/// Two different members, each pair as likely as the others.
-#[inline]
-// The halves of 64 bits, and a number of members, which are counted by u32.
-#[allow(clippy::cast_possible_truncation)]
-fn two_of(group: &Group, entropy: u64) -> (u32, u32) {
-    let random = drawn(entropy, Draw::Two, 0);
-    let members = group.members.len() as u32;
-    let first = below(members, random as u32);
-    let second = below(members - 1, (random >> 32) as u32);
-    let second = second + u32::from(second >= first);
-    (group.members[first as usize], group.members[second as usize])
 }

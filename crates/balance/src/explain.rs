@@ -1,15 +1,15 @@
 //! Why a pick goes where it goes.
 
+mod account;
+
 use std::fmt;
 
 use edgeproxy_backend::Limits;
 
-use crate::balancer::{Balancer, Claim, Entry, PickError};
-use crate::decide::{Decision, Watch};
-use crate::rank;
-use crate::rotation::Cursor;
-use crate::tiers::{Group, Scope};
-use crate::{Algorithm, Client, Inner, Spill, Target};
+use crate::balancer::PickError;
+use crate::tiers::Scope;
+use crate::{Algorithm, Client, Spill};
+pub(crate) use account::explain;
 
 /// A pick that was looked at and not made.
 #[derive(Clone, PartialEq, Debug)]
@@ -53,11 +53,13 @@ pub struct Considered {
     pub effective_weight: f64,
     /// Requests under way.
     pub in_flight: u32,
-    /// How many it takes.
+    /// How many it takes right now: in a slow start only a part of its soft limit.
     pub limits: Limits,
-    /// What the algorithm compares; the least is picked. For `least_connections` the load,
-    /// `(in_flight + 1) / weight`. For those that take turns the number of turns before its own; `None` if
-    /// that is more than 65,536.
+    /// What the algorithm compares; the least is picked. By the weight that counts: for `least_connections`
+    /// the load, `(in_flight + 1) / weight`; for `ewma` that times the expected latency in milliseconds and the
+    /// penalty, `None` before the first response. For those that take turns the number of turns before its own;
+    /// `None` if that is more than 65,536. For `hash` how many are asked for this key before it; `None` if it is
+    /// not asked.
     pub score: Option<f64>,
     /// What became of it.
     pub verdict: Verdict,
@@ -86,6 +88,16 @@ pub enum Verdict {
     MoreLoaded,
     /// Two were drawn from many, and it was not among them.
     NotDrawn,
+    /// Another one is expected to answer sooner.
+    Slower,
+    /// The key is another's.
+    NotItsKey,
+    /// It has more than 5/4 of its share of the requests in flight, and the key goes on to its next owner.
+    AboveItsShare,
+    /// It is in a slow start and has its part of its soft limit in flight.
+    Ramping,
+    /// Its tier is still spilling over: above 85 % of its soft limits together.
+    Spilling,
 }
 
 impl fmt::Display for Verdict {
@@ -101,6 +113,11 @@ impl fmt::Display for Verdict {
             Self::NotItsTurn => "not its turn",
             Self::MoreLoaded => "another has less load",
             Self::NotDrawn => "not one of the two drawn at random",
+            Self::Slower => "another is expected to answer sooner",
+            Self::NotItsKey => "the key is another's",
+            Self::AboveItsShare => "above 5/4 of its share of the requests in flight",
+            Self::Ramping => "in slow start, and at its part of its soft limit",
+            Self::Spilling => "its tier spills over until it is below 85 % of its soft limits",
         })
     }
 }
@@ -132,174 +149,5 @@ impl fmt::Display for Exclusion {
             Self::WeightZero => "its weight is 0: it takes no new traffic",
             Self::IdleFallback => "a fallback: used only while nobody else is routable",
         })
-    }
-}
-
-/// Looks at turns instead of taking them, and remembers who was compared.
-struct Peeking {
-    compared: Vec<bool>,
-}
-
-impl Watch for Peeking {
-    fn turn(&mut self, cursor: &Cursor) -> u64 {
-        cursor.peek()
-    }
-
-    fn advance(&mut self, _: &Cursor, _: u64, _: u64) -> bool {
-        true
-    }
-
-    fn compared(&mut self, member: u32) {
-        self.compared[member as usize] = true;
-    }
-}
-
-pub(crate) fn explain<T: Target>(
-    balancer: &Balancer<T>,
-    client: Client,
-    entropy: u64,
-    mut claim: impl FnMut(&T) -> Claim<()>,
-) -> Explanation {
-    let loads = balancer.entries.iter().map(Entry::in_flight).collect();
-    let mut asked = vec![None; balancer.entries.len()];
-    let watch = Peeking {
-        compared: vec![false; balancer.entries.len()],
-    };
-    let mut decision = Decision::new(balancer, entropy, watch, |member, target: &T| {
-        let answer = claim(target);
-        asked[member as usize] = Some(match answer {
-            Claim::Granted(()) => Verdict::Picked,
-            Claim::Full => Verdict::RefusedFull,
-            Claim::Shut => Verdict::RefusedShut,
-            Claim::Skip => Verdict::Skipped,
-        });
-        match answer {
-            Claim::Granted(()) => Claim::Granted(member as usize),
-            Claim::Full => Claim::Full,
-            Claim::Shut => Claim::Shut,
-            Claim::Skip => Claim::Skip,
-        }
-    });
-    let outcome = decision.make(client);
-    let compared = decision.watch.compared;
-    let account = Account {
-        balancer,
-        loads,
-        asked,
-        compared,
-    };
-    Explanation {
-        algorithm: balancer.policy().algorithm,
-        spill: balancer.policy().spill,
-        client,
-        tiers: account.tiers(client),
-        excluded: account.excluded(),
-        picked: outcome.ok(),
-        error: outcome.err(),
-    }
-}
-
-/// What is known after the decision.
-struct Account<'a, T> {
-    balancer: &'a Balancer<T>,
-    loads: Vec<u32>,
-    asked: Vec<Option<Verdict>>,
-    compared: Vec<bool>,
-}
-
-impl<T: Target> Account<'_, T> {
-    fn tiers(&self, client: Client) -> Vec<Tier> {
-        let mut listed = vec![false; self.balancer.entries.len()];
-        let mut passed = false;
-        let mut tiers = Vec::new();
-        for step in self.balancer.tiers.steps(client) {
-            let group = self.balancer.tiers.group(step);
-            let turns = self.turns(group);
-            let mut members = Vec::new();
-            for (&member, turns) in group.members.iter().zip(turns) {
-                let at = member as usize;
-                if !std::mem::replace(&mut listed[at], true) {
-                    members.push(self.considered(at, turns, passed));
-                }
-            }
-            passed |= members.iter().any(|member| member.verdict == Verdict::Picked);
-            tiers.push(Tier {
-                number: step.tier,
-                scope: group.scope,
-                members,
-            });
-        }
-        tiers
-    }
-
-    /// For each member of a group that takes turns, how many turns come before its own.
-    fn turns(&self, group: &Group) -> Vec<Option<u64>> {
-        let mut turns = vec![None; group.members.len()];
-        if let Some(rotation) = group.rotation() {
-            let next = rotation.cursor.peek();
-            for ahead in 0..rotation.period().min(65_536) {
-                let turn: &mut Option<u64> = &mut turns[rotation.at(next + ahead) as usize];
-                turn.get_or_insert(ahead);
-            }
-        }
-        turns
-    }
-
-    fn considered(&self, candidate: usize, turns: Option<u64>, farther: bool) -> Considered {
-        let entry = &self.balancer.entries[candidate];
-        let in_flight = self.loads[candidate];
-        Considered {
-            candidate,
-            weight: entry.weight,
-            effective_weight: f64::from(entry.weight),
-            in_flight,
-            limits: entry.limits,
-            score: rank::score(self.inner(), entry, in_flight, turns),
-            verdict: self.verdict(candidate, entry, farther),
-        }
-    }
-
-    fn verdict(&self, candidate: usize, entry: &Entry<T>, farther: bool) -> Verdict {
-        let in_flight = self.loads[candidate];
-        if let Some(answer) = self.asked[candidate] {
-            return answer;
-        }
-        if !entry.limits.below_hard(in_flight) {
-            return Verdict::AtHardLimit;
-        }
-        if farther {
-            return Verdict::Farther;
-        }
-        if !entry.limits.below_soft(in_flight) {
-            return Verdict::AtSoftLimit;
-        }
-        match self.inner() {
-            Inner::RoundRobin | Inner::Weighted => Verdict::NotItsTurn,
-            Inner::LeastConnections if self.compared[candidate] => Verdict::MoreLoaded,
-            Inner::LeastConnections => Verdict::NotDrawn,
-        }
-    }
-
-    fn excluded(&self) -> Vec<Excluded> {
-        let all = self
-            .balancer
-            .entries
-            .iter()
-            .zip(&self.balancer.excluded)
-            .enumerate();
-        all.filter(|(_, (entry, _))| !entry.routable)
-            .map(|(candidate, (entry, reason))| {
-                let reason = match reason {
-                    Some(reason) => Exclusion::Unroutable(reason.clone()),
-                    None if entry.weight == 0 => Exclusion::WeightZero,
-                    None => Exclusion::IdleFallback,
-                };
-                Excluded { candidate, reason }
-            })
-            .collect()
-    }
-
-    fn inner(&self) -> Inner {
-        self.balancer.policy().algorithm.inner()
     }
 }

@@ -11,7 +11,13 @@
 //!
 //! All algorithms are one mechanism: **tiers**, and **inside a tier an inner algorithm**. An algorithm
 //! without affinity has one tier. In each, those below their soft limit come first; then the one least beyond
-//! it; nobody at the hard limit. [`Spill`] says when the next tier is asked.
+//! it; nobody at the hard limit. [`Spill`] says when the next tier is asked. Which region is nearer than which
+//! comes from the configuration or from [`RoundTrips`].
+//!
+//! Weights that grow ([`SlowStart`]) grow in steps, and a step is one more preparation, announced by
+//! [`Balancer::next_change`]: so a pick works out nobody's age. Clients that stay with a member come bound to it
+//! ([`Client::bound`]), be it by a cookie or by [`Bindings`], one bounded table for all threads; why these two, and
+//! why `hash` is what it is, is in `docs/decisions/0009`.
 //!
 //! The balancer **proposes**, and a closure **decides**. Only whoever counts requests can take the last place
 //! on a backend in one step, so a pick takes a `claim` that does so, and goes on to the next candidate if it
@@ -20,7 +26,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use edgeproxy_backend::{Admission, AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation};
-//! use edgeproxy_backend::{Refusal, Region};
+//! use edgeproxy_backend::{MonoTime, Refusal, Region};
 //! use edgeproxy_balance::{Algorithm, Balancer, Candidate, Claim, Client, Policy};
 //!
 //! let endpoint = |number: u64, region: &str, country: &str| {
@@ -33,11 +39,12 @@
 //! };
 //! let candidates = vec![Candidate::new(endpoint(1, "eu", "DE")?), Candidate::new(endpoint(2, "sa", "BR")?)];
 //! let policy = Policy { own_region: Some(Region::parse("eu")?), ..Policy::default() };
-//! let balancer = Balancer::prepare(&policy, candidates, None);
+//! let now = MonoTime::from_secs(1); // from the caller's clock
+//! let balancer = Balancer::prepare(&policy, candidates, now, None);
 //!
-//! let client = Client { country: Some(Country::parse("BR")?), region: None };
+//! let client = Client { country: Some(Country::parse("BR")?), ..Client::default() };
 //! let entropy = 42; // from the caller's generator
-//! let in_flight = balancer.pick(client, entropy, |endpoint: &Arc<Endpoint>| {
+//! let in_flight = balancer.pick(&client, now, entropy, |endpoint: &Arc<Endpoint>| {
 //!     match endpoint.admit(Admission::Regular) {
 //!         Ok(in_flight) => Claim::Granted(in_flight),
 //!         Err(Refusal::Full) => Claim::Full,
@@ -45,7 +52,7 @@
 //!     }
 //! })?;
 //! assert_eq!(balancer.candidate(1).map(|endpoint| endpoint.meter.in_flight()), Some(1));
-//! assert_eq!(balancer.explain(client, entropy).tiers[0].scope.to_string(), "country BR");
+//! assert_eq!(balancer.explain(&client, now, entropy).tiers[0].scope.to_string(), "country BR");
 //! # drop(in_flight);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -58,27 +65,42 @@
 //! | `weighted` | of Σweight picks (divided by the gcd) each gets exactly its weight, at any place in the sequence and for any weights; at every moment each is within one turn of its ideal share while that sum is at most 65,536, within four above (measured: 3.6) |
 //! | `weighted` over joins and leaves | each that stays is within two turns of its ideal share over the whole history |
 //! | `least_connections` | up to 8 members the least loaded, compared exactly; above, the better of two drawn by weight |
+//! | `ewma` | the better of two different ones drawn by weight: the lower `latency × penalty × (in_flight + 1) / weight`, to 256 ns |
+//! | `hash` | a key's owner depends on the members' identities and weights alone; one that leaves or joins moves its own keys and no others. Nobody has more than `⌈5/4 · its share⌉` of the requests in flight, exactly up to 32 members one after the other; beyond, by a sum that is a few picks old |
+//! | slow start | the weights that count are tenths of the own ones, and all of the above holds for them; one that ramps has its turns besides where loads decide |
 //!
 //! # What it leaves to the caller
 //!
-//! Counting requests ([`Target::in_flight`] reads, the claim writes), randomness, the client's place in the
-//! world, and who is routable. Picks that are made on a balancer after its successor was prepared are not
+//! Counting requests and timing responses ([`Target::in_flight`] and [`Target::expected`] read, the claim writes),
+//! time and randomness, the client's place in the world and its [`Key`], when to prepare again, and who is routable. Picks that are made on a balancer after its successor was prepared are not
 //! carried over: publish soon after preparing.
 
 mod balancer;
 mod decide;
 mod explain;
+mod group;
+mod key;
 mod plan;
 mod policy;
+mod prepare;
+mod ramp;
 mod rank;
 mod rotation;
+mod round_trips;
 mod sampler;
+mod slots;
+mod sticky;
+mod tally;
 mod target;
 mod tiers;
 
 pub use balancer::{Balancer, Candidate, Claim, PickError};
 pub use explain::{Considered, Excluded, Exclusion, Explanation, Tier, Verdict};
-pub use policy::{Algorithm, Client, Inner, NameError, Policy, Spill};
+pub use key::{Key, Keyer};
+pub use policy::{Algorithm, Bound, Client, Inner, NameError, Policy, Spill};
+pub use ramp::{SlowStart, SlowStartError};
+pub use round_trips::RoundTrips;
+pub use sticky::Bindings;
 pub use target::Target;
 pub use tiers::Scope;
 

@@ -3,6 +3,8 @@ use std::str::FromStr;
 
 use edgeproxy_backend::{Country, Region};
 
+use crate::{Key, SlowStart};
+
 /// How one of several equally near members is picked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Inner {
@@ -13,6 +15,11 @@ pub enum Inner {
     /// The one with the fewest requests in flight for its weight.
     #[default]
     LeastConnections,
+    /// Of two drawn at random the one that is expected to answer sooner, for its weight and what it has in
+    /// flight.
+    Ewma,
+    /// By the client's [`Key`](crate::Key): always the same one, unless it has more than its share.
+    Hash,
 }
 
 /// How a member is picked.
@@ -24,13 +31,24 @@ pub enum Algorithm {
     Weighted,
     /// The one with the fewest requests in flight for its weight.
     LeastConnections,
+    /// Of two drawn at random the one that is expected to answer sooner, for its weight and what it has in
+    /// flight.
+    Ewma,
+    /// By the client's [`Key`](crate::Key): always the same one, unless it has more than its share.
+    Hash,
     /// The nearest tier that has room, and inside it another algorithm.
     RegionAffinity(Inner),
 }
 
 impl Inner {
     /// Every algorithm that picks inside a tier, in the order of the documentation.
-    pub const ALL: [Self; 3] = [Self::RoundRobin, Self::Weighted, Self::LeastConnections];
+    pub const ALL: [Self; 5] = [
+        Self::RoundRobin,
+        Self::Weighted,
+        Self::LeastConnections,
+        Self::Ewma,
+        Self::Hash,
+    ];
 
     /// The name in the API and the configuration.
     #[must_use]
@@ -39,16 +57,20 @@ impl Inner {
             Self::RoundRobin => "round_robin",
             Self::Weighted => "weighted",
             Self::LeastConnections => "least_connections",
+            Self::Ewma => "ewma",
+            Self::Hash => "hash",
         }
     }
 }
 
 impl Algorithm {
     /// Every algorithm, in the order of the documentation; affinity with its default inside.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::RoundRobin,
         Self::Weighted,
         Self::LeastConnections,
+        Self::Ewma,
+        Self::Hash,
         Self::RegionAffinity(Inner::LeastConnections),
     ];
 
@@ -68,6 +90,8 @@ impl Algorithm {
             Self::RoundRobin => Inner::RoundRobin,
             Self::Weighted => Inner::Weighted,
             Self::LeastConnections => Inner::LeastConnections,
+            Self::Ewma => Inner::Ewma,
+            Self::Hash => Inner::Hash,
             Self::RegionAffinity(inner) => inner,
         }
     }
@@ -85,7 +109,8 @@ pub enum Spill {
     /// When all of the tier are at their hard limit.
     #[default]
     Hard,
-    /// When all of the tier are at their soft limit and another tier has one that isn't.
+    /// When all of the tier are at their soft limit and another tier has one that isn't; until the tier is
+    /// down to 85 % of its soft limits together, so that traffic doesn't swing.
     Soft,
 }
 
@@ -107,13 +132,17 @@ impl Spill {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NameError {
     /// No such algorithm.
-    #[error("{found:?} is no algorithm; known are round_robin, weighted, least_connections, region_affinity")]
+    #[error(
+        "{found:?} is no algorithm; known are round_robin, weighted, least_connections, ewma, hash, region_affinity"
+    )]
     Algorithm {
         /// The text found, cut after 32 characters.
         found: String,
     },
     /// No such algorithm inside a tier.
-    #[error("{found:?} is no algorithm inside a tier; known are round_robin, weighted, least_connections")]
+    #[error(
+        "{found:?} is no algorithm inside a tier; known are round_robin, weighted, least_connections, ewma, hash"
+    )]
     Inner {
         /// The text found, cut after 32 characters.
         found: String,
@@ -161,8 +190,23 @@ pub struct Policy {
     pub spill: Spill,
     /// The region that this proxy runs in; `None` leaves tier 2 out.
     pub own_region: Option<Region>,
-    /// The regions of tier 3, nearest first. Those not listed come after them, all together.
+    /// The regions of tier 3, nearest first, for instance from
+    /// [`RoundTrips`](crate::RoundTrips::nearest_first). Those not listed come after them, all together.
     pub region_order: Vec<Region>,
+    /// How those that are new begin.
+    pub slow_start: Option<SlowStart>,
+    /// Whether clients may come [bound](Client::bound) to a member. `Ignored` spares preparing for it.
+    pub bound: Bound,
+}
+
+/// Whether clients may be bound to a member.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Bound {
+    /// [`Client::bound`] is ignored.
+    #[default]
+    Ignored,
+    /// [`Client::bound`] is followed where possible.
+    Followed,
 }
 
 /// Where a request comes from, as far as known.
@@ -172,6 +216,12 @@ pub struct Client {
     pub country: Option<Country>,
     /// Its region; `None` leaves tier 1 out.
     pub region: Option<Region>,
+    /// What `hash` goes by; `None`: a member by chance.
+    pub key: Option<Key>,
+    /// The [identity](crate::Target::identity) of the member to stay with, from a
+    /// [`Bindings`](crate::Bindings) or a cookie. It is asked first, before every tier and algorithm, unless
+    /// it is not routable or at its hard limit.
+    pub bound: Option<u64>,
 }
 
 #[cfg(test)]

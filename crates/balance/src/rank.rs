@@ -1,7 +1,9 @@
 use std::cmp::Ordering;
+use std::time::Duration;
+
+use edgeproxy_backend::Expected;
 
 use crate::balancer::Entry;
-use crate::{Inner, Target};
 
 /// Where a member stands among those that could be picked: the least comes first. Total for a given
 /// entropy, so that "the next one" is well defined after a refusal.
@@ -19,7 +21,7 @@ pub(crate) struct Rank {
 impl Ord for Rank {
     #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
-        // 33 and 32 bits at most: no overflow.
+        // 48 and 16 bits at most, or 32 and 32: no overflow.
         (self.load * other.capacity)
             .cmp(&(other.load * self.capacity))
             .then_with(|| (self.tie, self.member).cmp(&(other.tie, other.member)))
@@ -36,22 +38,30 @@ impl PartialOrd for Rank {
 /// Which members of a group come into question.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Room {
-    /// Those below their soft limit, the one with the least in flight for its weight first.
+    /// Those below their soft limit, the one with the least load for its weight first.
     BelowSoft,
     /// Those below their hard limit, the one with the least in flight for its soft limit first.
     BelowHard,
 }
 
 impl Room {
-    /// The rank of a member with so many in flight, if it comes into question. `luck` is the pick's.
+    /// The rank of a member with so many in flight, if it comes into question. `load` is what the algorithm
+    /// compares, 48 bits at most; `luck` is the pick's.
     #[inline]
-    pub(crate) fn rank<T>(self, entry: &Entry<T>, in_flight: u32, member: u32, luck: u64) -> Option<Rank> {
+    pub(crate) fn rank<T>(
+        self,
+        entry: &Entry<T>,
+        in_flight: u32,
+        load: u64,
+        member: u32,
+        luck: u64,
+    ) -> Option<Rank> {
         let tie = mixed(luck ^ u64::from(member));
         let limits = entry.limits;
         match self {
             Self::BelowSoft => limits.below_soft(in_flight).then(|| Rank {
-                load: u64::from(in_flight) + 1,
-                capacity: u64::from(entry.weight),
+                load,
+                capacity: u64::from(entry.share),
                 tie,
                 member,
             }),
@@ -73,22 +83,32 @@ impl Room {
     }
 }
 
-/// What `explain` shows as a member's score.
-pub(crate) fn score<T: Target>(
-    inner: Inner,
-    entry: &Entry<T>,
-    in_flight: u32,
-    turns: Option<u64>,
-) -> Option<f64> {
-    match inner {
-        Inner::LeastConnections if entry.weight == 0 => None,
-        Inner::LeastConnections => Some((f64::from(in_flight) + 1.0) / f64::from(entry.weight)),
-        // Exact: a period that is walked has at most 65,536 turns.
-        Inner::RoundRobin | Inner::Weighted => {
-            turns.and_then(|turns| u32::try_from(turns).ok()).map(f64::from)
-        }
-    }
+/// What a response costs: the time that it is expected to take, in units of 256 ns, and more after failures.
+/// `unknown` is the latency of those that have not answered yet, in the same unit.
+#[inline]
+pub(crate) fn cost(expected: Expected, unknown: u64) -> u64 {
+    expected
+        .latency
+        .map_or(unknown, latency_units)
+        .saturating_mul(u64::from(expected.penalty))
 }
+
+#[inline]
+pub(crate) fn latency_units(latency: Duration) -> u64 {
+    // A u64 of nanoseconds is 584 years.
+    #[allow(clippy::cast_possible_truncation)]
+    let nanos = latency.as_nanos() as u64;
+    (nanos >> UNIT_SHIFT).max(1)
+}
+
+/// The load of one that takes a request more: 48 bits, which is 20 hours of waiting.
+#[inline]
+pub(crate) fn costly_load(cost: u64, in_flight: u32) -> u64 {
+    cost.saturating_mul(u64::from(in_flight) + 1).min(LOAD_MAX)
+}
+
+const UNIT_SHIFT: u32 = 8;
+const LOAD_MAX: u64 = (1 << 48) - 1;
 
 /// What a pick needs randomness for. Each has its own, or else whoever is likely to be drawn would be likely
 /// to win a tie, too.
@@ -98,6 +118,8 @@ pub(crate) enum Draw {
     Tie,
     Weighted,
     Start,
+    Key,
+    Refresh,
 }
 
 /// 64 random bits for one purpose, and for one member where the purpose has several.

@@ -58,8 +58,9 @@ enum Order {
 impl Rotation {
     /// Each in turn. The one whose turn was next is next again; if it is gone, the one after it.
     pub(crate) fn listed(shares: Vec<Share>, previous: Option<&Arc<Self>>) -> Arc<Self> {
-        let previous = previous.filter(|previous| matches!(previous.order, Order::Listed));
-        if let Some(same) = previous.filter(|previous| previous.has_keys_of(&shares)) {
+        let same =
+            |previous: &&Arc<Self>| matches!(previous.order, Order::Listed) && previous.has_keys_of(&shares);
+        if let Some(same) = previous.filter(same) {
             return Arc::clone(same);
         }
         let start = previous.map_or(0, |previous| previous.next_among(&shares));
@@ -72,8 +73,10 @@ impl Rotation {
 
     /// In proportion to weight. Whoever is behind or ahead of its ideal share takes that along.
     pub(crate) fn planned(shares: Vec<Share>, previous: Option<&Arc<Self>>) -> Arc<Self> {
-        let previous = previous.filter(|previous| matches!(previous.order, Order::Planned { .. }));
-        if let Some(same) = previous.filter(|previous| *previous.shares == *shares) {
+        let same = |previous: &&Arc<Self>| {
+            matches!(previous.order, Order::Planned { .. }) && *previous.shares == *shares
+        };
+        if let Some(same) = previous.filter(same) {
             return Arc::clone(same);
         }
         let behind = previous.map(|previous| previous.lags_now()).unwrap_or_default();
@@ -140,7 +143,7 @@ impl Rotation {
     /// How far each member is behind its ideal share, over all the plans that it was part of.
     fn lags_now(&self) -> HashMap<u64, i64> {
         let Order::Planned { plan, lags } = &self.order else {
-            return HashMap::new();
+            return self.lags_listed();
         };
         let turns = self.cursor.peek() % plan.period();
         let total: i128 = self.shares.iter().map(|share| i128::from(share.weight)).sum();
@@ -151,6 +154,17 @@ impl Rotation {
                 let ahead = i128::from(count) * i128::from(TURN) - ideal;
                 (share.key, lag - i64::try_from(ahead).unwrap_or(0))
             })
+            .collect()
+    }
+
+    /// The same for those that are listed: who has had its turn of the current lap is ahead of who has not.
+    fn lags_listed(&self) -> HashMap<u64, i64> {
+        let members = self.shares.len() as u64;
+        let turns = self.cursor.peek() % members;
+        let ideal = i64::try_from(turns).unwrap_or(0) * TURN / i64::try_from(members).unwrap_or(1);
+        (0..)
+            .zip(&self.shares)
+            .map(|(place, share)| (share.key, ideal - if place < turns { TURN } else { 0 }))
             .collect()
     }
 }

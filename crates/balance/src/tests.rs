@@ -3,7 +3,12 @@
 mod allocation;
 mod explanations;
 mod fleet;
+mod keyed;
 mod least_loaded;
 mod naive;
 mod region_affinity;
+mod slow_start;
+mod sooner;
+mod spilling;
+mod stickiness;
 mod turns;

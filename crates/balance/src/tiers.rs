@@ -1,12 +1,10 @@
 //! Which members are how near to whom.
 
 use std::fmt;
-use std::sync::Arc;
 
 use edgeproxy_backend::{Country, Region};
 
-use crate::rotation::Rotation;
-use crate::sampler::Sampler;
+use crate::group::Group;
 use crate::{Algorithm, Client, Policy};
 
 /// What the members of a tier have in common.
@@ -29,38 +27,6 @@ impl fmt::Display for Scope {
             Self::Country(country) => write!(f, "country {country}"),
             Self::Region(region) => write!(f, "region {region}"),
             Self::Elsewhere => f.write_str("elsewhere"),
-        }
-    }
-}
-
-/// Members that are equally near to some client, in the order of registration. Never empty.
-#[derive(Debug)]
-pub(crate) struct Group {
-    pub(crate) scope: Scope,
-    /// Places in the balancer's list.
-    pub(crate) members: Box<[u32]>,
-    pub(crate) picker: Picker,
-}
-
-/// What a group's picks go by, besides the load of its members.
-#[derive(Debug)]
-pub(crate) enum Picker {
-    /// Whose turn it is.
-    Turns(Arc<Rotation>),
-    /// Few enough to look at all of them.
-    Scan,
-    /// Two drawn at random, each member as likely as the others.
-    Two,
-    /// Two drawn at random by weight.
-    TwoByWeight(Sampler),
-}
-
-impl Group {
-    /// Its turns, if it takes turns.
-    pub(crate) fn rotation(&self) -> Option<&Arc<Rotation>> {
-        match &self.picker {
-            Picker::Turns(rotation) => Some(rotation),
-            Picker::Scan | Picker::Two | Picker::TwoByWeight(_) => None,
         }
     }
 }
@@ -100,16 +66,16 @@ pub(crate) struct Place {
 }
 
 impl Tiers {
-    /// Groups the members; `picker` makes what a group goes by.
+    /// Groups the members; `group` makes one of its scope and members.
     pub(crate) fn new(
         policy: &Policy,
         places: &[Place],
-        picker: impl FnMut(Scope, &[u32]) -> Picker,
+        group: impl FnMut(Scope, Vec<u32>) -> Group,
     ) -> Self {
         let mut builder = Builder::new();
         if !matches!(policy.algorithm, Algorithm::RegionAffinity(_)) {
             builder.add_all(Scope::All, places.iter());
-            return builder.finish(&[(0, Scope::All)], picker);
+            return builder.finish(&[(0, Scope::All)], group);
         }
         for place in places {
             builder.add(Scope::Country(place.country), place.member);
@@ -131,7 +97,7 @@ impl Tiers {
             .chain(listed)
             .chain([(3, Scope::Elsewhere)])
             .collect();
-        builder.finish(&rest, picker)
+        builder.finish(&rest, group)
     }
 
     #[inline]
@@ -145,7 +111,7 @@ impl Tiers {
 
     /// The client's way from near to far. No group comes twice.
     #[inline]
-    pub(crate) fn steps(&self, client: Client) -> Steps<'_> {
+    pub(crate) fn steps<'a>(&'a self, client: &'a Client) -> Steps<'a> {
         Steps {
             tiers: self,
             client,
@@ -181,7 +147,7 @@ impl Tiers {
 /// A client's way. Looks up what it comes to, and no more: nearly always the first tier has room.
 pub(crate) struct Steps<'a> {
     tiers: &'a Tiers,
-    client: Client,
+    client: &'a Client,
     next: usize,
     region: Option<u32>,
 }
@@ -299,7 +265,7 @@ impl Builder {
         (list != NONE).then_some(list)
     }
 
-    fn finish(self, rest: &[(u8, Scope)], mut picker: impl FnMut(Scope, &[u32]) -> Picker) -> Tiers {
+    fn finish(self, rest: &[(u8, Scope)], mut group_of: impl FnMut(Scope, Vec<u32>) -> Group) -> Tiers {
         let mut steps: Vec<Step> = Vec::new();
         for (tier, scope) in rest {
             let group = self.find(*scope);
@@ -307,16 +273,9 @@ impl Builder {
                 steps.push(Step { tier: *tier, group });
             }
         }
-        let groups = self.lists.into_iter().map(|(scope, members)| {
-            let picker = picker(scope, &members);
-            Group {
-                scope,
-                members: members.into(),
-                picker,
-            }
-        });
+        let lists = self.lists.into_iter();
         Tiers {
-            groups: groups.collect(),
+            groups: lists.map(|(scope, members)| group_of(scope, members)).collect(),
             countries: self.countries,
             regions: self.regions.into(),
             rest: steps.into(),

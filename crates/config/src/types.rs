@@ -51,6 +51,8 @@ words! {
         Weighted = "weighted",
         /// The one with the fewest requests under way for its weight.
         LeastConnections = "least_connections",
+        /// Of two by chance the one that is expected to answer sooner.
+        Ewma = "ewma",
     }
 }
 

@@ -16,7 +16,6 @@ use http::{Method, Request, Response, StatusCode, Uri, Version, response};
 use http_body_util::Full;
 use tokio::time::Instant;
 
-use crate::AppRoute;
 use crate::answer::Answer;
 use crate::attempt::http1::{self, Upgrades};
 use crate::attempt::mux::Way;
@@ -38,6 +37,7 @@ use crate::upload::{Broken, Upload};
 use crate::websocket::Handshake;
 use crate::wire::Wire;
 use crate::worker::Worker;
+use crate::{AppRoute, clock};
 
 /// Serves one request of a client. It always comes to an answer; a failure is one too.
 pub(crate) async fn serve(
@@ -283,6 +283,7 @@ impl Exchange<'_> {
                 Front::Http
             },
             Client::default(),
+            clock::now(),
             || self.worker.random(),
             &self.tried,
         )?;
@@ -307,14 +308,16 @@ impl Exchange<'_> {
         };
         match heard {
             Ok((response, sent)) => {
-                self.tell(place, place.succeeded(sent.elapsed()));
+                let now = Instant::now();
+                let latency = now.saturating_duration_since(sent);
+                self.tell(place, place.succeeded(latency, clock::at(now)));
                 Ok((response, taken))
             }
             Err(unanswered) => {
                 self.tried.push(place.endpoint().incarnation);
                 if let Unanswered::Failed(failed) = unanswered {
                     tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend failed a request");
-                    self.tell(place, place.failed(self.app.max_failures));
+                    self.tell(place, place.failed(self.app.max_failures, clock::now()));
                 }
                 Err(unanswered)
             }

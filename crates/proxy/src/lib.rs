@@ -136,6 +136,7 @@ mod attempt;
 mod bind;
 mod buffer;
 mod clients;
+mod clock;
 mod config;
 mod download;
 mod encrypted;

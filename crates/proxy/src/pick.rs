@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use edgeproxy_backend::{Admission, Endpoint, InFlight, Incarnation, Protocol, Refusal};
+use edgeproxy_backend::{Admission, Endpoint, InFlight, Incarnation, MonoTime, Protocol, Refusal};
 use edgeproxy_balance::{Claim, Client, Explanation, PickError};
 
 use crate::queue::Returned;
-use crate::{AppRoute, Queue};
+use crate::{AppRoute, Queue, clock};
 
 /// A place, and behind it whoever waits for it to be given back.
 pub(crate) struct Taken {
@@ -54,11 +54,12 @@ pub(crate) fn pick(
     app: &AppRoute,
     front: Front,
     client: Client,
+    now: MonoTime,
     mut entropy: impl FnMut() -> u64,
     tried: &[Incarnation],
 ) -> Result<InFlight, PickError> {
     let attempt = |admission, skipped: &[Incarnation]| {
-        app.balancer.pick(client, entropy(), |endpoint| {
+        app.balancer.pick(&client, now, entropy(), |endpoint| {
             claim(endpoint, front, skipped, || endpoint.admit(admission))
         })
     };
@@ -71,9 +72,10 @@ impl AppRoute {
     #[must_use]
     pub fn explain(&self, client: Client, entropy: u64) -> Explanation {
         let attempt = |admission, skipped: &[Incarnation]| {
-            self.balancer.explain_with(client, entropy, |endpoint| {
-                claim(endpoint, Front::Http, skipped, || endpoint.would_admit(admission))
-            })
+            self.balancer
+                .explain_with(&client, clock::now(), entropy, |endpoint| {
+                    claim(endpoint, Front::Http, skipped, || endpoint.would_admit(admission))
+                })
         };
         decide(self, &[], attempt, |explanation| explanation.error)
     }

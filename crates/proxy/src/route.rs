@@ -110,6 +110,7 @@ impl fmt::Debug for RouteTable {
 
 #[cfg(test)]
 mod tests {
+    use edgeproxy_backend::MonoTime;
     use edgeproxy_balance::Policy;
 
     use super::*;
@@ -118,7 +119,7 @@ mod tests {
         let app = |name: &&str| {
             Arc::new(AppRoute {
                 name: AppName::parse(name).unwrap(),
-                balancer: Balancer::prepare(&Policy::default(), Vec::new(), None),
+                balancer: Balancer::prepare(&Policy::default(), Vec::new(), MonoTime::ZERO, None),
                 max_failures: 0,
                 last_resort: true,
                 queue: Arc::new(Queue::new(0)),

@@ -37,7 +37,7 @@ use crate::proxy_protocol::{self, Named};
 use crate::queue::Waiting;
 use crate::retry::Failed;
 use crate::worker::Worker;
-use crate::{Config, Listener, Protocol};
+use crate::{Config, Listener, Protocol, clock};
 pub(crate) use relay::Ended;
 use relay::relay;
 pub(crate) use supplies::Supplies;
@@ -201,12 +201,14 @@ async fn connected(
         let (place, begun) = (&taken.place, Instant::now());
         match connect(place.endpoint().addr.socket_addr(), header, config).await {
             Ok(stream) => {
-                tell(worker, place, place.succeeded(begun.elapsed()));
+                let now = Instant::now();
+                let latency = now.saturating_duration_since(begun);
+                tell(worker, place, place.succeeded(latency, clock::at(now)));
                 return Some((taken, stream));
             }
             Err(failed) => {
                 tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend could not be connected to");
-                tell(worker, place, place.failed(max_failures));
+                tell(worker, place, place.failed(max_failures, clock::now()));
             }
         }
         tried.push(place.endpoint().incarnation);
@@ -248,7 +250,14 @@ async fn place(
         // Not held while it waits.
         drop(table);
         if turn.is_some() || route.queue.is_empty() {
-            match pick::pick(&route, Front::Tcp, Client::default(), || worker.random(), tried) {
+            match pick::pick(
+                &route,
+                Front::Tcp,
+                Client::default(),
+                clock::now(),
+                || worker.random(),
+                tried,
+            ) {
                 // The place first: a retry that there is nobody for costs nothing.
                 Ok(_) if !tried.is_empty() && !worker.may_retry() => return Err(Refused::NoRetry),
                 Ok(place) => {

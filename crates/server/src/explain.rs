@@ -37,6 +37,7 @@ impl api::Explain for Explainer {
         let client = Client {
             country: query.country,
             region: query.region,
+            ..Client::default()
         };
         let explanation = route.explain(client, fastrand::u64(..));
         let names = Names {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use edgeproxy_backend::{AppName, Endpoint};
+use edgeproxy_backend::{AppName, Endpoint, MonoTime};
 use edgeproxy_balance::{Balancer, Candidate, Policy};
 use edgeproxy_proxy::{AppRoute, Queue, RouteTable};
 use edgeproxy_registry::{AppSnapshot, Member, Snapshot, State};
@@ -75,7 +75,13 @@ impl TableBuilder {
         let queue = previous.map(|route| Arc::clone(&route.queue));
         AppRoute {
             name: app.app.clone(),
-            balancer: Balancer::prepare(policy, candidates, previous.map(|route| &route.balancer)),
+            // Nobody has a beginning that a slow start would be counted from, so the time makes no difference.
+            balancer: Balancer::prepare(
+                policy,
+                candidates,
+                MonoTime::ZERO,
+                previous.map(|route| &route.balancer),
+            ),
             max_failures: *max_failures,
             last_resort: *last_resort,
             queue: queue.unwrap_or_else(|| Arc::new(Queue::new(*queue_max))),
@@ -91,6 +97,7 @@ fn candidate(member: &Member) -> Candidate<Arc<Endpoint>> {
         target: Arc::clone(&member.endpoint),
         fallback: member.endpoint.fallback,
         excluded,
+        since: None,
     }
 }
 
@@ -115,7 +122,7 @@ fn position(state: State) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use edgeproxy_backend::{Backend, BackendAddr, BackendId, Country, MonoTime, Region};
+    use edgeproxy_backend::{Backend, BackendAddr, BackendId, Country, Region};
     use edgeproxy_balance::{Algorithm, Claim, Client, PickError, Spill};
     use edgeproxy_registry::{Change, Config, Patch, Registration, Registry};
 
@@ -136,7 +143,7 @@ mod tests {
             algorithm: Algorithm::RoundRobin,
             spill: Spill::Hard,
             own_region: None,
-            region_order: Vec::new(),
+            ..Policy::default()
         };
         TableBuilder::new(AppDefaults {
             policy,
@@ -215,9 +222,11 @@ mod tests {
             .unwrap();
         let table = builder().build(&registry.poll_snapshot(now).unwrap());
         let route = table.app(&AppName::parse("app").unwrap()).unwrap();
-        let picked = route.balancer.pick(Client::default(), 0, |endpoint| {
-            Claim::Granted(endpoint.id.clone())
-        });
+        let picked = route
+            .balancer
+            .pick(&Client::default(), MonoTime::ZERO, 0, |endpoint| {
+                Claim::Granted(endpoint.id.clone())
+            });
         // Nothing was in flight on the draining one, so it may be gone already.
         assert!(
             ["2 disabled", "1 draining, 2 disabled"].contains(&route.summary.as_str()),

@@ -125,6 +125,7 @@ pub(crate) fn app_defaults(settings: &Settings) -> AppDefaults {
         config::Algorithm::RoundRobin => Algorithm::RoundRobin,
         config::Algorithm::Weighted => Algorithm::Weighted,
         config::Algorithm::LeastConnections => Algorithm::LeastConnections,
+        config::Algorithm::Ewma => Algorithm::Ewma,
         config::Algorithm::RegionAffinity => Algorithm::RegionAffinity(Inner::LeastConnections),
     };
     let spill = match settings.spill {
@@ -136,7 +137,7 @@ pub(crate) fn app_defaults(settings: &Settings) -> AppDefaults {
             algorithm,
             spill,
             own_region: Some(settings.region),
-            region_order: Vec::new(),
+            ..Policy::default()
         },
         max_failures: settings.max_failures,
         last_resort: last_backend(settings) == LastBackend::Keep,

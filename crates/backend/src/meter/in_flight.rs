@@ -1,10 +1,9 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Gate, Meter, Signal, TrafficReport};
-use crate::Endpoint;
+use crate::{Endpoint, MonoTime};
 
 /// One request under way on an endpoint. It counts until it is dropped, so it can't leak; tell it the
 /// outcome before. Dropped without one, as when the client went away, it counts for neither side.
@@ -40,11 +39,13 @@ impl InFlight {
         self.trial
     }
 
-    /// A response arrived, `latency` after the request was sent. Ends the streak of failures. The common
-    /// case, no streak to end, costs one relaxed load besides the counters.
+    /// A response arrived at `now`, `latency` after the request was sent. Ends the streak of failures. The
+    /// common case, no streak to end, costs one relaxed load besides the counters and averages.
+    ///
+    /// All times that one meter is told must be of one clock, give or take what workers read it apart.
     #[inline]
-    pub fn succeeded(&self, latency: Duration) -> Option<Signal> {
-        self.meter().record_latency(latency);
+    pub fn succeeded(&self, latency: Duration, now: MonoTime) -> Option<Signal> {
+        self.meter().record_latency(latency, now);
         if self.meter().word().is_clean(self.epoch) {
             return None;
         }
@@ -69,11 +70,11 @@ impl InFlight {
         }
     }
 
-    /// No response arrived. After `max_failures` in a row (0: never), or on trial, the gate closes here
+    /// No response arrived up to `now`. After `max_failures` in a row (0: never), or on trial, the gate closes here
     /// and now.
     #[cold]
-    pub fn failed(&self, max_failures: u32) -> Option<Signal> {
-        self.meter().failures.fetch_add(1, Ordering::Relaxed);
+    pub fn failed(&self, max_failures: u32, now: MonoTime) -> Option<Signal> {
+        self.meter().record_failure(now);
         let mut word = self.meter().word();
         loop {
             if word.epoch() != self.epoch {

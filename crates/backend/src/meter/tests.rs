@@ -9,6 +9,7 @@ use super::*;
 use crate::{AppName, Backend, BackendAddr, Country, Endpoint, Region};
 
 const MS: Duration = Duration::from_millis(1);
+const NOW: MonoTime = MonoTime::from_secs(60);
 
 fn endpoint(limits: Limits) -> Arc<Endpoint> {
     let mut backend = Backend::new(
@@ -60,13 +61,16 @@ fn a_streak_excludes_at_once_and_reports_once() {
     let endpoint = unlimited();
     let meter = &endpoint.meter;
     for _ in 0..4 {
-        assert_eq!(admit(&endpoint).unwrap().failed(5), None);
+        assert_eq!(admit(&endpoint).unwrap().failed(5, NOW), None);
     }
     let late = admit(&endpoint).unwrap();
-    assert_eq!(admit(&endpoint).unwrap().failed(5), Some(Signal::StreakReached));
+    assert_eq!(
+        admit(&endpoint).unwrap().failed(5, NOW),
+        Some(Signal::StreakReached)
+    );
     assert_eq!(admit(&endpoint).unwrap_err(), Refusal::Shut);
     assert_eq!(
-        (late.failed(5), late.succeeded(MS)),
+        (late.failed(5, NOW), late.succeeded(MS, NOW)),
         (None, None),
         "it began before the ejection"
     );
@@ -80,12 +84,12 @@ fn a_success_ends_the_streak_and_zero_max_failures_never_excludes() {
     let endpoint = unlimited();
     let meter = &endpoint.meter;
     for _ in 0..4 {
-        let _ = admit(&endpoint).unwrap().failed(5);
+        let _ = admit(&endpoint).unwrap().failed(5, NOW);
     }
-    assert_eq!(admit(&endpoint).unwrap().succeeded(MS), None);
+    assert_eq!(admit(&endpoint).unwrap().succeeded(MS, NOW), None);
     assert_eq!(meter.streak(), 0);
     for _ in 0..1_000 {
-        assert_eq!(admit(&endpoint).unwrap().failed(0), None);
+        assert_eq!(admit(&endpoint).unwrap().failed(0, NOW), None);
     }
     assert_eq!((meter.gate(), meter.streak()), (Gate::Open, 1_000));
 }
@@ -99,10 +103,13 @@ fn a_trial_is_one_request_at_a_time_until_the_registry_decides() {
     let trial = admit(&endpoint).unwrap();
     assert!(trial.is_trial());
     assert_eq!(admit(&endpoint).unwrap_err(), Refusal::OnTrial);
-    assert_eq!(trial.succeeded(MS), Some(Signal::TrialPassed));
+    assert_eq!(trial.succeeded(MS, NOW), Some(Signal::TrialPassed));
     drop(trial);
     assert_eq!(meter.gate(), Gate::Trial, "still on trial, but free");
-    assert_eq!(admit(&endpoint).unwrap().failed(5), Some(Signal::TrialFailed));
+    assert_eq!(
+        admit(&endpoint).unwrap().failed(5, NOW),
+        Some(Signal::TrialFailed)
+    );
     assert_eq!(meter.gate(), Gate::Excluded);
     meter.start_trial();
     drop(admit(&endpoint).unwrap()); // the client went away: neither good nor bad news
@@ -164,16 +171,20 @@ fn the_latency_average_follows_and_never_reads_none() {
     let endpoint = unlimited();
     let meter = &endpoint.meter;
     assert_eq!(meter.latency(), Duration::ZERO);
-    admit(&endpoint).unwrap().succeeded(Duration::from_millis(8));
+    admit(&endpoint).unwrap().succeeded(Duration::from_millis(8), NOW);
     assert_eq!(meter.latency(), Duration::from_millis(8));
-    admit(&endpoint).unwrap().succeeded(Duration::from_millis(16));
+    admit(&endpoint)
+        .unwrap()
+        .succeeded(Duration::from_millis(16), NOW);
     assert_eq!(meter.latency(), Duration::from_millis(9));
     for _ in 0..1_000 {
-        admit(&endpoint).unwrap().succeeded(Duration::ZERO);
+        admit(&endpoint).unwrap().succeeded(Duration::ZERO, NOW);
     }
     assert!(!meter.latency().is_zero() && meter.latency() < Duration::from_micros(1));
     for _ in 0..1_000 {
-        admit(&endpoint).unwrap().succeeded(Duration::from_secs(3_600));
+        admit(&endpoint)
+            .unwrap()
+            .succeeded(Duration::from_secs(3_600), NOW);
     }
     assert!(
         meter.latency() > Duration::from_secs(200),

@@ -1,14 +1,11 @@
 use std::sync::Arc;
 
-use super::fleet::{Server, client, country, first, plain, policy, prepare, region, weighing};
+use super::fleet::{NOW, Server, client, country, first, plain, policy, prepare, region, weighing};
 use crate::{
     Algorithm, Balancer, Candidate, Claim, Client, Exclusion, Inner, PickError, Scope, Spill, Verdict,
 };
 
-const ANYONE: Client = Client {
-    country: None,
-    region: None,
-};
+const ANYONE: Client = super::fleet::ANYONE;
 
 #[test]
 fn the_way_from_near_to_far_is_shown_with_everyone_once() {
@@ -20,7 +17,7 @@ fn the_way_from_near_to_far_is_shown_with_everyone_once() {
     ]
     .map(Arc::new);
     let policy = policy(Algorithm::RegionAffinity(Inner::LeastConnections), Spill::Soft);
-    let explanation = prepare(&policy, &servers).explain(client("BR", "sa"), 1);
+    let explanation = prepare(&policy, &servers).explain(&client("BR", "sa"), NOW, 1);
     let shown: Vec<_> = explanation
         .tiers
         .iter()
@@ -61,7 +58,8 @@ fn the_excluded_are_shown_with_the_reason() {
         },
         candidate(3, 1),
     ];
-    let explanation = Balancer::prepare(&plain(Algorithm::RoundRobin), candidates, None).explain(ANYONE, 0);
+    let explanation =
+        Balancer::prepare(&plain(Algorithm::RoundRobin), candidates, NOW, None).explain(&ANYONE, NOW, 0);
     let reasons: Vec<_> = explanation
         .excluded
         .iter()
@@ -84,7 +82,7 @@ fn the_excluded_are_shown_with_the_reason() {
 fn the_score_of_those_that_take_turns_is_how_many_come_before() {
     let balancer = prepare(&plain(Algorithm::RoundRobin), &weighing(&[1; 4]));
     assert_eq!(first(&balancer, ANYONE, 0), Ok(0));
-    let members = &balancer.explain(ANYONE, 0).tiers[0].members;
+    let members = &balancer.explain(&ANYONE, NOW, 0).tiers[0].members;
     assert_eq!(
         members.iter().map(|m| m.score.unwrap()).collect::<Vec<_>>(),
         [3.0, 0.0, 1.0, 2.0]
@@ -96,7 +94,7 @@ fn the_score_of_those_that_take_turns_is_how_many_come_before() {
 #[test]
 fn a_claim_that_only_looks_has_its_answers_shown() {
     let balancer = prepare(&plain(Algorithm::LeastConnections), &weighing(&[3, 2, 1]));
-    let explanation = balancer.explain_with(ANYONE, 0, |server| match server.key {
+    let explanation = balancer.explain_with(&ANYONE, NOW, 0, |server| match server.key {
         0 => Claim::Shut,
         1 => Claim::Skip,
         _ => Claim::Full,
@@ -116,7 +114,7 @@ fn a_claim_that_only_looks_has_its_answers_shown() {
 #[test]
 fn of_many_it_is_said_who_was_drawn() {
     let balancer = prepare(&plain(Algorithm::LeastConnections), &weighing(&[1; 50]));
-    let members = &balancer.explain(ANYONE, 3).tiers[0].members;
+    let members = &balancer.explain(&ANYONE, NOW, 3).tiers[0].members;
     let how_many = |verdict| members.iter().filter(|member| member.verdict == verdict).count();
     assert_eq!(
         (

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use edgeproxy_backend::{Country, Limits, Region};
+use edgeproxy_backend::{Country, Limits, MonoTime, Region};
 
 use crate::{Algorithm, Balancer, Candidate, Claim, Client, Inner, PickError, Policy, Spill, Target};
 
@@ -96,13 +96,26 @@ impl Target for Server {
     }
 }
 
-pub(super) const ALGORITHMS: [Algorithm; 6] = [
+pub(super) const NOW: MonoTime = MonoTime::from_secs(1_000);
+
+pub(super) const ANYONE: Client = Client {
+    country: None,
+    region: None,
+    key: None,
+    bound: None,
+};
+
+pub(super) const ALGORITHMS: [Algorithm; 10] = [
     Algorithm::RoundRobin,
     Algorithm::Weighted,
     Algorithm::LeastConnections,
+    Algorithm::Ewma,
+    Algorithm::Hash,
     Algorithm::RegionAffinity(Inner::RoundRobin),
     Algorithm::RegionAffinity(Inner::Weighted),
     Algorithm::RegionAffinity(Inner::LeastConnections),
+    Algorithm::RegionAffinity(Inner::Ewma),
+    Algorithm::RegionAffinity(Inner::Hash),
 ];
 
 pub(super) fn region(name: &str) -> Region {
@@ -117,6 +130,7 @@ pub(super) fn client(country_code: &str, region_name: &str) -> Client {
     Client {
         country: Some(country(country_code)),
         region: Some(region(region_name)),
+        ..ANYONE
     }
 }
 
@@ -126,6 +140,7 @@ pub(super) fn policy(algorithm: Algorithm, spill: Spill) -> Policy {
         spill,
         own_region: Some(region("eu")),
         region_order: vec![region("us"), region("sa")],
+        ..Policy::default()
     }
 }
 
@@ -145,6 +160,7 @@ pub(super) fn successor(
     Balancer::prepare(
         policy,
         servers.iter().cloned().map(Candidate::new).collect(),
+        NOW,
         previous,
     )
 }
@@ -163,5 +179,5 @@ pub(super) fn first(
     client: Client,
     entropy: u64,
 ) -> Result<u64, PickError> {
-    balancer.pick(client, entropy, |server| Claim::Granted(server.key))
+    balancer.pick(&client, NOW, entropy, |server| Claim::Granted(server.key))
 }

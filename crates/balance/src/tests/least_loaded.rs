@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use super::fleet::{Server, first, plain, prepare, weighing};
+use super::fleet::{NOW, Server, first, plain, prepare, weighing};
 use crate::decide::SCAN_MAX;
 use crate::{Algorithm, Claim, Client, PickError};
 
-const ANYONE: Client = Client {
-    country: None,
-    region: None,
-};
+const ANYONE: Client = super::fleet::ANYONE;
 
 /// Requests of the same length: one begins, the oldest ends.
 fn queue_of(servers: &[Arc<Server>], under_way: usize, requests: u64, mut each: impl FnMut()) {
@@ -17,7 +14,7 @@ fn queue_of(servers: &[Arc<Server>], under_way: usize, requests: u64, mut each: 
     let mut queue = std::collections::VecDeque::new();
     for entropy in 0..requests {
         let picked = balancer
-            .pick(ANYONE, entropy, |server| Claim::Granted(Arc::clone(server)))
+            .pick(&ANYONE, NOW, entropy, |server| Claim::Granted(Arc::clone(server)))
             .unwrap();
         picked.begin();
         each();
@@ -126,7 +123,7 @@ fn of_many_the_last_one_with_room_is_found() {
         let servers: Vec<_> = (0..).zip(&weights).map(limited).collect();
         let balancer = prepare(&plain(Algorithm::LeastConnections), &servers);
         assert!((0..50).all(|entropy| first(&balancer, ANYONE, entropy) == Ok(room)));
-        let refused = balancer.pick(ANYONE, 1, |server| {
+        let refused = balancer.pick(&ANYONE, NOW, 1, |server| {
             if server.load() == 0 {
                 Claim::Full
             } else {
@@ -135,7 +132,7 @@ fn of_many_the_last_one_with_room_is_found() {
         });
         assert_eq!(refused, Ok(()), "then one above soft");
         assert_eq!(
-            balancer.pick(ANYONE, 1, |_| Claim::<()>::Skip),
+            balancer.pick(&ANYONE, NOW, 1, |_| Claim::<()>::Skip),
             Err(PickError::Exhausted)
         );
     }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::fleet::{ALGORITHMS, Server, client, first, policy, prepare, region};
+use super::fleet::{ALGORITHMS, NOW, Server, client, first, policy, prepare, region};
 use crate::{Algorithm, Balancer, Candidate, Client, Inner, PickError, Policy, Spill};
 
-const INNERS: [Inner; 3] = Inner::ALL;
+const INNERS: [Inner; 5] = Inner::ALL;
 
 /// A server by name: its place in the world, its load, and soft 10, hard 20.
 struct Row {
@@ -357,7 +357,7 @@ fn without_an_own_region_tier_2_is_left_out() {
 }
 
 fn of(candidates: Vec<Candidate<Arc<Server>>>, algorithm: Algorithm) -> Balancer<Arc<Server>> {
-    Balancer::prepare(&policy(algorithm, Spill::Hard), candidates, None)
+    Balancer::prepare(&policy(algorithm, Spill::Hard), candidates, NOW, None)
 }
 
 #[test]

@@ -4,13 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread;
 
-use super::fleet::{Server, first, plain, prepare, successor, weighing};
+use super::fleet::{NOW, Server, first, plain, prepare, successor, weighing};
 use crate::{Algorithm, Balancer, Claim, Client, Inner};
 
-const ANYONE: Client = Client {
-    country: None,
-    region: None,
-};
+const ANYONE: Client = super::fleet::ANYONE;
 
 fn counts(balancer: &Balancer<Arc<Server>>, picks: u64) -> HashMap<u64, u64> {
     let mut counts = HashMap::new();
@@ -140,7 +137,7 @@ fn a_refusal_by_the_claim_gives_the_neighbour_nothing() {
                     Claim::Granted(server.key)
                 }
             };
-            counts[usize::try_from(balancer.pick(ANYONE, 0, claim).unwrap()).unwrap()] += 1;
+            counts[usize::try_from(balancer.pick(&ANYONE, NOW, 0, claim).unwrap()).unwrap()] += 1;
         }
         assert_eq!(counts, weights.map(|weight| 100 * weight), "{algorithm}");
     }

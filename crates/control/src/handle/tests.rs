@@ -3,7 +3,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use edgeproxy_backend::{
-    Admission, AppName, Backend, BackendAddr, BackendId, Country, Region, TrafficReport,
+    Admission, AppName, Backend, BackendAddr, BackendId, Country, MonoTime, Region, TrafficReport,
 };
 use edgeproxy_registry::{
     Config, Event, EventKind, LoadReport, RegisteredKind, Registration, Snapshot, State,
@@ -184,7 +184,11 @@ fn fail(registered: &Registered, count: u32) -> Vec<TrafficReport> {
     let mut reports = Vec::new();
     for _ in 0..count {
         let request = endpoint.admit(Admission::Regular).unwrap();
-        reports.extend(request.failed(count).map(|signal| request.report(signal)));
+        reports.extend(
+            request
+                .failed(count, MonoTime::ZERO)
+                .map(|signal| request.report(signal)),
+        );
     }
     reports
 }

@@ -33,7 +33,7 @@ use crate::socket::{Socket, write_all};
 use crate::timer::Timer;
 use crate::wire::Wire;
 use crate::worker::Worker;
-use crate::{AppRoute, Config};
+use crate::{AppRoute, Config, clock};
 use attempt::{Answered, Unanswered};
 use by_http2::Crossing;
 
@@ -362,7 +362,7 @@ impl<S: Socket> Exchange<'_, S> {
             };
             let endpoint = place.place.endpoint();
             tracing::debug!(backend = %endpoint.id, ?failed, "a backend failed a request");
-            self.tell(&place.place, place.place.failed(app.max_failures));
+            self.tell(&place.place, place.place.failed(app.max_failures, clock::now()));
             self.tried.push(endpoint.incarnation);
             let attempts = u32::try_from(self.tried.len()).unwrap_or(u32::MAX);
             let again = config.retry_enabled
@@ -384,6 +384,7 @@ impl<S: Socket> Exchange<'_, S> {
                 Front::Http
             },
             Client::default(),
+            clock::at(*self.now),
             || self.worker.random(),
             &self.tried,
         )?;

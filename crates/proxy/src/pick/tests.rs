@@ -20,6 +20,7 @@ fn app(endpoints: &[Arc<Endpoint>], last_resort: bool) -> AppRoute {
         target: Arc::clone(e),
         fallback: e.fallback,
         excluded: None,
+        since: None,
     };
     let policy = Policy {
         algorithm: Algorithm::RoundRobin,
@@ -27,7 +28,12 @@ fn app(endpoints: &[Arc<Endpoint>], last_resort: bool) -> AppRoute {
     };
     AppRoute {
         name: AppName::parse("app").unwrap(),
-        balancer: Balancer::prepare(&policy, endpoints.iter().map(candidate).collect(), None),
+        balancer: Balancer::prepare(
+            &policy,
+            endpoints.iter().map(candidate).collect(),
+            MonoTime::ZERO,
+            None,
+        ),
         max_failures: 1,
         last_resort,
         queue: Arc::new(Queue::new(0)),
@@ -40,7 +46,8 @@ fn picked(app: &AppRoute, tried: &[u64]) -> Result<u64, PickError> {
         .iter()
         .map(|number| Incarnation::new(*number).unwrap())
         .collect();
-    pick(app, Front::Http, Client::default(), || 0, &tried).map(|place| place.endpoint().incarnation.get())
+    pick(app, Front::Http, Client::default(), MonoTime::ZERO, || 0, &tried)
+        .map(|place| place.endpoint().incarnation.get())
 }
 
 #[test]
@@ -84,7 +91,7 @@ fn a_full_one_is_not_passed_over_for_a_last_resort() {
     let excluded = endpoint(2, |_| ());
     excluded.meter.exclude();
     let app = app(&[Arc::clone(&full), excluded], true);
-    let held = pick(&app, Front::Http, Client::default(), || 0, &[]).unwrap();
+    let held = pick(&app, Front::Http, Client::default(), MonoTime::ZERO, || 0, &[]).unwrap();
     assert_eq!(held.endpoint().incarnation, full.incarnation);
     assert_eq!(picked(&app, &[]), Err(PickError::AllFull));
     drop(held);
@@ -96,7 +103,7 @@ fn a_trial_is_one_request_at_a_time() {
     let only = endpoint(1, |_| ());
     only.meter.start_trial();
     let app = app(std::slice::from_ref(&only), true);
-    let trial = pick(&app, Front::Http, Client::default(), || 0, &[]).unwrap();
+    let trial = pick(&app, Front::Http, Client::default(), MonoTime::ZERO, || 0, &[]).unwrap();
     assert!(trial.is_trial());
     assert!(picked(&app, &[]).is_err());
     drop(trial);
@@ -114,7 +121,7 @@ fn http_1_is_spoken_inside_tls_too() {
 fn an_upgrade_is_never_asked_of_what_speaks_http_2_alone_and_everything_else_is() {
     let only = endpoint(1, |backend| backend.protocol = Protocol::H2c);
     let app = app(std::slice::from_ref(&only), true);
-    let picked = |front| pick(&app, front, Client::default(), || 0, &[]).map(drop);
+    let picked = |front| pick(&app, front, Client::default(), MonoTime::ZERO, || 0, &[]).map(drop);
     assert_eq!(picked(Front::Upgrade), Err(PickError::NoneRoutable));
     assert_eq!(only.meter.totals(), (0, 0));
     assert!(picked(Front::Http).is_ok() && picked(Front::Tcp).is_ok());

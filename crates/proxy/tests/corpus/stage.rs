@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use edgeproxy_backend::{
-    AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, Region, TrafficReport,
+    AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, MonoTime, Region, TrafficReport,
 };
 use edgeproxy_balance::{Balancer, Candidate, Policy};
 use edgeproxy_proxy::{AppRoute, Config, Listener, Queue, RouteTable, Running, bind};
@@ -62,10 +62,11 @@ impl Stage {
             target: Arc::clone(&endpoint),
             fallback: endpoint.fallback,
             excluded: None,
+            since: None,
         };
         let app = AppRoute {
             name: AppName::parse("app").unwrap(),
-            balancer: Balancer::prepare(&Policy::default(), vec![candidate], None),
+            balancer: Balancer::prepare(&Policy::default(), vec![candidate], MonoTime::ZERO, None),
             max_failures: 0,
             last_resort: true,
             queue: Arc::new(Queue::new(0)),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use edgeproxy_backend::{
-    AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, Limits, Protocol, Region,
-    TrafficReport,
+    AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, Limits, MonoTime, Protocol,
+    Region, TrafficReport,
 };
 use edgeproxy_balance::{Algorithm, Balancer, Candidate, Policy};
 use edgeproxy_proxy::{AppRoute, Config, Listener, Queue, RouteTable, Running, SharedTable, bind};
@@ -77,6 +77,7 @@ pub(crate) fn app(name: &str, endpoints: &[Arc<Endpoint>]) -> AppRoute {
         target: Arc::clone(endpoint),
         fallback: endpoint.fallback,
         excluded: None,
+        since: None,
     };
     let policy = Policy {
         algorithm: Algorithm::RoundRobin,
@@ -84,7 +85,12 @@ pub(crate) fn app(name: &str, endpoints: &[Arc<Endpoint>]) -> AppRoute {
     };
     AppRoute {
         name: AppName::parse(name).unwrap(),
-        balancer: Balancer::prepare(&policy, endpoints.iter().map(candidate).collect(), None),
+        balancer: Balancer::prepare(
+            &policy,
+            endpoints.iter().map(candidate).collect(),
+            MonoTime::ZERO,
+            None,
+        ),
         max_failures: 0,
         last_resort: true,
         queue: Arc::new(Queue::new(0)),

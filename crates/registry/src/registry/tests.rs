@@ -154,7 +154,7 @@ impl World {
         let max_failures = self.registry.app_policy(&endpoint.app).max_failures;
         for _ in 0..max_failures.max(1) {
             let request = begin(endpoint);
-            if let Some(signal) = request.failed(max_failures) {
+            if let Some(signal) = request.failed(max_failures, self.now) {
                 return Some(request.report(signal));
             }
         }
@@ -163,7 +163,7 @@ impl World {
 
     fn succeed(&mut self, endpoint: &Arc<Endpoint>) {
         let request = begin(endpoint);
-        if let Some(signal) = request.succeeded(MS) {
+        if let Some(signal) = request.succeeded(MS, self.now) {
             self.registry.handle_traffic(&request.report(signal), self.now);
         }
     }

@@ -316,8 +316,11 @@ impl World {
         let (endpoint, request) = self.requests.swap_remove(self.rng.usize(0..self.requests.len()));
         let policy = self.model.policy(&endpoint.app);
         let (signal, what) = match self.rng.u32(0..10) {
-            0..6 => (request.failed(policy.max_failures), "failed"),
-            6..9 => (request.succeeded(Duration::from_millis(3)), "succeeded"),
+            0..6 => (request.failed(policy.max_failures, self.model.time()), "failed"),
+            6..9 => (
+                request.succeeded(Duration::from_millis(3), self.model.time()),
+                "succeeded",
+            ),
             _ => (None, "aborted"),
         };
         self.doing = format!(

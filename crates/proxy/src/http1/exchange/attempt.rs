@@ -7,6 +7,7 @@ use edgeproxy_backend::{Endpoint, InFlight};
 use tokio::time::Instant;
 
 use super::Exchange;
+use crate::clock;
 use crate::http1::body::BodyError;
 use crate::http1::converse::{Conversation, Silence, Unread, Uploaded};
 use crate::http1::response::{self, Delivery, Manner, Persist};
@@ -226,7 +227,7 @@ impl<S: Socket> Exchange<'_, S> {
             || conversation.head_sent < conversation.head.len()
             || conversation.unread(expects && !granted) == Unread::Withheld;
         *self.now = Instant::now();
-        let signal = place.succeeded(self.now.saturating_duration_since(sent));
+        let signal = place.succeeded(self.now.saturating_duration_since(sent), clock::at(*self.now));
         self.tell(place, signal);
         let delivery = head.delivery(asked.minor);
         self.download.begin(head.length, delivery);

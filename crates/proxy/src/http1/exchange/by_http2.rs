@@ -14,6 +14,7 @@ use super::attempt::{CONTINUE, Unanswered};
 use super::{After, Exchange, patience};
 use crate::attempt::http2::{self, poll_interim};
 use crate::attempt::mux::{Slot, Way};
+use crate::clock;
 use crate::forward;
 use crate::headers::via::Pseudonym;
 use crate::http1::bridge::ascent::Ascent;
@@ -101,7 +102,7 @@ impl<S: Socket> Exchange<'_, S> {
         };
         let (response, granted) = self.await_by_http2(&mut stream, sent).await?;
         *self.now = Instant::now();
-        let signal = place.succeeded(self.now.saturating_duration_since(sent));
+        let signal = place.succeeded(self.now.saturating_duration_since(sent), clock::at(*self.now));
         self.tell(place, signal);
         Ok(self.begin(response, stream.ascent, slot, granted))
     }

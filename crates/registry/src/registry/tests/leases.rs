@@ -80,7 +80,7 @@ fn renewal_keeps_statistics() {
         ..AppPolicy::default()
     });
     let endpoint = world.add("a");
-    let _ = begin(&endpoint).failed(5);
+    let _ = begin(&endpoint).failed(5, world.now);
     let heavier = Backend {
         weight: Weight::new(7).unwrap(),
         ..backend("a")

@@ -139,7 +139,7 @@ fn a_trial_that_remains_alone_is_opened() {
         (Some(State::Routable), Some(State::Unhealthy))
     );
     assert_eq!(
-        trial.failed(5),
+        trial.failed(5, world.now),
         None,
         "its failure is one of a streak now, not the end of a trial"
     );
