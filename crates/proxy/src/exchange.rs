@@ -64,6 +64,10 @@ pub(crate) async fn serve(
         return own(told(Answer::no_route(host)), turn);
     };
     let body = Receive::new(body, &parts.headers);
+    let introduced = worker
+        .origins(client)
+        .map(|origins| origins.of_map(&parts.headers));
+    let whereabouts = worker.whereabouts(client, introduced);
     forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
     });
@@ -85,6 +89,7 @@ pub(crate) async fn serve(
         handshake: None,
         timer: worker.timers().timer(),
         tried: Vec::new(),
+        whereabouts,
         waits_until: None,
     };
     let answered = {
@@ -139,6 +144,10 @@ pub(crate) async fn upgrade(
     let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
         return Err(Answer::no_route(host));
     };
+    let introduced = worker
+        .origins(client)
+        .map(|origins| origins.of_map(&parts.headers));
+    let whereabouts = worker.whereabouts(client, introduced);
     forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
     });
@@ -155,6 +164,7 @@ pub(crate) async fn upgrade(
         handshake: Some(handshake),
         timer: worker.timers().timer(),
         tried: Vec::new(),
+        whereabouts,
         waits_until: None,
     };
     exchange.run().await
@@ -185,6 +195,8 @@ struct Exchange<'a> {
     handshake: Option<Handshake>,
     timer: Timer,
     tried: Vec<Incarnation>,
+    /// Where it comes from.
+    whereabouts: Client,
     /// When it has waited too long for places, since it first did.
     waits_until: Option<Instant>,
 }
@@ -275,7 +287,7 @@ impl Exchange<'_> {
             } else {
                 Front::Http2
             },
-            Client::default(),
+            self.whereabouts,
             || self.worker.random(),
             &self.tried,
         )?;

@@ -114,6 +114,10 @@ mod tests {
                 ip: [192, 0, 2, 7].into(),
                 trusted: false,
                 tls: false,
+                whereabouts: edgeproxy_balance::Client {
+                    country: None,
+                    region: None,
+                },
             },
             &pseudonym,
             || 1,

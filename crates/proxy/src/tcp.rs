@@ -189,9 +189,10 @@ async fn connected(
     let config = worker.config();
     worker.count_request();
     let until = Instant::now() + config.queue_timeout;
+    let whereabouts = worker.locate(peer.ip().to_canonical());
     let mut tried: Vec<Incarnation> = Vec::new();
     loop {
-        let (taken, max_failures) = match place(worker, app, &tried, until).await {
+        let (taken, max_failures) = match place(worker, app, &tried, until, whereabouts).await {
             Ok(placed) => placed,
             Err(refused) => {
                 tracing::debug!(%peer, %app, %refused, "a TCP connection was reset");
@@ -240,6 +241,7 @@ async fn place(
     app: &AppName,
     tried: &[Incarnation],
     until: Instant,
+    whereabouts: Client,
 ) -> Result<(Taken, u32), Refused> {
     let mut turn: Option<Waiting> = None;
     loop {
@@ -248,7 +250,7 @@ async fn place(
         // Not held while it waits.
         drop(table);
         if turn.is_some() || route.queue.is_empty() {
-            match pick::pick(&route, Front::Tcp, Client::default(), || worker.random(), tried) {
+            match pick::pick(&route, Front::Tcp, whereabouts, || worker.random(), tried) {
                 // The place first: a retry that there is nobody for costs nothing.
                 Ok(_) if !tried.is_empty() && !worker.may_retry() => return Err(Refused::NoRetry),
                 Ok(place) => {

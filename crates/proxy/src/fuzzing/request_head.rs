@@ -60,7 +60,12 @@ fn read(bytes: &[u8], pseudonym: &str, trusted: bool) -> Outcome {
             ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
             trusted,
             tls: false,
+            whereabouts: edgeproxy_balance::Client {
+                country: None,
+                region: None,
+            },
         },
+        origins: None,
     };
     let mut out = Vec::new();
     match request::read(bytes, &rules, &mut out, || 1) {

@@ -29,7 +29,7 @@ pub(crate) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
 /// Writes the three headers. From a trusted peer the chain of addresses is continued, and the scheme and host
 /// that it names are kept; anybody else's claims are dropped.
 pub(crate) fn write(headers: &mut HeaderMap, client: Client, host: Option<&HeaderValue>) {
-    let Client { ip, trusted, tls } = client;
+    let Client { ip, trusted, tls, .. } = client;
     let chain = if trusted { chain(headers) } else { None };
     let address = ip.to_canonical();
     let chain = match chain {
@@ -84,6 +84,10 @@ mod tests {
         ip: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)),
         trusted: false,
         tls: false,
+        whereabouts: edgeproxy_balance::Client {
+            country: None,
+            region: None,
+        },
     };
 
     fn claims() -> HeaderMap {

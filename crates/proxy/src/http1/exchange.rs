@@ -52,6 +52,8 @@ struct Exchange<'a, S> {
     /// The head that the client gets, and the body.
     answer: HeadBuffer,
     download: Body,
+    /// Where it comes from.
+    whereabouts: Client,
     /// Whom it was tried on without success, the latest last, and how that one failed.
     tried: Vec<Incarnation>,
     failed: Option<Failed>,
@@ -102,6 +104,7 @@ impl<S: Socket> Connection<S> {
             upload: Upload::new(body, request.length, keep_max),
             answer: worker.buffers().head(),
             download: Body::response(heard, Length::NONE, response::Delivery::AsIs),
+            whereabouts: worker.whereabouts(self.client, request.introduced),
             tried: Vec::new(),
             failed: None,
             now: &mut self.since,
@@ -335,7 +338,7 @@ impl<S: Socket> Exchange<'_, S> {
         let place = pick::pick(
             app,
             Front::Http1,
-            Client::default(),
+            self.whereabouts,
             || self.worker.random(),
             &self.tried,
         )?;
