@@ -14,8 +14,9 @@ use crate::control::{Control, ControlThread};
 use crate::explain::Explainer;
 use crate::reporter::QueueReporter;
 use crate::table::TableBuilder;
-use crate::tls::{Tls, TlsError, Watched};
+use crate::tls::{Tls, TlsError};
 use crate::translate;
+use crate::watch::Watched;
 
 /// Why the server could not be built or started.
 #[derive(Debug, thiserror::Error)]

@@ -26,11 +26,13 @@
 mod app;
 mod control;
 mod explain;
+mod geography;
 mod probes;
 mod reporter;
 mod table;
 mod tls;
 mod translate;
+mod watch;
 
 pub use app::{App, BuildError, Listening, Running, Serves};
 pub use tls::{TlsError, TlsFault};
