@@ -86,7 +86,12 @@ fn balancer(algorithm: Algorithm, endpoints: Vec<Arc<Endpoint>>) -> Balancer<Arc
         own_region: Some(Region::parse("eu").unwrap()),
         ..Policy::default()
     };
-    Balancer::prepare(&policy, endpoints.into_iter().map(Candidate::new).collect(), NOW, None)
+    Balancer::prepare(
+        &policy,
+        endpoints.into_iter().map(Candidate::new).collect(),
+        NOW,
+        None,
+    )
 }
 
 fn claim(endpoint: &Arc<Endpoint>) -> Claim<edgeproxy_backend::InFlight> {
@@ -122,7 +127,14 @@ fn edgeproxy(criterion: &mut Criterion<CpuTime>) {
             let balancer = balancer(algorithm, endpoints(size, &weights));
             let mut random = fastrand::Rng::with_seed(7);
             group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
-                bencher.iter(|| drop(black_box(balancer.pick(black_box(&client), NOW, random.u64(..), claim))));
+                bencher.iter(|| {
+                    drop(black_box(balancer.pick(
+                        black_box(&client),
+                        NOW,
+                        random.u64(..),
+                        claim,
+                    )))
+                });
             });
         }
         group.finish();
@@ -137,7 +149,9 @@ fn edgeproxy(criterion: &mut Criterion<CpuTime>) {
             let mut random = fastrand::Rng::with_seed(7);
             group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
                 let pick = |entropy| {
-                    balancer.pick(&unknown, NOW, entropy, |endpoint| Claim::Granted(Arc::as_ptr(endpoint)))
+                    balancer.pick(&unknown, NOW, entropy, |endpoint| {
+                        Claim::Granted(Arc::as_ptr(endpoint))
+                    })
                 };
                 bencher.iter(|| black_box(pick(random.u64(..))));
             });
@@ -176,7 +190,12 @@ fn hash(criterion: &mut Criterion<CpuTime>) {
                         key: Some(Key::from_bits(random.u64(..))),
                         ..Client::default()
                     };
-                    drop(black_box(balancer.pick(black_box(&client), NOW, random.u64(..), claim)));
+                    drop(black_box(balancer.pick(
+                        black_box(&client),
+                        NOW,
+                        random.u64(..),
+                        claim,
+                    )));
                 });
             });
             drop(held);
@@ -228,7 +247,14 @@ fn least_connections_by_size(criterion: &mut Criterion<CpuTime>) {
         let balancer = ours(Algorithm::LeastConnections, size);
         let mut random = fastrand::Rng::with_seed(7);
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
-            bencher.iter(|| drop(black_box(balancer.pick(&Client::default(), NOW, random.u64(..), claim))));
+            bencher.iter(|| {
+                drop(black_box(balancer.pick(
+                    &Client::default(),
+                    NOW,
+                    random.u64(..),
+                    claim,
+                )))
+            });
         });
     }
     group.finish();
@@ -257,7 +283,9 @@ fn prepare(criterion: &mut Criterion<CpuTime>) {
                 bencher.iter(|| Balancer::prepare(before.policy(), candidates(), NOW, Some(&before)));
             });
             group.bench_function(BenchmarkId::new(format!("{name}-one-left"), size), |bencher| {
-                bencher.iter(|| Balancer::prepare(before.policy(), candidates().split_off(1), NOW, Some(&before)));
+                bencher.iter(|| {
+                    Balancer::prepare(before.policy(), candidates().split_off(1), NOW, Some(&before))
+                });
             });
         }
     }

@@ -62,7 +62,11 @@ pub(crate) fn run(to: SocketAddr, clients: usize, limit: Duration) -> anyhow::Re
         );
         for (name, times) in [("alone", &mut times.alone), ("crowded", &mut times.crowded)] {
             times.sort_unstable();
-            println!("{name}_p50_us {}\n{name}_p99_us {}", quantile(times, 500), quantile(times, 990));
+            println!(
+                "{name}_p50_us {}\n{name}_p99_us {}",
+                quantile(times, 500),
+                quantile(times, 990)
+            );
         }
         Ok(())
     })

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use edgeproxy_config::{ConfigError, Loaded, RawFlags, Settings};
+use edgeproxy_config::{ConfigError, Loaded, RawFlags, Settings, Topology};
 use edgeproxy_server::{App, BuildError, Running, Serves};
 use tokio::runtime;
 
@@ -30,7 +30,7 @@ fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         // Before the listeners, so that no signal comes too early to be noticed.
         let mut signals = Signals::catch().context("signals can't be caught")?;
-        let running = start(&loaded.settings)?;
+        let running = start(&loaded.settings, &loaded.topology)?;
         announce(loaded, &running);
         open_files
             .shortage()
@@ -41,9 +41,12 @@ fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
 }
 
 /// Binds and serves. The server's errors end in their cause already, so the chain is cut here.
-pub(crate) fn start(settings: &Settings) -> anyhow::Result<Running> {
+pub(crate) fn start(settings: &Settings, topology: &Topology) -> anyhow::Result<Running> {
     let told = |error: BuildError| anyhow::Error::msg(error.to_string());
-    App::build(settings.clone()).map_err(told)?.spawn().map_err(told)
+    App::build(settings.clone(), topology)
+        .map_err(told)?
+        .spawn()
+        .map_err(told)
 }
 
 async fn drain(running: Running, signals: &mut Signals) -> anyhow::Result<ExitCode> {

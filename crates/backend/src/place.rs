@@ -66,11 +66,17 @@ impl Country {
     /// # Errors
     /// When `text` is not one of the codes that ISO 3166-1 assigns.
     pub fn parse(text: &str) -> Result<Self, PlaceError> {
-        let upper = text.to_ascii_uppercase();
-        match <[u8; 2]>::try_from(upper.as_bytes()) {
-            Ok(code) if is_assigned(code) => Ok(Self(code)),
-            _ => Err(PlaceError::Country { found: excerpt(text) }),
-        }
+        <[u8; 2]>::try_from(text.as_bytes())
+            .map(|code| code.map(|letter| letter.to_ascii_uppercase()))
+            .ok()
+            .filter(|code| is_assigned(*code))
+            .map(Self)
+            .ok_or_else(|| PlaceError::Country { found: excerpt(text) })
+    }
+
+    /// Every country, by its code.
+    pub fn all() -> impl ExactSizeIterator<Item = Self> {
+        assigned().iter().map(|[a, b, _]| Self([*a, *b]))
     }
 
     /// The code as text.
@@ -87,13 +93,16 @@ fn excerpt(text: &str) -> String {
 }
 
 fn is_assigned(code: [u8; 2]) -> bool {
-    ASSIGNED
-        .as_bytes()
-        .chunks_exact(3)
-        .any(|chunk| chunk[..2] == code)
+    assigned()
+        .binary_search_by(|[a, b, _]| [*a, *b].cmp(&code))
+        .is_ok()
 }
 
-/// The 249 codes that ISO 3166-1 assigns, each followed by one separator.
+fn assigned() -> &'static [[u8; 3]] {
+    ASSIGNED.as_bytes().as_chunks().0
+}
+
+/// The 249 codes that ISO 3166-1 assigns, in order, each followed by one separator.
 const ASSIGNED: &str = "\
 AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ \
 CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO \
@@ -156,6 +165,8 @@ mod tests {
     #[test]
     fn a_country_is_an_assigned_code_in_either_case() {
         assert_eq!(ASSIGNED.len(), 249 * 3);
+        assert!(Country::all().is_sorted() && Country::all().len() == 249);
+        assert!(Country::all().all(|country| Country::parse(country.as_str()) == Ok(country)));
         assert_eq!(Country::parse("de").unwrap().as_str(), "DE");
         for bad in ["", "D", "DEU", "XX", "UK", "D ", "ÄÖ"] {
             assert!(Country::parse(bad).is_err(), "{bad}");

@@ -16,6 +16,11 @@ pub(crate) const PATH: Kind = Kind::Text {
     expected: "the path of a PEM file, such as \"/etc/edgeproxy/cert.pem\"",
 };
 
+pub(crate) const DATABASE: Kind = Kind::Text {
+    name: "PATH",
+    expected: "the path of a MaxMind database of countries, such as \"/etc/edgeproxy/country.mmdb\"",
+};
+
 pub(crate) const SOCKET_OR_OFF: Kind = Kind::Text {
     name: "IP:PORT|off",
     expected: "an IP address and a port, such as \"0.0.0.0:8080\" or \"[::]:8080\", or \"off\"",

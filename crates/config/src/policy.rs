@@ -108,6 +108,16 @@ impl HeaderName {
     }
 }
 
+/// Empty is none.
+impl FromValue for Option<HeaderName> {
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value.as_text()? {
+            "" => Ok(None),
+            text => HeaderName::parse(text).map(Some),
+        }
+    }
+}
+
 impl CookieName {
     pub(crate) const EXPECTED: &'static str = "the name of a cookie, such as \"edgeproxy\"";
 

@@ -11,9 +11,9 @@ use std::time::Duration;
 use edgeproxy_backend::{AppName, Region};
 use ipnet::IpNet;
 
-use crate::kinds::{NETWORKS, PATH, SOCKET, SOCKET_OR_OFF, bytes, number, seconds};
+use crate::kinds::{DATABASE, NETWORKS, PATH, SOCKET, SOCKET_OR_OFF, bytes, number, seconds};
 use crate::listeners::Listener;
-use crate::policy::{CookieName, Decimal, HashKey, Initial, Sticky};
+use crate::policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
 use crate::region::RegionTable;
 use crate::setting::{Kind, Scope, Setting};
 use crate::status::StatusCodes;
@@ -169,6 +169,15 @@ proxy {
 
     /// The networks whose X-Forwarded-* and Forwarded headers are believed.
     trusted_proxies: Vec<IpNet>, "trusted_proxies", NETWORKS, "";
+
+    /// A database of countries by address, in MaxMind's format (.mmdb), for region_affinity. It is read again when it
+    /// changes. Without one, nobody knows where clients are, unless country_header says so.
+    geoip_path: Option<PathBuf>, "geoip_path", DATABASE, "";
+
+    /// The header in which trusted proxies name the client's country, such as CF-IPCountry. It says more than the
+    /// client's address, which is the nearest in X-Forwarded-For that is not in trusted_proxies.
+    country_header: Option<HeaderName>, "country_header",
+        Kind::Text { name: "NAME", expected: "the name of a header, such as \"CF-IPCountry\"" }, "";
 
     /// What a log line looks like.
     log_format: LogFormat, "log_format", Kind::OneOf(LogFormat::NAMES), "text";

@@ -1,9 +1,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::HeaderName;
 use ipnet::IpNet;
 
-use crate::{BackendTls, Listener};
+use crate::{BackendTls, Listener, Locate};
 
 /// How the data plane behaves. Fixed for its life; the routing table is what changes.
 ///
@@ -100,6 +102,11 @@ pub struct Config {
 
     /// Peers whose own forwarding headers are believed. None.
     pub trusted_proxies: Vec<IpNet>,
+    /// Tells where clients are, for `region_affinity`. `None`, the default: nobody's place is known.
+    pub locate: Option<Arc<dyn Locate>>,
+    /// The field in which trusted proxies name a client's country, such as `cf-ipcountry`. It says more than the
+    /// address. `None`, the default: they don't.
+    pub country_header: Option<HeaderName>,
     /// What this proxy calls itself in `Via`, by which it knows a loop: 1–64 of `A–Z a–z 0–9 . _ -`, different
     /// for every proxy. `None`, the default, makes one up.
     pub pseudonym: Option<String>,
@@ -144,6 +151,8 @@ impl Default for Config {
             queue_timeout: Duration::from_secs(5),
             backend_tls: None,
             trusted_proxies: Vec::new(),
+            locate: None,
+            country_header: None,
             pseudonym: None,
             retry_after: Duration::from_secs(1),
         }

@@ -64,6 +64,10 @@ pub(crate) async fn serve(
         return own(told(Answer::no_route(host)), turn);
     };
     let body = Receive::new(body, &parts.headers, respond.sections());
+    let introduced = worker
+        .origins(client)
+        .map(|origins| origins.of_map(&parts.headers));
+    let whereabouts = worker.whereabouts(client, introduced);
     let added = forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
     });
@@ -87,6 +91,7 @@ pub(crate) async fn serve(
         handshake: None,
         timer: worker.timers().timer(),
         tried: Vec::new(),
+        whereabouts,
         waits_until: None,
     };
     let answered = {
@@ -138,6 +143,10 @@ pub(crate) async fn upgrade(
     let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
         return Err(Answer::no_route(host));
     };
+    let introduced = worker
+        .origins(client)
+        .map(|origins| origins.of_map(&parts.headers));
+    let whereabouts = worker.whereabouts(client, introduced);
     let added = forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
     });
@@ -156,6 +165,7 @@ pub(crate) async fn upgrade(
         handshake: Some(handshake),
         timer: worker.timers().timer(),
         tried: Vec::new(),
+        whereabouts,
         waits_until: None,
     };
     exchange.run().await
@@ -189,6 +199,8 @@ struct Exchange<'a> {
     handshake: Option<Handshake>,
     timer: Timer,
     tried: Vec<Incarnation>,
+    /// Where it comes from.
+    whereabouts: Client,
     /// When it has waited too long for places, since it first did.
     waits_until: Option<Instant>,
 }
@@ -282,7 +294,7 @@ impl Exchange<'_> {
             } else {
                 Front::Http
             },
-            Client::default(),
+            self.whereabouts,
             clock::now(),
             || self.worker.random(),
             &self.tried,

@@ -144,6 +144,7 @@ mod tests {
                 ip: [192, 0, 2, 7].into(),
                 trusted: false,
                 tls: false,
+                whereabouts: crate::http1::request::NOWHERE,
             },
             &pseudonym,
             || 1,

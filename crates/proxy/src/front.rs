@@ -60,8 +60,10 @@ pub(crate) async fn serve_tls(worker: Rc<Worker>, stream: Encrypted, peer: Socke
 }
 
 fn client(worker: &Worker, peer: SocketAddr, tls: bool) -> Client {
+    let ip = peer.ip().to_canonical();
     Client {
-        ip: peer.ip().to_canonical(),
+        ip,
+        whereabouts: worker.locate(ip),
         trusted: forwarded::is_trusted(peer.ip(), &worker.config().trusted_proxies),
         tls,
     }

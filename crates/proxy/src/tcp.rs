@@ -189,9 +189,10 @@ async fn connected(
     let config = worker.config();
     worker.count_request();
     let until = Instant::now() + config.queue_timeout;
+    let whereabouts = worker.locate(peer.ip().to_canonical());
     let mut tried: Vec<Incarnation> = Vec::new();
     loop {
-        let (taken, max_failures) = match place(worker, app, &tried, until).await {
+        let (taken, max_failures) = match place(worker, app, &tried, until, whereabouts).await {
             Ok(placed) => placed,
             Err(refused) => {
                 tracing::debug!(%peer, %app, %refused, "a TCP connection was reset");
@@ -242,6 +243,7 @@ async fn place(
     app: &AppName,
     tried: &[Incarnation],
     until: Instant,
+    whereabouts: Client,
 ) -> Result<(Taken, u32), Refused> {
     let mut turn: Option<Waiting> = None;
     loop {
@@ -253,7 +255,7 @@ async fn place(
             match pick::pick(
                 &route,
                 Front::Tcp,
-                Client::default(),
+                whereabouts,
                 clock::now(),
                 || worker.random(),
                 tried,

@@ -3,11 +3,13 @@
 //! and, where that is limited, the count of each client's connections.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use edgeproxy_backend::{MonoTime, TrafficReport};
+use edgeproxy_balance::Client as Whereabouts;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -19,6 +21,7 @@ use crate::buffer::Buffers;
 use crate::clients::Clients;
 use crate::headers::via::Pseudonym;
 use crate::http1::request::{Client, Rules};
+use crate::origin::{Introduced, Origins};
 use crate::pool::Pool;
 use crate::retry::Budget;
 use crate::tcp::Supplies;
@@ -143,6 +146,40 @@ impl Worker {
             max_body_bytes: config.max_body_bytes,
             pseudonym: self.pseudonym(),
             client,
+            origins: self.origins(client),
+        }
+    }
+
+    /// How a client is read that may come for others.
+    pub(crate) fn origins(&self, client: Client) -> Option<Origins<'_>> {
+        let config = self.config();
+        (client.trusted && config.locate.is_some()).then_some(Origins {
+            trusted: &config.trusted_proxies,
+            country: config.country_header.as_ref(),
+        })
+    }
+
+    /// Where `address` is.
+    pub(crate) fn locate(&self, address: IpAddr) -> Whereabouts {
+        let locate = self.config().locate.as_ref();
+        locate.map_or_else(Whereabouts::default, |locate| locate.address(address))
+    }
+
+    /// Where a request of `client` comes from.
+    pub(crate) fn whereabouts(&self, client: Client, introduced: Option<Introduced>) -> Whereabouts {
+        let (Some(locate), Some(introduced)) = (&self.config().locate, introduced) else {
+            return client.whereabouts;
+        };
+        match introduced {
+            Introduced {
+                country: Some(country),
+                ..
+            } => locate.country(country),
+            Introduced {
+                address: Some(address),
+                ..
+            } => locate.address(address),
+            Introduced { .. } => client.whereabouts,
         }
     }
 

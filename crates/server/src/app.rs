@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use edgeproxy_api as api;
 use edgeproxy_backend::AppName;
-use edgeproxy_config::Settings;
+use edgeproxy_config::{Settings, Topology};
 use edgeproxy_control::Handle;
 use edgeproxy_health::{Monitor, SettingError};
 use edgeproxy_proxy as proxy;
@@ -12,10 +12,12 @@ use edgeproxy_proxy::{RouteTable, SharedTable};
 
 use crate::control::{Control, ControlThread};
 use crate::explain::Explainer;
+use crate::geography::{Geography, GeographyError};
 use crate::reporter::QueueReporter;
 use crate::table::TableBuilder;
-use crate::tls::{Tls, TlsError, Watched};
+use crate::tls::{Tls, TlsError};
 use crate::translate;
+use crate::watch::Watched;
 
 /// Why the server could not be built or started.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +44,9 @@ pub enum BuildError {
     /// A certificate, or a key, can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The database of countries can't be used.
+    #[error("geoip_path: {0}")]
+    Geography(#[from] GeographyError),
     /// A thread or a runtime could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -80,6 +85,7 @@ pub struct App {
     settings: Settings,
     monitor: Option<Arc<Monitor>>,
     watched: Vec<Watched>,
+    geography: Geography,
     proxy: proxy::Bound,
     api: Option<TcpListener>,
 }
@@ -90,10 +96,18 @@ impl App {
     ///
     /// # Errors
     /// When an address can't be bound, a certificate can't be used, or a setting makes no sense to the part that it is for.
-    pub fn build(settings: Settings) -> Result<Self, BuildError> {
+    pub fn build(settings: Settings, topology: &Topology) -> Result<Self, BuildError> {
         let monitor = translate::monitor(&settings)?;
         let tls = Tls::load(&settings)?;
-        let proxy = proxy::bind(translate::proxy(&settings, &tls))?;
+        let regions = translate::regions(&topology.geography);
+        let (geography, database) = Geography::load(settings.geoip_path.as_deref(), regions)?;
+        let locate = Arc::new(geography.clone());
+        let proxy = proxy::bind(proxy::Config {
+            locate: Some(locate),
+            ..translate::proxy(&settings, &tls)
+        })?;
+        let mut watched = tls.watched;
+        watched.extend(database);
         let api = settings
             .api_enabled
             .then(|| bind_api(settings.api_listen_addr))
@@ -101,7 +115,8 @@ impl App {
         Ok(Self {
             settings,
             monitor,
-            watched: tls.watched,
+            watched,
+            geography,
             proxy,
             api,
         })
@@ -116,6 +131,7 @@ impl App {
             settings,
             monitor,
             watched,
+            geography,
             proxy: bound,
             api: api_listener,
         } = self;
@@ -132,7 +148,7 @@ impl App {
             let state = api::State {
                 handle: handle.clone(),
                 readiness: readiness.clone(),
-                explain: Arc::new(Explainer::new(Arc::clone(&table), handle.clone())),
+                explain: Arc::new(Explainer::new(Arc::clone(&table), handle.clone(), geography)),
                 admission: translate::admission(&settings, own_listeners(own)),
                 access: translate::access(&settings),
                 bounds: translate::bounds(&settings),

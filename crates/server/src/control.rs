@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::probes::Probes;
 use crate::table::TableBuilder;
-use crate::tls::{self, Watched};
+use crate::watch::{self, Watched};
 
 /// What the control thread works with.
 pub(crate) struct Control {
@@ -94,7 +94,7 @@ impl Control {
         let background = [
             tokio::task::spawn_local(driver.run(reports, publish, log)),
             tokio::task::spawn_local(prober),
-            tokio::task::spawn_local(tls::watch(watched)),
+            tokio::task::spawn_local(watch::watch(watched)),
         ];
         match api {
             None => stop.cancelled().await,

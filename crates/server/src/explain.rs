@@ -7,18 +7,25 @@ use edgeproxy_api::{Balancing, ClientQuery, ExplainedCandidate, ExplainedClient,
 use edgeproxy_backend::{AppName, BackendId};
 use edgeproxy_balance::{Client, Considered, Explanation, Tier, Verdict};
 use edgeproxy_control::Handle;
-use edgeproxy_proxy::{AppRoute, SharedTable};
+use edgeproxy_proxy::{AppRoute, Locate as _, SharedTable};
 use edgeproxy_registry::State;
+
+use crate::geography::Geography;
 
 /// The API's window on the routing table.
 pub(crate) struct Explainer {
     table: SharedTable,
     handle: Handle,
+    geography: Geography,
 }
 
 impl Explainer {
-    pub(crate) fn new(table: SharedTable, handle: Handle) -> Self {
-        Self { table, handle }
+    pub(crate) fn new(table: SharedTable, handle: Handle, geography: Geography) -> Self {
+        Self {
+            table,
+            handle,
+            geography,
+        }
     }
 
     fn states(&self, app: &AppName) -> HashMap<BackendId, State> {
@@ -34,10 +41,14 @@ impl api::Explain for Explainer {
     fn explain(&self, app: &AppName, query: &ClientQuery) -> Option<api::Explanation> {
         let table = self.table.load();
         let route = table.app(app)?;
+        let known = match (query.country, query.ip) {
+            (Some(country), _) => self.geography.country(country),
+            (None, Some(ip)) => self.geography.address(ip.to_canonical()),
+            (None, None) => Client::default(),
+        };
         let client = Client {
-            country: query.country,
-            region: query.region,
-            ..Client::default()
+            region: query.region.or(known.region),
+            ..known
         };
         let explanation = route.explain(client, fastrand::u64(..));
         let names = Names {

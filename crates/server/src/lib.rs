@@ -6,12 +6,12 @@
 //! table in force to explain itself. None of the three knows another.
 //!
 //! ```no_run
-//! use edgeproxy_config::Settings;
+//! use edgeproxy_config::{Settings, Topology};
 //! use edgeproxy_server::App;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let settings = Settings { api_enabled: true, ..Settings::default() };
-//! let running = App::build(settings)?.spawn()?;
+//! let running = App::build(settings, &Topology::default())?.spawn()?;
 //! println!("proxy on {}, API on {:?}", running.proxy_addr(), running.api_addr());
 //! tokio::signal::ctrl_c().await?;
 //! running.drain().await;
@@ -26,11 +26,14 @@
 mod app;
 mod control;
 mod explain;
+mod geography;
 mod probes;
 mod reporter;
 mod table;
 mod tls;
 mod translate;
+mod watch;
 
 pub use app::{App, BuildError, Listening, Running, Serves};
+pub use geography::GeographyError;
 pub use tls::{TlsError, TlsFault};

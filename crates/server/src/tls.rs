@@ -4,7 +4,6 @@
 mod files;
 #[cfg(test)]
 mod tests;
-mod watch;
 
 use std::path::PathBuf;
 
@@ -13,9 +12,8 @@ use edgeproxy_config::{ListenerProtocol, Settings};
 use edgeproxy_proxy as proxy;
 use edgeproxy_tls::{Alpn, ClientError, IdentityError, Resumption, ServerError, TrustError};
 
+use crate::watch::{self, Watched};
 use files::{BackendFiles, ListenerFiles, Trusted};
-use watch::Subject;
-pub(crate) use watch::{Watched, watch};
 
 /// The TLS of every listener and of the backends, and whose files are to be watched.
 pub(crate) struct Tls {
@@ -132,8 +130,8 @@ fn listen(name: &str, tls: config::ListenerTls, alpn: Alpn) -> Result<(proxy::Tl
     // Before they are read: what changes meanwhile is read again.
     let stamps = watch::stamps(files.paths());
     let tls = proxy::Tls::new(files.read()?);
-    let subject = Subject::Listener(files, tls.clone());
-    Ok((tls, Watched::new(name.to_owned(), subject, stamps)))
+    let watched = Watched::new(name.to_owned(), (files, tls.clone()), stamps);
+    Ok((tls, watched))
 }
 
 fn connect(settings: &Settings) -> Result<(proxy::BackendTls, Option<Watched>), TlsFault> {
@@ -157,12 +155,7 @@ fn connect(settings: &Settings) -> Result<(proxy::BackendTls, Option<Watched>), 
                 found: name.as_str().to_owned(),
             })?,
     };
-    let watched = (!stamps.is_empty()).then(|| {
-        Watched::new(
-            "backend_tls".to_owned(),
-            Subject::Backends(files, tls.clone()),
-            stamps,
-        )
-    });
+    let watched =
+        (!stamps.is_empty()).then(|| Watched::new("backend_tls".to_owned(), (files, tls.clone()), stamps));
     Ok((tls, watched))
 }

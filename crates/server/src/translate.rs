@@ -5,9 +5,11 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use edgeproxy_api::{Access, Admission, Bounds};
+use edgeproxy_backend::Country;
 use edgeproxy_balance::{Algorithm, Inner, Policy, Spill};
 use edgeproxy_config as config;
 use edgeproxy_config::{HealthMonitor, Settings};
+use edgeproxy_geo::Regions;
 use edgeproxy_health::{Monitor, SettingError};
 use edgeproxy_proxy as proxy;
 use edgeproxy_registry as registry;
@@ -57,8 +59,18 @@ pub(crate) fn proxy(settings: &Settings, tls: &Tls) -> proxy::Config {
         queue_max: settings.queue_max,
         queue_timeout: settings.queue_timeout,
         trusted_proxies: settings.trusted_proxies.clone(),
+        country_header: settings
+            .country_header
+            .as_ref()
+            .and_then(|name| name.as_str().parse().ok()),
         ..proxy::Config::default()
     }
+}
+
+/// Which region serves which country, the configuration's changes included.
+pub(crate) fn regions(geography: &config::Geography) -> Regions {
+    let changed = Country::all().filter_map(|country| Some((country, geography.region_of(country)?)));
+    Regions::default().with(changed)
 }
 
 fn listener(listener: config::Listener) -> proxy::Listener {

@@ -287,3 +287,33 @@ async fn a_hard_limit_of_one_is_one_for_all_workers_together() {
         assert_eq!(backend.high_water(), 1, "{}", backend.name());
     }
 }
+
+/// The database has loopback's networks in Uruguay.
+#[tokio::test]
+async fn with_a_database_of_countries_a_client_is_near_its_own() {
+    let database = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/geo/fixtures/countries.mmdb");
+    let edgeproxy = Edgeproxy::setup()
+        .set("REGION", "eu")
+        .set("GEOIP_PATH", database)
+        .start()
+        .await;
+    let mut api = edgeproxy.api();
+    let mut backends = Vec::new();
+    for (name, region, country) in [("eu-1", "eu", "DE"), ("sa-1", "sa", "BR"), ("sa-2", "sa", "UY")] {
+        let backend = Backend::start(name).await;
+        let registration = Registration::new(name, "shop", backend.addr())
+            .with("region", region)
+            .with("country", country);
+        api.register_new(&registration).await;
+        backends.push(backend);
+    }
+    let mut client = edgeproxy.client();
+    for _ in 0..4 {
+        assert_eq!(client.get("shop", "/").await.unwrap().expect(200).text(), "sa-2", "its country");
+    }
+    let explained = api.get("/api/v1/apps/shop/explain?ip=127.0.0.1").await.expect(200).json();
+    assert_eq!(explained["client"]["country"], "UY", "{explained}");
+    assert_eq!(explained["client"]["region"], "sa", "{explained}");
+    let _ = api.delete("sa-2", "").await.expect(200);
+    assert_eq!(client.get("shop", "/").await.unwrap().expect(200).text(), "sa-1", "its country's region");
+}

@@ -60,7 +60,9 @@ fn read(bytes: &[u8], pseudonym: &str, trusted: bool) -> Outcome {
             ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
             trusted,
             tls: false,
+            whereabouts: request::NOWHERE,
         },
+        origins: None,
     };
     let mut out = Vec::new();
     match request::read(bytes, &rules, &mut out, || 1) {

@@ -49,7 +49,7 @@ impl Forwarded {
         client: Client,
         host: Option<&HeaderValue>,
     ) -> Self {
-        let Client { ip, trusted, tls } = client;
+        let Client { ip, trusted, tls, .. } = client;
         let mut chain = None;
         if present.has(Field::XFor) {
             chain = if trusted { self::chain(headers) } else { None };
@@ -126,6 +126,7 @@ mod tests {
         ip: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)),
         trusted: false,
         tls: false,
+        whereabouts: crate::http1::request::NOWHERE,
     };
 
     fn claims() -> HeaderMap {

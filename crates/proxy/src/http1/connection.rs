@@ -23,7 +23,7 @@ pub(crate) struct Connection<S> {
     pub(super) worker: Rc<Worker>,
     pub(super) socket: S,
     pub(super) timer: Timer,
-    client: Client,
+    pub(super) client: Client,
     /// The beginning of a head, the rest of which has not come.
     begun: Box<[u8]>,
     /// When it began.

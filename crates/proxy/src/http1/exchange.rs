@@ -60,6 +60,8 @@ struct Exchange<'a, S> {
     /// The head that the client gets, and the body.
     answer: HeadBuffer,
     download: Body,
+    /// Where it comes from.
+    whereabouts: Client,
     /// Whom it was tried on without success, the latest last, and how that one failed.
     tried: Vec<Incarnation>,
     failed: Option<Failed>,
@@ -113,6 +115,7 @@ impl<S: Socket> Connection<S> {
             wire: None,
             answer: worker.buffers().head(),
             download: Body::response(heard, Length::NONE, response::Delivery::AsIs),
+            whereabouts: worker.whereabouts(self.client, request.introduced),
             tried: Vec::new(),
             failed: None,
             now: &mut self.since,
@@ -383,7 +386,7 @@ impl<S: Socket> Exchange<'_, S> {
             } else {
                 Front::Http
             },
-            Client::default(),
+            self.whereabouts,
             clock::at(*self.now),
             || self.worker.random(),
             &self.tried,

@@ -5,6 +5,7 @@ mod target;
 
 use std::ops::Range;
 
+use edgeproxy_balance::Client as Whereabouts;
 use httparse::{Error, Status};
 
 use super::field::Field;
@@ -13,6 +14,7 @@ use super::head::{self, Fields, HeadError, tokens};
 use crate::answer::Answer;
 use crate::headers::via::Pseudonym;
 use crate::host::{self, Authority};
+use crate::origin::{Introduced, Origins};
 
 /// What holds for every request on a connection.
 #[derive(Clone, Copy)]
@@ -23,7 +25,18 @@ pub(crate) struct Rules<'a> {
     pub(crate) max_body_bytes: Option<u64>,
     pub(crate) pseudonym: &'a Pseudonym,
     pub(crate) client: Client,
+    /// How it is read where the client is, if its word counts.
+    pub(crate) origins: Option<Origins<'a>>,
 }
+
+/// Nobody knows where.
+#[cfg(any(test, fuzzing))]
+pub(crate) const NOWHERE: Whereabouts = Whereabouts {
+    country: None,
+    region: None,
+    key: None,
+    bound: None,
+};
 
 /// Who sends the requests of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +46,8 @@ pub(crate) struct Client {
     pub(crate) trusted: bool,
     /// Whether it came by TLS.
     pub(crate) tls: bool,
+    /// Where its address is.
+    pub(crate) whereabouts: Whereabouts,
 }
 
 /// A request that may be forwarded.
@@ -53,6 +68,8 @@ pub(crate) struct Head {
     pub(crate) upgrade: bool,
     /// Whether the client waits for a 100 before it sends the body.
     pub(crate) expects: bool,
+    /// Whom it is from, if the client comes for somebody else.
+    pub(crate) introduced: Option<Introduced>,
 }
 
 /// As far as a proxy has to tell them apart.
@@ -176,6 +193,7 @@ struct Facts<'b> {
     xfor: bool,
     xproto: bool,
     xhost: bool,
+    introduced: Option<Introduced>,
 }
 
 /// Whom a request is for.
@@ -250,6 +268,7 @@ impl<'b> Facts<'b> {
             xfor: false,
             xproto: false,
             xhost: false,
+            introduced: rules.origins.map(|origins| origins.of(fields)),
         };
         for line in fields.iter() {
             facts.take(line.field, line.value, rules)?;

@@ -27,6 +27,7 @@ mod forwards;
 mod forwards_http2;
 mod introduced;
 mod limits;
+mod nearest;
 mod pauses;
 mod speaks_http2;
 mod tcp;

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use edgeproxy_config as config;
+use edgeproxy_proxy as proxy;
 use edgeproxy_tls::{Alpn, Client, ClientAuth, Identity, Resumption, Server, Trust, Version};
 
 use super::TlsFault;
+use crate::watch::{Fault, Subject};
 
 /// The longest file that is read: 1 MiB. A chain has a few KiB, a bundle of all public authorities 250.
 const MAX_BYTES: u64 = 1 << 20;
@@ -121,6 +123,28 @@ impl BackendFiles {
             None => None,
         };
         Ok(Client { trust, identity }.build()?)
+    }
+}
+
+impl Subject for (ListenerFiles, proxy::Tls) {
+    fn paths(&self) -> Vec<&Path> {
+        self.0.paths().collect()
+    }
+
+    fn reload(&self) -> Result<(), Fault> {
+        self.1.replace(self.0.read()?);
+        Ok(())
+    }
+}
+
+impl Subject for (BackendFiles, proxy::BackendTls) {
+    fn paths(&self) -> Vec<&Path> {
+        self.0.paths().collect()
+    }
+
+    fn reload(&self) -> Result<(), Fault> {
+        self.1.replace(self.0.read()?);
+        Ok(())
     }
 }
 

@@ -37,7 +37,9 @@ pub(super) fn request(bytes: &[u8]) -> Result<Passed, Verdict> {
             ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
             trusted: false,
             tls: false,
+            whereabouts: request::NOWHERE,
         },
+        origins: None,
     };
     let bytes = [bytes, AFTER].concat();
     let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(&bytes);

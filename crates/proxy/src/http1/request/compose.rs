@@ -64,6 +64,7 @@ impl Facts<'_> {
             keep_alive: !self.close && (self.line.minor > 0 || self.keep_alive),
             upgrade,
             expects: self.expect.is_there() && self.line.minor > 0,
+            introduced: self.introduced,
         })
     }
 

@@ -15,6 +15,7 @@ fn read_as(bytes: &[u8], client: Client) -> Result<Option<(Head, String)>, Stop>
         max_body_bytes: Some(1_000),
         pseudonym: &pseudonym,
         client,
+        origins: None,
     };
     let mut out = Vec::new();
     let head = read(bytes, &rules, &mut out, || 1)?;
@@ -25,6 +26,7 @@ const ANYBODY: Client = Client {
     ip: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)),
     trusted: false,
     tls: false,
+    whereabouts: NOWHERE,
 };
 
 fn forwarded(text: &str) -> (Head, String) {

@@ -1,6 +1,6 @@
 //! Files that change while they are in use.
 //!
-//! They are looked at, not subscribed to: a certificate's file is replaced by rename, by symlink, over a network
+//! They are looked at, not subscribed to: a file is replaced by rename, by symlink, over a network
 //! or in a container's volume, and a look at where the name leads now is right for all of them. Once a second it
 //! costs a system call for each file.
 
@@ -8,11 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use edgeproxy_proxy as proxy;
 use tokio::time::MissedTickBehavior;
-
-use super::TlsFault;
-use super::files::{BackendFiles, ListenerFiles};
 
 /// The time between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -21,28 +17,33 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Watched {
     /// Whose they are, for messages.
     of: String,
-    subject: Subject,
+    subject: Box<dyn Subject>,
     /// As they were when they were last read.
     read: Vec<Stamp>,
     /// As they were at the last look.
     seen: Vec<Stamp>,
 }
 
-/// What is made of the files.
-pub(super) enum Subject {
-    Listener(ListenerFiles, proxy::Tls),
-    Backends(BackendFiles, proxy::BackendTls),
+/// What is made of files.
+pub(crate) trait Subject: Send {
+    /// Those that have to stay the same.
+    fn paths(&self) -> Vec<&Path>;
+    /// Reads all of them and puts what they make in force, or nothing.
+    fn reload(&self) -> Result<(), Fault>;
 }
 
+/// Why what has changed can't be put in force.
+pub(crate) type Fault = Box<dyn std::error::Error + Send + Sync>;
+
 /// What tells one state of a file from another. `None`: it isn't there.
-pub(super) type Stamp = Option<(u64, u64, i64, i64, u64)>;
+pub(crate) type Stamp = Option<(u64, u64, i64, i64, u64)>;
 
 impl Watched {
     /// Files that have been read; `stamps` are from before that.
-    pub(super) fn new(of: String, subject: Subject, stamps: Vec<Stamp>) -> Self {
+    pub(crate) fn new(of: String, subject: impl Subject + 'static, stamps: Vec<Stamp>) -> Self {
         Self {
             of,
-            subject,
+            subject: Box::new(subject),
             read: stamps.clone(),
             seen: stamps,
         }
@@ -50,8 +51,8 @@ impl Watched {
 
     /// Looks, and reads them again if they have changed. Not before they are the same at two looks: a file may be
     /// half written, and a key takes a moment to follow its certificate. `None`: nothing was to be done.
-    pub(super) fn look(&mut self) -> Option<Result<(), TlsFault>> {
-        let now = self.subject.stamps();
+    pub(crate) fn look(&mut self) -> Option<Result<(), Fault>> {
+        let now = stamps(self.subject.paths());
         let settled = now == self.seen;
         self.seen.clone_from(&now);
         if now == self.read || !settled {
@@ -65,40 +66,17 @@ impl Watched {
         let Some(reloaded) = self.look() else { return };
         let of = self.of.as_str();
         match reloaded {
-            Ok(()) => tracing::info!(
-                of,
-                "certificates have changed and are in force for new connections"
-            ),
+            Ok(()) => tracing::info!(of, "files have changed and are in force from now on"),
             Err(error) => {
-                tracing::warn!(
-                    of,
-                    "certificates have changed and those before stay in force: {error}"
-                );
+                tracing::warn!(of, "files have changed and those before stay in force: {error}");
             }
         }
     }
 }
 
-impl Subject {
-    fn stamps(&self) -> Vec<Stamp> {
-        match self {
-            Self::Listener(files, _) => stamps(files.paths()),
-            Self::Backends(files, _) => stamps(files.paths()),
-        }
-    }
-
-    /// All of it, or nothing.
-    fn reload(&self) -> Result<(), TlsFault> {
-        match self {
-            Self::Listener(files, tls) => files.read().map(|config| tls.replace(config)),
-            Self::Backends(files, tls) => files.read().map(|config| tls.replace(config)),
-        }
-    }
-}
-
 /// How files are now.
-pub(super) fn stamps<'a>(paths: impl Iterator<Item = &'a Path>) -> Vec<Stamp> {
-    paths.map(stamp).collect()
+pub(crate) fn stamps<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Vec<Stamp> {
+    paths.into_iter().map(stamp).collect()
 }
 
 fn stamp(path: &Path) -> Stamp {
@@ -128,7 +106,7 @@ pub(crate) async fn watch(mut watched: Vec<Watched>) {
         match looked.await {
             Ok(back) => watched = back,
             Err(error) => {
-                tracing::error!(%error, "certificates are not watched any more");
+                tracing::error!(%error, "files are not watched any more");
                 return;
             }
         }

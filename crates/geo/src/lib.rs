@@ -1,0 +1,75 @@
+//! Where a client is: its country by a MaxMind database, and the region that serves that country.
+//!
+//! # The key decision: a lookup can't fail
+//!
+//! A database is checked whole when it is read ([`Database::read`]), and refused with what was found. After that an
+//! address has a country or has none. No I/O: bytes come in, so whoever watches the file decides when to read it again,
+//! and compares a new database that is sound with an old one that serves.
+//!
+//! ```
+//! use edgeproxy_backend::{Country, Region};
+//! use edgeproxy_geo::{Atlas, Regions};
+//!
+//! // Without a database every address is somewhere unknown, but a country that a header names has its region.
+//! let atlas = Atlas { database: None, regions: Regions::default() };
+//! assert_eq!(atlas.locate("192.0.2.1".parse()?).country, None);
+//! assert_eq!(atlas.regions.of(Country::parse("UY")?), Region::parse("sa")?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it leaves to the caller
+//!
+//! Which address is the client's; reading files and noticing that they have changed; what to do with a client that is
+//! nowhere.
+
+mod database;
+mod regions;
+
+pub use database::{Database, DatabaseError};
+pub use regions::Regions;
+
+use std::net::IpAddr;
+
+use edgeproxy_backend::{Country, Region};
+
+/// A database and what its countries mean.
+#[derive(Debug, Default)]
+pub struct Atlas {
+    /// `None`: no address is anywhere.
+    pub database: Option<Database>,
+    /// Which region serves which country.
+    pub regions: Regions,
+}
+
+/// Where something is, as far as that is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Location {
+    /// The country.
+    pub country: Option<Country>,
+    /// The region that serves that country.
+    pub region: Option<Region>,
+}
+
+impl Atlas {
+    /// Where `address` is. Costs a walk of at most 128 steps, allocates nothing, and takes no lock.
+    #[must_use]
+    pub fn locate(&self, address: IpAddr) -> Location {
+        match self
+            .database
+            .as_ref()
+            .and_then(|database| database.country(address))
+        {
+            Some(country) => self.within(country),
+            None => Location::default(),
+        }
+    }
+
+    /// Where somebody is who is known to be in `country`.
+    #[must_use]
+    pub fn within(&self, country: Country) -> Location {
+        Location {
+            country: Some(country),
+            region: Some(self.regions.of(country)),
+        }
+    }
+}
