@@ -291,7 +291,10 @@ async fn a_hard_limit_of_one_is_one_for_all_workers_together() {
 /// The database has loopback's networks in Uruguay.
 #[tokio::test]
 async fn with_a_database_of_countries_a_client_is_near_its_own() {
-    let database = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/geo/fixtures/countries.mmdb");
+    let database = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../crates/geo/fixtures/countries.mmdb"
+    );
     let edgeproxy = Edgeproxy::setup()
         .set("REGION", "eu")
         .set("GEOIP_PATH", database)
@@ -309,11 +312,23 @@ async fn with_a_database_of_countries_a_client_is_near_its_own() {
     }
     let mut client = edgeproxy.client();
     for _ in 0..4 {
-        assert_eq!(client.get("shop", "/").await.unwrap().expect(200).text(), "sa-2", "its country");
+        assert_eq!(
+            client.get("shop", "/").await.unwrap().expect(200).text(),
+            "sa-2",
+            "its country"
+        );
     }
-    let explained = api.get("/api/v1/apps/shop/explain?ip=127.0.0.1").await.expect(200).json();
+    let explained = api
+        .get("/api/v1/explain?app=shop&client_ip=127.0.0.1")
+        .await
+        .expect(200)
+        .json();
     assert_eq!(explained["client"]["country"], "UY", "{explained}");
     assert_eq!(explained["client"]["region"], "sa", "{explained}");
     let _ = api.delete("sa-2", "").await.expect(200);
-    assert_eq!(client.get("shop", "/").await.unwrap().expect(200).text(), "sa-1", "its country's region");
+    assert_eq!(
+        client.get("shop", "/").await.unwrap().expect(200).text(),
+        "sa-1",
+        "its country's region"
+    );
 }
