@@ -36,9 +36,9 @@ impl fmt::Debug for Key {
 /// every machine and in every version, so that several proxies send a client to the same backend and go on to
 /// do so after an update.
 ///
-/// With the default secret anyone can work out which headers or cookies lead to the same backend, and direct
-/// as many at it as they like; bounded loads pass those on, but a tenth of them more than it likes may still
-/// reach it. Where clients are hostile, give all proxies a secret of their own.
+/// With the default secret anyone can work out which headers or cookies lead to the same backend, and direct as
+/// many at it as they like. Bounded loads pass on what is more than a quarter above its share; where clients are
+/// hostile, give all proxies a secret of their own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Keyer(u64, u64);
 
