@@ -142,6 +142,14 @@ const SAMPLES: &[(&str, [(&str, &str); 2])] = &[
         "trusted_proxies",
         [("10.0.0.0/8", "[\"10.0.0.0/8\"]"), ("::1", "[\"::1\"]")],
     ),
+    (
+        "geoip_path",
+        [("a.mmdb", "\"a.mmdb\""), ("/b.mmdb", "\"/b.mmdb\"")],
+    ),
+    (
+        "country_header",
+        [("a", "\"a\""), ("CF-IPCountry", "\"CF-IPCountry\"")],
+    ),
     ("log_format", [("json", "\"json\""), ("text", "\"text\"")]),
     (
         "log_level",
