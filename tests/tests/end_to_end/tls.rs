@@ -111,18 +111,14 @@ async fn curl_is_served_over_either_version_and_a_replaced_certificate_is_in_for
     }
 
     files.issue("second", &["shop.example"]);
-    until_said(&edgeproxy, "certificates have changed and are in force").await;
+    until_said(&edgeproxy, "files have changed and are in force").await;
     let reply = get(addr, &files.path("second.pem"), &["--http2"]).await;
     assert_eq!(reply.expect(200).text(), "b");
 
     let key = std::fs::read_to_string(files.path("key.pem")).expect("it was written");
     files.issue("third", &["shop.example"]);
     files.write("key.pem", &key);
-    until_said(
-        &edgeproxy,
-        "certificates have changed and those before stay in force",
-    )
-    .await;
+    until_said(&edgeproxy, "files have changed and those before stay in force").await;
     until_said(&edgeproxy, "key.pem holds the key of another certificate").await;
     let reply = get(addr, &files.path("second.pem"), &[]).await;
     assert_eq!(reply.expect(200).text(), "b");

@@ -33,7 +33,8 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// The same for a request with those fields, and keeps that its sender takes trailers. Returns what is left.
+/// The same for a request with those fields, and what only looks like one that a backend believes the proxy by; keeps
+/// that its sender takes trailers. Returns what is left.
 pub(crate) fn strip_all(headers: &mut HeaderMap, present: Present) -> Present {
     const BETWEEN: [Field; 6] = [
         Field::Connection,
@@ -43,6 +44,13 @@ pub(crate) fn strip_all(headers: &mut HeaderMap, present: Present) -> Present {
         Field::TransferEncoding,
         Field::Upgrade,
     ];
+    if present.has(Field::Lookalike) {
+        let looks = |name: &&HeaderName| Field::of(name.as_str()) == Field::Lookalike;
+        let names: Vec<HeaderName> = headers.keys().filter(looks).cloned().collect();
+        for name in names {
+            headers.remove(name);
+        }
+    }
     if !BETWEEN.iter().any(|field| present.has(*field)) {
         return present;
     }
@@ -128,6 +136,18 @@ mod tests {
         let mut headers = HeaderMap::new();
         ask_for_trailers(&mut headers);
         assert_eq!(headers, map(&[("te", "trailers")]));
+    }
+
+    #[test]
+    fn what_a_backend_would_take_for_the_proxys_own_is_removed() {
+        let mut headers = map(&[
+            ("x_forwarded_for", "1"),
+            ("x-forwarded_proto", "2"),
+            ("x_other", "3"),
+        ]);
+        let present = Present::of(&headers);
+        strip_all(&mut headers, present);
+        assert_eq!(headers, map(&[("x_other", "3")]));
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! What a client's connection serves at a time, by the connection's own task.
 
 use std::mem;
+use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -80,13 +81,19 @@ impl Served {
             one.is_woken.store(false, Ordering::Release);
             // It may have been woken for one that has ended, whose place it has now or nobody.
             if let Some(future) = self.futures.get_mut(key)
-                && future.as_mut().poll(&mut Context::from_waker(waker)).is_ready()
+                && ends(future.as_mut(), waker)
             {
                 drop(self.futures.remove(key));
             }
         }
         any
     }
+}
+
+/// Whether it is done, or has panicked, which is for nobody else to suffer from; as it would be in a task of its own.
+fn ends(future: Pin<&mut dyn Future<Output = ()>>, waker: &Waker) -> bool {
+    let polled = panic::catch_unwind(AssertUnwindSafe(|| future.poll(&mut Context::from_waker(waker))));
+    polled.map_or(true, |polled| polled.is_ready())
 }
 
 impl Wake for One {
@@ -221,5 +228,16 @@ mod tests {
         assert_eq!(polls.get(), 1);
         assert!(served.poll(&mut cx));
         assert_eq!(polls.get(), 2);
+    }
+
+    #[test]
+    fn one_that_panics_ends_alone() {
+        let (stage, mut cx) = (Stage::default(), Context::from_waker(Waker::noop()));
+        let mut served = Served::new();
+        served.push(Box::pin(async { panic!("it is meant to") }));
+        served.push(Box::pin(stage.future(1)));
+        served.poll(&mut cx);
+        assert_eq!(*stage.polled.borrow(), [0, 1]);
+        assert_eq!(served.futures.len(), 1);
     }
 }
