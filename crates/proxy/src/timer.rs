@@ -97,15 +97,30 @@ impl Timers {
     }
 }
 
+/// How many tasks are woken at a time. Thousands of clients that came together are due together, and whoever else has
+/// something to do is not to wait until all of them have been told.
+const AT_ONCE: usize = 32;
+
 async fn drive(timers: Weak<Inner>) {
     let mut sleep = pin!(None::<Sleep>);
+    let mut due = Vec::new();
     poll_fn(|cx| {
         loop {
+            due.drain(due.len().saturating_sub(AT_ONCE)..)
+                .for_each(Waker::wake);
+            if !due.is_empty() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let Some(timers) = timers.upgrade() else {
                 return Poll::Ready(());
             };
             register(&timers.driver, cx.waker());
-            let Some(tick) = timers.fire() else {
+            let next = timers.fire(&mut due);
+            if !due.is_empty() {
+                continue;
+            }
+            let Some(tick) = next else {
                 // A timer of the runtime would wake the worker although there is nothing to do.
                 sleep.set(None);
                 return Poll::Pending;
@@ -125,21 +140,16 @@ async fn drive(timers: Weak<Inner>) {
 }
 
 impl Inner {
-    /// Fires what is due by now. Returns the tick to do it again in.
-    fn fire(&self) -> Option<u64> {
-        let mut due = Vec::new();
-        let next = {
-            let mut wheel = self.wheel.borrow_mut();
-            let (now, _) = self.ticks(Instant::now());
-            wheel.advance(now, |entry| {
-                entry.fired = true;
-                due.extend(entry.waker.clone());
-            });
-            wheel.next_wake()
-        };
-        // Without the wheel: whom a waker wakes may use it at once.
-        due.into_iter().for_each(Waker::wake);
-        next
+    /// Fires what is due by now, and gives whom to wake: without the wheel, since whom a waker wakes may use it at
+    /// once. Returns the tick to do it again in.
+    fn fire(&self, due: &mut Vec<Waker>) -> Option<u64> {
+        let mut wheel = self.wheel.borrow_mut();
+        let (now, _) = self.ticks(Instant::now());
+        wheel.advance(now, |entry| {
+            entry.fired = true;
+            due.extend(entry.waker.clone());
+        });
+        wheel.next_wake()
     }
 
     fn wake_driver(&self) {

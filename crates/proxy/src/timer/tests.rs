@@ -56,6 +56,34 @@ fn woken() -> (Arc<Woken>, Waker) {
     (Arc::clone(&woken), Waker::from(woken))
 }
 
+/// Whoever else has something to do has its turn in between.
+#[test]
+fn of_thousands_that_are_due_together_few_are_woken_at_a_time() {
+    run(async {
+        let (timers, _, _driver) = driven();
+        let fired = Rc::new(Cell::new(0_usize));
+        let deadline = Instant::now() + Duration::from_secs(1);
+        for _ in 0..1_000 {
+            let (timer, fired) = (timers.timer(), Rc::clone(&fired));
+            timer.arm(deadline);
+            spawn_local(async move {
+                due(&timer).await;
+                fired.set(fired.get() + 1);
+            });
+        }
+        sleep(Duration::from_millis(900)).await;
+        advance(Duration::from_millis(200)).await;
+        let (mut before, mut most) = (fired.get(), 0);
+        while before < 1_000 {
+            yield_now().await;
+            let now = fired.get();
+            most = most.max(now - before);
+            before = now;
+        }
+        assert!((1..=2 * AT_ONCE).contains(&most), "{most} at a time");
+    });
+}
+
 #[test]
 fn a_timer_is_two_words() {
     assert!(size_of::<Timer>() <= 2 * size_of::<usize>());
