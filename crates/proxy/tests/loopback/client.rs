@@ -61,6 +61,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
+        // Inside TLS what has been taken may still be in memory, where the runtime has let this task do enough for now.
+        self.stream.flush().await.unwrap();
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Response {
