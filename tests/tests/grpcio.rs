@@ -19,7 +19,8 @@ use std::process::{Command, Stdio};
 use edgeproxy_tests::{Edgeproxy, PATIENCE, Registration, eventually};
 
 /// Its backends get traffic once gRPC's own server has said that the service `t` is serving.
-const FILE: &str = "[apps.calls]\ninitial = \"probe_first\"\n[apps.calls.health]\ngrpc = { service = \"t\" }\n";
+const FILE: &str =
+    "[apps.calls]\ninitial = \"probe_first\"\n[apps.calls.health]\ngrpc = { service = \"t\" }\n";
 
 const NAME: &str = "every_kind_of_call_passes";
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/grpcio/calls.py");

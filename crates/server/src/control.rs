@@ -26,6 +26,7 @@ pub(crate) struct Control {
     pub(crate) driver: Driver,
     pub(crate) reports: Reports,
     pub(crate) plan: Arc<Plan>,
+    pub(crate) builder: TableBuilder,
     /// What the table that is there was built from.
     pub(crate) first: Option<Snapshot>,
     pub(crate) table: SharedTable,
@@ -83,6 +84,7 @@ impl Control {
             driver,
             reports,
             plan,
+            mut builder,
             first,
             table,
             workers,
@@ -92,8 +94,7 @@ impl Control {
             api,
         } = self;
         let tls = Arc::new(probe_tls);
-        let (mut probes, prober) = Probes::new(handle, Arc::clone(&plan), max_concurrent_probes, tls);
-        let mut builder = TableBuilder::new(plan);
+        let (mut probes, prober) = Probes::new(handle, plan, max_concurrent_probes, tls);
         let mut publish = move |snapshot: &Snapshot| {
             table.store(Arc::new(builder.build(snapshot)));
             workers.table_changed();
