@@ -102,8 +102,8 @@ fn result<S: Serializer>(applied: &bool, serializer: S) -> Result<S::Ok, S::Erro
 /// Something that is wrong with what was read.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct ReloadProblem {
-    /// Where, such as `edgeproxy.toml:3:9`.
-    pub place: String,
+    /// Where, such as `edgeproxy.toml:3:9`, if it has a place.
+    pub place: Option<String>,
     /// What was found and what was expected.
     pub message: String,
     /// What to do about it, where that is not plain from the message.

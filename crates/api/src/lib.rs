@@ -87,7 +87,7 @@ mod terms;
 
 pub use access::Access;
 pub use admission::Admission;
-pub use configuration::{Configuration, Configured, Layer, LastReload, ReloadProblem, SettingInForce};
+pub use configuration::{Configuration, Configured, LastReload, Layer, ReloadProblem, SettingInForce};
 pub use explain::{
     Balancing, ClientQuery, Explain, ExplainedCandidate, ExplainedClient, ExplainedTier, Explanation,
 };

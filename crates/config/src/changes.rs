@@ -256,27 +256,26 @@ impl fmt::Display for Changes {
     }
 }
 
-impl fmt::Display for Frozen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, place, old, new } = self;
+impl Frozen {
+    /// What was found and what is in force, on one line.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let Self { key, old, new, .. } = self;
         match (old, new) {
             (Shown::Nothing, new) if *key == "listeners" => {
-                write!(
-                    f,
-                    "{place}: a listener on {new} is new, and it takes a restart to bind it"
-                )
+                format!("a listener on {new} is new, and it takes a restart to bind it")
             }
             (old, Shown::Nothing) if *key == "listeners" => {
-                write!(
-                    f,
-                    "{place}: the listener on {old} is gone, and it takes a restart to close it"
-                )
+                format!("the listener on {old} is gone, and it takes a restart to close it")
             }
-            _ => write!(
-                f,
-                "{place}: {key} is {new}; {old} is in force, and it takes a restart to change it"
-            ),
+            _ => format!("{key} is {new}; {old} is in force, and it takes a restart to change it"),
         }
+    }
+}
+
+impl fmt::Display for Frozen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message())
     }
 }
 

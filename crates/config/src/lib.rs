@@ -86,7 +86,7 @@ pub use schema::schema;
 pub use setting::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Reload, Scope, Setting};
 pub use settings::{AppSettings, Settings};
 pub use shown::Shown;
-pub use source::{MAX_FILE_BYTES, load};
+pub use source::{MAX_FILE_BYTES, file_path, load};
 pub use status::StatusCodes;
 pub use topology::Topology;
 pub use types::{

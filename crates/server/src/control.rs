@@ -1,7 +1,9 @@
 //! The control thread: the registry's driver, the health monitor and the API, on one thread and one
 //! runtime of their own, so that nothing they do costs a worker anything but the loading of a new table.
 
+use std::cell::RefCell;
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::plan::Plan;
 use crate::probes::Probes;
-use crate::table::TableBuilder;
-use crate::watch::{self, Watched};
+use crate::publisher::Publisher;
+use crate::reload::Applier;
+use crate::watch::Watchlist;
 
 /// What the control thread works with.
 pub(crate) struct Control {
@@ -27,7 +30,8 @@ pub(crate) struct Control {
     pub(crate) plan: Arc<Plan>,
     pub(crate) table: SharedTable,
     pub(crate) workers: Arc<proxy::Running>,
-    pub(crate) watched: Vec<Watched>,
+    pub(crate) watchlist: Watchlist,
+    pub(crate) applier: Applier,
     pub(crate) api: Option<(TcpListener, edgeproxy_api::State)>,
 }
 
@@ -80,20 +84,23 @@ impl Control {
             plan,
             table,
             workers,
-            watched,
+            watchlist,
+            applier,
             api,
         } = self;
-        let (mut probes, prober) = Probes::new(handle, plan.others().monitor.clone());
-        let mut builder = TableBuilder::new(plan);
-        let publish = move |snapshot: &Snapshot| {
-            table.store(Arc::new(builder.build(snapshot)));
-            workers.table_changed();
-            probes.update(snapshot);
+        let (probes, prober) = Probes::new(handle, plan.others().monitor.clone());
+        let publisher = Rc::new(RefCell::new(Publisher::new(plan, probes, table, workers)));
+        // The apps and routes of the file are there before a backend is.
+        publisher.borrow_mut().publish(&Snapshot::default());
+        let publish = {
+            let publisher = Rc::clone(&publisher);
+            move |snapshot: &Snapshot| publisher.borrow_mut().publish(snapshot)
         };
         let background = [
             tokio::task::spawn_local(driver.run(reports, publish, log)),
             tokio::task::spawn_local(prober),
-            tokio::task::spawn_local(watch::watch(watched)),
+            tokio::task::spawn_local(watchlist.watch()),
+            tokio::task::spawn_local(applier.run(publisher)),
         ];
         match api {
             None => stop.cancelled().await,

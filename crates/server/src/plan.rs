@@ -11,7 +11,7 @@ use edgeproxy_balance::{Algorithm, Inner, Policy, Spill};
 use edgeproxy_config as config;
 use edgeproxy_config::{App, AppSettings, Picker, Picking, Settings, Topology};
 use edgeproxy_health::{Monitor, SettingError};
-use edgeproxy_registry::{AppPolicy, LastBackend};
+use edgeproxy_registry::{AppPolicy, Configuration, LastBackend};
 
 use crate::translate;
 
@@ -68,6 +68,20 @@ impl Plan {
             apps: topology.apps.iter().map(app).collect(),
             others,
         })
+    }
+
+    /// What the registry makes of it, with the backends of the file.
+    pub(crate) fn registry(&self, topology: &Topology) -> Configuration {
+        let apps = self.apps.iter();
+        Configuration {
+            others: self.others.ledgers,
+            apps: apps.map(|(name, app)| (name.clone(), app.ledgers)).collect(),
+            backends: topology
+                .backends
+                .iter()
+                .map(|listed| listed.backend.clone())
+                .collect(),
+        }
     }
 
     /// What holds for that app, whether the file names it or not.

@@ -10,6 +10,8 @@ use edgeproxy_health::{Class, First, Monitor, Outcome, Pace, Target};
 use edgeproxy_registry as registry;
 use edgeproxy_registry::{Member, Probe, Reason, Snapshot, State};
 
+use crate::plan::Plan;
+
 /// Keeps the health monitor's targets equal to the registry's members.
 pub(crate) struct Probes {
     health: health::Handle,
@@ -31,11 +33,7 @@ impl Probes {
             ..health::Config::default()
         };
         let (health, driver) = health::Driver::new(config, sink);
-        let inside_tls = monitor.as_ref().map(|monitor| {
-            let tcp = Monitor::tcp().with_interval(monitor.interval());
-            // An interval that one monitor has, another can have.
-            Arc::new(tcp.unwrap_or_else(|_| Monitor::tcp()))
-        });
+        let inside_tls = inside_tls(monitor.as_ref());
         (
             Self {
                 health,
@@ -46,6 +44,12 @@ impl Probes {
             },
             driver.run(),
         )
+    }
+
+    /// Goes over to another plan's monitor with the next update.
+    pub(crate) fn go_over(&mut self, plan: &Plan) {
+        self.monitor.clone_from(&plan.others().monitor);
+        self.inside_tls = inside_tls(self.monitor.as_ref());
     }
 
     pub(crate) fn update(&mut self, snapshot: &Snapshot) {
@@ -86,6 +90,14 @@ impl Probes {
             })
         })
     }
+}
+
+fn inside_tls(monitor: Option<&Arc<Monitor>>) -> Option<Arc<Monitor>> {
+    monitor.map(|monitor| {
+        let tcp = Monitor::tcp().with_interval(monitor.interval());
+        // An interval that one monitor has, another can have.
+        Arc::new(tcp.unwrap_or_else(|_| Monitor::tcp()))
+    })
 }
 
 fn report(handle: &Handle, target: &Target, outcome: &Outcome) -> Pace {

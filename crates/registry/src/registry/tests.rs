@@ -2,6 +2,7 @@
 
 mod configured;
 mod drains;
+mod held;
 mod leases;
 mod ledgers;
 mod limits;

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::{Configuration, Configured, Layer, LastReload, ReloadProblem, SettingInForce};
+use crate::{Configuration, Configured, LastReload, Layer, ReloadProblem, SettingInForce};
 
 /// A configuration that a test changes.
 struct Told(Mutex<Arc<Configuration>>);
@@ -67,7 +67,7 @@ async fn the_configuration_is_told_with_where_each_value_comes_from() {
             applied: false,
             changes: Vec::new(),
             problems: vec![ReloadProblem {
-                place: "edgeproxy.toml:1:9".to_owned(),
+                place: Some("edgeproxy.toml:1:9".to_owned()),
                 message: "spill is \"sotf\"".to_owned(),
                 help: None,
             }],
