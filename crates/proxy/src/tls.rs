@@ -99,6 +99,14 @@ impl BackendTls {
         self.0.store(other.0.load_full());
     }
 
+    /// What is in force now: the configuration, and the name that certificates have to be for, if it isn't the
+    /// backend's IP address. For whoever else connects to backends, such as their probes.
+    #[must_use]
+    pub fn in_force(&self) -> (Arc<ClientConfig>, Option<ServerName<'static>>) {
+        let demands = self.0.load();
+        (Arc::clone(&demands.config), demands.server_name.clone())
+    }
+
     /// Shakes hands with the backend at `ip`, which may choose what is offered.
     pub(crate) async fn connect(&self, ip: IpAddr, offer: Offer, stream: TcpStream) -> io::Result<Encrypted> {
         let demands = self.0.load_full();

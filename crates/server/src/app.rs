@@ -6,19 +6,22 @@ use arc_swap::ArcSwap;
 use edgeproxy_api as api;
 use edgeproxy_backend::AppName;
 use edgeproxy_config::{Changes, ConfigError, Loaded};
-use edgeproxy_control::Handle;
-use edgeproxy_health::SettingError;
+use edgeproxy_control::{ControlError, Handle};
 use edgeproxy_proxy as proxy;
-use edgeproxy_proxy::{RouteTable, SharedTable};
+use edgeproxy_proxy::SharedTable;
+use edgeproxy_registry::StaticError;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::control::{Control, ControlThread};
 use crate::explain::Explainer;
 use crate::geography::{Geography, GeographyError, Surveyed};
 use crate::in_force::InForce;
+use crate::monitors::MonitorError;
 use crate::plan::Plan;
+use crate::probe_tls::ProbeTls;
 use crate::reload::{Applier, ReloadError, Reloads, Standing, Trigger};
 use crate::reporter::QueueReporter;
+use crate::table::TableBuilder;
 use crate::tls::{Made, Tls, TlsError};
 use crate::translate;
 use crate::watch::Watchlist;
@@ -43,17 +46,17 @@ pub enum BuildError {
     #[error(transparent)]
     Workers(#[from] proxy::SpawnError),
     /// A health monitor that can't be.
-    #[error("health_monitor: {0}")]
-    Monitor(#[from] SettingError),
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
+    /// The backends of the file can't all be.
+    #[error("[[backends]]: {0}")]
+    Backends(#[from] ControlError<StaticError>),
     /// A certificate, or a key, can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The database of countries can't be used.
     #[error("geoip_path: {0}")]
     Geography(#[from] GeographyError),
-    /// The backends of the file can't all be.
-    #[error("backends: {0}")]
-    Backends(String),
     /// A thread or a runtime could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -136,7 +139,7 @@ impl App {
     /// Starts the workers and the control thread.
     ///
     /// # Errors
-    /// When a thread can't be started.
+    /// When a thread can't be started, or the registry has no room for the backends of the file.
     pub fn spawn(self) -> Result<Running, BuildError> {
         let Self {
             loaded,
@@ -152,13 +155,14 @@ impl App {
         let settings = &loaded.settings;
         let own = bound.local_addrs().iter().copied().chain(api_addr).collect();
         let own: translate::Own = Arc::new(own_listeners(own));
-        let (handle, driver) =
+        let (handle, mut driver) =
             edgeproxy_control::registry(translate::registry(settings, plan.others().ledgers));
-        handle
-            .configure(plan.registry(&loaded.topology))
-            .map_err(|error| BuildError::Backends(error.to_string()))?;
         let (sender, reports) = edgeproxy_control::reports(REPORT_QUEUE);
-        let table: SharedTable = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
+        handle.configure(plan.registry(&loaded.topology))?;
+        // Before the first connection is accepted, so that no request misses a backend of the file.
+        let first = driver.first();
+        let table = TableBuilder::new(Arc::clone(&plan)).build(&first.clone().unwrap_or_default());
+        let table: SharedTable = Arc::new(ArcSwap::from_pointee(table));
         let readiness = api::Readiness::starting();
         let workers = bound.spawn(Arc::clone(&table), Arc::new(QueueReporter::new(sender)))?;
         let workers = Arc::new(workers);
@@ -191,10 +195,13 @@ impl App {
             driver,
             reports,
             plan,
+            first,
             table: Arc::clone(&table),
             workers: Arc::clone(&workers),
             watchlist: watchlist.clone(),
             applier,
+            max_concurrent_probes: settings.max_concurrent_probes,
+            probe_tls: ProbeTls::new(tls.backends.clone()),
             api,
         })?;
         readiness.ready();

@@ -17,6 +17,7 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::plan::Plan;
+use crate::probe_tls::ProbeTls;
 use crate::probes::Probes;
 use crate::publisher::Publisher;
 use crate::reload::Applier;
@@ -28,10 +29,14 @@ pub(crate) struct Control {
     pub(crate) driver: Driver,
     pub(crate) reports: Reports,
     pub(crate) plan: Arc<Plan>,
+    /// What the table that is there was built from.
+    pub(crate) first: Option<Snapshot>,
     pub(crate) table: SharedTable,
     pub(crate) workers: Arc<proxy::Running>,
     pub(crate) watchlist: Watchlist,
     pub(crate) applier: Applier,
+    pub(crate) max_concurrent_probes: u32,
+    pub(crate) probe_tls: ProbeTls,
     pub(crate) api: Option<(TcpListener, edgeproxy_api::State)>,
 }
 
@@ -82,20 +87,23 @@ impl Control {
             driver,
             reports,
             plan,
+            first,
             table,
             workers,
             watchlist,
             applier,
+            max_concurrent_probes,
+            probe_tls,
             api,
         } = self;
-        let (probes, prober) = Probes::new(handle, plan.others().monitor.clone());
+        let tls = Arc::new(probe_tls);
+        let (probes, prober) = Probes::new(handle, Arc::clone(&plan), max_concurrent_probes, tls);
         let publisher = Rc::new(RefCell::new(Publisher::new(plan, probes, table, workers)));
-        // The apps and routes of the file are there before a backend is.
-        publisher.borrow_mut().publish(&Snapshot::default());
-        let publish = {
+        let mut publish = {
             let publisher = Rc::clone(&publisher);
             move |snapshot: &Snapshot| publisher.borrow_mut().publish(snapshot)
         };
+        first.iter().for_each(&mut publish);
         let background = [
             tokio::task::spawn_local(driver.run(reports, publish, log)),
             tokio::task::spawn_local(prober),

@@ -30,7 +30,9 @@ mod control;
 mod explain;
 mod geography;
 mod in_force;
+mod monitors;
 mod plan;
+mod probe_tls;
 mod probes;
 mod publisher;
 mod reload;
@@ -42,6 +44,7 @@ mod watch;
 
 pub use app::{App, BuildError, Listening, Running, Serves};
 pub use geography::GeographyError;
+pub use monitors::MonitorError;
 pub use reload::{ReloadError, Trigger};
 pub use tls::{TlsError, TlsFault};
 pub use watch::WatchedFile;

@@ -2,6 +2,7 @@
 
 mod access;
 mod configuration;
+mod configured;
 mod endpoints;
 mod errors;
 mod fuzz;

@@ -18,7 +18,7 @@ async fn a_backend_is_listed_with_every_field() {
         json!({
             "id": "a", "app": "myapp", "region": "eu", "country": "DE", "ip": "10.50.1.1", "port": 8080, "weight": 2,
             "soft_limit": 100, "hard_limit": 150, "fallback": false, "protocol": "http1", "ttl_secs": 90,
-            "metadata": { "rack": "12" }, "state": "routable", "reason": "takes traffic", "healthy": true,
+            "metadata": { "rack": "12" }, "source": "registered", "state": "routable", "reason": "takes traffic", "healthy": true,
             "in_flight": 0, "last_heartbeat_secs": 1, "registered_secs": 1, "expires_in_secs": 89, "incarnation": 1,
             "requests_total": 0, "failures_total": 0, "latency_ms": null
         })
