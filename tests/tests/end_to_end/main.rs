@@ -15,6 +15,7 @@ mod lease;
 mod malformed;
 mod region;
 mod rolling;
+mod routes;
 mod seed_example;
 mod shutdown;
 mod tcp;
