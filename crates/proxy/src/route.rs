@@ -112,7 +112,8 @@ impl RouteTable {
     }
 
     /// The same table, and with it another configuration for connections that begin once it is in force: both are at
-    /// the same instant. A table without one leaves the configuration as it is.
+    /// the same instant. Every table from then on should come with it: one without is by the configuration of the
+    /// beginning.
     #[must_use]
     pub fn with_config(self, config: Prepared) -> Self {
         Self {

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use arc_swap::ArcSwap;
@@ -63,6 +64,26 @@ pub struct BackendTls(Arc<ArcSwap<Demands>>);
 struct Demands {
     config: Arc<ClientConfig>,
     server_name: Option<ServerName<'static>>,
+    /// Of connections that are made by it.
+    permit: Permit,
+}
+
+/// Whether a kept connection to a backend may take another request: not once backends are asked for something else.
+#[derive(Clone)]
+pub(crate) struct Permit(Arc<AtomicBool>);
+
+impl Permit {
+    fn new() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+
+    pub(crate) fn stands(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn revoke(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl BackendTls {
@@ -73,6 +94,7 @@ impl BackendTls {
         Self(Arc::new(ArcSwap::from_pointee(Demands {
             config,
             server_name: None,
+            permit: Permit::new(),
         })))
     }
 
@@ -85,18 +107,40 @@ impl BackendTls {
         Ok(Self(Arc::new(ArcSwap::from_pointee(Demands {
             config: Arc::clone(&self.0.load().config),
             server_name: Some(ServerName::try_from(name)?.to_owned()),
+            permit: Permit::new(),
         }))))
     }
 
     /// Has every connection that is made from now on go by another configuration, for the same name.
     pub fn replace(&self, config: Arc<ClientConfig>) {
-        let server_name = self.0.load().server_name.clone();
-        self.0.store(Arc::new(Demands { config, server_name }));
+        let before = self.0.load();
+        self.0.store(Arc::new(Demands {
+            config,
+            server_name: before.server_name.clone(),
+            permit: before.permit.clone(),
+        }));
     }
 
     /// Has every connection that is made from now on go by what `other` does now, the name included.
     pub fn follow(&self, other: &Self) {
-        self.0.store(other.0.load_full());
+        let (before, other) = (self.0.load(), other.0.load());
+        self.0.store(Arc::new(Demands {
+            config: Arc::clone(&other.config),
+            server_name: other.server_name.clone(),
+            permit: before.permit.clone(),
+        }));
+    }
+
+    /// Has every request from now on go by what `other` does now, the name included: connections that were made so far
+    /// get no further one.
+    pub fn renew(&self, other: &Self) {
+        let other = other.0.load();
+        let before = self.0.swap(Arc::new(Demands {
+            config: Arc::clone(&other.config),
+            server_name: other.server_name.clone(),
+            permit: Permit::new(),
+        }));
+        before.permit.revoke();
     }
 
     /// What is in force now: the configuration, and the name that certificates have to be for, if it isn't the
@@ -108,7 +152,12 @@ impl BackendTls {
     }
 
     /// Shakes hands with the backend at `ip`, which may choose what is offered.
-    pub(crate) async fn connect(&self, ip: IpAddr, offer: Offer, stream: TcpStream) -> io::Result<Encrypted> {
+    pub(crate) async fn connect(
+        &self,
+        ip: IpAddr,
+        offer: Offer,
+        stream: TcpStream,
+    ) -> io::Result<(Encrypted, Permit)> {
         let demands = self.0.load_full();
         let name = demands
             .server_name
@@ -118,7 +167,8 @@ impl BackendTls {
             Offer::Http1 => &[b"http/1.1"],
             Offer::Either => &[b"h2", b"http/1.1"],
         };
-        Encrypted::connect(Arc::clone(&demands.config), name, protocols, stream).await
+        let stream = Encrypted::connect(Arc::clone(&demands.config), name, protocols, stream).await?;
+        Ok((stream, demands.permit.clone()))
     }
 }
 

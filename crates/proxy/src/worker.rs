@@ -30,7 +30,7 @@ use crate::{AppRoute, Config, Reporter, RouteTable, SharedTable};
 
 /// What all workers have in common.
 pub(crate) struct Shared {
-    /// What held at the beginning. A table may bring another.
+    /// What held at the beginning, and holds with a table that brings no other.
     pub(crate) config: Arc<Config>,
     pub(crate) pseudonym: Pseudonym,
     pub(crate) table: SharedTable,
@@ -160,8 +160,8 @@ impl Worker {
     /// The configuration in force, if that is another.
     fn overtaken(&self) -> Option<Arc<Config>> {
         let table = self.current_table();
-        let latest = table.config().filter(|latest| !Arc::ptr_eq(latest, &self.config));
-        latest.map(Arc::clone)
+        let latest = table.config().unwrap_or(&self.parts.shared.config);
+        (!Arc::ptr_eq(latest, &self.config)).then(|| Arc::clone(latest))
     }
 
     pub(crate) fn config(&self) -> &Config {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use edgeproxy_api::{Access, Admission, Bounds, ReloadProblem, Terms};
-use edgeproxy_config::{Changes, ConfigError, Frozen, Loaded};
+use edgeproxy_config::{Changes, ConfigError, Frozen, Loaded, Settings};
 use edgeproxy_control::{ControlError, Handle};
 use edgeproxy_proxy as proxy;
 use edgeproxy_proxy::{BackendTls, Prepared};
@@ -143,9 +143,17 @@ pub(crate) struct Next {
     configuration: registry::Configuration,
     bounds: registry::Bounds,
     terms: (Admission, Access, Bounds),
-    backend_tls: BackendTls,
+    backend_tls: Demands,
     geography: Geography,
     applied: oneshot::Sender<Result<(), ControlError<StaticError>>>,
+}
+
+/// What is asked of backends that speak TLS.
+enum Demands {
+    /// What was asked so far, by files that may have changed.
+    Same(BackendTls),
+    /// Something else, so that nobody is sent a request of whom it hasn't been asked.
+    Other(BackendTls),
 }
 
 /// What the control thread needs for it.
@@ -176,7 +184,10 @@ impl Applier {
             ..
         } = next;
         let outcome = self.handle.reconfigure(configuration, bounds, |snapshot| {
-            self.backend_tls.follow(&next.backend_tls);
+            match &next.backend_tls {
+                Demands::Same(tls) => self.backend_tls.follow(tls),
+                Demands::Other(tls) => self.backend_tls.renew(tls),
+            }
             publisher.borrow_mut().go_over(&plan, config, snapshot);
             self.geography.store(Arc::new(next.geography));
             self.terms.replace(admission, access, api_bounds);
@@ -271,7 +282,11 @@ impl Reloads {
             configuration: plan.registry(&loaded.topology),
             bounds: translate::registry(settings, plan.others().ledgers).bounds(),
             terms: translate::terms(settings, &self.own),
-            backend_tls: made.backends,
+            backend_tls: if asks(&standing.loaded.settings) == asks(settings) {
+                Demands::Same(made.backends)
+            } else {
+                Demands::Other(made.backends)
+            },
             geography: surveyed.geography.clone(),
             plan,
             config,
@@ -320,6 +335,17 @@ impl Reloads {
             tracing::error!(%error, "the files that are watched are those of before");
         }
     }
+}
+
+/// What settings ask of backends that speak TLS, and show them.
+fn asks(settings: &Settings) -> impl PartialEq {
+    (
+        settings.backend_tls_ca.clone(),
+        settings.backend_tls_server_name.clone(),
+        settings.backend_tls_insecure,
+        settings.backend_tls_cert.clone(),
+        settings.backend_tls_key.clone(),
+    )
 }
 
 /// How long backends that the file no longer has are open to requests that were routed before: those take no time, but a

@@ -49,7 +49,7 @@ async fn a_connection_keeps_to_what_it_began_with_and_its_requests_go_by_the_new
 }
 
 #[tokio::test]
-async fn a_table_without_a_configuration_leaves_it_as_it_is() {
+async fn a_table_without_a_configuration_is_by_that_of_the_beginning() {
     let backend = Backend::start(|_, _| ok("x")).await;
     let (stage, _) = Stage::of(&[backend.addr]);
     let short = Config {
@@ -57,6 +57,7 @@ async fn a_table_without_a_configuration_leaves_it_as_it_is() {
         ..config()
     };
     stage.reconfigure(short, backend.addr);
+    assert_eq!(Client::connect(stage.addr).await.get("/1").await.status, 414);
     let app = app(
         "app",
         &[endpoint(1, backend.addr, edgeproxy_backend::Limits::NONE)],
@@ -64,8 +65,7 @@ async fn a_table_without_a_configuration_leaves_it_as_it_is() {
     stage
         .table
         .store(Arc::new(RouteTable::new(3, [Arc::new(app)], Arc::default())));
-    stage.running.table_changed();
-    assert_eq!(Client::connect(stage.addr).await.get("/1").await.status, 414);
+    assert_eq!(Client::connect(stage.addr).await.get("/1").await.status, 200);
 }
 
 #[tokio::test]
