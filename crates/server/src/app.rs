@@ -160,7 +160,8 @@ impl App {
         handle.configure(plan.registry(&loaded.topology))?;
         // Before the first connection is accepted, so that no request misses a backend of the file.
         let first = driver.first();
-        let table = TableBuilder::new(Arc::clone(&plan)).build(&first.clone().unwrap_or_default());
+        let mut builder = TableBuilder::new(Arc::clone(&plan));
+        let table = builder.build(&first.clone().unwrap_or_default());
         let table: SharedTable = Arc::new(ArcSwap::from_pointee(table));
         let readiness = api::Readiness::starting();
         let workers = bound.spawn(Arc::clone(&table), Arc::new(QueueReporter::new(sender)))?;
@@ -194,6 +195,7 @@ impl App {
             driver,
             reports,
             plan,
+            builder,
             first,
             table: Arc::clone(&table),
             workers: Arc::clone(&workers),

@@ -29,6 +29,7 @@ pub(crate) struct Control {
     pub(crate) driver: Driver,
     pub(crate) reports: Reports,
     pub(crate) plan: Arc<Plan>,
+    pub(crate) builder: TableBuilder,
     /// What the table that is there was built from.
     pub(crate) first: Option<Snapshot>,
     pub(crate) table: SharedTable,
@@ -87,6 +88,7 @@ impl Control {
             driver,
             reports,
             plan,
+            mut builder,
             first,
             table,
             workers,
@@ -97,8 +99,8 @@ impl Control {
             api,
         } = self;
         let tls = Arc::new(probe_tls);
-        let (probes, prober) = Probes::new(handle, Arc::clone(&plan), max_concurrent_probes, tls);
-        let publisher = Rc::new(RefCell::new(Publisher::new(plan, probes, table, workers)));
+        let (probes, prober) = Probes::new(handle, plan, max_concurrent_probes, tls);
+        let publisher = Rc::new(RefCell::new(Publisher::new(builder, probes, table, workers)));
         let mut publish = {
             let publisher = Rc::clone(&publisher);
             move |snapshot: &Snapshot| publisher.borrow_mut().publish(snapshot)

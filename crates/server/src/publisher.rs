@@ -25,13 +25,13 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn new(
-        plan: Arc<Plan>,
+        builder: TableBuilder,
         probes: Probes,
         table: SharedTable,
         workers: Arc<proxy::Running>,
     ) -> Self {
         Self {
-            builder: TableBuilder::new(plan),
+            builder,
             probes,
             table,
             workers,

@@ -1,8 +1,9 @@
 //! What a file says of backends and of how an app's are probed, in the real binary.
 
+use std::io::{ErrorKind, Read as _};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use edgeproxy_tests::{
@@ -40,6 +41,19 @@ async fn becomes(api: &mut Api, id: &str, wanted: &str) {
 /// Asks for the app, and expects that status.
 async fn asks(client: &mut Client, app: &str, status: u16) {
     let _ = client.get(app, "/").await.expect("an answer").expect(status);
+}
+
+/// The same where it follows from what the registry has just said: the table of the workers comes a moment later.
+async fn comes_to(client: &mut Client, app: &str, status: u16) {
+    eventually(PATIENCE, &format!("{app} comes to {status}"), async || {
+        let found = client.get(app, "/").await.expect("an answer").status;
+        if found == status {
+            Ok(())
+        } else {
+            Err(found.to_string())
+        }
+    })
+    .await;
 }
 
 async fn enable(api: &mut Api, id: &str, enabled: Value) {
@@ -154,7 +168,7 @@ success_headers = {{ X-State = "up", X-Asked = "1" }}
         asks(&mut client, "shop", 503).await;
         broken.store(true, Ordering::SeqCst);
         becomes(&mut api, "a", "routable").await;
-        asks(&mut client, "shop", 204).await;
+        comes_to(&mut client, "shop", 204).await;
     }
     assert_eq!(api.state("b").await, "routable");
     assert_eq!(b.connections(), 0, "nobody has connected to it");
@@ -190,7 +204,7 @@ async fn with_probe_first_a_backend_gets_traffic_after_its_first_passing_probe()
     for id in ["a", "b"] {
         becomes(&mut api, id, "routable").await;
     }
-    asks(&mut client, "shop", 200).await;
+    comes_to(&mut client, "shop", 200).await;
 }
 
 /// A server of `grpc.health.v1` by hyper's HTTP/2, whose status is the switch's.
@@ -275,4 +289,63 @@ async fn ledgers_are_by_app_and_one_app_s_failures_eject_nobody_in_another() {
     )
     .await;
     assert_eq!(api.state("lenient-broken").await, "routable", "it has no maximum");
+}
+
+/// Connections that were accepted and are never answered.
+#[derive(Default)]
+struct Kept {
+    streams: Vec<std::net::TcpStream>,
+    accepted: usize,
+    most: usize,
+}
+
+impl Kept {
+    /// Keeps one more, and notes how many are open. What has been given up before this one was made is closed by now.
+    fn keep(&mut self, stream: std::net::TcpStream) {
+        stream
+            .set_nonblocking(true)
+            .expect("a socket can be told not to block");
+        self.streams.retain_mut(|stream| {
+            let mut sink = [0; 1_024];
+            loop {
+                match stream.read(&mut sink) {
+                    Ok(0) => return false,
+                    Ok(_) => {}
+                    Err(error) => return error.kind() == ErrorKind::WouldBlock,
+                }
+            }
+        });
+        self.streams.push(stream);
+        self.accepted += 1;
+        self.most = self.most.max(self.streams.len());
+    }
+}
+
+#[tokio::test]
+async fn max_concurrent_probes_are_under_way_at_once_and_no_more() {
+    let kept = Arc::new(Mutex::new(Kept::default()));
+    let mut text = "[apps.shop.health]\ninterval_secs = 1\nhttp = { read_timeout_secs = 1 }\n".to_owned();
+    for n in 0..6 {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        text += &listed(&format!("b{n}"), listener.local_addr().expect("an address"), "");
+        let kept = Arc::clone(&kept);
+        // Not on the test's own thread, so that each is counted as it comes.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut kept = kept.lock().expect("nobody has panicked");
+                kept.keep(stream.expect("a connection"));
+            }
+        });
+    }
+    let _edgeproxy = file(&text).set("MAX_CONCURRENT_PROBES", "2").start().await;
+    eventually(PATIENCE, "each has been probed", async || {
+        let probes = kept.lock().expect("nobody has panicked").accepted;
+        if probes >= 6 {
+            Ok(())
+        } else {
+            Err(format!("{probes} probes so far"))
+        }
+    })
+    .await;
+    assert_eq!(kept.lock().expect("nobody has panicked").most, 2);
 }

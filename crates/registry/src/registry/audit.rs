@@ -6,8 +6,8 @@ use hashbrown::HashSet;
 use super::Registry;
 use crate::clock::Active;
 use crate::entry::{Entry, Life, gate_of};
-use crate::ledger::Standing;
-use crate::{LastBackend, Source, State};
+use crate::ledger::{ProbeLedger, Standing};
+use crate::{LastBackend, Monitoring, Source, State};
 
 macro_rules! hold {
     ($condition:expr, $($message:tt)+) => {
@@ -109,6 +109,11 @@ impl Registry {
             expected => is_held || gate == expected,
         };
         hold!(agrees, "is {}, but its gate is {gate:?}", entry.state);
+        let is_probed = self.apps.get(entry.app).policy.monitoring == Monitoring::On;
+        hold!(
+            is_probed || details.probe == ProbeLedger::CLEAN,
+            "nobody probes it, but probes speak against it"
+        );
         let ejected = matches!(details.traffic.standing(), Standing::Ejected { .. });
         hold!(
             !(ejected && entry.state.takes_traffic()),

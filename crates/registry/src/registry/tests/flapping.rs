@@ -67,7 +67,7 @@ fn a_backend_that_fails_for_1_s_in_every_3_is_ejected_for_longer_each_time_and_u
                 ["flaps", "well"].iter().for_each(|name| world.beat(name));
             }
             world.registry.handle_timeout(world.now);
-            let is_bad = world.now.since(begin).as_secs() % 3 == 0;
+            let is_bad = world.now.since(begin).as_secs().is_multiple_of(3);
             traffic.step(&mut world, [&flaps, &well], |endpoint| {
                 is_bad && endpoint.incarnation == flaps.incarnation
             });
