@@ -261,8 +261,10 @@ impl Exchange<'_> {
         self.may_retry().then_some(other)
     }
 
+    /// Whether a response of that status counts as a failure. One that agrees to a WebSocket has another for its client.
     fn is_unhealthy(&self, status: StatusCode) -> bool {
-        self.app.settings.unhealthy_responses.contains(status.as_u16())
+        let agreed = self.handshake.is_some() && status.is_success();
+        !agreed && self.app.settings.unhealthy_responses.contains(status.as_u16())
     }
 
     /// Whether the rules allow another attempt, on another backend.

@@ -10,7 +10,7 @@ use http::uri::PathAndQuery;
 use crate::AppRoute;
 use crate::answer::Answer;
 use crate::inbound::{self, Inbound};
-use crate::route::{self, Destination};
+use crate::route::{self, Destination, Lines};
 use crate::worker::Worker;
 
 /// A request, and what has been found out about where it goes.
@@ -34,12 +34,8 @@ impl Routed {
             host: host.unwrap_or_default().as_bytes(),
             target,
         };
-        let has = |name: &HeaderName, value: Option<&HeaderValue>| {
-            let mut found = headers.get_all(name).iter();
-            found.any(|line| value.is_none_or(|value| value == line))
-        };
         let destination = table
-            .destination(request, has, || worker.random())
+            .destination(request, headers, || worker.random())
             .map_err(|error| Answer::bad_request(error.to_string()))?;
         let Some(Destination {
             app,
@@ -67,5 +63,11 @@ impl Routed {
             max_body,
             target,
         })
+    }
+}
+
+impl Lines for HeaderMap {
+    fn values(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+        self.get_all(name).iter().map(HeaderValue::as_bytes)
     }
 }
