@@ -21,6 +21,7 @@ use crate::probe_tls::ProbeTls;
 use crate::probes::Probes;
 use crate::publisher::Publisher;
 use crate::reload::Applier;
+use crate::table::TableBuilder;
 use crate::watch::Watchlist;
 
 /// What the control thread works with.
