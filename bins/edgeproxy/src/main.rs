@@ -7,6 +7,7 @@ mod cli;
 mod demo;
 mod limits;
 mod logging;
+mod reload;
 mod run;
 mod signals;
 

@@ -61,12 +61,14 @@ pub struct Layers {
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// The apps, routes and backends of the file. Checked, and not in force yet: see [`unwired`](fn@crate::unwired).
+    /// The apps, routes and backends of the file. What of it is not in force yet says [`unwired`](fn@crate::unwired).
     pub topology: Topology,
     /// The file that was read, where there was one.
     pub file: Option<PathBuf>,
     pub(crate) origins: BTreeMap<&'static str, Origin>,
     pub(crate) places: BTreeMap<&'static str, Place>,
+    /// Of each of the settings' listeners.
+    pub(crate) listener_places: Vec<Place>,
     pub(crate) warnings: Vec<Finding>,
 }
 
@@ -119,6 +121,7 @@ impl From<Settings> for Loaded {
             file: None,
             origins: BTreeMap::new(),
             places: BTreeMap::new(),
+            listener_places: Vec::new(),
             warnings: Vec::new(),
         }
     }

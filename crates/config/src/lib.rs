@@ -39,6 +39,7 @@
 
 mod app;
 mod backend;
+mod changes;
 mod draft;
 mod file;
 mod finding;
@@ -57,6 +58,7 @@ mod schema;
 mod setting;
 mod settings;
 mod shape;
+mod shown;
 mod source;
 mod status;
 mod suggest;
@@ -69,6 +71,7 @@ mod value;
 
 pub use app::{App, GrpcProbe, Health, HttpProbe, Picker, Picking, Probe, ProbeTls, TcpProbe};
 pub use backend::StaticBackend;
+pub use changes::{Changes, Frozen, Moved};
 pub use finding::{Finding, Severity};
 pub use layers::{ConfigFile, Layers, Loaded, Origin, RawFlags};
 pub use listeners::{Certificate, Listener, ListenerProtocol, ListenerTls};
@@ -80,9 +83,10 @@ pub use region::{Geography, RegionTable};
 pub use route::{BodyLimit, HeaderMatch, HostMatch, Overlap, Route, overlaps};
 pub use rules::{Certified, Rule, check, expiring};
 pub use schema::schema;
-pub use setting::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Scope, Setting};
+pub use setting::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Reload, Scope, Setting};
 pub use settings::{AppSettings, Settings};
-pub use source::{MAX_FILE_BYTES, load};
+pub use shown::Shown;
+pub use source::{MAX_FILE_BYTES, file_path, load};
 pub use status::StatusCodes;
 pub use topology::Topology;
 pub use types::{

@@ -1,5 +1,7 @@
 //! One request, from its head to its answer's.
 
+mod routed;
+
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use crate::websocket::Handshake;
 use crate::wire::Wire;
 use crate::worker::Worker;
 use crate::{AppRoute, clock};
+use routed::Routed;
 
 /// Serves one request of a client. It always comes to an answer; a failure is one too.
 pub(crate) async fn serve(
@@ -59,9 +62,13 @@ pub(crate) async fn serve(
         Err(Stop::Refused(answer)) => return own(told(answer), turn),
         Err(Stop::LastHop) => return own(last_hop(&parts), turn),
     };
-    let host = inbound.name();
-    let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
-        return own(told(Answer::no_route(host)), turn);
+    let Routed {
+        app,
+        max_body,
+        target,
+    } = match Routed::find(worker, &inbound, &parts.headers) {
+        Ok(routed) => routed,
+        Err(answer) => return own(told(answer), turn),
     };
     let body = Receive::new(body, &parts.headers, respond.sections());
     let introduced = worker
@@ -71,23 +78,21 @@ pub(crate) async fn serve(
     let added = forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
     });
-    let idempotent = config.retry_non_idempotent || retry::is_idempotent(&parts.method);
+    let idempotent = app.settings.retry_non_idempotent || retry::is_idempotent(&parts.method);
     // Of any method, since a backend may refuse a stream that it has not looked at.
-    let keep_max = if config.retry_enabled {
-        config.replay_max_bytes
-    } else {
-        0
-    };
+    let keep_max = app.settings.keep_max();
+    let pause = app.settings.response_body_timeout;
     let mut exchange = Exchange {
         worker,
         respond,
         app,
         parts,
         added,
-        target: inbound.target,
+        target,
+        max_body,
         host: inbound.host,
         idempotent,
-        upload: Upload::new(body, keep_max, config.max_body_bytes),
+        upload: Upload::new(body, keep_max, max_body),
         handshake: None,
         timer: worker.timers().timer(),
         tried: Vec::new(),
@@ -111,11 +116,7 @@ pub(crate) async fn serve(
         Some(Ok((response, taken))) => {
             let limit = match call {
                 Some(call) => Limit::Call(call),
-                None => Limit::Pause(Pause::new(
-                    exchange.timer,
-                    config.response_body_timeout,
-                    exchange.upload.watch(),
-                )),
+                None => Limit::Pause(Pause::new(exchange.timer, pause, exchange.upload.watch())),
             };
             response.map(|body| Download::of_backend(body, taken, turn, limit))
         }
@@ -124,13 +125,14 @@ pub(crate) async fn serve(
     }
 }
 
-/// Asks a backend for a WebSocket, with the head of an extended CONNECT. What it answers: 101 if it agrees.
+/// Asks a backend for a WebSocket, with the head of an extended CONNECT. What it answers: 101 if it agrees. And how the
+/// app that it is of has it.
 pub(crate) async fn upgrade(
     worker: &Worker,
     client: request::Client,
     mut parts: Parts,
     respond: &Respond,
-) -> Result<(Response<Arriving>, Taken), Answer> {
+) -> Result<(Response<Arriving>, Taken, Arc<AppRoute>), Answer> {
     let config = worker.config();
     // So it is called in HTTP/1.1, and so it is checked.
     parts.method = Method::GET;
@@ -139,10 +141,7 @@ pub(crate) async fn upgrade(
         Err(Stop::Refused(answer)) => return Err(answer),
         Err(Stop::LastHop) => return Err(Answer::connect_refused()),
     };
-    let host = inbound.name();
-    let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
-        return Err(Answer::no_route(host));
-    };
+    let Routed { app, target, .. } = Routed::find(worker, &inbound, &parts.headers)?;
     let introduced = worker
         .origins(client)
         .map(|origins| origins.of_map(&parts.headers));
@@ -158,7 +157,8 @@ pub(crate) async fn upgrade(
         app,
         parts,
         added,
-        target: inbound.target,
+        target,
+        max_body: None,
         host: inbound.host,
         idempotent: true,
         upload: Upload::new(Receive::empty(), 0, None),
@@ -168,7 +168,8 @@ pub(crate) async fn upgrade(
         whereabouts,
         waits_until: None,
     };
-    exchange.run().await
+    let (response, taken) = exchange.run().await?;
+    Ok((response, taken, exchange.app))
 }
 
 fn own(response: Response<Full<Bytes>>, turn: Turn) -> Response<Download> {
@@ -192,6 +193,8 @@ struct Exchange<'a> {
     parts: Parts,
     added: Added,
     target: Uri,
+    /// How long its body may be, in bytes.
+    max_body: Option<u64>,
     host: Option<HeaderValue>,
     idempotent: bool,
     upload: Upload,
@@ -212,34 +215,70 @@ type Heard = (Response<Arriving>, Instant);
 impl Exchange<'_> {
     /// Tries one backend after the other, as far as the rules and the budget allow.
     async fn run(&mut self) -> Result<Answered, Answer> {
-        let config = self.worker.config();
-        self.worker.count_request();
+        self.worker.count_request(&self.app);
         let mut place = self.place(None).await?;
-        let mut attempts = 1;
         loop {
             let unanswered = match self.attempt(place).await {
-                Ok(answered) => {
-                    self.upload.settle();
-                    return Ok(answered);
-                }
+                Ok(answered) => match self.another(&answered) {
+                    None => {
+                        self.upload.settle();
+                        return Ok(answered);
+                    }
+                    Some(other) => {
+                        let (response, _taken) = answered;
+                        response.into_body().discard();
+                        place = other;
+                        continue;
+                    }
+                },
                 Err(unanswered) => unanswered,
             };
             let Unanswered::Failed(failed) = unanswered else {
                 return Err(self.explain(unanswered));
             };
-            let again = config.retry_enabled
-                && attempts < config.max_attempts
-                && retry::next(failed, self.request()) == Next::OtherBackend;
-            if !again {
+            if !self.may_be_repeated(failed) {
                 return Err(self.explain(unanswered));
             }
             // The place first: a retry that there is nobody for costs nothing.
             place = self.place(Some(failed)).await?;
-            if !self.worker.may_retry() {
+            if !self.may_retry() {
                 return Err(self.explain(unanswered));
             }
-            attempts += 1;
         }
+    }
+
+    /// A place on another backend than one whose response counts as a failure. `None`: the client gets that response,
+    /// since it doesn't count as one, or because it is better than to wait for another one.
+    fn another(&self, (response, _): &Answered) -> Option<Taken> {
+        if !self.is_unhealthy(response.status()) || !self.may_be_repeated(Failed::Unhealthy) {
+            return None;
+        }
+        if !self.app.queue.is_empty() {
+            return None;
+        }
+        let other = self.pick().ok()?;
+        // The place first, as above.
+        self.may_retry().then_some(other)
+    }
+
+    /// Whether a response of that status counts as a failure. One that agrees to a WebSocket has another for its client.
+    fn is_unhealthy(&self, status: StatusCode) -> bool {
+        let agreed = self.handshake.is_some() && status.is_success();
+        !agreed && self.app.settings.unhealthy_responses.contains(status.as_u16())
+    }
+
+    /// Whether the rules allow another attempt, on another backend.
+    fn may_be_repeated(&self, failed: Failed) -> bool {
+        let attempts = u32::try_from(self.tried.len()).unwrap_or(u32::MAX);
+        let settings = &self.app.settings;
+        settings.retry_enabled
+            && attempts < settings.max_attempts
+            && retry::next(failed, self.request()) == Next::OtherBackend
+    }
+
+    /// Whether the app's budget has a retry left, which is spent then.
+    fn may_retry(&self) -> bool {
+        self.app.retry_budget.withdraw(&self.app.settings, clock::now())
     }
 
     /// A place at once, or when it is this request's turn: whoever waits already goes first, before a retry as well.
@@ -258,10 +297,11 @@ impl Exchange<'_> {
     async fn queue(&mut self, failed: Option<Failed>) -> Result<Taken, Answer> {
         let config = self.worker.config();
         let full = |_| Answer::backends_full(self.app.name.as_str(), config.retry_after);
-        let mut waiting = self.app.queue.join().map_err(full)?;
+        let settings = &self.app.settings;
+        let mut waiting = self.app.queue.join(settings.queue_max).map_err(full)?;
         let until = *self
             .waits_until
-            .get_or_insert_with(|| Instant::now() + config.queue_timeout);
+            .get_or_insert_with(|| Instant::now() + settings.queue_timeout);
         loop {
             self.timer.arm(until);
             let turned = poll_fn(|cx| match waiting.poll_turn(cx) {
@@ -319,6 +359,11 @@ impl Exchange<'_> {
             _ => self.converse(place).await,
         };
         match heard {
+            Ok((response, _)) if self.is_unhealthy(response.status()) => {
+                self.tried.push(place.endpoint().incarnation);
+                self.failed(place, Failed::Unhealthy);
+                Ok((response, taken))
+            }
             Ok((response, sent)) => {
                 let now = Instant::now();
                 let latency = now.saturating_duration_since(sent);
@@ -328,12 +373,17 @@ impl Exchange<'_> {
             Err(unanswered) => {
                 self.tried.push(place.endpoint().incarnation);
                 if let Unanswered::Failed(failed) = unanswered {
-                    tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend failed a request");
-                    self.tell(place, place.failed(self.app.max_failures, clock::now()));
+                    self.failed(place, failed);
                 }
                 Err(unanswered)
             }
         }
+    }
+
+    /// Tells a backend's ledger that it failed the request.
+    fn failed(&self, place: &InFlight, failed: Failed) {
+        tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend failed a request");
+        self.tell(place, place.failed(self.app.settings.max_failures, clock::now()));
     }
 
     fn tell(&self, place: &InFlight, signal: Option<Signal>) {
@@ -347,12 +397,13 @@ impl Exchange<'_> {
     async fn converse(&self, place: &InFlight) -> Result<Heard, Unanswered> {
         let (config, endpoint) = (self.worker.config(), &**place.endpoint());
         let upstream = self.worker.wires().upstream(endpoint);
-        let conn = http1::connection(self.worker, &upstream, endpoint, &self.timer).await?;
+        let connecting = (&self.timer, self.app.settings.connect_timeout);
+        let conn = http1::connection(self.worker, &upstream, endpoint, connecting).await?;
         match self.send(conn, place).await {
             Err(Unanswered::Failed(failed))
                 if retry::next(failed, self.request()) == Next::FreshConnection =>
             {
-                let conn = Box::pin(http1::connect(&upstream, endpoint, config, &self.timer)).await?;
+                let conn = Box::pin(http1::connect(&upstream, endpoint, config, connecting)).await?;
                 Box::pin(self.send(conn, place)).await
             }
             decided => decided,
@@ -372,9 +423,9 @@ impl Exchange<'_> {
             None => Upgrades::No,
         };
         let sent = Instant::now();
-        let timers = (&self.timer, self.worker.config().response_header_timeout);
+        let timing = (&self.timer, &self.app.settings);
         let passing = (self.respond, self.worker);
-        let response = http1::send(conn, &request, upgrades, &self.upload, passing, timers).await?;
+        let response = http1::send(conn, &request, upgrades, &self.upload, passing, timing).await?;
         let (parts, body) = response.into_parts();
         self.heard(parts, Arriving::Http1(body), sent)
     }
@@ -394,7 +445,8 @@ impl Exchange<'_> {
     async fn send_by_http2(&self, place: &InFlight) -> Result<Heard, Unanswered> {
         let (config, endpoint) = (self.worker.config(), place.endpoint());
         let mux = self.worker.muxes().mux(endpoint);
-        let slot = match http2::way(&mux, endpoint, config).await? {
+        let connect_timeout = self.app.settings.connect_timeout;
+        let slot = match http2::way(&mux, endpoint, config, connect_timeout).await? {
             Way::Stream(slot) => slot,
             Way::Alone(Some(wire)) => return Box::pin(self.send_alone(wire, place)).await,
             Way::Alone(None) => {
@@ -418,7 +470,7 @@ impl Exchange<'_> {
         *request.headers_mut() = self.parts.headers.clone();
         self.added.append_to(request.headers_mut());
         let sent = Instant::now();
-        let timers = (&self.timer, config.response_header_timeout);
+        let timers = (&self.timer, self.app.settings.response_header_timeout);
         let passing = (self.respond, self.worker.pseudonym());
         let response = http2::send(slot, request, &self.upload, passing, timers).await?;
         let (parts, body) = response.into_parts();
@@ -466,18 +518,18 @@ impl Exchange<'_> {
 
     /// What a client is told whose request got no response.
     fn explain(&self, unanswered: Unanswered) -> Answer {
-        let max = self.worker.config().max_body_bytes;
         match unanswered {
             Unanswered::Failed(Failed::Connect) => Answer::connect_failed(),
             Unanswered::Failed(Failed::Tls) => Answer::tls_failed(),
             Unanswered::Failed(Failed::ConnectTimeout) => Answer::connect_timeout(),
             Unanswered::Failed(Failed::ResponseTimeout) => Answer::response_timeout(),
-            Unanswered::Failed(Failed::Malformed) => Answer::bad_response(),
+            // An unhealthy one is passed on, unless another backend was found.
+            Unanswered::Failed(Failed::Malformed | Failed::Unhealthy) => Answer::bad_response(),
             Unanswered::Failed(Failed::Refused) => Answer::refused(),
             Unanswered::Failed(Failed::NotSent | Failed::Stale | Failed::GoneAway | Failed::NoResponse) => {
                 Answer::no_response()
             }
-            Unanswered::Client(Broken::TooLarge) => Answer::body_too_large(max.unwrap_or(u64::MAX)),
+            Unanswered::Client(Broken::TooLarge) => Answer::body_too_large(self.max_body.unwrap_or(u64::MAX)),
             Unanswered::Client(Broken::Target) => {
                 Answer::bad_request("the request's target has no form in HTTP/2")
             }

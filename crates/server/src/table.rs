@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use edgeproxy_backend::{AppName, Endpoint, MonoTime};
 use edgeproxy_balance::{Balancer, Candidate};
-use edgeproxy_proxy::{AppRoute, Queue, RouteTable};
+use edgeproxy_proxy::{AppRoute, RetryBudget, RouteTable};
 use edgeproxy_registry::{Member, Snapshot, State};
 use hashbrown::HashMap;
 
@@ -19,8 +19,8 @@ pub(crate) struct TableBuilder {
 }
 
 struct Built {
-    /// The version of the app that it was built from.
-    version: u64,
+    /// The version of the app that it was built from. `None`: by another plan.
+    version: Option<u64>,
     route: Arc<AppRoute>,
 }
 
@@ -29,6 +29,14 @@ impl TableBuilder {
         Self {
             plan,
             built: HashMap::default(),
+        }
+    }
+
+    /// Builds every app by another plan the next time. Turns, waiters and sums are handed on as ever.
+    pub(crate) fn go_over(&mut self, plan: Arc<Plan>) {
+        self.plan = plan;
+        for built in self.built.values_mut() {
+            built.version = None;
         }
     }
 
@@ -48,16 +56,18 @@ impl TableBuilder {
         RouteTable::new(
             snapshot.version,
             self.built.values().map(|built| Arc::clone(&built.route)),
+            Arc::clone(&planned.routes),
         )
     }
 
     /// Builds an app, unless it is as it was.
     fn keep(&mut self, name: &AppName, version: u64, members: &[Member]) {
         let previous = self.built.get(name);
-        if previous.is_some_and(|built| built.version == version) {
+        if previous.is_some_and(|built| built.version == Some(version)) {
             return;
         }
         let route = Arc::new(self.route(name, members, previous.map(|built| &*built.route)));
+        let version = Some(version);
         self.built.insert(name.clone(), Built { version, route });
     }
 
@@ -65,6 +75,7 @@ impl TableBuilder {
         let plan = self.plan.app(name);
         let candidates = members.iter().map(|member| candidate(plan, member)).collect();
         let queue = previous.map(|route| Arc::clone(&route.queue));
+        let budget = previous.map(|route| Arc::clone(&route.retry_budget));
         AppRoute {
             name: name.clone(),
             // Nobody has a beginning that a slow start would be counted from, so the time makes no difference.
@@ -74,9 +85,9 @@ impl TableBuilder {
                 MonoTime::ZERO,
                 previous.map(|route| &route.balancer),
             ),
-            max_failures: plan.ledgers.max_failures,
-            last_resort: plan.last_resort(),
-            queue: queue.unwrap_or_else(|| Arc::new(Queue::new(plan.queue_max))),
+            settings: plan.settings.clone(),
+            queue: queue.unwrap_or_default(),
+            retry_budget: budget.unwrap_or_else(|| Arc::new(RetryBudget::new(self.plan.workers))),
             summary: summary(members),
         }
     }

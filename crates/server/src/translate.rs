@@ -31,30 +31,16 @@ pub(crate) fn proxy(settings: &Settings, tls: &Tls) -> proxy::Config {
         header_timeout: settings.header_timeout,
         idle_timeout: settings.idle_timeout,
         send_timeout: settings.send_timeout,
-        connect_timeout: settings.connect_timeout,
-        response_header_timeout: settings.response_header_timeout,
-        response_body_timeout: settings.response_body_timeout,
-        tcp_idle_timeout: settings.tcp_idle_timeout,
-        tunnel_idle_timeout: settings.tunnel_idle_timeout,
         drain_timeout: settings.drain_timeout,
         max_head_bytes: settings.max_head_bytes,
         max_fields: settings.max_fields,
         max_target_bytes: settings.max_target_bytes,
-        max_body_bytes: settings.max_body_bytes,
         max_connections: settings.max_connections,
         max_connections_per_client: settings.max_connections_per_client,
         max_streams: settings.http2_max_streams,
         max_reset_streams: settings.http2_max_reset_streams,
         pool_idle_timeout: settings.pool_idle_timeout,
         pool_max_idle: settings.pool_max_idle,
-        retry_enabled: settings.retry_enabled,
-        max_attempts: settings.max_attempts,
-        replay_max_bytes: settings.replay_max_bytes,
-        retry_non_idempotent: settings.retry_non_idempotent,
-        retry_budget_percent: settings.retry_budget_percent,
-        retry_budget_per_sec: settings.retry_budget_per_sec,
-        queue_max: settings.queue_max,
-        queue_timeout: settings.queue_timeout,
         trusted_proxies: settings.trusted_proxies.clone(),
         country_header: settings
             .country_header
@@ -119,18 +105,20 @@ pub(crate) fn registry(settings: &Settings, app: AppPolicy) -> registry::Config 
     }
 }
 
-pub(crate) fn admission(
-    settings: &Settings,
-    own_listeners: impl Fn(SocketAddr) -> bool + Send + Sync + 'static,
-) -> Admission {
-    Admission {
+/// Whether an address is one of the server's own listeners.
+pub(crate) type Own = Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>;
+
+/// Which backends may register, who may use the API, and how much of it.
+pub(crate) fn terms(settings: &Settings, own: &Own) -> (Admission, Access, Bounds) {
+    let admission = Admission {
         regions: settings.regions.iter().collect(),
         allowed_cidrs: settings.allowed_backend_cidrs.clone(),
-        own_listeners: Arc::new(own_listeners),
-    }
+        own_listeners: Arc::clone(own),
+    };
+    (admission, access(settings), bounds(settings))
 }
 
-pub(crate) fn access(settings: &Settings) -> Access {
+fn access(settings: &Settings) -> Access {
     let allowed_hosts = settings
         .api_allowed_hosts
         .iter()
@@ -142,7 +130,7 @@ pub(crate) fn access(settings: &Settings) -> Access {
     }
 }
 
-pub(crate) fn bounds(settings: &Settings) -> Bounds {
+fn bounds(settings: &Settings) -> Bounds {
     // 0 stands for no limit.
     let rate = NonZeroU32::new(settings.api_rate_per_peer).unwrap_or(NonZeroU32::MAX);
     Bounds {
