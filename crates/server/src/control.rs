@@ -89,7 +89,7 @@ impl Control {
             driver,
             reports,
             plan,
-            mut builder,
+            builder,
             first,
             table,
             workers,
