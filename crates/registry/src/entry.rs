@@ -27,7 +27,6 @@ pub(crate) struct Entry {
     pub(crate) reported: LoadReport,
     /// Up to [`SEASONED`].
     renewals: u8,
-    pub(crate) source: Source,
     pub(crate) life: Life,
     pub(crate) suspect: bool,
     /// What [`Self::decide`] said when it was last settled. The meter's gate follows from it.
@@ -108,7 +107,6 @@ impl Entry {
             position: 0,
             reported: LoadReport::default(),
             renewals: 0,
-            source: Source::Registered,
             life: Life::Live,
             suspect: false,
             state: State::Routable,
@@ -145,8 +143,17 @@ impl Entry {
         Duration::from_micros(self.ttl_micros)
     }
 
+    /// Who says that it is there: a deadline that never comes tells, which costs a million of them no byte.
+    pub(crate) fn source(&self) -> Source {
+        if self.deadline == Active::NEVER {
+            Source::File
+        } else {
+            Source::Registered
+        }
+    }
+
     pub(crate) fn lease_left(&self, now: Active) -> Option<Lease> {
-        (self.source == Source::Registered).then(|| Lease {
+        (self.source() == Source::Registered).then(|| Lease {
             ttl: self.ttl(),
             // What is left of a lease tells when it began.
             last_heartbeat: (now + self.ttl()).since(self.deadline),
@@ -156,7 +163,6 @@ impl Entry {
 
     /// From now on the file has it: there is no lease that could run out.
     pub(crate) const fn hold(&mut self) {
-        self.source = Source::File;
         self.ttl_micros = 0;
         self.deadline = Active::NEVER;
         self.renewals = 0;
@@ -166,15 +172,15 @@ impl Entry {
     /// Begins a lease of that length.
     pub(crate) fn lease(&mut self, ttl: Duration, now: Active) {
         self.ttl_micros = u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX);
-        self.deadline = now + ttl;
+        self.deadline = (now + ttl).min(Active::LAST);
     }
 
     /// Begins its lease anew, if it has one.
     pub(crate) fn renew(&mut self, now: Active) {
-        if self.source == Source::File {
+        if self.source() == Source::File {
             return;
         }
-        self.deadline = now + self.ttl();
+        self.deadline = (now + self.ttl()).min(Active::LAST);
         self.renewals = self.renewals.saturating_add(1).min(SEASONED);
     }
 
@@ -326,5 +332,17 @@ pub(crate) const fn gate_of(state: State) -> Gate {
         State::Trial => Gate::Trial,
         State::Ejected => Gate::Excluded,
         State::Unhealthy | State::Draining | State::Disabled => Gate::Closed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There may be a million.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn an_entry_takes_96_bytes() {
+        assert_eq!(size_of::<Entry>(), 96);
     }
 }

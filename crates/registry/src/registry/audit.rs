@@ -68,13 +68,7 @@ impl Registry {
             entry.life
         );
         hold!(
-            (entry.deadline == Active::NEVER) == (entry.source == Source::File),
-            "{} with a lease until {:?}",
-            entry.source,
-            entry.deadline
-        );
-        hold!(
-            !entry.suspect || entry.source == Source::Registered,
+            !entry.suspect || entry.source() == Source::Registered,
             "a suspect without a lease"
         );
         let armed = self.timers.armed(slot).unwrap_or(Active::NEVER);
@@ -124,7 +118,7 @@ impl Registry {
 
     /// What the file lists is there, and nothing else is there by its word.
     fn audit_static(&self) -> Result<(), String> {
-        let is_there = |entry: &Entry| entry.source == Source::File && entry.life == Life::Live;
+        let is_there = |entry: &Entry| entry.source() == Source::File && entry.life == Life::Live;
         for (id, backend) in &self.listed {
             let slot = self.index.find(id, &self.entries);
             let found = slot.map(|slot| &self.entries[slot]);

@@ -29,7 +29,7 @@ impl Registry {
         let entry = &self.entries[slot];
         Ok(Renewed {
             endpoint: Arc::clone(&entry.endpoint),
-            ttl: (entry.source == Source::Registered).then(|| entry.ttl()),
+            ttl: (entry.source() == Source::Registered).then(|| entry.ttl()),
         })
     }
 

@@ -18,7 +18,7 @@ impl Registry {
     ) -> Result<Deregistered, DeregisterError> {
         let slot = self.find_fenced(id, fence)?;
         let entry = &self.entries[slot];
-        if entry.source == Source::File && entry.life == Life::Live {
+        if entry.source() == Source::File && entry.life == Life::Live {
             return Err(DeregisterError::Static(id.clone()));
         }
         let endpoint = Arc::clone(&entry.endpoint);

@@ -87,7 +87,7 @@ impl Registry {
             endpoint: Arc::clone(&entry.endpoint),
             state: entry.state,
             reason: entry.reason(now),
-            source: entry.source,
+            source: entry.source(),
             registered: now.since(entry.registered),
             lease: entry.lease_left(now),
             overrides: entry.details().overrides,

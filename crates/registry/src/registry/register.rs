@@ -27,7 +27,7 @@ impl Registry {
         if entry.life == Life::Leaving {
             return self.register_over(slot, backend, ttl);
         }
-        if entry.source == Source::File {
+        if entry.source() == Source::File {
             return Err(RegisterError::Static(backend.id));
         }
         if entry.endpoint.app != backend.app {

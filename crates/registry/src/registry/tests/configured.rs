@@ -351,3 +351,25 @@ fn one_of_the_file_waits_for_its_first_probe_where_its_app_says_so() {
     world.probe(&a, true);
     assert_eq!(world.state("a"), Some(State::Routable));
 }
+
+#[test]
+fn those_of_the_file_don_t_count_for_the_mass_expiry_guard() {
+    let mut world = World::new();
+    let (silent, fixed) = (["a", "b", "c"], ["d", "e", "f", "g"]);
+    for name in silent.iter().chain(&fixed) {
+        world.add(name);
+        (0..3).for_each(|_| world.beat(name));
+    }
+    world.stand(&fixed);
+    world.pass(TTL);
+    for name in silent {
+        assert_eq!(
+            world.state(name),
+            Some(State::Suspect),
+            "all that could be heard of are silent"
+        );
+    }
+    for name in fixed {
+        assert_eq!(world.state(name), Some(State::Routable));
+    }
+}

@@ -21,6 +21,23 @@ fn a_lease_ends_at_its_deadline_and_not_before() {
 }
 
 #[test]
+fn a_lease_for_ever_is_a_lease_all_the_same() {
+    let mut world = World::with(Config {
+        ttl_max: Duration::MAX,
+        ..Config::default()
+    });
+    let registration = Registration {
+        backend: backend("a"),
+        ttl: Some(Duration::MAX),
+    };
+    world.registry.handle_register(registration, world.now).unwrap();
+    world.beat("a");
+    assert_eq!(world.get("a").unwrap().source, Source::Registered);
+    world.leave("a", None);
+    assert_eq!(world.state("a"), None);
+}
+
+#[test]
 fn a_heartbeat_renews_for_a_whole_ttl_and_is_no_event() {
     let mut world = World::new();
     world.add("a");
