@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use edgeproxy_config::{ConfigError, Loaded, RawFlags, Settings, Topology};
-use edgeproxy_server::{App, BuildError, Running, Serves};
+use edgeproxy_config::{ConfigError, Finding, Loaded, RawFlags, Settings, Severity, Topology, expiring};
+use edgeproxy_server::{App, BuildError, Running, Serves, certificates};
 use tokio::runtime;
 
 use crate::signals::Signals;
@@ -97,8 +97,19 @@ fn announce(loaded: &Loaded, running: &Running) {
         configuration = file,
         "settings",
     );
-    for finding in loaded.findings() {
-        tracing::warn!(rule = finding.rule, "{}: {}", finding.message, finding.advice);
+    loaded.findings().iter().for_each(warn);
+    // They have been read a moment ago, and what is wrong with them would have been told then.
+    let certificates = certificates(settings).unwrap_or_default();
+    expiring(&certificates).iter().for_each(warn);
+}
+
+/// Logs a finding as loudly as it is bad.
+fn warn(finding: &Finding) {
+    let place = finding.place.as_ref().map(tracing::field::display);
+    let (rule, message, advice) = (finding.rule, &finding.message, &finding.advice);
+    match finding.severity {
+        Severity::Error => tracing::error!(rule, place, "{message}: {advice}"),
+        Severity::Warning => tracing::warn!(rule, place, "{message}: {advice}"),
     }
 }
 

@@ -37,6 +37,7 @@
 //! Parsing the command line (it takes what was given as text), applying the settings, and telling anybody
 //! about the findings.
 
+mod apigee;
 mod app;
 mod backend;
 mod draft;
@@ -51,6 +52,7 @@ mod policy;
 mod problem;
 mod reference;
 mod region;
+mod report;
 mod route;
 mod rules;
 mod schema;
@@ -67,6 +69,7 @@ mod types;
 mod unwired;
 mod value;
 
+pub use apigee::{ApigeeFile, ImportOptions, Imported, MAX_APIGEE_FILE_BYTES, import_apigee};
 pub use app::{App, GrpcProbe, Health, HttpProbe, Picker, Picking, Probe, ProbeTls, TcpProbe};
 pub use backend::StaticBackend;
 pub use finding::{Finding, Severity};
@@ -77,6 +80,7 @@ pub use policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
 pub use problem::{ConfigError, Place, Problem};
 pub use reference::reference;
 pub use region::{Geography, RegionTable};
+pub use report::{Paint, Report};
 pub use route::{BodyLimit, HeaderMatch, HostMatch, Overlap, Route, overlaps};
 pub use rules::{Certified, Rule, check, expiring};
 pub use schema::schema;

@@ -37,4 +37,4 @@ mod watch;
 
 pub use app::{App, BuildError, Listening, Running, Serves};
 pub use geography::GeographyError;
-pub use tls::{TlsError, TlsFault};
+pub use tls::{TlsError, TlsFault, certificates};
