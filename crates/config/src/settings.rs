@@ -99,7 +99,7 @@ proxy {
     /// The time between two probes of a backend.
     health_interval: Duration, "health_interval_secs", seconds(1, 3_600), "5";
 
-    /// How many probes may be under way at once. Not in force yet.
+    /// How many probes may be under way at once.
     max_concurrent_probes: u32, "max_concurrent_probes", number(1, 65_536), "64";
 
     /// Threads that forward traffic; auto is one for each core.
@@ -233,7 +233,7 @@ apps {
     /// The share of an app's backends below which health is ignored and all are used; 0 never. Not in force yet.
     panic_threshold: Decimal, "panic_threshold", Kind::Decimal { min: 0, max: 1_000 }, "0";
 
-    /// Whether a new backend gets traffic at once, or after it has passed a first probe. Not in force yet.
+    /// Whether a new backend gets traffic at once, or after it has passed a first probe. Where nothing probes, at once.
     initial: Initial, "initial", Kind::OneOf(Initial::NAMES), "routable";
 
     /// Try a failed request again where no harm can come of it.

@@ -15,8 +15,6 @@ pub(crate) const SETTINGS: &[&str] = &[
     "slow_start_aggression",
     "unhealthy_responses",
     "panic_threshold",
-    "initial",
-    "max_concurrent_probes",
 ];
 
 /// Where a section is, if it is there.
@@ -36,11 +34,6 @@ const SECTIONS: &[(&str, &str, Find)] = &[
             let routes = loaded.topology.routes.iter();
             routes.map(|route| &route.place).min()
         },
-    ),
-    (
-        "[[backends]]",
-        "only backends that register get traffic",
-        |loaded| loaded.topology.backends.first().map(|backend| &backend.place),
     ),
 ];
 
@@ -100,8 +93,7 @@ mod tests {
 
     #[test]
     fn every_section_and_setting_that_is_not_in_force_is_told() {
-        let text = "sticky = \"cookie\"\n[apps.shop]\n[[routes]]\napp = \"shop\"\n\
-                    [[backends]]\nid = \"a\"\napp = \"shop\"\nregion = \"eu\"\nip = \"10.0.0.1\"\nport = 80\n";
+        let text = "sticky = \"cookie\"\n[apps.shop]\n[[routes]]\napp = \"shop\"\n";
         let layers = Layers {
             file: Some(ConfigFile {
                 path: "edgeproxy.toml".into(),
@@ -120,7 +112,6 @@ mod tests {
             [
                 "edgeproxy.toml:2:7",
                 "edgeproxy.toml:3:1",
-                "edgeproxy.toml:5:1",
                 "edgeproxy.toml:1:1",
                 "environment"
             ]

@@ -159,19 +159,6 @@ impl Handle {
         Ok(reconciled)
     }
 
-    /// Nobody probes the backends of these apps any more; see [`Registry::handle_unprobed`].
-    pub fn unprobed<'a>(&self, apps: impl IntoIterator<Item = &'a AppName>) {
-        {
-            let now = self.shared.clock.now();
-            let mut state = self.shared.lock();
-            for app in apps {
-                state.registry.handle_unprobed(app, now);
-            }
-            state.generation += u64::from(state.registry.is_dirty());
-        }
-        self.shared.wake.notify_one();
-    }
-
     /// The result of a probe, and how soon the next is due.
     #[must_use]
     pub fn report_probe(&self, id: &BackendId, incarnation: Incarnation, probe: Probe, passed: bool) -> Pace {

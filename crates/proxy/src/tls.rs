@@ -90,6 +90,13 @@ impl BackendTls {
         self.config.store(config);
     }
 
+    /// What is in force now: the configuration, and the name that certificates have to be for, if it isn't the
+    /// backend's IP address. For whoever else connects to backends, such as their probes.
+    #[must_use]
+    pub fn in_force(&self) -> (Arc<ClientConfig>, Option<ServerName<'static>>) {
+        (self.config.load_full(), self.server_name.clone())
+    }
+
     /// Shakes hands with the backend at `ip`, which may choose what is offered.
     pub(crate) async fn connect(&self, ip: IpAddr, offer: Offer, stream: TcpStream) -> io::Result<Encrypted> {
         let name = self

@@ -84,7 +84,7 @@ pub use message::{
     PatchError, Probe, Reconciled, RegisterError, Registered, RegisteredKind, Registration, Renewed,
     StaticError,
 };
-pub use policy::{AppPolicy, Config, Initial, LastBackend};
+pub use policy::{AppPolicy, Config, Initial, LastBackend, Monitoring};
 pub use registry::Registry;
 pub use snapshot::{AppSnapshot, Lease, Member, Page, Snapshot, Stats, Status};
 pub use source::Source;

@@ -75,6 +75,8 @@ pub struct AppPolicy {
     pub rise: u32,
     /// Whether a new backend waits for its first passing probe.
     pub initial: Initial,
+    /// Whether anybody probes.
+    pub monitoring: Monitoring,
     /// The first ejection's length. 30 s.
     pub ejection_base: Duration,
     /// The longest ejection. 300 s.
@@ -89,6 +91,7 @@ impl Default for AppPolicy {
             fall: None,
             rise: 1,
             initial: Initial::Routable,
+            monitoring: Monitoring::On,
             ejection_base: Duration::from_secs(30),
             ejection_max: Duration::from_secs(300),
         }
@@ -115,6 +118,17 @@ pub enum LastBackend {
     Keep,
     /// It goes, as Apigee's rule has it.
     Eject,
+}
+
+/// Whether an app's backends are probed by a health monitor, which is not the registry's to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Monitoring {
+    /// They are, and what is found counts.
+    #[default]
+    On,
+    /// They are not. What probes found before is forgotten, and a result that comes late is void, lest a backend
+    /// stay out that nobody would let back; nor does a new one wait for its first.
+    Off,
 }
 
 /// When a new backend becomes routable.

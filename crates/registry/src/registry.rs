@@ -124,13 +124,12 @@ impl Registry {
 
     /// Sets the policy for one app, which need not have members yet. It holds from the next decision on;
     /// [`LastBackend::Keep`](crate::LastBackend::Keep) brings a backend back at once where all are
-    /// ejected. The app is published again. Policies are kept until the registry goes: they are the
+    /// ejected, and [`Monitoring::Off`](crate::Monitoring::Off) one that probes took out. The app is published again. Policies are kept until the registry goes: they are the
     /// owner's, as many as its configuration names.
     pub fn set_app_policy(&mut self, app: &AppName, policy: AppPolicy, now: MonoTime) {
         self.advance(now);
         if let Some(app) = self.apps.set_policy(app, policy) {
-            self.mark_dirty(app);
-            self.rescue(app);
+            self.policy_changed(app);
         }
         debug_assert!(self.check_invariants());
     }
@@ -282,16 +281,6 @@ impl Registry {
         let pace = self.probe(id, incarnation, probe, passed);
         debug_assert!(self.check_invariants());
         pace
-    }
-
-    /// Nobody probes the backends of that app any more: what probes found is forgotten, lest a backend that
-    /// they took out stay out for ever. Failed requests and an operator's word stand.
-    pub fn handle_unprobed(&mut self, app: &AppName, now: MonoTime) {
-        self.advance(now);
-        if let Some(app) = self.apps.find(app) {
-            self.forget(app);
-        }
-        debug_assert!(self.check_invariants());
     }
 
     /// Does what is due: leases, suspects, ejections and drains that end, in the order of their deadlines.

@@ -5,16 +5,20 @@ use std::time::Duration;
 use edgeproxy_api as api;
 use edgeproxy_backend::AppName;
 use edgeproxy_config::{Settings, Topology};
-use edgeproxy_control::Handle;
-use edgeproxy_health::SettingError;
+use edgeproxy_control::{ControlError, Handle};
 use edgeproxy_proxy as proxy;
-use edgeproxy_proxy::{RouteTable, SharedTable};
+use edgeproxy_proxy::SharedTable;
+use edgeproxy_registry as registry;
+use edgeproxy_registry::StaticError;
 
 use crate::control::{Control, ControlThread};
 use crate::explain::Explainer;
 use crate::geography::{Geography, GeographyError};
+use crate::monitors::MonitorError;
 use crate::plan::Plan;
+use crate::probe_tls::ProbeTls;
 use crate::reporter::QueueReporter;
+use crate::table::TableBuilder;
 use crate::tls::{Tls, TlsError};
 use crate::translate;
 use crate::watch::Watched;
@@ -39,8 +43,11 @@ pub enum BuildError {
     #[error(transparent)]
     Workers(#[from] proxy::SpawnError),
     /// A health monitor that can't be.
-    #[error("health_monitor: {0}")]
-    Monitor(#[from] SettingError),
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
+    /// The backends of the file can't all be.
+    #[error("[[backends]]: {0}")]
+    Backends(#[from] ControlError<StaticError>),
     /// A certificate, or a key, can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -84,6 +91,8 @@ fn hint(error: &std::io::Error) -> &'static str {
 pub struct App {
     settings: Settings,
     plan: Arc<Plan>,
+    configuration: registry::Configuration,
+    backend_tls: proxy::BackendTls,
     watched: Vec<Watched>,
     geography: Geography,
     proxy: proxy::Bound,
@@ -106,6 +115,7 @@ impl App {
             locate: Some(locate),
             ..translate::proxy(&settings, &tls)
         })?;
+        let backend_tls = tls.backends.clone();
         let mut watched = tls.watched;
         watched.extend(database);
         let api = settings
@@ -113,8 +123,10 @@ impl App {
             .then(|| bind_api(settings.api_listen_addr))
             .transpose()?;
         Ok(Self {
+            configuration: plan.registry(topology),
             settings,
             plan,
+            backend_tls,
             watched,
             geography,
             proxy,
@@ -125,11 +137,13 @@ impl App {
     /// Starts the workers and the control thread.
     ///
     /// # Errors
-    /// When a thread can't be started.
+    /// When a thread can't be started, or the registry has no room for the backends of the file.
     pub fn spawn(self) -> Result<Running, BuildError> {
         let Self {
             settings,
             plan,
+            configuration,
+            backend_tls,
             watched,
             geography,
             proxy: bound,
@@ -138,10 +152,15 @@ impl App {
         let listening: Vec<Listening> = bound.listeners().map(Listening::of).collect();
         let api_addr = api_listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let own = bound.local_addrs().iter().copied().chain(api_addr).collect();
-        let (handle, driver) =
+        let (handle, mut driver) =
             edgeproxy_control::registry(translate::registry(&settings, plan.others().ledgers));
         let (sender, reports) = edgeproxy_control::reports(REPORT_QUEUE);
-        let table: SharedTable = Arc::new(arc_swap::ArcSwap::from_pointee(RouteTable::default()));
+        handle.configure(configuration)?;
+        // Before the first connection is accepted, so that no request misses a backend of the file.
+        let first = driver.first();
+        let mut builder = TableBuilder::new(Arc::clone(&plan));
+        let table = builder.build(&first.clone().unwrap_or_default());
+        let table: SharedTable = Arc::new(arc_swap::ArcSwap::from_pointee(table));
         let readiness = api::Readiness::starting();
         let workers = bound.spawn(Arc::clone(&table), Arc::new(QueueReporter::new(sender)))?;
         let workers = Arc::new(workers);
@@ -161,9 +180,13 @@ impl App {
             driver,
             reports,
             plan,
+            builder,
+            first,
             table: Arc::clone(&table),
             workers: Arc::clone(&workers),
             watched,
+            max_concurrent_probes: settings.max_concurrent_probes,
+            probe_tls: ProbeTls::new(backend_tls),
             api,
         })?;
         readiness.ready();

@@ -15,6 +15,7 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::plan::Plan;
+use crate::probe_tls::ProbeTls;
 use crate::probes::Probes;
 use crate::table::TableBuilder;
 use crate::watch::{self, Watched};
@@ -25,9 +26,14 @@ pub(crate) struct Control {
     pub(crate) driver: Driver,
     pub(crate) reports: Reports,
     pub(crate) plan: Arc<Plan>,
+    pub(crate) builder: TableBuilder,
+    /// What the table that is there was built from.
+    pub(crate) first: Option<Snapshot>,
     pub(crate) table: SharedTable,
     pub(crate) workers: Arc<proxy::Running>,
     pub(crate) watched: Vec<Watched>,
+    pub(crate) max_concurrent_probes: u32,
+    pub(crate) probe_tls: ProbeTls,
     pub(crate) api: Option<(TcpListener, edgeproxy_api::State)>,
 }
 
@@ -78,18 +84,23 @@ impl Control {
             driver,
             reports,
             plan,
+            mut builder,
+            first,
             table,
             workers,
             watched,
+            max_concurrent_probes,
+            probe_tls,
             api,
         } = self;
-        let (mut probes, prober) = Probes::new(handle, plan.others().monitor.clone());
-        let mut builder = TableBuilder::new(plan);
-        let publish = move |snapshot: &Snapshot| {
+        let tls = Arc::new(probe_tls);
+        let (mut probes, prober) = Probes::new(handle, plan, max_concurrent_probes, tls);
+        let mut publish = move |snapshot: &Snapshot| {
             table.store(Arc::new(builder.build(snapshot)));
             workers.table_changed();
             probes.update(snapshot);
         };
+        first.iter().for_each(&mut publish);
         let background = [
             tokio::task::spawn_local(driver.run(reports, publish, log)),
             tokio::task::spawn_local(prober),

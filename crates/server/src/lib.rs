@@ -27,7 +27,9 @@ mod app;
 mod control;
 mod explain;
 mod geography;
+mod monitors;
 mod plan;
+mod probe_tls;
 mod probes;
 mod reporter;
 mod table;
@@ -37,4 +39,5 @@ mod watch;
 
 pub use app::{App, BuildError, Listening, Running, Serves};
 pub use geography::GeographyError;
+pub use monitors::MonitorError;
 pub use tls::{TlsError, TlsFault, certificates};

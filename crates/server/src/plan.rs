@@ -4,16 +4,14 @@
 //! that no request sees half of one plan and half of another.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use edgeproxy_backend::{AppName, BackendId};
 use edgeproxy_balance::{Algorithm, Inner, Policy, Spill};
 use edgeproxy_config as config;
-use edgeproxy_config::{App, AppSettings, Picker, Picking, Settings, Topology};
-use edgeproxy_health::{Monitor, SettingError};
-use edgeproxy_registry::{AppPolicy, LastBackend};
+use edgeproxy_config::{App, AppSettings, Health, Picker, Picking, Settings, Topology};
+use edgeproxy_registry::{AppPolicy, Configuration, Initial, LastBackend, Monitoring};
 
-use crate::translate;
+use crate::monitors::{MonitorError, Monitors};
 
 /// Every app as the configuration wants it.
 #[derive(Debug)]
@@ -31,7 +29,7 @@ pub(crate) struct AppPlan {
     /// When the ledgers take one out.
     pub(crate) ledgers: AppPolicy,
     /// How its backends are probed; `None`: not at all.
-    pub(crate) monitor: Option<Arc<Monitor>>,
+    pub(crate) monitors: Option<Monitors>,
     /// Backends that are fallbacks, whatever they registered with.
     pub(crate) fallback: BTreeSet<BackendId>,
     /// Requests that may wait while all backends are full.
@@ -41,33 +39,55 @@ pub(crate) struct AppPlan {
 impl Plan {
     /// # Errors
     /// When a health monitor can't be.
-    pub(crate) fn of(settings: &Settings, topology: &Topology) -> Result<Self, SettingError> {
-        let monitor = translate::monitor(settings)?;
+    pub(crate) fn of(settings: &Settings, topology: &Topology) -> Result<Self, MonitorError> {
+        let monitors = Monitors::of_settings(settings)?;
         let others = AppPlan {
             policy: policy(
                 settings,
                 algorithm(settings.algorithm),
                 &AppSettings::of(settings),
             ),
-            ledgers: ledgers(&AppSettings::of(settings)),
-            monitor: monitor.clone(),
+            ledgers: ledgers(&AppSettings::of(settings), None, monitoring(monitors.as_ref())),
+            monitors,
             fallback: BTreeSet::new(),
             queue_max: settings.queue_max,
         };
         let app = |app: &App| {
+            let monitors = Monitors::of_app(app)?;
             let plan = AppPlan {
                 policy: policy(settings, picking(&app.picking), &app.settings),
-                ledgers: ledgers(&app.settings),
-                monitor: monitor.clone(),
+                ledgers: ledgers(&app.settings, app.health.as_ref(), monitoring(monitors.as_ref())),
+                monitors,
                 fallback: app.fallback.iter().cloned().collect(),
                 queue_max: app.settings.queue_max,
             };
-            (app.name.clone(), plan)
+            Ok((app.name.clone(), plan))
         };
         Ok(Self {
-            apps: topology.apps.iter().map(app).collect(),
+            apps: topology
+                .apps
+                .iter()
+                .map(app)
+                .collect::<Result<_, MonitorError>>()?,
             others,
         })
+    }
+
+    /// What the registry is to put in force, with the backends of the file.
+    pub(crate) fn registry(&self, topology: &Topology) -> Configuration {
+        let apps = self.apps.iter();
+        let backends = topology.backends.iter();
+        Configuration {
+            others: self.others.ledgers,
+            apps: apps.map(|(name, app)| (name.clone(), app.ledgers)).collect(),
+            backends: backends.map(|listed| listed.backend.clone()).collect(),
+        }
+    }
+
+    /// Whether the backends of any app are probed.
+    pub(crate) fn probes(&self) -> bool {
+        let mut every = self.apps.values().chain([&self.others]);
+        every.any(|app| app.monitors.is_some())
     }
 
     /// What holds for that app, whether the file names it or not.
@@ -138,14 +158,29 @@ fn picking(picking: &Picking) -> Algorithm {
     }
 }
 
-fn ledgers(app: &AppSettings) -> AppPolicy {
+fn monitoring(monitors: Option<&Monitors>) -> Monitoring {
+    match monitors {
+        Some(_) => Monitoring::On,
+        None => Monitoring::Off,
+    }
+}
+
+fn ledgers(app: &AppSettings, health: Option<&Health>, monitoring: Monitoring) -> AppPolicy {
+    let default = AppPolicy::default();
     AppPolicy {
         max_failures: app.max_failures,
         last_backend: match app.last_backend {
             config::LastBackend::Keep => LastBackend::Keep,
             config::LastBackend::Eject => LastBackend::Eject,
         },
-        ..AppPolicy::default()
+        fall: health.map(|health| health.fall),
+        rise: health.map_or(default.rise, |health| health.rise),
+        initial: match app.initial {
+            config::Initial::Routable => Initial::Routable,
+            config::Initial::ProbeFirst => Initial::ProbeFirst,
+        },
+        monitoring,
+        ..default
     }
 }
 

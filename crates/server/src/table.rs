@@ -93,7 +93,7 @@ fn candidate(plan: &AppPlan, member: &Member) -> Candidate<Arc<Endpoint>> {
         target: Arc::clone(endpoint),
         fallback: endpoint.fallback || plan.fallback.contains(&endpoint.id),
         excluded,
-        since: None,
+        since: member.since,
     }
 }
 
@@ -255,5 +255,94 @@ mod tests {
             route.summary
         );
         assert_eq!(picked.unwrap_err(), PickError::NoneRoutable);
+    }
+
+    /// An app with a backend that is none of last resort and a fallback, and who of them may be picked.
+    struct Spare {
+        registry: Registry,
+        builder: TableBuilder,
+    }
+
+    impl Spare {
+        const NOW: MonoTime = MonoTime::from_secs(1);
+
+        fn new() -> Self {
+            let mut registry = Registry::new(Config::default(), Self::NOW);
+            let spare = Backend {
+                fallback: true,
+                ..backend("spare", "app", 2)
+            };
+            for backend in [backend("main", "app", 1), spare] {
+                registry
+                    .handle_register(Registration { backend, ttl: None }, Self::NOW)
+                    .unwrap();
+            }
+            Self {
+                registry,
+                builder: builder(),
+            }
+        }
+
+        /// Three probes decide.
+        fn probed(&mut self, id: &str, passed: bool) {
+            let id = BackendId::parse(id).unwrap();
+            let incarnation = self.registry.get(&id, Self::NOW).unwrap().endpoint.incarnation;
+            for _ in 0..3 {
+                let probe = edgeproxy_registry::Probe::Monitor;
+                self.registry
+                    .handle_probe(&id, incarnation, probe, passed, Self::NOW);
+            }
+        }
+
+        /// Those that get the next requests.
+        fn picked(&mut self) -> Vec<String> {
+            let table = match self.registry.poll_snapshot(Self::NOW) {
+                Some(snapshot) => self.builder.build(&snapshot),
+                None => panic!("nothing has changed"),
+            };
+            let balancer = &table.app(&AppName::parse("app").unwrap()).unwrap().balancer;
+            let mut picked: Vec<String> = (0..8)
+                .filter_map(|entropy| {
+                    let pick = balancer.pick(&Client::default(), Self::NOW, entropy, |endpoint| {
+                        Claim::Granted(endpoint.id.to_string())
+                    });
+                    pick.ok()
+                })
+                .collect();
+            picked.dedup();
+            picked
+        }
+    }
+
+    #[test]
+    fn fallback_gets_nothing_until_every_other_one_is_out_then_all_of_it_until_one_returns() {
+        let mut app = Spare::new();
+        assert_eq!(app.picked(), ["main"]);
+        app.probed("main", false);
+        assert_eq!(app.picked(), ["spare"]);
+        app.probed("main", true);
+        assert_eq!(app.picked(), ["main"]);
+    }
+
+    #[test]
+    fn an_unhealthy_fallback_gets_none() {
+        let mut app = Spare::new();
+        app.probed("main", false);
+        app.probed("spare", false);
+        assert_eq!(app.picked(), Vec::<String>::new());
+        app.probed("main", true);
+        assert_eq!(app.picked(), ["main"]);
+    }
+
+    #[test]
+    fn a_candidate_says_since_when_it_has_been_there() {
+        let mut app = Spare::new();
+        let snapshot = app.registry.poll_snapshot(Spare::NOW).unwrap();
+        let members = &snapshot.apps[&AppName::parse("app").unwrap()].members;
+        let plan = plan("");
+        for member in members {
+            let candidate = candidate(plan.others(), member);
+            assert_eq!(candidate.since, Some(Spare::NOW));
+        }
     }
 }

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use edgeproxy_api::{Access, Admission, Bounds};
 use edgeproxy_backend::Country;
 use edgeproxy_config as config;
-use edgeproxy_config::{HealthMonitor, Settings};
+use edgeproxy_config::Settings;
 use edgeproxy_geo::Regions;
-use edgeproxy_health::{Monitor, SettingError};
 use edgeproxy_proxy as proxy;
 use edgeproxy_registry as registry;
 use edgeproxy_registry::AppPolicy;
@@ -118,16 +117,6 @@ pub(crate) fn registry(settings: &Settings, app: AppPolicy) -> registry::Config 
         app,
         ..registry::Config::default()
     }
-}
-
-/// How backends are probed, and `None` where they are not.
-pub(crate) fn monitor(settings: &Settings) -> Result<Option<Arc<Monitor>>, SettingError> {
-    let monitor = match &settings.health_monitor {
-        HealthMonitor::Off => return Ok(None),
-        HealthMonitor::Tcp => Monitor::tcp(),
-        HealthMonitor::Http { path } => Monitor::http(path)?,
-    };
-    Ok(Some(Arc::new(monitor.with_interval(settings.health_interval)?)))
 }
 
 pub(crate) fn admission(

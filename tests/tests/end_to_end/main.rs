@@ -9,6 +9,7 @@ mod bad_input;
 mod burst;
 mod drain;
 mod failures;
+mod file;
 mod forwarding;
 mod harness;
 mod lease;

@@ -1,6 +1,7 @@
 //! The tables of `spec/discovery-api.md`, row by row, through the router and a running registry.
 
 mod access;
+mod configured;
 mod endpoints;
 mod errors;
 mod fuzz;

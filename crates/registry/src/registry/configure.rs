@@ -7,7 +7,7 @@ use hashbrown::{HashMap, HashSet};
 use super::Registry;
 use crate::entry::Life;
 use crate::ledger::Asked;
-use crate::{Configuration, EventKind, LoadReport, Reconciled, StaticError};
+use crate::{Configuration, EventKind, LoadReport, Monitoring, Reconciled, StaticError};
 
 /// The backends of the file by their ids, as it has them.
 pub(super) type Listed = HashMap<BackendId, Backend, FixedState>;
@@ -24,11 +24,19 @@ impl Registry {
         // First, since they say how a backend begins.
         self.config.app = others;
         for app in self.apps.replace_policies(others, apps) {
-            self.mark_dirty(app);
-            self.rescue(app);
+            self.policy_changed(app);
         }
         let before = std::mem::replace(&mut self.listed, listed);
         Ok(self.reconcile(backends, before))
+    }
+
+    /// Lets another policy have its say about the backends that are there.
+    pub(super) fn policy_changed(&mut self, app: u32) {
+        self.mark_dirty(app);
+        if self.apps.get(app).policy.monitoring == Monitoring::Off {
+            self.forget_probes(app);
+        }
+        self.rescue(app);
     }
 
     fn by_id(&self, backends: &[Backend]) -> Result<Listed, StaticError> {

@@ -5,7 +5,7 @@ use edgeproxy_backend::{BackendId, Incarnation};
 use super::Registry;
 use crate::entry::Life;
 use crate::ledger::{ProbeLedger, Turn, Verdict};
-use crate::{EventKind, Pace, Probe};
+use crate::{EventKind, Monitoring, Pace, Probe};
 
 impl Registry {
     pub(super) fn probe(
@@ -41,6 +41,9 @@ impl Registry {
             return Pace::Settled; // by far the most frequent case: nothing was against it
         }
         let policy = &self.apps.get(entry.app).policy;
+        if policy.monitoring == Monitoring::Off {
+            return Pace::Settled;
+        }
         let details = entry.details_mut();
         let turn = if passed {
             details.probe.pass(policy)
@@ -63,8 +66,9 @@ impl Registry {
         pace
     }
 
-    /// Empties the probe ledgers of an app that nobody probes any more.
-    pub(super) fn forget(&mut self, app: u32) {
+    /// Empties the probe ledgers of an app that nobody probes any more. Whether somebody is to be rescued shows only
+    /// once all of them are back.
+    pub(super) fn forget_probes(&mut self, app: u32) {
         let now = self.now();
         let speaks = |slot: &u32| self.entries[*slot].details().probe != ProbeLedger::CLEAN;
         let slots: Vec<u32> = self.apps.get(app).members().filter(speaks).collect();
@@ -77,7 +81,9 @@ impl Registry {
                 details.traffic.resume_decay(now);
                 entry.since = self.clock.last();
             }
-            self.reconsider(slot);
+            if let Some(transition) = self.settle(slot) {
+                self.announce(slot, transition);
+            }
         }
     }
 }

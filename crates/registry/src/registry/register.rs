@@ -9,8 +9,8 @@ use super::Registry;
 use crate::entry::{Entry, Life};
 use crate::ledger::{Asked, ProbeLedger};
 use crate::{
-    EventKind, Initial, LoadReport, Overrides, RegisterError, Registered, RegisteredKind, Registration,
-    Source,
+    EventKind, Initial, LoadReport, Monitoring, Overrides, RegisterError, Registered, RegisteredKind,
+    Registration, Source,
 };
 
 impl Registry {
@@ -74,7 +74,8 @@ impl Registry {
         let home = self.apps.get(app);
         // One text for the whole app instead of one for each member.
         backend.app = home.name.clone();
-        let probe_first = home.policy.initial == Initial::ProbeFirst;
+        let probe_first =
+            home.policy.initial == Initial::ProbeFirst && home.policy.monitoring == Monitoring::On;
         let incarnation = self.next_incarnation;
         self.next_incarnation = incarnation.next();
 

@@ -2,6 +2,7 @@
 
 mod configured;
 mod drains;
+mod flapping;
 mod leases;
 mod ledgers;
 mod limits;

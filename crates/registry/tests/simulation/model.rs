@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use edgeproxy_backend::{AppName, BackendAddr, BackendId, Endpoint, Gate, Incarnation, MonoTime};
 use edgeproxy_registry::{
-    AppPolicy, Change, Config, EventKind, Initial, LastBackend, LoadReport, Overrides, Patch, State,
+    AppPolicy, Change, Config, EventKind, Initial, LastBackend, LoadReport, Monitoring, Overrides, Patch,
+    State,
 };
 
 use crate::shadow::{Micros, Phase, Probed, Shadow, Traffic, micros};
@@ -319,7 +320,8 @@ impl Model {
         let incarnation = Incarnation::new(self.next_incarnation).unwrap();
         self.next_incarnation += 1;
         let ttl = asking.ttl.unwrap_or(micros(self.config.ttl));
-        let first = self.policy(&asking.app).initial == Initial::ProbeFirst;
+        let policy = self.policy(&asking.app);
+        let first = policy.initial == Initial::ProbeFirst && policy.monitoring == Monitoring::On;
         let mut shadow = Shadow {
             id: asking.id,
             app: asking.app,

@@ -12,7 +12,8 @@ use edgeproxy_backend::{
 };
 use edgeproxy_registry::{
     AppPolicy, Change, Config, Configuration, DeregisterError, FencedError, Initial, LastBackend, LoadReport,
-    Patch, PatchError, Probe, RegisterError, RegisteredKind, Registration, Registry, Snapshot, StaticError,
+    Monitoring, Patch, PatchError, Probe, RegisterError, RegisteredKind, Registration, Registry, Snapshot,
+    StaticError,
 };
 use fastrand::Rng;
 
@@ -116,8 +117,7 @@ impl World {
             65..75 => self.report(now),
             75..84 => self.probe(now),
             84 => match self.rng.u32(0..6) {
-                0 => self.unprobed(now),
-                1..4 => self.configure(now),
+                0..4 => self.configure(now),
                 _ => self.set_policy(now),
             },
             85 => {
@@ -297,13 +297,6 @@ impl World {
             | (Err(Refused::TooManyApps), Err(StaticError::TooManyApps { .. })) => {}
             (expected, found) => self.fail(&format!("{found:?}, expected {expected:?}")),
         }
-    }
-
-    fn unprobed(&mut self, now: Micros) {
-        let app = self.apps[self.rng.usize(0..self.apps.len())].clone();
-        let at = self.begin(format!("nobody probes {app}"), now);
-        self.registry.handle_unprobed(&app, at);
-        self.model.unprobed(&app);
     }
 
     fn patch(&mut self, now: Micros) {
@@ -587,6 +580,11 @@ fn policy(rng: &mut Rng) -> AppPolicy {
             Initial::ProbeFirst
         } else {
             Initial::Routable
+        },
+        monitoring: if rng.u32(0..4) == 0 {
+            Monitoring::Off
+        } else {
+            Monitoring::On
         },
         ejection_base: Duration::from_micros(rng.u64(SECOND..4 * SECOND)),
         // The same for all: what has decayed by one policy would come back by another.

@@ -290,12 +290,17 @@ fn every_app_has_the_policy_that_the_configuration_says_and_one_that_left_it_the
 
 #[test]
 fn what_probes_found_is_forgotten_once_nobody_probes() {
-    let mut world = World::with_policy(AppPolicy {
+    let policy = AppPolicy {
         max_failures: 1,
         fall: Some(1),
+        initial: Initial::ProbeFirst,
         ..AppPolicy::default()
-    });
-    let [a, b, c] = ["a", "b", "c"].map(|name| world.add(name));
+    };
+    let mut world = World::with_policy(policy);
+    let [a, b, c, _] = ["a", "b", "c", "d"].map(|name| world.add(name));
+    for endpoint in [&a, &b, &c] {
+        world.probe(endpoint, true);
+    }
     world.probe(&a, false);
     world.fail(&b);
     world.probe(&b, false);
@@ -305,13 +310,27 @@ fn what_probes_found_is_forgotten_once_nobody_probes() {
     };
     world.patch("c", off).unwrap();
     world.probe(&c, false);
-    world.registry.handle_unprobed(&app("shop"), world.now);
+    let off = AppPolicy {
+        monitoring: Monitoring::Off,
+        ..policy
+    };
+    let configuration = Configuration {
+        others: off,
+        ..Configuration::default()
+    };
+    world.registry.configure(configuration, world.now).unwrap();
     world.registry.audit().unwrap();
+    let states = |world: &World| ["a", "b", "c", "d"].map(|name| world.state(name).unwrap());
+    let expected = [State::Routable, State::Ejected, State::Disabled, State::Routable];
     assert_eq!(
-        ["a", "b", "c"].map(|name| world.state(name).unwrap()),
-        [State::Routable, State::Ejected, State::Disabled],
+        states(&world),
+        expected,
         "failed requests and an operator's word stand"
     );
+    world.probe(&a, false);
+    assert_eq!(states(&world), expected, "a result that comes late is void");
+    world.add("e");
+    assert_eq!(world.state("e"), Some(State::Routable), "nobody would let it in");
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl Model {
         self.config.app = others;
         self.policies = policies.to_vec();
         for app in self.apps() {
-            self.rescue(&app);
+            self.policy_changed(&app);
         }
         let before = std::mem::replace(&mut self.file, file.clone());
         let differs: Vec<Asking> = file
