@@ -10,12 +10,23 @@ fn nobody_there_is_told_with_the_next_step() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let api = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    for args in [&["backends"][..], &["apps"], &["explain", "shop"], &["drain", "b1"]] {
+    for args in [
+        &["backends"][..],
+        &["apps"],
+        &["explain", "shop"],
+        &["drain", "b1"],
+    ] {
         let output = edgeproxy(&[args, &["--api", &api]].concat());
         let told = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {told}");
-        assert!(told.starts_with(&format!("edgeproxy: {api} can't be asked")), "{told}");
-        assert!(told.contains("is edgeproxy running there, with api_enabled = true?"), "{told}");
+        assert!(
+            told.starts_with(&format!("edgeproxy: {api} can't be asked")),
+            "{told}"
+        );
+        assert!(
+            told.contains("is edgeproxy running there, with api_enabled = true?"),
+            "{told}"
+        );
         assert!(told.contains("Connection refused"), "{told}");
         assert_eq!(stdout(&output), "");
     }
@@ -25,7 +36,11 @@ fn nobody_there_is_told_with_the_next_step() {
 fn an_address_that_is_none_is_told() {
     let output = edgeproxy(&["backends", "--api", "https://127.0.0.1:1"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("the API speaks no TLS"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("the API speaks no TLS"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -44,5 +59,9 @@ fn somebody_else_who_answers_is_told() {
     answering.join().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("404 Not Found"), "{}", stderr(&output));
-    assert!(stderr(&output).contains("is that the API of edgeproxy?"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("is that the API of edgeproxy?"),
+        "{}",
+        stderr(&output)
+    );
 }

@@ -96,6 +96,9 @@ fn a_certificate_that_has_ended_is_told_and_one_that_can_t_be_read() {
     write("key.pem", "hello");
     let output = edgeproxy_in(folder.path(), &["check"]);
     let told = stdout(&output);
-    assert!(told.contains("key.pem is not PEM; expected an unencrypted private key"), "{told}");
+    assert!(
+        told.contains("key.pem is not PEM; expected an unencrypted private key"),
+        "{told}"
+    );
     assert_eq!(output.status.code(), Some(2));
 }

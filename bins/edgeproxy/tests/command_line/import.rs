@@ -41,7 +41,14 @@ fn a_file_is_never_replaced_unless_by_force() {
     let folder = tempfile::tempdir().unwrap();
     write_bundle(folder.path());
     let import = |more: &[&str]| {
-        let args = ["import", "apigee", "apiproxy", "servers.json", "--output", "out.toml"];
+        let args = [
+            "import",
+            "apigee",
+            "apiproxy",
+            "servers.json",
+            "--output",
+            "out.toml",
+        ];
         edgeproxy_in(folder.path(), &[&args, more].concat())
     };
     assert_eq!(import(&[]).status.code(), Some(0));
@@ -63,13 +70,22 @@ fn a_file_is_never_replaced_unless_by_force() {
 fn one_broken_file_does_not_stop_the_others() {
     let folder = tempfile::tempdir().unwrap();
     write_bundle(folder.path());
-    fs::write(folder.path().join("apiproxy/targets/other.xml"), "<TargetEndpoint>\n  <HTTPTargetConnection>\n").unwrap();
+    fs::write(
+        folder.path().join("apiproxy/targets/other.xml"),
+        "<TargetEndpoint>\n  <HTTPTargetConnection>\n",
+    )
+    .unwrap();
     let output = edgeproxy_in(folder.path(), &["import", "apigee", ".", "missing"]);
     let told = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("missing: error: can't be read: No such file"), "{told}");
     assert!(
-        told.contains("./apiproxy/targets/other.xml:2:25: error: the file ends inside of <HTTPTargetConnection>"),
+        told.contains("missing: error: can't be read: No such file"),
+        "{told}"
+    );
+    assert!(
+        told.contains(
+            "./apiproxy/targets/other.xml:2:25: error: the file ends inside of <HTTPTargetConnection>"
+        ),
         "{told}"
     );
     assert!(stdout(&output).contains("[apps.shop]"));
@@ -79,18 +95,33 @@ fn one_broken_file_does_not_stop_the_others() {
 fn addresses_of_names_are_given_and_never_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     write_bundle(folder.path());
-    fs::write(folder.path().join("servers.json"), SERVER.replace("localhost", "Shop.example.com")).unwrap();
+    fs::write(
+        folder.path().join("servers.json"),
+        SERVER.replace("localhost", "Shop.example.com"),
+    )
+    .unwrap();
     let output = edgeproxy_in(folder.path(), &["import", "apigee", "."]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("--resolve Shop.example.com=ADDRESS"), "{}", stderr(&output));
-    assert!(stdout(&output).contains("\n# [[backends]]\n"), "{}", stdout(&output));
+    assert!(
+        stderr(&output).contains("--resolve Shop.example.com=ADDRESS"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(
+        stdout(&output).contains("\n# [[backends]]\n"),
+        "{}",
+        stdout(&output)
+    );
     let output = edgeproxy_in(
         folder.path(),
         &["import", "apigee", ".", "--resolve", "shop.example.com=10.0.0.9"],
     );
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stdout(&output).contains("\nip = \"10.0.0.9\"\n"));
-    let wrong = edgeproxy_in(folder.path(), &["import", "apigee", ".", "--resolve", "shop.example.com"]);
+    let wrong = edgeproxy_in(
+        folder.path(),
+        &["import", "apigee", ".", "--resolve", "shop.example.com"],
+    );
     assert_eq!(wrong.status.code(), Some(2));
 }
 
@@ -137,7 +168,10 @@ fn a_zip_file_is_a_folder() {
     let output = edgeproxy_in(folder.path(), &["import", "apigee", "shop.zip"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let toml = stdout(&output);
-    assert!(toml.contains("# TargetEndpoint \"default\", shop.zip/apiproxy/targets/default.xml:1:1\n[apps.shop]"), "{toml}");
+    assert!(
+        toml.contains("# TargetEndpoint \"default\", shop.zip/apiproxy/targets/default.xml:1:1\n[apps.shop]"),
+        "{toml}"
+    );
 }
 
 #[test]
@@ -165,6 +199,9 @@ fn a_hostile_zip_file_is_read_within_limits_and_writes_nothing() {
     ] {
         assert!(told.contains(part), "{part} is not in\n{told}");
     }
-    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(names.len(), 2, "{names:?}");
 }

@@ -1,7 +1,7 @@
 //! Endpoints and the servers that they name, put together: apps, their backends, and the routes to them.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use edgeproxy_backend::BackendAddr;
@@ -16,6 +16,7 @@ use super::proxy::Offer;
 use super::rules;
 use super::server::{Host, Server};
 use super::tls::Tls;
+use crate::Settings;
 use crate::paths::PathPrefix;
 use crate::types::HostName;
 use crate::value::{FromValue, Value};
@@ -39,6 +40,23 @@ pub(super) struct Joined {
     pub(super) server_name: Option<String>,
     pub(super) apps: Vec<App>,
     pub(super) routes: Vec<Route>,
+}
+
+impl Joined {
+    /// Where the proxy listens in place of its default, if a backend on the same machine listens there.
+    pub(super) fn listen_addr(&self) -> Option<SocketAddr> {
+        let default = Settings::default().listen_addr?;
+        let backends = self.apps.iter().flat_map(|app| &app.backends);
+        let here: HashSet<u16> = backends
+            .filter(|backend| matches!(&backend.addr, Addr::Ip(ip) if ip.is_loopback()))
+            .map(|backend| backend.port)
+            .collect();
+        if !here.contains(&default.port()) {
+            return None;
+        }
+        let free = (8_000..=u16::MAX).find(|port| !here.contains(port))?;
+        Some(SocketAddr::new(default.ip(), free))
+    }
 }
 
 #[derive(Debug)]

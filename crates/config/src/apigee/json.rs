@@ -46,7 +46,10 @@ fn servers(mut root: Element) -> Vec<Element> {
     let holder = if listed(&root) {
         Some(&mut root)
     } else {
-        let named = |child: &&mut Element| child.name.eq_ignore_ascii_case("TargetServers");
+        let named = |child: &&mut Element| {
+            let name = child.name.to_ascii_lowercase();
+            matches!(name.as_str(), "targetserver" | "targetservers")
+        };
         root.children
             .iter_mut()
             .find(|child| named(child) && listed(child))

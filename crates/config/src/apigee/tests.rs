@@ -77,6 +77,25 @@ fn nothing_that_a_file_says_becomes_a_line_of_its_own() {
     );
 }
 
+#[test]
+fn a_backend_on_the_proxy_s_own_port_has_the_proxy_move() {
+    let url = |url: &str| {
+        format!(
+            "<TargetEndpoint name='a'><HTTPTargetConnection><URL>{url}</URL></HTTPTargetConnection></TargetEndpoint>"
+        )
+    };
+    for (of, moves) in [
+        ("http://localhost:8080", true),
+        ("http://localhost:8000", false),
+        ("http://10.0.0.1:8080", false),
+    ] {
+        let imported = import("a.xml", url(of).as_bytes());
+        assert!(imported.report.is_clean(), "{:?}", imported.report);
+        let found = imported.toml.contains("\nlisten_addr = \"0.0.0.0:8000\"\n");
+        assert_eq!(found, moves, "{}", imported.toml);
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), json: bool) {

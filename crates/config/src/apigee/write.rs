@@ -37,6 +37,11 @@ impl Page<'_, '_> {
         self.line("");
         self.line("# Apigee has no regions: proxy and backends are in one.");
         self.line(&line("region", self.region.clone()));
+        if let Some(addr) = joined.listen_addr() {
+            self.line("");
+            self.line("# A backend on this machine has the port that the proxy listens on otherwise.");
+            self.line(&line("listen_addr", string(&addr.to_string())));
+        }
         if let Some(name) = &joined.server_name {
             self.line("");
             self.line("# The name that the certificates of https backends are for.");
