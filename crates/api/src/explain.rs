@@ -126,8 +126,9 @@ pub(crate) async fn explain(State(shared): State<Shared>, mut params: Params) ->
     let country = params.optional("country", |text| {
         Country::parse(text).map_err(|error| error.to_string())
     });
+    let terms = shared.terms.in_force();
     let region = params.optional("region", |text| {
-        shared.admission.region(text).map(|(region, _)| region)
+        terms.admission.region(text).map(|(region, _)| region)
     });
     params.finish()?;
     // A bad or missing app has been refused above.

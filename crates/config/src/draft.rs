@@ -232,6 +232,7 @@ impl<'a> Draft<'a> {
             .iter()
             .map(|(key, source)| (*key, place(source)))
             .collect();
+        let listener_places = self.listener_spans.iter().map(|span| self.place(span)).collect();
         let origins = self
             .sources
             .into_iter()
@@ -244,6 +245,7 @@ impl<'a> Draft<'a> {
             file,
             origins,
             places,
+            listener_places,
             warnings: self.warnings,
         })
     }

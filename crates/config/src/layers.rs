@@ -67,6 +67,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     pub(crate) origins: BTreeMap<&'static str, Origin>,
     pub(crate) places: BTreeMap<&'static str, Place>,
+    /// Of each of the settings' listeners.
+    pub(crate) listener_places: Vec<Place>,
     pub(crate) warnings: Vec<Finding>,
 }
 
@@ -119,6 +121,7 @@ impl From<Settings> for Loaded {
             file: None,
             origins: BTreeMap::new(),
             places: BTreeMap::new(),
+            listener_places: Vec::new(),
             warnings: Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::Settings;
-use crate::setting::{Kind, Scope, Setting};
+use crate::setting::{Kind, Reload, Scope, Setting};
 use crate::shape::{Form, Shape, shapes};
 use crate::table::Field;
 use crate::unwired;
@@ -36,6 +36,12 @@ spellings: `max_failures` in the file, `EDGEPROXY_MAX_FAILURES` as a variable, `
 is called otherwise, the table says so. The file is that of `--config` or `EDGEPROXY_CONFIG`, or `edgeproxy.toml` in the
 folder that the process is started in. A file with any fault is refused whole, and every fault is told at once.
 
+A running process reads all of it again on SIGHUP, and within a few seconds of a change to the file; flags and variables
+are those that it was started with. What has no fault is in force at once and as a whole, without a connection dropped: for
+the next request, or, where it is about a client's connection, for the next connection. With a fault nothing changes. Where
+a table says *Takes a restart*, and of `[[listeners]]` for what listens where, another value is such a fault. What is in
+force, where it was said, and what became of the last reload is at `GET /api/v1/config`.
+
 What is allowed and risky is in [Rules](rules.md). An editor that knows JSON Schema completes and checks the file by
 [edgeproxy.schema.json](edgeproxy.schema.json).
 
@@ -67,7 +73,11 @@ fn of_setting(page: &mut String, setting: &Setting) {
     } else {
         format!(" Variable: `{}`.", setting.env())
     };
-    let doc = format!("{}{variable}", setting.doc());
+    let restart = match setting.reload {
+        Reload::Live => "",
+        Reload::Restart => " Takes a restart.",
+    };
+    let doc = format!("{}{variable}{restart}", setting.doc());
     row(page, setting.key, setting.kind, &default, &doc);
 }
 

@@ -15,7 +15,8 @@ use crate::kinds::{DATABASE, NETWORKS, PATH, SOCKET, SOCKET_OR_OFF, bytes, numbe
 use crate::listeners::Listener;
 use crate::policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
 use crate::region::RegionTable;
-use crate::setting::{Kind, Scope, Setting};
+use crate::setting::{Kind, Reload, Scope, Setting};
+use crate::shown::{Show, Shown};
 use crate::status::StatusCodes;
 use crate::table::{Field, Key};
 use crate::types::{Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, Spill, Workers};
@@ -27,10 +28,10 @@ settings! {
 proxy {
     /// Where clients connect for HTTP. Port 0 lets the system choose one; off is nowhere.
     /// Listeners of the file come besides.
-    listen_addr: Option<SocketAddr>, "listen_addr", SOCKET_OR_OFF, "0.0.0.0:8080";
+    listen_addr: Option<SocketAddr>, "listen_addr", SOCKET_OR_OFF, "0.0.0.0:8080", restart;
 
     /// Where clients connect for TCP to the app of tcp_app. Port 0 lets the system choose one.
-    tcp_listen_addr: Option<SocketAddr>, "tcp_listen_addr", SOCKET_OR_OFF, "off";
+    tcp_listen_addr: Option<SocketAddr>, "tcp_listen_addr", SOCKET_OR_OFF, "off", restart;
 
     /// The app whose backends take the connections of tcp_listen_addr.
     tcp_app: Option<AppName>, "tcp_app",
@@ -38,10 +39,10 @@ proxy {
 
     /// Serve HTTP inside TLS at tls_listen_addr, with the certificate of tls_cert. Listeners of the file can have
     /// more: see tls there.
-    tls_enabled: bool, "tls_enabled", Kind::Switch, "false";
+    tls_enabled: bool, "tls_enabled", Kind::Switch, "false", restart;
 
     /// Where clients connect for HTTP inside TLS. Port 0 lets the system choose one.
-    tls_listen_addr: SocketAddr, "tls_listen_addr", SOCKET, "0.0.0.0:8443";
+    tls_listen_addr: SocketAddr, "tls_listen_addr", SOCKET, "0.0.0.0:8443", restart;
 
     /// The certificate of tls_listen_addr, and the chain that leads to an authority, as PEM. It is read again
     /// when it changes.
@@ -60,10 +61,10 @@ proxy {
         Kind::Table { name: "NAME:CC,…", expected: "a table of names and country codes, such as mx = \"MX\"" }, "";
 
     /// Serve the discovery API, by which backends register.
-    api_enabled: bool, "api_enabled", Kind::Switch, "false";
+    api_enabled: bool, "api_enabled", Kind::Switch, "false", restart;
 
     /// Where the discovery API listens. Port 0 lets the system choose one.
-    api_listen_addr: SocketAddr, "api_listen_addr", SOCKET, "0.0.0.0:8081";
+    api_listen_addr: SocketAddr, "api_listen_addr", SOCKET, "0.0.0.0:8081", restart;
 
     /// Serve the API to any peer. Without it only loopback and private networks are served.
     api_insecure: bool, "api_insecure", Kind::Switch, "false";
@@ -100,11 +101,11 @@ proxy {
     health_interval: Duration, "health_interval_secs", seconds(1, 3_600), "5";
 
     /// How many probes may be under way at once.
-    max_concurrent_probes: u32, "max_concurrent_probes", number(1, 65_536), "64";
+    max_concurrent_probes: u32, "max_concurrent_probes", number(1, 65_536), "64", restart;
 
     /// Threads that forward traffic; auto is one for each core.
     workers: Workers, "workers",
-        Kind::Number { min: 1, max: 1_024, unit: "threads", word: Some("auto") }, "auto";
+        Kind::Number { min: 1, max: 1_024, unit: "threads", word: Some("auto") }, "auto", restart;
 
     /// How long a request's head may take from its first byte to its last, before 408; also a PROXY protocol
     /// header.
@@ -180,7 +181,7 @@ proxy {
         Kind::Text { name: "NAME", expected: "the name of a header, such as \"CF-IPCountry\"" }, "";
 
     /// What a log line looks like.
-    log_format: LogFormat, "log_format", Kind::OneOf(LogFormat::NAMES), "text";
+    log_format: LogFormat, "log_format", Kind::OneOf(LogFormat::NAMES), "text", restart;
 
     /// Which log lines are written: a level, or levels by module.
     log_level: LogFilter, "log_level" / "EDGEPROXY_LOG",

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 
 use crate::{BackendTls, Listener, Locate};
 
-/// How the data plane behaves. Fixed for its life; the routing table is what changes.
+/// How the data plane behaves. What listens where, and the workers, are fixed for its life; for the rest
+/// [another](crate::Prepared) can be put in force with a routing table.
 ///
 /// Every limit is there because something can grow without it. Time-outs are of the request's own phases,
 /// never of a whole request: a long download is not a fault.

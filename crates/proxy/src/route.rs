@@ -6,7 +6,7 @@ use edgeproxy_backend::{AppName, Endpoint};
 use edgeproxy_balance::Balancer;
 use hashbrown::HashMap;
 
-use crate::Queue;
+use crate::{Config, Prepared, Queue};
 
 /// One app as the data plane knows it: who may be picked and how failures are treated.
 #[derive(Debug)]
@@ -32,6 +32,7 @@ pub struct RouteTable {
     version: u64,
     apps: HashMap<AppName, Arc<AppRoute>, foldhash::fast::RandomState>,
     only: Option<Arc<AppRoute>>,
+    config: Option<Prepared>,
 }
 
 /// The table in force, replaced as a whole. Every worker loads it once for each request.
@@ -48,7 +49,27 @@ impl RouteTable {
         } else {
             None
         };
-        Self { version, apps, only }
+        Self {
+            version,
+            apps,
+            only,
+            config: None,
+        }
+    }
+
+    /// The same table, and with it another configuration for connections that begin once it is in force: both are at
+    /// the same instant. A table without one leaves the configuration as it is.
+    #[must_use]
+    pub fn with_config(self, config: Prepared) -> Self {
+        Self {
+            config: Some(config),
+            ..self
+        }
+    }
+
+    /// The configuration that comes with it.
+    pub(crate) fn config(&self) -> Option<&Arc<Config>> {
+        self.config.as_ref().map(Prepared::config)
     }
 
     /// The version it was made with.

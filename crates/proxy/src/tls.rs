@@ -54,11 +54,14 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// TLS to backends of protocol `https`: the configuration in force, which can be replaced at any time, and the
-/// name that their certificates have to be for.
+/// TLS to backends of protocol `https`: the configuration in force and the name that certificates have to be for,
+/// which can be replaced at any time. Cheap to clone; a clone is the same.
 #[derive(Clone)]
-pub struct BackendTls {
-    config: Arc<ArcSwap<ClientConfig>>,
+pub struct BackendTls(Arc<ArcSwap<Demands>>);
+
+/// What is asked of backends.
+struct Demands {
+    config: Arc<ClientConfig>,
     server_name: Option<ServerName<'static>>,
 }
 
@@ -67,10 +70,10 @@ impl BackendTls {
     /// certificate has to be for its IP address.
     #[must_use]
     pub fn new(config: Arc<ClientConfig>) -> Self {
-        Self {
-            config: Arc::new(ArcSwap::new(config)),
+        Self(Arc::new(ArcSwap::from_pointee(Demands {
+            config,
             server_name: None,
-        }
+        })))
     }
 
     /// Every backend's certificate has to be for `name`, a DNS name or an IP address, and that is whom they are
@@ -79,27 +82,35 @@ impl BackendTls {
     /// # Errors
     /// When it is neither.
     pub fn with_server_name(self, name: &str) -> Result<Self, InvalidDnsNameError> {
-        Ok(Self {
+        Ok(Self(Arc::new(ArcSwap::from_pointee(Demands {
+            config: Arc::clone(&self.0.load().config),
             server_name: Some(ServerName::try_from(name)?.to_owned()),
-            ..self
-        })
+        }))))
     }
 
-    /// Has every connection that is made from now on go by another configuration.
+    /// Has every connection that is made from now on go by another configuration, for the same name.
     pub fn replace(&self, config: Arc<ClientConfig>) {
-        self.config.store(config);
+        let server_name = self.0.load().server_name.clone();
+        self.0.store(Arc::new(Demands { config, server_name }));
+    }
+
+    /// Has every connection that is made from now on go by what `other` does now, the name included.
+    pub fn follow(&self, other: &Self) {
+        self.0.store(other.0.load_full());
     }
 
     /// What is in force now: the configuration, and the name that certificates have to be for, if it isn't the
     /// backend's IP address. For whoever else connects to backends, such as their probes.
     #[must_use]
     pub fn in_force(&self) -> (Arc<ClientConfig>, Option<ServerName<'static>>) {
-        (self.config.load_full(), self.server_name.clone())
+        let demands = self.0.load();
+        (Arc::clone(&demands.config), demands.server_name.clone())
     }
 
     /// Shakes hands with the backend at `ip`, which may choose what is offered.
     pub(crate) async fn connect(&self, ip: IpAddr, offer: Offer, stream: TcpStream) -> io::Result<Encrypted> {
-        let name = self
+        let demands = self.0.load_full();
+        let name = demands
             .server_name
             .clone()
             .unwrap_or_else(|| ServerName::from(ip.to_canonical()));
@@ -107,7 +118,7 @@ impl BackendTls {
             Offer::Http1 => &[b"http/1.1"],
             Offer::Either => &[b"h2", b"http/1.1"],
         };
-        Encrypted::connect(self.config.load_full(), name, protocols, stream).await
+        Encrypted::connect(Arc::clone(&demands.config), name, protocols, stream).await
     }
 }
 
@@ -123,7 +134,7 @@ pub(crate) enum Offer {
 impl fmt::Debug for BackendTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BackendTls")
-            .field("server_name", &self.server_name)
+            .field("server_name", &self.0.load().server_name)
             .finish_non_exhaustive()
     }
 }

@@ -80,11 +80,11 @@ mod timers;
 
 pub use event::{Event, EventKind};
 pub use message::{
-    Change, Configuration, DeregisterError, Deregistered, FencedError, LoadReport, Overrides, Pace, Patch,
-    PatchError, Probe, Reconciled, RegisterError, Registered, RegisteredKind, Registration, Renewed,
+    Change, Configuration, DeregisterError, Deregistered, FencedError, Hold, LoadReport, Overrides, Pace,
+    Patch, PatchError, Probe, Reconciled, RegisterError, Registered, RegisteredKind, Registration, Renewed,
     StaticError,
 };
-pub use policy::{AppPolicy, Config, Initial, LastBackend, Monitoring};
+pub use policy::{AppPolicy, Bounds, Config, Initial, LastBackend, Monitoring};
 pub use registry::Registry;
 pub use snapshot::{AppSnapshot, Lease, Member, Page, Snapshot, Stats, Status};
 pub use source::Source;

@@ -151,6 +151,11 @@ pub struct Reconciled {
     pub removed: usize,
 }
 
+/// Gates that are held open; see [`Registry::configure_ahead`](crate::Registry::configure_ahead).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "gates stay open until it is released"]
+pub struct Hold(pub(crate) u64);
+
 /// Why an operator's change was refused. Nothing has changed then.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PatchError {

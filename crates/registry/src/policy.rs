@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use edgeproxy_backend::Incarnation;
 
-/// How a registry behaves. Fixed for its life, but for [`AppPolicy`], which can be set by app.
+/// How a registry behaves. Fixed for its life, but for [`AppPolicy`], which can be set by app, and for [`Bounds`].
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The lease of a backend that asks for none. 60 s.
@@ -57,6 +57,32 @@ impl Default for Config {
             first_incarnation: Incarnation::FIRST,
             seed: 0,
             app: AppPolicy::default(),
+        }
+    }
+}
+
+/// What of [`Config`] can change while the registry is in use. Each is as it is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// The lease of a backend that asks for none.
+    pub ttl: Duration,
+    /// How many backends there may be.
+    pub max_backends: usize,
+    /// How long a superseded incarnation may finish what it has in flight.
+    pub drain_timeout: Duration,
+    /// Whether a mass expiry is distrusted.
+    pub mass_expiry_guard: bool,
+}
+
+impl Config {
+    /// What of it can change.
+    #[must_use]
+    pub const fn bounds(&self) -> Bounds {
+        Bounds {
+            ttl: self.ttl,
+            max_backends: self.max_backends,
+            drain_timeout: self.drain_timeout,
+            mass_expiry_guard: self.mass_expiry_guard,
         }
     }
 }

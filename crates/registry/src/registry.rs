@@ -6,6 +6,7 @@ mod drain;
 mod expiry;
 mod guard;
 mod heartbeat;
+mod hold;
 mod leave;
 mod operate;
 mod probe;
@@ -30,12 +31,13 @@ use crate::remembered::Remembered;
 use crate::slots::{MAX_SLOTS, Slots};
 use crate::timers::Timers;
 use crate::{
-    AppPolicy, Config, Configuration, DeregisterError, Deregistered, Event, FencedError, LoadReport, Pace,
-    Patch, PatchError, Probe, Reconciled, RegisterError, Registered, Registration, Renewed, Snapshot,
-    StaticError, Stats, Status,
+    AppPolicy, Bounds, Config, Configuration, DeregisterError, Deregistered, Event, FencedError, Hold,
+    LoadReport, Pace, Patch, PatchError, Probe, Reconciled, RegisterError, Registered, Registration, Renewed,
+    Snapshot, StaticError, Stats, Status,
 };
 use configure::Listed;
 use drain::Drains;
+use hold::Held;
 use publish::Publisher;
 
 /// Which backends exist and which of them may be routed to, as a state machine without clock, lock,
@@ -83,6 +85,10 @@ pub struct Registry {
     jitter: Jitter,
     next_incarnation: Incarnation,
     stats: Stats,
+    /// Whose gates are held open.
+    held: Held,
+    /// The most backends that it ever had room for.
+    most_backends: usize,
 }
 
 impl Registry {
@@ -105,6 +111,8 @@ impl Registry {
             jitter: Jitter::new(config.seed),
             next_incarnation: config.first_incarnation,
             stats: Stats::default(),
+            held: Held::default(),
+            most_backends: config.max_backends,
             config,
         }
     }
@@ -165,6 +173,41 @@ impl Registry {
         let result = self.put_in_force(configuration);
         debug_assert!(self.check_invariants());
         result
+    }
+
+    /// Has other bounds from now on. Leases that have begun go on as they are, and so does whoever is there although
+    /// there is room for fewer.
+    pub fn rebound(&mut self, bounds: Bounds, now: MonoTime) {
+        self.advance(now);
+        self.config.ttl = bounds.ttl;
+        self.config.max_backends = bounds.max_backends.min(MAX_SLOTS - 1);
+        self.config.drain_timeout = bounds.drain_timeout;
+        self.config.mass_expiry_guard = bounds.mass_expiry_guard;
+        self.most_backends = self.most_backends.max(self.config.max_backends);
+        debug_assert!(self.check_invariants());
+    }
+
+    /// As [`configure`](Self::configure), but the gates that it would shut stay open until they are
+    /// [released](Self::release): whoever still goes by the snapshot before is served, and does not find all gates of an
+    /// app shut for which the next snapshot has other backends. The next one is to be published meanwhile.
+    ///
+    /// # Errors
+    /// As [`configure`](Self::configure).
+    pub fn configure_ahead(
+        &mut self,
+        configuration: Configuration,
+        now: MonoTime,
+    ) -> Result<(Reconciled, Hold), StaticError> {
+        self.advance(now);
+        let (result, hold) = self.holding(|registry| registry.put_in_force(configuration));
+        debug_assert!(self.check_invariants());
+        result.map(|reconciled| (reconciled, hold))
+    }
+
+    /// Shuts the gates that were held open, but for those of backends that are back.
+    pub fn release(&mut self, hold: Hold) {
+        self.let_shut(hold);
+        debug_assert!(self.check_invariants());
     }
 
     /// Registers a backend, renews it, or lets a new incarnation take over.

@@ -1,7 +1,9 @@
 //! The control thread: the registry's driver, the health monitor and the API, on one thread and one
 //! runtime of their own, so that nothing they do costs a worker anything but the loading of a new table.
 
+use std::cell::RefCell;
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,8 +19,10 @@ use tokio_util::sync::CancellationToken;
 use crate::plan::Plan;
 use crate::probe_tls::ProbeTls;
 use crate::probes::Probes;
+use crate::publisher::Publisher;
+use crate::reload::Applier;
 use crate::table::TableBuilder;
-use crate::watch::{self, Watched};
+use crate::watch::Watchlist;
 
 /// What the control thread works with.
 pub(crate) struct Control {
@@ -31,7 +35,8 @@ pub(crate) struct Control {
     pub(crate) first: Option<Snapshot>,
     pub(crate) table: SharedTable,
     pub(crate) workers: Arc<proxy::Running>,
-    pub(crate) watched: Vec<Watched>,
+    pub(crate) watchlist: Watchlist,
+    pub(crate) applier: Applier,
     pub(crate) max_concurrent_probes: u32,
     pub(crate) probe_tls: ProbeTls,
     pub(crate) api: Option<(TcpListener, edgeproxy_api::State)>,
@@ -84,27 +89,29 @@ impl Control {
             driver,
             reports,
             plan,
-            mut builder,
+            builder,
             first,
             table,
             workers,
-            watched,
+            watchlist,
+            applier,
             max_concurrent_probes,
             probe_tls,
             api,
         } = self;
         let tls = Arc::new(probe_tls);
-        let (mut probes, prober) = Probes::new(handle, plan, max_concurrent_probes, tls);
-        let mut publish = move |snapshot: &Snapshot| {
-            table.store(Arc::new(builder.build(snapshot)));
-            workers.table_changed();
-            probes.update(snapshot);
+        let (probes, prober) = Probes::new(handle, plan, max_concurrent_probes, tls);
+        let publisher = Rc::new(RefCell::new(Publisher::new(builder, probes, table, workers)));
+        let mut publish = {
+            let publisher = Rc::clone(&publisher);
+            move |snapshot: &Snapshot| publisher.borrow_mut().publish(snapshot)
         };
         first.iter().for_each(&mut publish);
         let background = [
             tokio::task::spawn_local(driver.run(reports, publish, log)),
             tokio::task::spawn_local(prober),
-            tokio::task::spawn_local(watch::watch(watched)),
+            tokio::task::spawn_local(watchlist.watch()),
+            tokio::task::spawn_local(applier.run(publisher)),
         ];
         match api {
             None => stop.cancelled().await,

@@ -1,7 +1,9 @@
 //! Asks the routing table in force how it would pick, and says it in the API's words.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use edgeproxy_api as api;
 use edgeproxy_api::{Balancing, ClientQuery, ExplainedCandidate, ExplainedClient, ExplainedTier};
 use edgeproxy_backend::{AppName, BackendId};
@@ -16,11 +18,11 @@ use crate::geography::Geography;
 pub(crate) struct Explainer {
     table: SharedTable,
     handle: Handle,
-    geography: Geography,
+    geography: Arc<ArcSwap<Geography>>,
 }
 
 impl Explainer {
-    pub(crate) fn new(table: SharedTable, handle: Handle, geography: Geography) -> Self {
+    pub(crate) fn new(table: SharedTable, handle: Handle, geography: Arc<ArcSwap<Geography>>) -> Self {
         Self {
             table,
             handle,
@@ -41,9 +43,10 @@ impl api::Explain for Explainer {
     fn explain(&self, app: &AppName, query: &ClientQuery) -> Option<api::Explanation> {
         let table = self.table.load();
         let route = table.app(app)?;
+        let geography = self.geography.load();
         let known = match (query.country, query.ip) {
-            (Some(country), _) => self.geography.country(country),
-            (None, Some(ip)) => self.geography.address(ip.to_canonical()),
+            (Some(country), _) => geography.country(country),
+            (None, Some(ip)) => geography.address(ip.to_canonical()),
             (None, None) => Client::default(),
         };
         let client = Client {

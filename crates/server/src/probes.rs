@@ -49,6 +49,11 @@ impl Probes {
         )
     }
 
+    /// Goes over to another plan with the next update. What probes have found so far stands.
+    pub(crate) fn go_over(&mut self, plan: &Arc<Plan>) {
+        self.plan = Arc::clone(plan);
+    }
+
     pub(crate) fn update(&mut self, snapshot: &Snapshot) {
         let members = || snapshot.apps.values().flat_map(|app| &app.members);
         let suspected = members().any(|member| member.state == State::Suspect);

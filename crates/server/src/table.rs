@@ -19,8 +19,8 @@ pub(crate) struct TableBuilder {
 }
 
 struct Built {
-    /// The version of the app that it was built from.
-    version: u64,
+    /// The version of the app that it was built from. `None`: by another plan.
+    version: Option<u64>,
     route: Arc<AppRoute>,
 }
 
@@ -29,6 +29,14 @@ impl TableBuilder {
         Self {
             plan,
             built: HashMap::default(),
+        }
+    }
+
+    /// Builds every app by another plan the next time. Turns, waiters and sums are handed on as ever.
+    pub(crate) fn go_over(&mut self, plan: Arc<Plan>) {
+        self.plan = plan;
+        for built in self.built.values_mut() {
+            built.version = None;
         }
     }
 
@@ -54,10 +62,11 @@ impl TableBuilder {
     /// Builds an app, unless it is as it was.
     fn keep(&mut self, name: &AppName, version: u64, members: &[Member]) {
         let previous = self.built.get(name);
-        if previous.is_some_and(|built| built.version == version) {
+        if previous.is_some_and(|built| built.version == Some(version)) {
             return;
         }
         let route = Arc::new(self.route(name, members, previous.map(|built| &*built.route)));
+        let version = Some(version);
         self.built.insert(name.clone(), Built { version, route });
     }
 

@@ -119,18 +119,20 @@ pub(crate) fn registry(settings: &Settings, app: AppPolicy) -> registry::Config 
     }
 }
 
-pub(crate) fn admission(
-    settings: &Settings,
-    own_listeners: impl Fn(SocketAddr) -> bool + Send + Sync + 'static,
-) -> Admission {
-    Admission {
+/// Whether an address is one of the server's own listeners.
+pub(crate) type Own = Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>;
+
+/// Which backends may register, who may use the API, and how much of it.
+pub(crate) fn terms(settings: &Settings, own: &Own) -> (Admission, Access, Bounds) {
+    let admission = Admission {
         regions: settings.regions.iter().collect(),
         allowed_cidrs: settings.allowed_backend_cidrs.clone(),
-        own_listeners: Arc::new(own_listeners),
-    }
+        own_listeners: Arc::clone(own),
+    };
+    (admission, access(settings), bounds(settings))
 }
 
-pub(crate) fn access(settings: &Settings) -> Access {
+fn access(settings: &Settings) -> Access {
     let allowed_hosts = settings
         .api_allowed_hosts
         .iter()
@@ -142,7 +144,7 @@ pub(crate) fn access(settings: &Settings) -> Access {
     }
 }
 
-pub(crate) fn bounds(settings: &Settings) -> Bounds {
+fn bounds(settings: &Settings) -> Bounds {
     // 0 stands for no limit.
     let rate = NonZeroU32::new(settings.api_rate_per_peer).unwrap_or(NonZeroU32::MAX);
     Bounds {

@@ -17,6 +17,7 @@ mod harness;
 mod lease;
 mod malformed;
 mod region;
+mod reload;
 mod rolling;
 mod seed_example;
 mod shutdown;

@@ -1,6 +1,7 @@
 //! The tables of `spec/discovery-api.md`, row by row, through the router and a running registry.
 
 mod access;
+mod configuration;
 mod configured;
 mod endpoints;
 mod errors;
@@ -23,7 +24,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::{
     Access, Admission, Balancing, Bounds, ClientQuery, Explain, ExplainedCandidate, ExplainedClient,
-    ExplainedTier, Explanation, Readiness,
+    ExplainedTier, Explanation, Readiness, Terms,
 };
 
 /// A router over a running registry.
@@ -47,6 +48,7 @@ struct Setup {
     access: Access,
     admission: Admission,
     bounds: Bounds,
+    configuration: Option<Arc<dyn crate::Configured>>,
 }
 
 /// Explains by the listing alone.
@@ -125,8 +127,8 @@ impl Fixture {
         let readiness = Readiness::starting();
         let state = State {
             readiness: readiness.clone(),
-            admission: setup.admission,
-            access: setup.access,
+            terms: Terms::new(setup.admission, setup.access, setup.bounds),
+            configuration: setup.configuration,
             bounds: setup.bounds,
             ..state(&handle)
         };

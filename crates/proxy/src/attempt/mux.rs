@@ -47,7 +47,7 @@ const PACE: Pace = Pace {
 /// The connections of one worker.
 pub(crate) struct Muxes {
     muxes: RefCell<HashMap<Incarnation, Rc<Mux>, foldhash::fast::RandomState>>,
-    idle_timeout: Duration,
+    idle_timeout: Cell<Duration>,
     timers: Timers,
 }
 
@@ -103,9 +103,14 @@ impl Muxes {
     pub(crate) fn new(idle_timeout: Duration, timers: Timers) -> Self {
         Self {
             muxes: RefCell::default(),
-            idle_timeout,
+            idle_timeout: Cell::new(idle_timeout),
             timers,
         }
+    }
+
+    /// Keeps what is idle for another time from now on.
+    pub(crate) fn bound(&self, idle_timeout: Duration) {
+        self.idle_timeout.set(idle_timeout);
     }
 
     /// What leads to `endpoint`.
@@ -136,7 +141,7 @@ impl Muxes {
             }
             let open = matches!(gate, Gate::Open | Gate::Trial | Gate::TrialBusy);
             mux.lines.borrow_mut().retain(|line| {
-                let idle = line.streams.get() == 0 && now - line.used.get() >= self.idle_timeout;
+                let idle = line.streams.get() == 0 && now - line.used.get() >= self.idle_timeout.get();
                 if !open || idle || !line.is_open() {
                     line.close();
                 }

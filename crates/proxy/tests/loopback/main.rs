@@ -29,6 +29,7 @@ mod introduced;
 mod limits;
 mod nearest;
 mod pauses;
+mod reconfigured;
 mod speaks_http2;
 mod tcp;
 mod tls;

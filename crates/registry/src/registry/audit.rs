@@ -24,7 +24,7 @@ impl Registry {
         self.timers.len() == self.entries.len()
             && self.drains.slots().len() >= superseded
             && self.drains.slots().is_empty() == self.drains.next_sweep().is_none()
-            && self.entries.len() <= self.config.max_backends
+            && self.entries.len() <= self.most_backends
             && self.apps.len() <= self.config.max_apps
             && self.events.is_within_limit()
             && self.remembered.is_consistent()
@@ -84,8 +84,12 @@ impl Registry {
             entry.due()
         );
         let gate = entry.endpoint.meter.gate();
+        let is_held = self.held.contains(&entry.endpoint);
         if entry.life == Life::Superseded {
-            hold!(gate == Gate::Closed, "superseded, but its gate is {gate:?}");
+            hold!(
+                is_held || gate == Gate::Closed,
+                "superseded, but its gate is {gate:?}"
+            );
             return Ok(());
         }
         let found = self.index.find(&entry.endpoint.id, &self.entries);
@@ -102,7 +106,7 @@ impl Registry {
         let agrees = match gate_of(entry.state) {
             Gate::Open => matches!(gate, Gate::Open | Gate::Excluded),
             Gate::Trial => matches!(gate, Gate::Trial | Gate::TrialBusy | Gate::Excluded),
-            expected => gate == expected,
+            expected => is_held || gate == expected,
         };
         hold!(agrees, "is {}, but its gate is {gate:?}", entry.state);
         let ejected = matches!(details.traffic.standing(), Standing::Ejected { .. });

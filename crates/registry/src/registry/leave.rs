@@ -50,7 +50,7 @@ impl Registry {
     /// Another incarnation has this one's id: it drains, unseen.
     pub(super) fn supersede(&mut self, slot: u32) {
         let was = self.entries[slot].life;
-        self.entries[slot].endpoint.meter.close();
+        self.shut(slot);
         let app = self.entries[slot].app;
         let stays = self.leave_app(slot);
         let entry = &mut self.entries[slot];
@@ -72,7 +72,7 @@ impl Registry {
 
     /// Removes an entry at once. What it has in flight goes on, unwatched.
     pub(super) fn drop_entry(&mut self, slot: u32, kind: EventKind) {
-        self.entries[slot].endpoint.meter.close();
+        self.shut(slot);
         self.emit(kind, slot);
         self.remove(slot);
     }

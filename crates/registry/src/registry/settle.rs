@@ -45,7 +45,8 @@ impl Registry {
             return None;
         }
         entry.state = after;
-        if gate_of(before) != gate_of(after) {
+        let gate = gate_of(after);
+        if gate != gate_of(before) && !(gate == Gate::Closed && self.held.takes(&entry.endpoint)) {
             set_gate(entry);
         }
         let app = entry.app;

@@ -3,6 +3,7 @@
 mod configured;
 mod drains;
 mod flapping;
+mod held;
 mod leases;
 mod ledgers;
 mod limits;
