@@ -66,7 +66,7 @@ impl Bound {
                 .name(format!("proxy-{worker}"))
                 .spawn(move || {
                     let _alive = alive;
-                    work(shared, sockets, changed, &started);
+                    work(shared, worker, sockets, changed, &started);
                 })
                 .map_err(|source| SpawnError { worker, source })?;
             match outcome.recv() {
@@ -84,6 +84,7 @@ impl Bound {
 
 fn work(
     shared: Arc<Shared>,
+    worker: usize,
     sockets: Vec<std::net::TcpListener>,
     changed: watch::Receiver<u64>,
     started: &std::sync::mpsc::SyncSender<io::Result<()>>,
@@ -101,7 +102,7 @@ fn work(
     match ready {
         Ok((runtime, sockets)) => {
             let _ = started.send(Ok(()));
-            runtime.block_on(worker::run(shared, sockets, changed));
+            runtime.block_on(worker::run(shared, worker, sockets, changed));
         }
         Err(error) => {
             let _ = started.send(Err(error));

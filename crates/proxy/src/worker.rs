@@ -8,11 +8,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use edgeproxy_backend::{MonoTime, TrafficReport};
+use edgeproxy_backend::TrafficReport;
 use edgeproxy_balance::Client as Whereabouts;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{accept_all, accept_queued};
@@ -23,12 +22,11 @@ use crate::headers::via::Pseudonym;
 use crate::http1::request::{Client, Rules};
 use crate::origin::{Introduced, Origins};
 use crate::pool::Pool;
-use crate::retry::Budget;
 use crate::slots::Slots;
 use crate::tcp::Supplies;
 use crate::timer::Timers;
 use crate::wire::Wire;
-use crate::{Config, Reporter, RouteTable, SharedTable};
+use crate::{AppRoute, Config, Reporter, RouteTable, SharedTable};
 
 /// What all workers have in common.
 pub(crate) struct Shared {
@@ -58,6 +56,8 @@ pub(crate) struct Latest {
 /// What the connections of one worker have in common, whatever was in force when they began.
 struct Parts {
     shared: Arc<Shared>,
+    /// Which one it is, from 0.
+    number: usize,
     wires: Pool<Wire>,
     muxes: Muxes,
     buffers: Rc<Buffers>,
@@ -67,9 +67,7 @@ struct Parts {
     /// What `Date` says, and the second that it is for.
     date: Cell<(u64, [u8; 29])>,
     supplies: Supplies,
-    budget: RefCell<Budget>,
     random: RefCell<fastrand::Rng>,
-    started: Instant,
     /// A worker's own, since every connection waits for it: the one of all workers would be a lock between them.
     draining: CancellationToken,
     is_draining: Cell<bool>,
@@ -90,13 +88,8 @@ impl std::ops::Deref for Current {
 }
 
 impl Parts {
-    fn new(shared: Arc<Shared>) -> Self {
+    fn new(shared: Arc<Shared>, number: usize) -> Self {
         let config = &shared.config;
-        let budget = Budget::new(
-            config.retry_budget_percent,
-            config.retry_budget_per_sec,
-            MonoTime::ZERO,
-        );
         let timers = Timers::new();
         Self {
             wires: Pool::new(config.pool_idle_timeout, config.pool_max_idle),
@@ -106,9 +99,8 @@ impl Parts {
             table: RefCell::new(Rc::new(Current(shared.table.load_full()))),
             date: Cell::new((0, [b' '; 29])),
             supplies: Supplies::default(),
-            budget: RefCell::new(budget),
             random: RefCell::new(fastrand::Rng::new()),
-            started: Instant::now(),
+            number,
             draining: CancellationToken::new(),
             is_draining: Cell::new(false),
             slots: Slots::new(config.connections_per_worker()),
@@ -135,8 +127,8 @@ impl Parts {
 }
 
 impl Latest {
-    fn new(shared: &Arc<Shared>) -> Self {
-        let parts = Rc::new(Parts::new(Arc::clone(shared)));
+    fn new(shared: &Arc<Shared>, number: usize) -> Self {
+        let parts = Rc::new(Parts::new(Arc::clone(shared), number));
         let worker = Rc::new(Worker {
             parts: Rc::clone(&parts),
             config: Arc::clone(&shared.config),
@@ -205,14 +197,14 @@ impl Worker {
         &self.parts.timers
     }
 
-    /// What holds for the requests of a client.
-    pub(crate) fn rules(&self, client: Client) -> Rules<'_> {
+    /// What holds for the requests of a client, with `table` in force.
+    pub(crate) fn rules<'a>(&'a self, client: Client, table: &'a RouteTable) -> Rules<'a> {
         let config = self.config();
         Rules {
             max_head_bytes: config.max_head_bytes,
             max_fields: config.max_fields,
             max_target_bytes: config.max_target_bytes,
-            max_body_bytes: config.max_body_bytes,
+            table,
             pseudonym: self.pseudonym(),
             client,
             origins: self.origins(client),
@@ -297,21 +289,20 @@ impl Worker {
         self.parts.shared.reporter.report(report);
     }
 
-    /// Counts a request, of which a share may be retried.
-    pub(crate) fn count_request(&self) {
-        self.parts.budget.borrow_mut().deposit();
-    }
-
-    /// Whether the budget allows a retry now; it is spent then.
-    pub(crate) fn may_retry(&self) -> bool {
-        let now = MonoTime::ZERO + self.parts.started.elapsed();
-        self.parts.budget.borrow_mut().withdraw(now)
+    /// Counts a request to `app`, of which a share may be retried.
+    pub(crate) fn count_request(&self, app: &AppRoute) {
+        app.retry_budget.count(self.parts.number);
     }
 }
 
 /// Runs a worker until it has drained, or is aborted. `sockets` are in the order of the listeners.
-pub(crate) async fn run(shared: Arc<Shared>, sockets: Vec<TcpListener>, changed: watch::Receiver<u64>) {
-    let latest = Rc::new(Latest::new(&shared));
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    number: usize,
+    sockets: Vec<TcpListener>,
+    changed: watch::Receiver<u64>,
+) {
+    let latest = Rc::new(Latest::new(&shared, number));
     let timers = latest.parts.timers.run();
     tokio::task::spawn_local(keep_up(Rc::clone(&latest), changed));
     tokio::task::spawn_local(timers);

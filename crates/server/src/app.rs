@@ -16,8 +16,7 @@ use crate::control::{Control, ControlThread};
 use crate::explain::Explainer;
 use crate::geography::{Geography, GeographyError, Surveyed};
 use crate::in_force::InForce;
-use crate::monitors::MonitorError;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanError};
 use crate::probe_tls::ProbeTls;
 use crate::reload::{Applier, ReloadError, Reloads, Standing, Trigger};
 use crate::reporter::QueueReporter;
@@ -45,9 +44,9 @@ pub enum BuildError {
     /// The workers could not be started.
     #[error(transparent)]
     Workers(#[from] proxy::SpawnError),
-    /// A health monitor that can't be.
+    /// What apps, routes or monitors are to be can't be.
     #[error(transparent)]
-    Monitor(#[from] MonitorError),
+    Plan(#[from] PlanError),
     /// The backends of the file can't all be.
     #[error("[[backends]]: {0}")]
     Backends(#[from] ControlError<StaticError>),

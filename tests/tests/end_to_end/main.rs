@@ -19,6 +19,7 @@ mod malformed;
 mod region;
 mod reload;
 mod rolling;
+mod routes;
 mod seed_example;
 mod shutdown;
 mod tcp;

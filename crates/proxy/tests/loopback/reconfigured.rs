@@ -18,7 +18,7 @@ impl Stage {
         )];
         let then = Config { listeners, ..then };
         let app = app("app", &[endpoint(99, addr, edgeproxy_backend::Limits::NONE)]);
-        let table = RouteTable::new(2, [Arc::new(app)]);
+        let table = RouteTable::new(2, [Arc::new(app)], Arc::default());
         self.table
             .store(Arc::new(table.with_config(self.running.prepare(then).unwrap())));
         self.running.table_changed();
@@ -61,7 +61,7 @@ async fn a_table_without_a_configuration_leaves_it_as_it_is() {
         "app",
         &[endpoint(1, backend.addr, edgeproxy_backend::Limits::NONE)],
     );
-    stage.table.store(Arc::new(RouteTable::new(3, [Arc::new(app)])));
+    stage.table.store(Arc::new(RouteTable::new(3, [Arc::new(app)], Arc::default())));
     stage.running.table_changed();
     assert_eq!(Client::connect(stage.addr).await.get("/1").await.status, 414);
 }
