@@ -29,7 +29,9 @@ pub enum Gate {
     Trial,
     /// One request at a time, and it is under way.
     TrialBusy,
-    /// No one, by the registry's decision. What is in flight goes on.
+    /// No one, by reason of failed probes. What is in flight goes on.
+    Unhealthy,
+    /// No one, by the registry's decision for another reason than health. What is in flight goes on.
     Closed,
     /// No one, and what is in flight shall be ended: the drain deadline has passed.
     Cut,
@@ -43,6 +45,10 @@ pub enum Admission {
     /// Also past [`Gate::Excluded`]: when nobody else is left, a backend that failed often is better than
     /// a certain 503.
     LastResort,
+    /// Whatever failed requests and probes say of it: past every gate but [`Gate::Closed`] and [`Gate::Cut`]. For an
+    /// app so few of whose backends are well that its health is likelier wrong than right. An outcome moves
+    /// the streak or the gate only where the gate would have let it in anyway.
+    Panic,
 }
 
 /// Why [`Endpoint::admit`](crate::Endpoint::admit) let nobody in.
@@ -184,7 +190,12 @@ impl Meter {
         self.set_gate(Gate::Trial);
     }
 
-    /// Closes the gate; what is in flight goes on. For the registry alone.
+    /// Closes the gate by reason of failed probes; what is in flight goes on. For the registry alone.
+    pub fn bench(&self) {
+        self.set_gate(Gate::Unhealthy);
+    }
+
+    /// Closes the gate for another reason than health; what is in flight goes on. For the registry alone.
     pub fn close(&self) {
         self.set_gate(Gate::Closed);
     }
@@ -216,10 +227,13 @@ impl Meter {
     pub(crate) fn begin(&self, limits: Limits, admission: Admission) -> Result<(u32, bool), Refusal> {
         let word = self.word();
         pass(word.gate(), admission)?;
-        let trial = word.gate() == Gate::Trial;
-        if trial {
-            self.swap(word, word.with_gate(Gate::TrialBusy))
-                .map_err(|_| Refusal::OnTrial)?;
+        let mut trial = word.gate() == Gate::Trial;
+        if trial && self.swap(word, word.with_gate(Gate::TrialBusy)).is_err() {
+            if admission != Admission::Panic {
+                return Err(Refusal::OnTrial);
+            }
+            // Another request is the trial.
+            trial = false;
         }
         if !self.enter(limits.hard()) {
             if trial {
@@ -323,9 +337,11 @@ impl Meter {
 #[inline]
 const fn pass(gate: Gate, admission: Admission) -> Result<(), Refusal> {
     match (gate, admission) {
-        (Gate::Open | Gate::Trial, _) | (Gate::Excluded, Admission::LastResort) => Ok(()),
+        (Gate::Open | Gate::Trial, _)
+        | (Gate::Excluded, Admission::LastResort)
+        | (Gate::Excluded | Gate::TrialBusy | Gate::Unhealthy, Admission::Panic) => Ok(()),
         (Gate::TrialBusy, _) => Err(Refusal::OnTrial),
-        (Gate::Excluded | Gate::Closed | Gate::Cut, _) => Err(Refusal::Shut),
+        (Gate::Excluded | Gate::Unhealthy | Gate::Closed | Gate::Cut, _) => Err(Refusal::Shut),
     }
 }
 

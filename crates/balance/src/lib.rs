@@ -85,6 +85,7 @@ mod policy;
 mod prepare;
 mod ramp;
 mod rank;
+mod roll;
 mod rotation;
 mod round_trips;
 mod sampler;
@@ -94,7 +95,7 @@ mod tally;
 mod target;
 mod tiers;
 
-pub use balancer::{Balancer, Candidate, Claim, PickError};
+pub use balancer::{Balancer, Barred, Candidate, Claim, Grounds, PickError};
 pub use explain::{Considered, Excluded, Exclusion, Explanation, Tier, Verdict};
 pub use key::{Key, Keyer};
 pub use policy::{Algorithm, Bound, Client, Inner, NameError, Policy, Spill};

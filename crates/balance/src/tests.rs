@@ -6,6 +6,7 @@ mod fleet;
 mod keyed;
 mod least_loaded;
 mod naive;
+mod panic;
 mod region_affinity;
 mod slow_start;
 mod sooner;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::fleet::{NOW, Server, client, country, first, plain, policy, prepare, region, weighing};
 use crate::{
-    Algorithm, Balancer, Candidate, Claim, Client, Exclusion, Inner, PickError, Scope, Spill, Verdict,
+    Algorithm, Balancer, Barred, Candidate, Claim, Client, Exclusion, Inner, PickError, Scope, Spill, Verdict,
 };
 
 const ANYONE: Client = super::fleet::ANYONE;
@@ -49,7 +49,7 @@ fn the_excluded_are_shown_with_the_reason() {
     let candidates = vec![
         candidate(0, 0),
         Candidate {
-            excluded: Some("draining".into()),
+            excluded: Some(Barred::Firm("draining".into())),
             ..candidate(1, 1)
         },
         Candidate {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use edgeproxy_backend::MonoTime;
 
 use super::fleet::{ALGORITHMS, ANYONE, NOW, Server, first, plain};
-use crate::{Algorithm, Balancer, Candidate, Inner, Policy, SlowStart, Verdict};
+use crate::{Algorithm, Balancer, Barred, Candidate, Inner, Policy, SlowStart, Verdict};
 
 const WINDOW: Duration = Duration::from_secs(100);
 const INNERS_IN_TURN: [Algorithm; 4] = [
@@ -124,7 +124,7 @@ fn one_that_comes_back_from_trial_ramps_again() {
         vec![
             Candidate::new(Arc::clone(&old.0)),
             Candidate {
-                excluded: Some("ejected".into()),
+                excluded: Some(Barred::Unwell("ejected".into())),
                 ..Candidate::new(Arc::clone(&server))
             },
         ],
