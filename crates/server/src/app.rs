@@ -6,15 +6,15 @@ use edgeproxy_api as api;
 use edgeproxy_backend::AppName;
 use edgeproxy_config::{Settings, Topology};
 use edgeproxy_control::Handle;
-use edgeproxy_health::{Monitor, SettingError};
+use edgeproxy_health::SettingError;
 use edgeproxy_proxy as proxy;
 use edgeproxy_proxy::{RouteTable, SharedTable};
 
 use crate::control::{Control, ControlThread};
 use crate::explain::Explainer;
 use crate::geography::{Geography, GeographyError};
+use crate::plan::Plan;
 use crate::reporter::QueueReporter;
-use crate::table::TableBuilder;
 use crate::tls::{Tls, TlsError};
 use crate::translate;
 use crate::watch::Watched;
@@ -83,7 +83,7 @@ fn hint(error: &std::io::Error) -> &'static str {
 /// A server whose listeners are bound and that serves nobody yet.
 pub struct App {
     settings: Settings,
-    monitor: Option<Arc<Monitor>>,
+    plan: Arc<Plan>,
     watched: Vec<Watched>,
     geography: Geography,
     proxy: proxy::Bound,
@@ -97,7 +97,7 @@ impl App {
     /// # Errors
     /// When an address can't be bound, a certificate can't be used, or a setting makes no sense to the part that it is for.
     pub fn build(settings: Settings, topology: &Topology) -> Result<Self, BuildError> {
-        let monitor = translate::monitor(&settings)?;
+        let plan = Arc::new(Plan::of(&settings, topology)?);
         let tls = Tls::load(&settings)?;
         let regions = translate::regions(&topology.geography);
         let (geography, database) = Geography::load(settings.geoip_path.as_deref(), regions)?;
@@ -114,7 +114,7 @@ impl App {
             .transpose()?;
         Ok(Self {
             settings,
-            monitor,
+            plan,
             watched,
             geography,
             proxy,
@@ -129,7 +129,7 @@ impl App {
     pub fn spawn(self) -> Result<Running, BuildError> {
         let Self {
             settings,
-            monitor,
+            plan,
             watched,
             geography,
             proxy: bound,
@@ -138,7 +138,8 @@ impl App {
         let listening: Vec<Listening> = bound.listeners().map(Listening::of).collect();
         let api_addr = api_listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let own = bound.local_addrs().iter().copied().chain(api_addr).collect();
-        let (handle, driver) = edgeproxy_control::registry(translate::registry(&settings));
+        let (handle, driver) =
+            edgeproxy_control::registry(translate::registry(&settings, plan.others().ledgers));
         let (sender, reports) = edgeproxy_control::reports(REPORT_QUEUE);
         let table: SharedTable = Arc::new(arc_swap::ArcSwap::from_pointee(RouteTable::default()));
         let readiness = api::Readiness::starting();
@@ -159,10 +160,9 @@ impl App {
             handle: handle.clone(),
             driver,
             reports,
-            builder: TableBuilder::new(translate::app_defaults(&settings)),
+            plan,
             table: Arc::clone(&table),
             workers: Arc::clone(&workers),
-            monitor,
             watched,
             api,
         })?;

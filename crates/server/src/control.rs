@@ -7,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use edgeproxy_control::{Driver, Handle, Reports};
-use edgeproxy_health::Monitor;
 use edgeproxy_proxy as proxy;
 use edgeproxy_proxy::SharedTable;
 use edgeproxy_registry::{Event, Snapshot};
@@ -15,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::plan::Plan;
 use crate::probes::Probes;
 use crate::table::TableBuilder;
 use crate::watch::{self, Watched};
@@ -24,10 +24,9 @@ pub(crate) struct Control {
     pub(crate) handle: Handle,
     pub(crate) driver: Driver,
     pub(crate) reports: Reports,
-    pub(crate) builder: TableBuilder,
+    pub(crate) plan: Arc<Plan>,
     pub(crate) table: SharedTable,
     pub(crate) workers: Arc<proxy::Running>,
-    pub(crate) monitor: Option<Arc<Monitor>>,
     pub(crate) watched: Vec<Watched>,
     pub(crate) api: Option<(TcpListener, edgeproxy_api::State)>,
 }
@@ -78,14 +77,14 @@ impl Control {
             handle,
             driver,
             reports,
-            mut builder,
+            plan,
             table,
             workers,
-            monitor,
             watched,
             api,
         } = self;
-        let (mut probes, prober) = Probes::new(handle, monitor);
+        let (mut probes, prober) = Probes::new(handle, plan.others().monitor.clone());
+        let mut builder = TableBuilder::new(plan);
         let publish = move |snapshot: &Snapshot| {
             table.store(Arc::new(builder.build(snapshot)));
             workers.table_changed();

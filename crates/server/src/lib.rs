@@ -27,6 +27,7 @@ mod app;
 mod control;
 mod explain;
 mod geography;
+mod plan;
 mod probes;
 mod reporter;
 mod table;

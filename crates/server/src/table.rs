@@ -5,26 +5,16 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use edgeproxy_backend::{AppName, Endpoint, MonoTime};
-use edgeproxy_balance::{Balancer, Candidate, Policy};
+use edgeproxy_balance::{Balancer, Candidate};
 use edgeproxy_proxy::{AppRoute, Queue, RouteTable};
-use edgeproxy_registry::{AppSnapshot, Member, Snapshot, State};
+use edgeproxy_registry::{Member, Snapshot, State};
 use hashbrown::HashMap;
 
-/// What holds for every app.
-#[derive(Clone, Debug)]
-pub(crate) struct AppDefaults {
-    pub(crate) policy: Policy,
-    /// Consecutive failures that eject; 0 never.
-    pub(crate) max_failures: u32,
-    /// Whether an ejected backend is better than none.
-    pub(crate) last_resort: bool,
-    /// Requests that may wait while all backends are full.
-    pub(crate) queue_max: usize,
-}
+use crate::plan::{AppPlan, Plan};
 
 /// Builds a table from each snapshot, and builds anew only the apps that changed.
 pub(crate) struct TableBuilder {
-    defaults: AppDefaults,
+    plan: Arc<Plan>,
     built: HashMap<AppName, Built, foldhash::fast::RandomState>,
 }
 
@@ -35,28 +25,25 @@ struct Built {
 }
 
 impl TableBuilder {
-    pub(crate) fn new(defaults: AppDefaults) -> Self {
+    pub(crate) fn new(plan: Arc<Plan>) -> Self {
         Self {
-            defaults,
+            plan,
             built: HashMap::default(),
         }
     }
 
+    /// The whole table: the apps of the plan, and those that have members.
     pub(crate) fn build(&mut self, snapshot: &Snapshot) -> RouteTable {
-        self.built.retain(|name, _| snapshot.apps.contains_key(name));
+        let planned = Arc::clone(&self.plan);
+        self.built
+            .retain(|name, _| snapshot.apps.contains_key(name) || planned.has(name));
         for (name, app) in snapshot.apps.iter() {
-            let previous = self.built.get(name);
-            if previous.is_some_and(|built| built.version == app.version) {
-                continue;
+            self.keep(name, app.version, &app.members);
+        }
+        for (name, _) in planned.apps() {
+            if !snapshot.apps.contains_key(name) {
+                self.keep(name, EMPTY, &[]);
             }
-            let route = self.route(app, previous.map(|built| &*built.route));
-            self.built.insert(
-                name.clone(),
-                Built {
-                    version: app.version,
-                    route: Arc::new(route),
-                },
-            );
         }
         RouteTable::new(
             snapshot.version,
@@ -64,38 +51,47 @@ impl TableBuilder {
         )
     }
 
-    fn route(&self, app: &AppSnapshot, previous: Option<&AppRoute>) -> AppRoute {
-        let candidates = app.members.iter().map(candidate).collect();
-        let AppDefaults {
-            policy,
-            max_failures,
-            last_resort,
-            queue_max,
-        } = &self.defaults;
+    /// Builds an app, unless it is as it was.
+    fn keep(&mut self, name: &AppName, version: u64, members: &[Member]) {
+        let previous = self.built.get(name);
+        if previous.is_some_and(|built| built.version == version) {
+            return;
+        }
+        let route = Arc::new(self.route(name, members, previous.map(|built| &*built.route)));
+        self.built.insert(name.clone(), Built { version, route });
+    }
+
+    fn route(&self, name: &AppName, members: &[Member], previous: Option<&AppRoute>) -> AppRoute {
+        let plan = self.plan.app(name);
+        let candidates = members.iter().map(|member| candidate(plan, member)).collect();
         let queue = previous.map(|route| Arc::clone(&route.queue));
         AppRoute {
-            name: app.app.clone(),
+            name: name.clone(),
             // Nobody has a beginning that a slow start would be counted from, so the time makes no difference.
             balancer: Balancer::prepare(
-                policy,
+                &plan.policy,
                 candidates,
                 MonoTime::ZERO,
                 previous.map(|route| &route.balancer),
             ),
-            max_failures: *max_failures,
-            last_resort: *last_resort,
-            queue: queue.unwrap_or_else(|| Arc::new(Queue::new(*queue_max))),
-            summary: summary(&app.members),
+            max_failures: plan.ledgers.max_failures,
+            last_resort: plan.last_resort(),
+            queue: queue.unwrap_or_else(|| Arc::new(Queue::new(plan.queue_max))),
+            summary: summary(members),
         }
     }
 }
 
-fn candidate(member: &Member) -> Candidate<Arc<Endpoint>> {
+/// The version of an app that has no members. Those of snapshots begin above it.
+const EMPTY: u64 = 0;
+
+fn candidate(plan: &AppPlan, member: &Member) -> Candidate<Arc<Endpoint>> {
     let excluded = (!member.state.takes_traffic())
         .then(|| format!("{}: {}", member.state, member.reason).into_boxed_str());
+    let endpoint = &member.endpoint;
     Candidate {
-        target: Arc::clone(&member.endpoint),
-        fallback: member.endpoint.fallback,
+        target: Arc::clone(endpoint),
+        fallback: endpoint.fallback || plan.fallback.contains(&endpoint.id),
         excluded,
         since: None,
     }
@@ -123,10 +119,11 @@ fn position(state: State) -> usize {
 #[cfg(test)]
 mod tests {
     use edgeproxy_backend::{Backend, BackendAddr, BackendId, Country, Region};
-    use edgeproxy_balance::{Algorithm, Claim, Client, PickError, Spill};
+    use edgeproxy_balance::{Claim, Client, PickError};
     use edgeproxy_registry::{Change, Config, Patch, Registration, Registry};
 
     use super::*;
+    use crate::plan::tests::plan;
 
     fn backend(id: &str, app: &str, port: u16) -> Backend {
         Backend::new(
@@ -139,18 +136,7 @@ mod tests {
     }
 
     fn builder() -> TableBuilder {
-        let policy = Policy {
-            algorithm: Algorithm::RoundRobin,
-            spill: Spill::Hard,
-            own_region: None,
-            ..Policy::default()
-        };
-        TableBuilder::new(AppDefaults {
-            policy,
-            max_failures: 0,
-            last_resort: true,
-            queue_max: 0,
-        })
+        TableBuilder::new(Arc::new(plan("algorithm = \"round_robin\"\n")))
     }
 
     #[test]
@@ -190,6 +176,41 @@ mod tests {
         ));
         assert!(route(&after, "one").is_none());
         assert!(route(&after, "three").is_some());
+    }
+
+    #[test]
+    fn an_app_of_the_plan_is_there_before_its_backends_and_after_them() {
+        let now = MonoTime::from_secs(1);
+        let mut registry = Registry::new(Config::default(), now);
+        let mut builder = TableBuilder::new(Arc::new(plan("[apps.shop]\nfallback = [\"a\"]\n")));
+        let shop = AppName::parse("shop").unwrap();
+        let routable = |table: &RouteTable| table.app(&shop).map(|app| app.balancer.routable());
+        assert_eq!(routable(&builder.build(&Snapshot::default())), Some(0));
+        let registration = |id: &str, port| Registration {
+            backend: backend(id, "shop", port),
+            ttl: None,
+        };
+        registry.handle_register(registration("a", 1), now).unwrap();
+        assert_eq!(
+            routable(&builder.build(&registry.poll_snapshot(now).unwrap())),
+            Some(1)
+        );
+        registry.handle_register(registration("b", 2), now).unwrap();
+        let table = builder.build(&registry.poll_snapshot(now).unwrap());
+        assert_eq!(
+            routable(&table),
+            Some(1),
+            "a is a fallback, since the plan says so"
+        );
+        for id in ["a", "b"] {
+            registry
+                .handle_deregister(&BackendId::parse(id).unwrap(), None, None, now)
+                .unwrap();
+        }
+        assert_eq!(
+            routable(&builder.build(&registry.poll_snapshot(now).unwrap())),
+            Some(0)
+        );
     }
 
     #[test]

@@ -6,16 +6,14 @@ use std::sync::Arc;
 
 use edgeproxy_api::{Access, Admission, Bounds};
 use edgeproxy_backend::Country;
-use edgeproxy_balance::{Algorithm, Inner, Policy, Spill};
 use edgeproxy_config as config;
 use edgeproxy_config::{HealthMonitor, Settings};
 use edgeproxy_geo::Regions;
 use edgeproxy_health::{Monitor, SettingError};
 use edgeproxy_proxy as proxy;
 use edgeproxy_registry as registry;
-use edgeproxy_registry::{AppPolicy, LastBackend};
+use edgeproxy_registry::AppPolicy;
 
-use crate::table::AppDefaults;
 use crate::tls::Tls;
 
 /// `tls` is the TLS of each listener, in the order of [`Settings::every_listener`], and that of the backends.
@@ -108,7 +106,8 @@ fn version(version: config::ProxyVersion) -> proxy::ProxyVersion {
     }
 }
 
-pub(crate) fn registry(settings: &Settings) -> registry::Config {
+/// `app` holds for every app without a policy of its own.
+pub(crate) fn registry(settings: &Settings, app: AppPolicy) -> registry::Config {
     registry::Config {
         ttl: settings.heartbeat_ttl,
         max_backends: settings.max_backends,
@@ -116,44 +115,8 @@ pub(crate) fn registry(settings: &Settings) -> registry::Config {
         drain_timeout: settings.drain_timeout,
         // Jitter only has to differ between proxies.
         seed: fastrand::u64(..),
-        app: AppPolicy {
-            max_failures: settings.max_failures,
-            last_backend: last_backend(settings),
-            ..AppPolicy::default()
-        },
+        app,
         ..registry::Config::default()
-    }
-}
-
-fn last_backend(settings: &Settings) -> LastBackend {
-    match settings.last_backend {
-        config::LastBackend::Keep => LastBackend::Keep,
-        config::LastBackend::Eject => LastBackend::Eject,
-    }
-}
-
-pub(crate) fn app_defaults(settings: &Settings) -> AppDefaults {
-    let algorithm = match settings.algorithm {
-        config::Algorithm::RoundRobin => Algorithm::RoundRobin,
-        config::Algorithm::Weighted => Algorithm::Weighted,
-        config::Algorithm::LeastConnections => Algorithm::LeastConnections,
-        config::Algorithm::Ewma => Algorithm::Ewma,
-        config::Algorithm::RegionAffinity => Algorithm::RegionAffinity(Inner::LeastConnections),
-    };
-    let spill = match settings.spill {
-        config::Spill::Hard => Spill::Hard,
-        config::Spill::Soft => Spill::Soft,
-    };
-    AppDefaults {
-        policy: Policy {
-            algorithm,
-            spill,
-            own_region: Some(settings.region),
-            ..Policy::default()
-        },
-        max_failures: settings.max_failures,
-        last_resort: last_backend(settings) == LastBackend::Keep,
-        queue_max: settings.queue_max,
     }
 }
 

@@ -1,0 +1,208 @@
+//! What of the configuration can change while the server runs, in the words of those who obey it.
+//!
+//! A plan is made whole or not at all. Everything that an app's requests go by is derived from it in one step, so
+//! that no request sees half of one plan and half of another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use edgeproxy_backend::{AppName, BackendId};
+use edgeproxy_balance::{Algorithm, Inner, Policy, Spill};
+use edgeproxy_config as config;
+use edgeproxy_config::{App, AppSettings, Picker, Picking, Settings, Topology};
+use edgeproxy_health::{Monitor, SettingError};
+use edgeproxy_registry::{AppPolicy, LastBackend};
+
+use crate::translate;
+
+/// Every app as the configuration wants it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// An app that the file doesn't name.
+    others: AppPlan,
+    apps: BTreeMap<AppName, AppPlan>,
+}
+
+/// One app as the configuration wants it.
+#[derive(Clone, Debug)]
+pub(crate) struct AppPlan {
+    /// How a backend is picked.
+    pub(crate) policy: Policy,
+    /// When the ledgers take one out.
+    pub(crate) ledgers: AppPolicy,
+    /// How its backends are probed; `None`: not at all.
+    pub(crate) monitor: Option<Arc<Monitor>>,
+    /// Backends that are fallbacks, whatever they registered with.
+    pub(crate) fallback: BTreeSet<BackendId>,
+    /// Requests that may wait while all backends are full.
+    pub(crate) queue_max: usize,
+}
+
+impl Plan {
+    /// # Errors
+    /// When a health monitor can't be.
+    pub(crate) fn of(settings: &Settings, topology: &Topology) -> Result<Self, SettingError> {
+        let monitor = translate::monitor(settings)?;
+        let others = AppPlan {
+            policy: policy(
+                settings,
+                algorithm(settings.algorithm),
+                &AppSettings::of(settings),
+            ),
+            ledgers: ledgers(&AppSettings::of(settings)),
+            monitor: monitor.clone(),
+            fallback: BTreeSet::new(),
+            queue_max: settings.queue_max,
+        };
+        let app = |app: &App| {
+            let plan = AppPlan {
+                policy: policy(settings, picking(&app.picking), &app.settings),
+                ledgers: ledgers(&app.settings),
+                monitor: monitor.clone(),
+                fallback: app.fallback.iter().cloned().collect(),
+                queue_max: app.settings.queue_max,
+            };
+            (app.name.clone(), plan)
+        };
+        Ok(Self {
+            apps: topology.apps.iter().map(app).collect(),
+            others,
+        })
+    }
+
+    /// What holds for that app, whether the file names it or not.
+    pub(crate) fn app(&self, name: &AppName) -> &AppPlan {
+        self.apps.get(name).unwrap_or(&self.others)
+    }
+
+    /// What holds for every app that the file doesn't name.
+    pub(crate) const fn others(&self) -> &AppPlan {
+        &self.others
+    }
+
+    /// Whether the file names that app.
+    pub(crate) fn has(&self, name: &AppName) -> bool {
+        self.apps.contains_key(name)
+    }
+
+    /// The apps that the file names. They are there before a backend of theirs is.
+    pub(crate) fn apps(&self) -> impl Iterator<Item = (&AppName, &AppPlan)> {
+        self.apps.iter()
+    }
+}
+
+impl AppPlan {
+    /// Whether a backend that was excluded for its failures is better than none.
+    pub(crate) fn last_resort(&self) -> bool {
+        self.ledgers.last_backend == LastBackend::Keep
+    }
+}
+
+fn policy(settings: &Settings, algorithm: Algorithm, app: &AppSettings) -> Policy {
+    Policy {
+        algorithm,
+        spill: match app.spill {
+            config::Spill::Hard => Spill::Hard,
+            config::Spill::Soft => Spill::Soft,
+        },
+        own_region: Some(settings.region),
+        ..Policy::default()
+    }
+}
+
+/// Of an app that the file doesn't name.
+fn algorithm(algorithm: config::Algorithm) -> Algorithm {
+    match algorithm {
+        config::Algorithm::RoundRobin => Algorithm::RoundRobin,
+        config::Algorithm::Weighted => Algorithm::Weighted,
+        config::Algorithm::LeastConnections => Algorithm::LeastConnections,
+        config::Algorithm::Ewma => Algorithm::Ewma,
+        config::Algorithm::RegionAffinity => Algorithm::RegionAffinity(Inner::LeastConnections),
+    }
+}
+
+fn picking(picking: &Picking) -> Algorithm {
+    match picking {
+        Picking::Anywhere(Picker::RoundRobin) => Algorithm::RoundRobin,
+        Picking::Anywhere(Picker::Weighted) => Algorithm::Weighted,
+        Picking::Anywhere(Picker::LeastConnections) => Algorithm::LeastConnections,
+        Picking::Anywhere(Picker::Ewma) => Algorithm::Ewma,
+        Picking::Anywhere(Picker::Hash(_)) => Algorithm::Hash,
+        Picking::NearestFirst(picker) => Algorithm::RegionAffinity(match picker {
+            Picker::RoundRobin => Inner::RoundRobin,
+            Picker::Weighted => Inner::Weighted,
+            Picker::LeastConnections => Inner::LeastConnections,
+            Picker::Ewma => Inner::Ewma,
+            Picker::Hash(_) => Inner::Hash,
+        }),
+    }
+}
+
+fn ledgers(app: &AppSettings) -> AppPolicy {
+    AppPolicy {
+        max_failures: app.max_failures,
+        last_backend: match app.last_backend {
+            config::LastBackend::Keep => LastBackend::Keep,
+            config::LastBackend::Eject => LastBackend::Eject,
+        },
+        ..AppPolicy::default()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use edgeproxy_config::{ConfigFile, Layers};
+
+    use super::*;
+
+    /// The plan of a file.
+    pub(crate) fn plan(text: &str) -> Plan {
+        let file = ConfigFile {
+            path: "edgeproxy.toml".into(),
+            text: text.to_owned(),
+        };
+        let layers = Layers {
+            file: Some(file),
+            ..Layers::default()
+        };
+        let loaded = layers.load().unwrap();
+        Plan::of(&loaded.settings, &loaded.topology).unwrap()
+    }
+
+    fn name(name: &str) -> AppName {
+        AppName::parse(name).unwrap()
+    }
+
+    #[test]
+    fn an_app_of_the_file_is_as_its_table_says_and_any_other_as_the_settings_say() {
+        let plan = plan("max_failures = 5\n[apps.shop]\nmax_failures = 2\nlast_backend = \"eject\"\n");
+        assert_eq!(plan.app(&name("shop")).policy.algorithm, Algorithm::RoundRobin);
+        assert_eq!(plan.app(&name("shop")).ledgers.max_failures, 2);
+        assert!(!plan.app(&name("shop")).last_resort());
+        let other = plan.app(&name("other"));
+        assert_eq!(other.policy.algorithm, Algorithm::default());
+        assert_eq!(other.ledgers.max_failures, 5);
+        assert!(other.last_resort());
+        let names: Vec<&AppName> = plan.apps().map(|(name, _)| name).collect();
+        assert_eq!(names, [&name("shop")]);
+    }
+
+    #[test]
+    fn each_way_of_picking_has_its_counterpart() {
+        for (text, expected) in [
+            ("algorithm = \"weighted\"", Algorithm::Weighted),
+            ("algorithm = \"hash\"", Algorithm::Hash),
+            (
+                "algorithm = \"region_affinity\"",
+                Algorithm::RegionAffinity(Inner::LeastConnections),
+            ),
+            (
+                "algorithm = \"region_affinity\"\ninner = \"ewma\"",
+                Algorithm::RegionAffinity(Inner::Ewma),
+            ),
+        ] {
+            let plan = plan(&format!("[apps.shop]\n{text}\n"));
+            assert_eq!(plan.app(&name("shop")).policy.algorithm, expected, "{text}");
+        }
+    }
+}
