@@ -2,10 +2,10 @@
 
 use crate::cargo::{self, Tool};
 use crate::step::{Context, Step, Verdict};
-use crate::{alone, bench, boundaries, conformance, fuzz, lengths, links, purity, suite};
+use crate::{alone, behaviour, bench, boundaries, conformance, fuzz, lengths, links, purity, suite};
 
 /// Quick ones first, so that a typo is seen before the tests have run.
-pub(crate) const STEPS: [Step; 15] = [
+pub(crate) const STEPS: [Step; 16] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -20,6 +20,11 @@ pub(crate) const STEPS: [Step; 15] = [
         name: "links",
         about: "the documents' internal links resolve",
         run: links::check,
+    },
+    Step {
+        name: "behaviour",
+        about: "every row of docs/behaviour has its tests",
+        run: behaviour::check,
     },
     Step {
         name: "boundaries",

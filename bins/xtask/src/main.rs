@@ -6,6 +6,7 @@
 )]
 
 mod alone;
+mod behaviour;
 mod bench;
 mod boundaries;
 mod cargo;
@@ -60,6 +61,8 @@ enum Task {
     Soak(soak::Args),
     /// Let libFuzzer make up what strangers send to the data plane.
     Fuzz(fuzz::Args),
+    /// Write the list of what is promised and of the tests that hold it to that, docs/behaviour/README.md.
+    Behaviour,
     /// Hold the HTTP/1 codec against hyper, with many messages.
     Differential(fuzz::Differential),
 }
@@ -97,6 +100,10 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         }
         Task::Fuzz(args) => {
             fuzz::run(&workspace, &args)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Behaviour => {
+            behaviour::write(&workspace)?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Differential(args) => {
