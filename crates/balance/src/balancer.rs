@@ -6,6 +6,7 @@ use edgeproxy_backend::{Expected, Limits, Meter, MonoTime};
 use crate::decide::{Decision, Serving, Telling};
 use crate::explain::{self, Explanation};
 use crate::ramp::STEPS;
+use crate::sticky::kept_of;
 use crate::tiers::Tiers;
 use crate::{Client, Policy, Target};
 
@@ -253,6 +254,16 @@ impl<T> Balancer<T> {
     #[must_use]
     pub const fn next_change(&self) -> Option<MonoTime> {
         self.next_change
+    }
+
+    /// The candidate that a client is [bound](Client::bound) to by that identity, whether it may be picked or not.
+    #[must_use]
+    pub fn bound_to(&self, identity: u64) -> Option<&T>
+    where
+        T: Target,
+    {
+        self.candidates()
+            .find(|target| kept_of(target.identity()) == kept_of(identity))
     }
 
     /// What it was prepared with.

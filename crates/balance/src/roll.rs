@@ -81,9 +81,8 @@ pub(crate) fn call<T: Target>(candidates: &[Candidate<T>], panic_permille: u16) 
         (true, true) if only_others || (fallbacks.well == 0 && others.willing > 0) => None,
         (true, true) => Some(Fitness::Unwell),
     };
-    let routable = all().map(|(candidate, fitness)| {
-        least(candidate.fallback).is_some_and(|least| *fitness >= least)
-    });
+    let routable =
+        all().map(|(candidate, fitness)| least(candidate.fallback).is_some_and(|least| *fitness >= least));
     Roll {
         routable: routable.collect(),
         panic,

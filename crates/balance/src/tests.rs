@@ -2,6 +2,7 @@
 
 mod allocation;
 mod explanations;
+mod fairness;
 mod fleet;
 mod keyed;
 mod least_loaded;

@@ -5,19 +5,7 @@ use crate::layers::Loaded;
 use crate::problem::Place;
 
 /// Settings that nothing reads. Their documentation ends with a sentence that says so, which a test looks after.
-pub(crate) const SETTINGS: &[&str] = &[
-    "region_order",
-    "hash_key",
-    "sticky",
-    "binding_ttl_secs",
-    "sticky_cookie",
-    "slow_start_secs",
-    "slow_start_aggression",
-    "unhealthy_responses",
-    "panic_threshold",
-    "initial",
-    "max_concurrent_probes",
-];
+pub(crate) const SETTINGS: &[&str] = &["unhealthy_responses", "initial", "max_concurrent_probes"];
 
 /// Where a section is, if it is there.
 type Find = fn(&Loaded) -> Option<&Place>;
@@ -100,14 +88,14 @@ mod tests {
 
     #[test]
     fn every_section_and_setting_that_is_not_in_force_is_told() {
-        let text = "sticky = \"cookie\"\n[apps.shop]\n[[routes]]\napp = \"shop\"\n\
+        let text = "unhealthy_responses = [503]\n[apps.shop]\n[[routes]]\napp = \"shop\"\n\
                     [[backends]]\nid = \"a\"\napp = \"shop\"\nregion = \"eu\"\nip = \"10.0.0.1\"\nport = 80\n";
         let layers = Layers {
             file: Some(ConfigFile {
                 path: "edgeproxy.toml".into(),
                 text: text.to_owned(),
             }),
-            env: vec![("EDGEPROXY_SLOW_START_SECS".into(), "30".into())],
+            env: vec![("EDGEPROXY_MAX_CONCURRENT_PROBES".into(), "30".into())],
             ..Layers::default()
         };
         let loaded = layers.load().unwrap();

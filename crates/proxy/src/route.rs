@@ -6,7 +6,7 @@ use edgeproxy_backend::{AppName, Endpoint};
 use edgeproxy_balance::Balancer;
 use hashbrown::HashMap;
 
-use crate::Queue;
+use crate::{Keys, Queue};
 
 /// One app as the data plane knows it: who may be picked and how failures are treated.
 #[derive(Debug)]
@@ -22,6 +22,11 @@ pub struct AppRoute {
     pub last_resort: bool,
     /// Where requests wait while every backend is at its hard limit. Handed on when the app is built anew.
     pub queue: Arc<Queue>,
+    /// What of a request its backend is picked by, and by what clients stay with theirs. `None`: nothing.
+    pub keys: Option<Keys>,
+    /// How many of a hundred answers say by `X-Edgeproxy-Decision` whom the request went to, and why: 0, the
+    /// default, to 100.
+    pub decision_percent: u8,
     /// What the app's backends are doing, for the 503 that says why none may take a request: `2 ejected,
     /// 1 draining`. Empty: nothing is said.
     pub summary: String,
@@ -123,6 +128,8 @@ mod tests {
                 max_failures: 0,
                 last_resort: true,
                 queue: Arc::new(Queue::new(0)),
+                keys: None,
+                decision_percent: 0,
                 summary: String::new(),
             })
         };

@@ -21,7 +21,7 @@ mod splice;
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -189,10 +189,11 @@ async fn connected(
     let config = worker.config();
     worker.count_request();
     let until = Instant::now() + config.queue_timeout;
-    let whereabouts = worker.locate(peer.ip().to_canonical());
+    let address = peer.ip().to_canonical();
+    let client = (address, worker.locate(address));
     let mut tried: Vec<Incarnation> = Vec::new();
     loop {
-        let (taken, max_failures) = match place(worker, app, &tried, until, whereabouts).await {
+        let (taken, max_failures) = match place(worker, app, &tried, until, client).await {
             Ok(placed) => placed,
             Err(refused) => {
                 tracing::debug!(%peer, %app, %refused, "a TCP connection was reset");
@@ -243,7 +244,7 @@ async fn place(
     app: &AppName,
     tried: &[Incarnation],
     until: Instant,
-    whereabouts: Client,
+    (address, mut client): (IpAddr, Client),
 ) -> Result<(Taken, u32), Refused> {
     let mut turn: Option<Waiting> = None;
     loop {
@@ -252,17 +253,16 @@ async fn place(
         // Not held while it waits.
         drop(table);
         if turn.is_some() || route.queue.is_empty() {
-            match pick::pick(
-                &route,
-                Front::Tcp,
-                whereabouts,
-                clock::now(),
-                || worker.random(),
-                tried,
-            ) {
+            let now = clock::now();
+            let keys = route.keys.as_ref();
+            let standing = keys.map(|keys| keys.complete_tcp(&mut client, address, now));
+            match pick::pick(&route, Front::Tcp, client, now, || worker.random(), tried) {
                 // The place first: a retry that there is nobody for costs nothing.
                 Ok(_) if !tried.is_empty() && !worker.may_retry() => return Err(Refused::NoRetry),
                 Ok(place) => {
+                    if let (Some(keys), Some(standing)) = (keys, standing) {
+                        keys.settle(standing, place.endpoint(), now);
+                    }
                     return Ok((Taken::new(place, Arc::clone(&route.queue)), route.max_failures));
                 }
                 Err(PickError::AllFull) => {}

@@ -27,6 +27,7 @@ mod app;
 mod control;
 mod explain;
 mod geography;
+mod keys;
 mod plan;
 mod probes;
 mod reporter;

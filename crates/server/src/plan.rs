@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use edgeproxy_backend::{AppName, BackendId};
-use edgeproxy_balance::{Algorithm, Inner, Policy, Spill};
+use edgeproxy_balance::{Algorithm, Bound, Inner, Policy, SlowStart, Spill};
 use edgeproxy_config as config;
 use edgeproxy_config::{App, AppSettings, Picker, Picking, Settings, Topology};
 use edgeproxy_health::{Monitor, SettingError};
 use edgeproxy_registry::{AppPolicy, LastBackend};
 
+use crate::keys::KeysPlan;
 use crate::translate;
 
 /// Every app as the configuration wants it.
@@ -36,6 +37,10 @@ pub(crate) struct AppPlan {
     pub(crate) fallback: BTreeSet<BackendId>,
     /// Requests that may wait while all backends are full.
     pub(crate) queue_max: usize,
+    /// What of a request its backend is picked by.
+    pub(crate) keys: KeysPlan,
+    /// How many of a hundred answers say how they were picked for.
+    pub(crate) decision_percent: u8,
 }
 
 impl Plan {
@@ -53,6 +58,11 @@ impl Plan {
             monitor: monitor.clone(),
             fallback: BTreeSet::new(),
             queue_max: settings.queue_max,
+            keys: KeysPlan::of(
+                (settings.algorithm == config::Algorithm::Hash).then_some(&settings.hash_key),
+                &AppSettings::of(settings),
+            ),
+            decision_percent: percent(settings.decision_header_percent),
         };
         let app = |app: &App| {
             let plan = AppPlan {
@@ -61,6 +71,8 @@ impl Plan {
                 monitor: monitor.clone(),
                 fallback: app.fallback.iter().cloned().collect(),
                 queue_max: app.settings.queue_max,
+                keys: KeysPlan::of(hash_key(&app.picking), &app.settings),
+                decision_percent: percent(app.settings.decision_header_percent),
             };
             (app.name.clone(), plan)
         };
@@ -106,8 +118,26 @@ fn policy(settings: &Settings, algorithm: Algorithm, app: &AppSettings) -> Polic
             config::Spill::Soft => Spill::Soft,
         },
         own_region: Some(settings.region),
-        ..Policy::default()
+        region_order: app.region_order.clone(),
+        // A window of 0 is none, and the aggression's bounds are those of the setting.
+        slow_start: SlowStart::new(app.slow_start, app.slow_start_aggression.as_f64()).ok(),
+        bound: match app.sticky {
+            config::Sticky::Off => Bound::Ignored,
+            _ => Bound::Followed,
+        },
+        panic_permille: u16::try_from(app.panic_threshold.thousandths()).unwrap_or(1_000),
     }
+}
+
+fn hash_key(picking: &Picking) -> Option<&config::HashKey> {
+    match picking.picker() {
+        Picker::Hash(key) => Some(key),
+        _ => None,
+    }
+}
+
+fn percent(percent: u32) -> u8 {
+    u8::try_from(percent).unwrap_or(100)
 }
 
 /// Of an app that the file doesn't name.
@@ -117,6 +147,7 @@ fn algorithm(algorithm: config::Algorithm) -> Algorithm {
         config::Algorithm::Weighted => Algorithm::Weighted,
         config::Algorithm::LeastConnections => Algorithm::LeastConnections,
         config::Algorithm::Ewma => Algorithm::Ewma,
+        config::Algorithm::Hash => Algorithm::Hash,
         config::Algorithm::RegionAffinity => Algorithm::RegionAffinity(Inner::LeastConnections),
     }
 }

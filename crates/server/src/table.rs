@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use edgeproxy_backend::{AppName, Endpoint, MonoTime};
-use edgeproxy_balance::{Balancer, Candidate};
+use edgeproxy_balance::{Balancer, Barred, Candidate};
 use edgeproxy_proxy::{AppRoute, Queue, RouteTable};
 use edgeproxy_registry::{Member, Snapshot, State};
 use hashbrown::HashMap;
@@ -78,6 +78,8 @@ impl TableBuilder {
             last_resort: plan.last_resort(),
             queue: queue.unwrap_or_else(|| Arc::new(Queue::new(plan.queue_max))),
             summary: summary(members),
+            keys: plan.keys.built(previous.and_then(|route| route.keys.as_ref())),
+            decision_percent: plan.decision_percent,
         }
     }
 }
@@ -86,14 +88,19 @@ impl TableBuilder {
 const EMPTY: u64 = 0;
 
 fn candidate(plan: &AppPlan, member: &Member) -> Candidate<Arc<Endpoint>> {
-    let excluded = (!member.state.takes_traffic())
-        .then(|| format!("{}: {}", member.state, member.reason).into_boxed_str());
+    let excluded = (!member.state.takes_traffic()).then(|| {
+        let reason = format!("{}: {}", member.state, member.reason).into_boxed_str();
+        match member.state {
+            State::Ejected | State::Unhealthy => Barred::Unwell(reason),
+            _ => Barred::Firm(reason),
+        }
+    });
     let endpoint = &member.endpoint;
     Candidate {
-        target: Arc::clone(endpoint),
         fallback: endpoint.fallback || plan.fallback.contains(&endpoint.id),
         excluded,
-        since: None,
+        on_trial: member.state == State::Trial,
+        ..Candidate::new(Arc::clone(endpoint))
     }
 }
 

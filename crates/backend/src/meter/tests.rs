@@ -64,10 +64,7 @@ fn all_out_in_a_panic_health_is_ignored_and_an_operator_is_not() {
     meter.exclude();
     assert_eq!(panic(&endpoint), Ok(()));
     meter.bench();
-    assert_eq!(
-        endpoint.admit(Admission::LastResort).unwrap_err(),
-        Refusal::Shut
-    );
+    assert_eq!(endpoint.admit(Admission::LastResort).unwrap_err(), Refusal::Shut);
     assert_eq!(panic(&endpoint), Ok(()));
     // A trial is still one, and whoever comes meanwhile is none.
     meter.start_trial();
@@ -88,7 +85,10 @@ fn all_out_in_a_panic_the_hard_limit_holds() {
     endpoint.meter.exclude();
     let held = endpoint.admit(Admission::Panic).unwrap();
     assert_eq!(endpoint.admit(Admission::Panic).unwrap_err(), Refusal::Full);
-    assert_eq!((held.failed(1, NOW), endpoint.meter.gate()), (None, Gate::Excluded));
+    assert_eq!(
+        (held.failed(1, NOW), endpoint.meter.gate()),
+        (None, Gate::Excluded)
+    );
 }
 
 #[test]

@@ -94,7 +94,10 @@ fn all_out_once_fewer_than_that_share_is_routable_health_is_ignored_and_all_are_
 #[test]
 fn all_out_but_not_those_that_an_operator_disabled_or_drains_nor_those_of_weight_0() {
     let balancer = prepared(fleet(&[Disabled, Ejected, Weightless, Ejected, Well]), 500);
-    assert_eq!((used(&balancer), balancer.ignores_health()), (vec![1, 3, 4], true));
+    assert_eq!(
+        (used(&balancer), balancer.ignores_health()),
+        (vec![1, 3, 4], true)
+    );
     // Nor do they count: two of two are well.
     let balancer = prepared(fleet(&[Disabled, Well, Disabled, Well, Weightless]), 1_000);
     assert_eq!((used(&balancer), balancer.ignores_health()), (vec![1, 3], false));
@@ -105,7 +108,10 @@ fn all_out_but_not_those_that_an_operator_disabled_or_drains_nor_those_of_weight
 #[test]
 fn all_out_one_on_trial_is_not_yet_well() {
     let balancer = prepared(fleet(&[OnTrial, OnTrial, Ejected]), 500);
-    assert_eq!((used(&balancer), balancer.ignores_health()), (vec![0, 1, 2], true));
+    assert_eq!(
+        (used(&balancer), balancer.ignores_health()),
+        (vec![0, 1, 2], true)
+    );
     let balancer = prepared(fleet(&[Well, OnTrial]), 500);
     assert_eq!((used(&balancer), balancer.ignores_health()), (vec![0, 1], false));
 }
@@ -118,14 +124,23 @@ fn all_out_a_well_fallback_comes_before_ill_ones() {
     // Too few of the fallbacks: all of them.
     let fallbacks = vec![fallback(2, Well), fallback(3, Ejected), fallback(4, Ejected)];
     let balancer = prepared(with(fallbacks), 500);
-    assert_eq!((used(&balancer), balancer.ignores_health()), (vec![2, 3, 4], true));
+    assert_eq!(
+        (used(&balancer), balancer.ignores_health()),
+        (vec![2, 3, 4], true)
+    );
     let balancer = prepared(with(vec![fallback(2, Ejected)]), 500);
     assert_eq!((used(&balancer), balancer.ignores_health()), (vec![0, 1], true));
     let balancer = prepared([fleet(&[Disabled]), vec![fallback(1, Ejected)]].concat(), 500);
     assert_eq!((used(&balancer), balancer.ignores_health()), (vec![1], true));
     // Some of the others are well: the panic is theirs.
-    let balancer = prepared([fleet(&[Well, Ejected, Ejected]), vec![fallback(3, Well)]].concat(), 500);
-    assert_eq!((used(&balancer), balancer.ignores_health()), (vec![0, 1, 2], true));
+    let balancer = prepared(
+        [fleet(&[Well, Ejected, Ejected]), vec![fallback(3, Well)]].concat(),
+        500,
+    );
+    assert_eq!(
+        (used(&balancer), balancer.ignores_health()),
+        (vec![0, 1, 2], true)
+    );
 }
 
 #[test]

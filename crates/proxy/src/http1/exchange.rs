@@ -25,6 +25,8 @@ use super::tunnel;
 use super::upload::Upload;
 use crate::answer::Answer;
 use crate::buffer::{Buffer, HeadBuffer};
+use crate::keys::{self, RawFields, Standing};
+use crate::own_fields;
 use crate::pick::{self, Front, Taken};
 use crate::pool::Upstream;
 use crate::queue::Waiting;
@@ -62,6 +64,9 @@ struct Exchange<'a, S> {
     download: Body,
     /// Where it comes from.
     whereabouts: Client,
+    from: request::Client,
+    /// What its answer means for its client's binding.
+    standing: Standing,
     /// Whom it was tried on without success, the latest last, and how that one failed.
     tried: Vec<Incarnation>,
     failed: Option<Failed>,
@@ -116,6 +121,8 @@ impl<S: Socket> Connection<S> {
             answer: worker.buffers().head(),
             download: Body::response(heard, Length::NONE, response::Delivery::AsIs),
             whereabouts: worker.whereabouts(self.client, request.introduced),
+            from: self.client,
+            standing: Standing::Unknown,
             tried: Vec::new(),
             failed: None,
             now: &mut self.since,
@@ -191,6 +198,14 @@ impl<S: Socket> Exchange<'_, S> {
             inbound.consume(self.len);
             return Err(answer.into());
         };
+        if let Some(keys) = &app.keys {
+            let asked = keys::Asked {
+                client: self.from,
+                trusted: &self.worker.config().trusted_proxies,
+                fields: RawFields(inbound.data().get(..self.len).unwrap_or_default()),
+            };
+            self.standing = keys.complete(&mut self.whereabouts, &asked, clock::at(*self.now));
+        }
         inbound.consume(self.len);
         self.worker.count_request();
         match self.run(app, &mut None).await {
@@ -341,6 +356,7 @@ impl<S: Socket> Exchange<'_, S> {
                 match Box::pin(self.attempt_by_http2(&place.place)).await {
                     Ok(crossing) => {
                         self.upload.settle();
+                        self.add_own_fields(app, &place);
                         return Err(After::Crossing(Box::new(crossing.holding(place))));
                     }
                     Err(unanswered) => unanswered,
@@ -350,6 +366,7 @@ impl<S: Socket> Exchange<'_, S> {
                 match self.attempt(&place.place, &upstream).await {
                     Ok(answered) => {
                         self.upload.settle();
+                        self.add_own_fields(app, &place);
                         return Ok(Served {
                             answered,
                             place: Some(place),
@@ -379,7 +396,7 @@ impl<S: Socket> Exchange<'_, S> {
     }
 
     fn pick(&self, app: &AppRoute) -> Result<Taken, PickError> {
-        let place = pick::pick(
+        pick::take(
             app,
             if self.asked.upgrade {
                 Front::Upgrade
@@ -390,8 +407,22 @@ impl<S: Socket> Exchange<'_, S> {
             clock::at(*self.now),
             || self.worker.random(),
             &self.tried,
-        )?;
-        Ok(Taken::new(place, Arc::clone(&app.queue)))
+        )
+    }
+
+    /// Adds what the app says by itself to the head that the client gets.
+    fn add_own_fields(&mut self, app: &AppRoute, taken: &Taken) {
+        if own_fields::may_be(app, taken) {
+            let (standing, attempt) = (self.standing, self.tried.len() + 1);
+            own_fields::add_to_head(
+                &mut self.answer,
+                app,
+                taken,
+                standing,
+                attempt,
+                clock::at(*self.now),
+            );
+        }
     }
 
     /// Begins another attempt.

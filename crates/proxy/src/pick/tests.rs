@@ -17,10 +17,8 @@ fn endpoint(number: u64, change: impl FnOnce(&mut Backend)) -> Arc<Endpoint> {
 
 fn app(endpoints: &[Arc<Endpoint>], last_resort: bool) -> AppRoute {
     let candidate = |e: &Arc<Endpoint>| Candidate {
-        target: Arc::clone(e),
         fallback: e.fallback,
-        excluded: None,
-        since: None,
+        ..Candidate::new(Arc::clone(e))
     };
     let policy = Policy {
         algorithm: Algorithm::RoundRobin,
@@ -38,6 +36,8 @@ fn app(endpoints: &[Arc<Endpoint>], last_resort: bool) -> AppRoute {
         last_resort,
         queue: Arc::new(Queue::new(0)),
         summary: String::new(),
+        keys: None,
+        decision_percent: 0,
     }
 }
 

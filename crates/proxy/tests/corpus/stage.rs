@@ -59,10 +59,8 @@ impl Stage {
         };
         let endpoint = endpoint(origin.addr);
         let candidate = Candidate {
-            target: Arc::clone(&endpoint),
             fallback: endpoint.fallback,
-            excluded: None,
-            since: None,
+            ..Candidate::new(Arc::clone(&endpoint))
         };
         let app = AppRoute {
             name: AppName::parse("app").unwrap(),
@@ -71,6 +69,8 @@ impl Stage {
             last_resort: true,
             queue: Arc::new(Queue::new(0)),
             summary: String::new(),
+            keys: None,
+            decision_percent: 0,
         };
         let table = Arc::new(ArcSwap::from_pointee(RouteTable::new(1, [Arc::new(app)])));
         let bound = bind(config).unwrap();

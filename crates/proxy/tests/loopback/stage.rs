@@ -74,10 +74,8 @@ pub(crate) fn h2c(number: u64, addr: SocketAddr, limits: Limits) -> Arc<Endpoint
 /// An app that goes round its endpoints.
 pub(crate) fn app(name: &str, endpoints: &[Arc<Endpoint>]) -> AppRoute {
     let candidate = |endpoint: &Arc<Endpoint>| Candidate {
-        target: Arc::clone(endpoint),
         fallback: endpoint.fallback,
-        excluded: None,
-        since: None,
+        ..Candidate::new(Arc::clone(endpoint))
     };
     let policy = Policy {
         algorithm: Algorithm::RoundRobin,
@@ -95,6 +93,8 @@ pub(crate) fn app(name: &str, endpoints: &[Arc<Endpoint>]) -> AppRoute {
         last_resort: true,
         queue: Arc::new(Queue::new(0)),
         summary: String::new(),
+        keys: None,
+        decision_percent: 0,
     }
 }
 
