@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use edgeproxy_backend::{AppName, BackendId, Incarnation, MonoTime};
 use edgeproxy_registry::{
-    AppPolicy, Config, Deregistered, FencedError, LoadReport, Pace, Page, Patch, PatchError, Probe,
-    RegisterError, Registered, Registration, Registry, Renewed, Stats, Status,
+    AppPolicy, Config, Configuration, DeregisterError, Deregistered, FencedError, LoadReport, Pace, Page,
+    Patch, PatchError, Probe, Reconciled, RegisterError, Registered, Registration, Registry, Renewed,
+    StaticError, Stats, Status,
 };
 use tokio::sync::{Notify, watch};
 
@@ -128,7 +129,7 @@ impl Handle {
         id: &BackendId,
         fence: Option<Incarnation>,
         drain: Option<Duration>,
-    ) -> Result<Deregistered, ControlError<FencedError>> {
+    ) -> Result<Deregistered, ControlError<DeregisterError>> {
         self.publish(|registry, now| registry.handle_deregister(id, fence, drain, now))
             .await
     }
@@ -145,6 +146,30 @@ impl Handle {
     ) -> Result<Status, ControlError<PatchError>> {
         self.publish(|registry, now| registry.handle_patch(id, fence, patch, now))
             .await
+    }
+
+    /// Puts a configuration's apps and backends in force, all at once. What changes is published soon, and waited
+    /// for by nobody: at the start the driver doesn't run yet.
+    ///
+    /// # Errors
+    /// As [`Registry::configure`], or the server is stopping.
+    pub fn configure(&self, configuration: Configuration) -> Result<Reconciled, ControlError<StaticError>> {
+        let (reconciled, _) = self.change(|registry, now| registry.configure(configuration, now))?;
+        self.shared.wake.notify_one();
+        Ok(reconciled)
+    }
+
+    /// Nobody probes the backends of these apps any more; see [`Registry::handle_unprobed`].
+    pub fn unprobed<'a>(&self, apps: impl IntoIterator<Item = &'a AppName>) {
+        {
+            let now = self.shared.clock.now();
+            let mut state = self.shared.lock();
+            for app in apps {
+                state.registry.handle_unprobed(app, now);
+            }
+            state.generation += u64::from(state.registry.is_dirty());
+        }
+        self.shared.wake.notify_one();
     }
 
     /// The result of a probe, and how soon the next is due.
@@ -197,13 +222,19 @@ impl Handle {
         self.read(|registry, _| registry.stats())
     }
 
+    /// The time on the registry's clock, which [`Member::since`](edgeproxy_registry::Member::since) is on.
+    #[must_use]
+    pub fn now(&self) -> MonoTime {
+        self.shared.clock.now()
+    }
+
     /// The time since the registry began.
     #[must_use]
     pub fn uptime(&self) -> Duration {
         self.shared.clock.elapsed()
     }
 
-    /// The bounds that the registry keeps.
+    /// The bounds that the registry keeps. The policy in it is that of the beginning.
     #[must_use]
     pub fn limits(&self) -> &Config {
         &self.shared.config

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgeproxy_backend::{Backend, BackendId, Endpoint, Gate, Weight};
+use edgeproxy_backend::{Backend, BackendId, Endpoint, Gate, MonoTime, Weight};
 
 use crate::clock::Active;
 use crate::ledger::{Asked, ProbeLedger, Standing, Traffic, Verdict, in_force};
-use crate::{LoadReport, Overrides, Reason, State};
+use crate::{Lease, LoadReport, Overrides, Reason, Source, State};
 
 /// One incarnation of a backend. There may be a million, so what most never need is boxed.
 #[derive(Debug)]
@@ -15,9 +15,11 @@ pub(crate) struct Entry {
     /// As in the endpoint; here, so that comparing it doesn't have to wait for the endpoint's cache line.
     pub(crate) id: BackendId,
     pub(crate) endpoint: Arc<Endpoint>,
-    /// When the lease runs out, or ran out, for a suspect.
+    /// When the lease runs out, or ran out, for a suspect; never, for one of the file.
     pub(crate) deadline: Active,
     pub(crate) registered: Active,
+    /// When it joined, or last came back for its health's sake.
+    pub(crate) since: MonoTime,
     ttl_micros: u64,
     /// Its app's slot and its place among the members. Void for a superseded one.
     pub(crate) app: u32,
@@ -25,6 +27,7 @@ pub(crate) struct Entry {
     pub(crate) reported: LoadReport,
     /// Up to [`SEASONED`].
     renewals: u8,
+    pub(crate) source: Source,
     pub(crate) life: Life,
     pub(crate) suspect: bool,
     /// What [`Self::decide`] said when it was last settled. The meter's gate follows from it.
@@ -87,23 +90,34 @@ impl Details {
 }
 
 impl Entry {
-    pub(crate) fn new(endpoint: Arc<Endpoint>, ttl: Duration, app: u32, now: Active) -> Self {
+    /// One that has just joined. Without a `ttl` it is one of the file.
+    pub(crate) fn new(
+        endpoint: Arc<Endpoint>,
+        ttl: Option<Duration>,
+        app: u32,
+        (now, since): (Active, MonoTime),
+    ) -> Self {
         let mut entry = Self {
             id: endpoint.id.clone(),
             endpoint,
             deadline: now,
             registered: now,
+            since,
             ttl_micros: 0,
             app,
             position: 0,
             reported: LoadReport::default(),
             renewals: 0,
+            source: Source::Registered,
             life: Life::Live,
             suspect: false,
             state: State::Routable,
             details: None,
         };
-        entry.lease(ttl, now);
+        match ttl {
+            Some(ttl) => entry.lease(ttl, now),
+            None => entry.hold(),
+        }
         entry
     }
 
@@ -126,8 +140,27 @@ impl Entry {
         }
     }
 
+    /// The length of its lease. Zero for one of the file.
     pub(crate) const fn ttl(&self) -> Duration {
         Duration::from_micros(self.ttl_micros)
+    }
+
+    pub(crate) fn lease_left(&self, now: Active) -> Option<Lease> {
+        (self.source == Source::Registered).then(|| Lease {
+            ttl: self.ttl(),
+            // What is left of a lease tells when it began.
+            last_heartbeat: (now + self.ttl()).since(self.deadline),
+            expires_in: self.deadline.since(now),
+        })
+    }
+
+    /// From now on the file has it: there is no lease that could run out.
+    pub(crate) const fn hold(&mut self) {
+        self.source = Source::File;
+        self.ttl_micros = 0;
+        self.deadline = Active::NEVER;
+        self.renewals = 0;
+        self.suspect = false;
     }
 
     /// Begins a lease of that length.
@@ -136,8 +169,11 @@ impl Entry {
         self.deadline = now + ttl;
     }
 
-    /// Begins its lease anew.
+    /// Begins its lease anew, if it has one.
     pub(crate) fn renew(&mut self, now: Active) {
+        if self.source == Source::File {
+            return;
+        }
         self.deadline = now + self.ttl();
         self.renewals = self.renewals.saturating_add(1).min(SEASONED);
     }
@@ -182,6 +218,21 @@ impl Entry {
         }
         let ejection_end = details.traffic.ends().unwrap_or(Active::NEVER);
         self.lease_end().min(ejection_end)
+    }
+
+    /// Failed requests don't speak against it any more.
+    pub(crate) fn readmit(&mut self, now: Active, since: MonoTime) {
+        self.details_mut().traffic.readmit(now);
+        self.since = since;
+    }
+
+    /// Since when it has got requests as any other, as [`Member`](crate::Member) says it.
+    pub(crate) const fn routable_since(&self) -> Option<MonoTime> {
+        match self.state {
+            State::Routable | State::Suspect => Some(self.since),
+            State::Trial => Some(MonoTime::NEVER),
+            State::Ejected | State::Unhealthy | State::Draining | State::Disabled => None,
+        }
     }
 
     /// What the backend itself asked for.

@@ -1,6 +1,7 @@
 //! The state machine itself. Each kind of input has a file of its own beside this one.
 
 mod audit;
+mod configure;
 mod drain;
 mod expiry;
 mod guard;
@@ -17,6 +18,7 @@ mod traffic;
 use std::time::Duration;
 
 use edgeproxy_backend::{AppName, BackendId, Incarnation, MonoTime, TrafficReport};
+use foldhash::fast::FixedState;
 
 use crate::apps::Apps;
 use crate::clock::{Active, Clock};
@@ -28,9 +30,11 @@ use crate::remembered::Remembered;
 use crate::slots::{MAX_SLOTS, Slots};
 use crate::timers::Timers;
 use crate::{
-    AppPolicy, Config, Deregistered, Event, FencedError, LoadReport, Pace, Patch, PatchError, Probe,
-    RegisterError, Registered, Registration, Renewed, Snapshot, Stats, Status,
+    AppPolicy, Config, Configuration, DeregisterError, Deregistered, Event, FencedError, LoadReport, Pace,
+    Patch, PatchError, Probe, Reconciled, RegisterError, Registered, Registration, Renewed, Snapshot,
+    StaticError, Stats, Status,
 };
+use configure::Listed;
 use drain::Drains;
 use publish::Publisher;
 
@@ -72,6 +76,8 @@ pub struct Registry {
     apps: Apps,
     drains: Drains,
     remembered: Remembered,
+    /// The backends of the configuration file, as it has them.
+    listed: Listed,
     events: Events,
     publisher: Publisher,
     jitter: Jitter,
@@ -93,6 +99,7 @@ impl Registry {
             apps: Apps::new(config.app, config.seed),
             drains: Drains::new(config.seed),
             remembered: Remembered::new(config.max_remembered, config.seed),
+            listed: Listed::with_hasher(FixedState::with_seed(config.seed)),
             events: Events::new(config.max_events),
             publisher: Publisher::default(),
             jitter: Jitter::new(config.seed),
@@ -102,7 +109,8 @@ impl Registry {
         }
     }
 
-    /// What it was made with.
+    /// What it was made with; the policy of all apps without their own is the one that was last
+    /// [configured](Self::configure).
     #[must_use]
     pub const fn config(&self) -> &Config {
         &self.config
@@ -127,6 +135,39 @@ impl Registry {
         debug_assert!(self.check_invariants());
     }
 
+    /// Makes a configuration the one in force, all of it at once: at the start, and whenever it has been read
+    /// again.
+    ///
+    /// The policy of every app is replaced: those that are named get theirs, all others
+    /// [`Configuration::others`]. What holds for each is as for [`set_app_policy`](Self::set_app_policy), but an
+    /// app whose policy stays the same is not published again.
+    ///
+    /// So are the backends of the file:
+    ///
+    /// - One that is new joins its app, as a registration does, and has no lease: it needs no heartbeat, and
+    ///   never expires. Nobody can deregister it, or take its id by registering.
+    /// - One that is otherwise than it was in the file is changed in place, and what it reported about itself is
+    ///   forgotten. With another address or app it gets a new incarnation, and the old one drains.
+    /// - One that had registered itself is the file's from now on.
+    /// - One that isn't in the file any more drains, as after a deregistration, for [`Config::drain_timeout`] at
+    ///   the most. If it registers meanwhile, it is a new incarnation.
+    ///
+    /// An operator's changes are laid over them as over any backend.
+    ///
+    /// # Errors
+    /// When two backends have the same id, or there is no room for those that are new. Nothing has changed then,
+    /// and the policies haven't either.
+    pub fn configure(
+        &mut self,
+        configuration: Configuration,
+        now: MonoTime,
+    ) -> Result<Reconciled, StaticError> {
+        self.advance(now);
+        let result = self.put_in_force(configuration);
+        debug_assert!(self.check_invariants());
+        result
+    }
+
     /// Registers a backend, renews it, or lets a new incarnation take over.
     ///
     /// - An unknown id becomes a new backend, with what an operator once set on it, if that is remembered.
@@ -137,8 +178,8 @@ impl Registry {
     ///   In a full registry it isn't waited for.
     ///
     /// # Errors
-    /// When the id lives in another app, the lease is out of bounds, or the registry is full. Nothing has
-    /// changed then.
+    /// When the id lives in another app or stands in the configuration file, the lease is out of bounds, or the
+    /// registry is full. Nothing has changed then.
     pub fn handle_register(
         &mut self,
         registration: Registration,
@@ -152,7 +193,8 @@ impl Registry {
 
     /// Renews a lease and takes in what the backend reports about itself; a field that is `None` leaves
     /// what was reported before. O(1); publishes nothing unless the report changes the weight, or whether
-    /// it drains. A backend that drains after its deregistration is not revived by it.
+    /// it drains. A backend that drains after its deregistration is not revived by it, and one of the
+    /// configuration file has no lease to renew.
     ///
     /// # Errors
     /// When the id is unknown, or `fence` names an incarnation that isn't the live one.
@@ -175,14 +217,15 @@ impl Registry {
     /// rest is cut. For one that drains already, a second call can shorten the time, not lengthen it.
     ///
     /// # Errors
-    /// When the id is unknown, or `fence` names an incarnation that isn't the live one.
+    /// When the id is unknown, `fence` names an incarnation that isn't the live one, or the backend stands in
+    /// the configuration file.
     pub fn handle_deregister(
         &mut self,
         id: &BackendId,
         fence: Option<Incarnation>,
         drain: Option<Duration>,
         now: MonoTime,
-    ) -> Result<Deregistered, FencedError> {
+    ) -> Result<Deregistered, DeregisterError> {
         self.advance(now);
         let result = self.deregister(id, fence, drain);
         debug_assert!(self.check_invariants());
@@ -239,6 +282,16 @@ impl Registry {
         let pace = self.probe(id, incarnation, probe, passed);
         debug_assert!(self.check_invariants());
         pace
+    }
+
+    /// Nobody probes the backends of that app any more: what probes found is forgotten, lest a backend that
+    /// they took out stay out for ever. Failed requests and an operator's word stand.
+    pub fn handle_unprobed(&mut self, app: &AppName, now: MonoTime) {
+        self.advance(now);
+        if let Some(app) = self.apps.find(app) {
+            self.forget(app);
+        }
+        debug_assert!(self.check_invariants());
     }
 
     /// Does what is due: leases, suspects, ejections and drains that end, in the order of their deadlines.

@@ -7,7 +7,7 @@ use super::Registry;
 use crate::clock::Active;
 use crate::entry::{Entry, Life, gate_of};
 use crate::ledger::Standing;
-use crate::{LastBackend, State};
+use crate::{LastBackend, Source, State};
 
 macro_rules! hold {
     ($condition:expr, $($message:tt)+) => {
@@ -55,6 +55,7 @@ impl Registry {
             "{listed} members, but {} ids",
             self.index.len()
         );
+        self.audit_static()?;
         self.audit_drains()?;
         self.audit_published()
     }
@@ -65,6 +66,16 @@ impl Registry {
             (details.drain.is_some()) == (entry.life != Life::Live),
             "drains, but is {:?}",
             entry.life
+        );
+        hold!(
+            (entry.deadline == Active::NEVER) == (entry.source == Source::File),
+            "{} with a lease until {:?}",
+            entry.source,
+            entry.deadline
+        );
+        hold!(
+            !entry.suspect || entry.source == Source::Registered,
+            "a suspect without a lease"
         );
         let armed = self.timers.armed(slot).unwrap_or(Active::NEVER);
         hold!(
@@ -98,6 +109,24 @@ impl Registry {
         hold!(
             !(ejected && entry.state.takes_traffic()),
             "is ejected, but takes traffic"
+        );
+        Ok(())
+    }
+
+    /// What the file lists is there, and nothing else is there by its word.
+    fn audit_static(&self) -> Result<(), String> {
+        let is_there = |entry: &Entry| entry.source == Source::File && entry.life == Life::Live;
+        for (id, backend) in &self.listed {
+            let slot = self.index.find(id, &self.entries);
+            let found = slot.map(|slot| &self.entries[slot]);
+            let agrees = found.is_some_and(|entry| is_there(entry) && entry.endpoint.addr == backend.addr);
+            hold!(agrees, "{id} stands in the file, but isn't there as it says");
+        }
+        let there = self.entries.iter().filter(|(_, entry)| is_there(entry)).count();
+        hold!(
+            there == self.listed.len(),
+            "{there} are there by the file's word, but it lists {}",
+            self.listed.len()
         );
         Ok(())
     }

@@ -4,7 +4,7 @@ use edgeproxy_backend::{BackendId, Incarnation};
 
 use super::Registry;
 use crate::entry::Life;
-use crate::ledger::{Turn, Verdict};
+use crate::ledger::{ProbeLedger, Turn, Verdict};
 use crate::{EventKind, Pace, Probe};
 
 impl Registry {
@@ -56,7 +56,28 @@ impl Registry {
             details.traffic.begin_trial();
         }
         let pace = details.probe.pace();
+        if turn == Some(Turn::Back) {
+            entry.since = self.clock.last();
+        }
         self.reconsider(slot);
         pace
+    }
+
+    /// Empties the probe ledgers of an app that nobody probes any more.
+    pub(super) fn forget(&mut self, app: u32) {
+        let now = self.now();
+        let speaks = |slot: &u32| self.entries[*slot].details().probe != ProbeLedger::CLEAN;
+        let slots: Vec<u32> = self.apps.get(app).members().filter(speaks).collect();
+        for slot in slots {
+            let entry = &mut self.entries[slot];
+            let details = entry.details_mut();
+            let was_out = details.probe.verdict() != Verdict::Healthy;
+            details.probe = ProbeLedger::CLEAN;
+            if was_out {
+                details.traffic.resume_decay(now);
+                entry.since = self.clock.last();
+            }
+            self.reconsider(slot);
+        }
     }
 }

@@ -99,7 +99,7 @@ impl Registry {
             return;
         };
         let now = self.now();
-        self.entries[slot].details_mut().traffic.readmit(now);
+        self.entries[slot].readmit(now, self.clock.last());
         if let Some(transition) = self.settle(slot) {
             self.announce(slot, transition);
         }

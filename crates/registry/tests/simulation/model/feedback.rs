@@ -94,6 +94,7 @@ impl Model {
         if back {
             b.probed = Probed::Fine;
             b.well_since = Some(now);
+            b.since = now;
         }
         if b.probed == Probed::Fine {
             (b.fails, b.passes) = (0, 0);
@@ -119,6 +120,20 @@ impl Model {
             b.probed = Probed::Bad;
             self.decay(i);
             self.all[i].well_since = None;
+        }
+    }
+
+    pub fn unprobed(&mut self, app: &AppName) {
+        let now = self.now;
+        for i in self.members(app) {
+            let b = &mut self.all[i];
+            if b.probed != Probed::Fine {
+                b.well_since = Some(now);
+                b.since = now;
+            }
+            b.probed = Probed::Fine;
+            (b.fails, b.passes) = (0, 0);
+            self.settle_all(i);
         }
     }
 
