@@ -22,7 +22,7 @@ pub struct Candidate<T> {
     /// It has been out for its health, and takes one request at a time until one succeeds: it may be picked, but
     /// counts as not yet well where it is asked whether enough are.
     pub on_trial: bool,
-    /// When it joined, or came back from trial; `None`: it has always been there. What a
+    /// When it joined, or came back from trial; [`MonoTime::NEVER`]: it is on trial; `None`: it has always been there. What a
     /// [slow start](Policy::slow_start) is counted from.
     pub since: Option<MonoTime>,
 }

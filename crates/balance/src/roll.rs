@@ -37,52 +37,67 @@ impl Fitness {
 
 /// Of those that are no fallbacks, or of those that are.
 #[derive(Clone, Copy, Default)]
-struct Tally {
+struct Headcount {
     well: u64,
     /// Those that nothing but their health could keep out.
     willing: u64,
 }
 
-impl Tally {
+impl Headcount {
     fn is_too_few(self, permille: u16) -> bool {
         self.well * 1_000 < u64::from(permille) * self.willing
     }
 }
 
+/// Who has the traffic, since some of them are well.
+#[derive(Clone, Copy)]
+enum Carriers {
+    Others,
+    Fallbacks,
+    Nobody,
+}
+
 /// Fallbacks come in when none of the others is well, and go on until one is: who is on trial takes one request at a
 /// time, and the rest has to go somewhere. The threshold is that of whoever has the traffic, so that well fallbacks
-/// come before others that are not.
+/// come before others that are ill.
 pub(crate) fn call<T: Target>(candidates: &[Candidate<T>], panic_permille: u16) -> Roll {
     let fitness: Vec<Fitness> = candidates.iter().map(Fitness::of).collect();
     let all = || candidates.iter().zip(&fitness);
-    let tally = |fallback| {
+    let headcount = |fallback| {
         all()
             .filter(|(candidate, fitness)| candidate.fallback == fallback && **fitness != Fitness::Off)
-            .fold(Tally::default(), |tally, (_, fitness)| Tally {
-                well: tally.well + u64::from(*fitness == Fitness::Well),
-                willing: tally.willing + 1,
+            .fold(Headcount::default(), |headcount, (_, fitness)| Headcount {
+                well: headcount.well + u64::from(*fitness == Fitness::Well),
+                willing: headcount.willing + 1,
             })
     };
-    let (others, fallbacks) = (tally(false), tally(true));
-    let only_others = others.well > 0;
-    let panic = if only_others {
-        others.is_too_few(panic_permille)
-    } else if fallbacks.well > 0 {
-        fallbacks.is_too_few(panic_permille)
-    } else {
-        panic_permille > 0 && others.willing + fallbacks.willing > 0
+    let (others, fallbacks) = (headcount(false), headcount(true));
+    let carriers = match (others.well, fallbacks.well) {
+        (1.., _) => Carriers::Others,
+        (0, 1..) => Carriers::Fallbacks,
+        (0, 0) => Carriers::Nobody,
     };
-    // In a panic, the others' health is ignored where they have the traffic, or where nobody is well.
-    let least = |fallback: bool| match (panic, fallback) {
-        (false, false) => Some(Fitness::OnTrial),
-        (false, true) => (!only_others).then_some(Fitness::OnTrial),
-        (true, false) if only_others || fallbacks.well == 0 => Some(Fitness::Unwell),
-        (true, false) => Some(Fitness::OnTrial),
-        (true, true) if only_others || (fallbacks.well == 0 && others.willing > 0) => None,
-        (true, true) => Some(Fitness::Unwell),
+    let panic = match carriers {
+        Carriers::Others => others.is_too_few(panic_permille),
+        Carriers::Fallbacks => fallbacks.is_too_few(panic_permille),
+        Carriers::Nobody => panic_permille > 0 && others.willing + fallbacks.willing > 0,
     };
-    let routable =
-        all().map(|(candidate, fitness)| least(candidate.fallback).is_some_and(|least| *fitness >= least));
+    // From which fitness on the others get traffic, and fallbacks.
+    let (others_from, fallbacks_from) = match (carriers, panic) {
+        (Carriers::Others, false) => (Some(Fitness::OnTrial), None),
+        (Carriers::Others, true) => (Some(Fitness::Unwell), None),
+        (Carriers::Fallbacks | Carriers::Nobody, false) => (Some(Fitness::OnTrial), Some(Fitness::OnTrial)),
+        (Carriers::Nobody, true) if others.willing > 0 => (Some(Fitness::Unwell), Some(Fitness::OnTrial)),
+        (Carriers::Fallbacks | Carriers::Nobody, true) => (Some(Fitness::OnTrial), Some(Fitness::Unwell)),
+    };
+    let routable = all().map(|(candidate, fitness)| {
+        let from = if candidate.fallback {
+            fallbacks_from
+        } else {
+            others_from
+        };
+        from.is_some_and(|from| *fitness >= from)
+    });
     Roll {
         routable: routable.collect(),
         panic,
