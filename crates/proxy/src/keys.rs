@@ -3,11 +3,12 @@
 mod cookie;
 mod fields;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use edgeproxy_backend::{Endpoint, MonoTime};
-use edgeproxy_balance::{Bindings, Client, Key, Target as _};
+use edgeproxy_balance::{Bindings, Client, Key, Keyer, Target as _};
 use http::header::HeaderName;
 use ipnet::IpNet;
 
@@ -33,9 +34,13 @@ use fields::{cookie, field};
 ///
 /// # Bindings
 ///
-/// A client is bound when a backend has answered it, and to whoever has answered: so what
-/// wins over a binding (a hard limit, a drain, an ejection, a failure that is retried elsewhere) moves it. The backend
-/// gets the cookie as any other.
+/// A client is bound when a backend has answered it, and to whoever has answered: so what wins over a binding (a hard
+/// limit, a drain, an ejection, a failure that is retried elsewhere) moves it. A cookie is passed on to the backend as
+/// any other.
+///
+/// A table of [`Bindings`] is an app's own, is handed on when the app is built anew, and never grows: 65,536 of them, which
+/// the server makes unless it is told otherwise, are 1 MiB. That is a hundred clients a second that are new within a
+/// time to live of ten minutes; with more, those are forgotten first that have been away for the longest.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
     /// What `hash` goes by. `None`: nothing is hashed.
@@ -65,6 +70,14 @@ pub enum Sticky {
     /// A cookie that the proxy sets.
     Cookie(StickyCookie),
 }
+
+/// What tables of bindings are addressed by: no other process has to agree, so nobody else needs to be able to work out
+/// whose binding takes the place of whose.
+static TABLES: LazyLock<Keyer> = LazyLock::new(|| {
+    let random = RandomState::new();
+    let half = |which: u8| u128::from(random.hash_one(which));
+    Keyer::with_secret((half(0) << 64 | half(1)).to_le_bytes())
+});
 
 /// What is left to do for a client's binding once it has its answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -106,7 +119,7 @@ impl<F: Fields> Asked<'_, F> {
             HashKey::Header(name) => field(&self.fields, name.as_str()),
             HashKey::Cookie(name) => cookie(&self.fields, name.as_str()),
         };
-        value.map_or_else(|| of_address(self.address()), Key::of)
+        value.map_or_else(|| of_address(Keyer::DEFAULT, self.address()), Key::of)
     }
 }
 
@@ -122,9 +135,11 @@ impl Keys {
         client.key = self.hash.as_ref().map(|hash| asked.hashed(hash));
         match &self.sticky {
             None => Standing::Unknown,
-            Some(Sticky::ClientIp(bindings)) => known(client, bindings, of_address(asked.address()), now),
+            Some(Sticky::ClientIp(bindings)) => {
+                known(client, bindings, of_address(*TABLES, asked.address()), now)
+            }
             Some(Sticky::Header(name, bindings)) => match field(&asked.fields, name.as_str()) {
-                Some(value) => known(client, bindings, Key::of(value), now),
+                Some(value) => known(client, bindings, TABLES.key(value), now),
                 None => Standing::Unknown,
             },
             Some(Sticky::Cookie(sticky)) => {
@@ -138,9 +153,9 @@ impl Keys {
     /// The same for a TCP connection, of which nothing but the address is known.
     #[cold]
     pub(crate) fn complete_tcp(&self, client: &mut Client, address: IpAddr, now: MonoTime) -> Standing {
-        client.key = self.hash.as_ref().map(|_| of_address(address));
+        client.key = self.hash.as_ref().map(|_| of_address(Keyer::DEFAULT, address));
         match &self.sticky {
-            Some(Sticky::ClientIp(bindings)) => known(client, bindings, of_address(address), now),
+            Some(Sticky::ClientIp(bindings)) => known(client, bindings, of_address(*TABLES, address), now),
             _ => Standing::Unknown,
         }
     }
@@ -182,21 +197,23 @@ impl Keys {
     /// Completes a client with its key and with whom it is bound to, by what it is taken to bring. Nobody is bound
     /// by this.
     pub fn explain(&self, client: &mut Client, brought: Brought<'_>) {
-        let address = || brought.ip.map(|ip| of_address(ip.to_canonical()));
+        let address = |keyer| brought.ip.map(|ip| of_address(keyer, ip.to_canonical()));
         let bound = |bindings: &Bindings, key: Option<Key>| bindings.peek(key?, crate::clock::now());
         client.key = match &self.hash {
             None => None,
-            Some(HashKey::ClientIp) => address(),
+            Some(HashKey::ClientIp) => address(Keyer::DEFAULT),
             Some(HashKey::Header(_) | HashKey::Cookie(_)) => brought
                 .hash
                 .filter(|value| !value.is_empty())
                 .map(Key::of)
-                .or_else(address),
+                .or_else(|| address(Keyer::DEFAULT)),
         };
         client.bound = match &self.sticky {
             None => None,
-            Some(Sticky::ClientIp(bindings)) => bound(bindings, address()),
-            Some(Sticky::Header(_, bindings)) => bound(bindings, brought.sticky.map(Key::of)),
+            Some(Sticky::ClientIp(bindings)) => bound(bindings, address(*TABLES)),
+            Some(Sticky::Header(_, bindings)) => {
+                bound(bindings, brought.sticky.map(|value| TABLES.key(value)))
+            }
             Some(Sticky::Cookie(sticky)) => brought.sticky.and_then(|value| sticky.read(value)),
         };
     }
@@ -208,10 +225,10 @@ fn known(client: &mut Client, bindings: &Bindings, key: Key, now: MonoTime) -> S
 }
 
 /// The same whether it came as IPv4 or as IPv6 that maps it: addresses are canonical here.
-fn of_address(address: IpAddr) -> Key {
+fn of_address(keyer: Keyer, address: IpAddr) -> Key {
     match address {
-        IpAddr::V4(address) => Key::of(&address.octets()),
-        IpAddr::V6(address) => Key::of(&address.octets()),
+        IpAddr::V4(address) => keyer.key(&address.octets()),
+        IpAddr::V6(address) => keyer.key(&address.octets()),
     }
 }
 

@@ -64,7 +64,7 @@ struct Exchange<'a, S> {
     download: Body,
     /// Where it comes from.
     whereabouts: Client,
-    from: request::Client,
+    from: &'a request::Client,
     /// What its answer means for its client's binding.
     standing: Standing,
     /// Whom it was tried on without success, the latest last, and how that one failed.
@@ -121,7 +121,7 @@ impl<S: Socket> Connection<S> {
             answer: worker.buffers().head(),
             download: Body::response(heard, Length::NONE, response::Delivery::AsIs),
             whereabouts: worker.whereabouts(self.client, request.introduced),
-            from: self.client,
+            from: &self.client,
             standing: Standing::Unknown,
             tried: Vec::new(),
             failed: None,
@@ -200,7 +200,7 @@ impl<S: Socket> Exchange<'_, S> {
         };
         if let Some(keys) = &app.keys {
             let asked = keys::Asked {
-                client: self.from,
+                client: *self.from,
                 trusted: &self.worker.config().trusted_proxies,
                 fields: RawFields(inbound.data().get(..self.len).unwrap_or_default()),
             };

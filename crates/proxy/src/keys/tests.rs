@@ -51,7 +51,7 @@ fn known(keys: &Keys, (ip, trusted): (&str, bool), fields: &[(&str, &str)]) -> (
     let from = request::Client {
         ip: ip.parse().unwrap(),
         trusted,
-        tls: false,
+        tls: fields.contains(&BY_TLS),
         whereabouts: Client::default(),
     };
     let (mut map, mut head) = (HeaderMap::new(), "GET / HTTP/1.1\r\n".to_owned());
@@ -82,6 +82,9 @@ fn known(keys: &Keys, (ip, trusted): (&str, bool), fields: &[(&str, &str)]) -> (
 fn key(keys: &Keys, from: (&str, bool), fields: &[(&str, &str)]) -> Option<Key> {
     known(keys, from, fields).0.key
 }
+
+/// Stands for a connection inside TLS.
+const BY_TLS: (&str, &str) = ("by", "tls");
 
 const STRANGER: (&str, bool) = ("192.0.2.1", false);
 
@@ -184,6 +187,7 @@ fn the_cookie_is_secure_where_the_client_came_by_tls() {
     assert!(is_secure(("10.0.0.1", true), &https));
     assert!(!is_secure(("10.0.0.1", true), &[("x-forwarded-proto", "http")]));
     assert!(!is_secure(STRANGER, &https), "a stranger's word");
+    assert!(is_secure(STRANGER, &[BY_TLS]));
 }
 
 #[test]
@@ -226,7 +230,7 @@ fn an_explanation_knows_what_a_client_would_bring_and_uses_no_binding() {
         client
     };
     let ip = Some("192.0.2.1".parse().unwrap());
-    table.bind(Key::of(&[192, 0, 2, 1]), 7, crate::clock::now());
+    table.bind(TABLES.key(&[192, 0, 2, 1]), 7, crate::clock::now());
     let client = explained(Brought {
         ip,
         ..Brought::default()

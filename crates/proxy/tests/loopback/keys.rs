@@ -156,10 +156,10 @@ impl Answer {
     }
 }
 
-/// Whoever answers twelve such requests, on connections of their own and so on any worker.
+/// Whoever answers eight such requests, on connections of their own and so on any worker.
 async fn answers(addr: SocketAddr, version: u8, fields: &[(&str, &str)]) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
-    for _ in 0..12 {
+    for _ in 0..8 {
         all.insert(get(addr, version, fields).await.from);
     }
     all
@@ -273,6 +273,32 @@ async fn over_backends_of_http_2_the_cookie_is_set_as_well() {
         let again = get(stage.addr, version, &[("cookie", first.cookie())]).await;
         assert_eq!((again.from.as_str(), again.cookies.len()), ("2", 0));
     }
+}
+
+#[tokio::test]
+async fn a_websocket_is_kept_with_its_backend_too() {
+    let agree = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let mut backends = Vec::new();
+    for _ in 0..2 {
+        backends.push(Backend::start(move |_, _| Reply::Send(agree.into())).await);
+    }
+    let stage = Stage::start(config(), [sticking(&endpoints(&backends), &by_cookie())]);
+    let mut cookie = "none=1".to_owned();
+    for round in 0..4 {
+        let mut client = Client::connect(stage.addr).await;
+        let ask = format!(
+            "GET /chat HTTP/1.1\r\nhost: app\r\nconnection: upgrade\r\nupgrade: websocket\r\ncookie: {cookie}\r\n\r\n"
+        );
+        client.write(ask).await;
+        let agreed = client.head().await.unwrap();
+        assert_eq!(agreed.status, 101);
+        match agreed.all("set-cookie").first() {
+            Some(set) if round == 0 => set.split(';').next().unwrap().clone_into(&mut cookie),
+            other => assert_eq!((round > 0, other), (true, None)),
+        }
+    }
+    let requests: Vec<_> = backends.iter().map(|backend| backend.tally().requests).collect();
+    assert!(requests == [4, 0] || requests == [0, 4], "{requests:?}");
 }
 
 /// What wins over a binding, and how the second table has it.
