@@ -103,6 +103,8 @@ pub struct Meter {
     requests: AtomicU64,
     failures: AtomicU64,
     expectation: AtomicU64,
+    /// In microseconds, up to 71 minutes; 0 is none.
+    connect: AtomicU32,
 }
 
 /// A u32 of these spans 214 seconds, longer than any response is waited for.
@@ -119,6 +121,7 @@ impl Meter {
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             expectation: AtomicU64::new(Expectation::NONE.bits()),
+            connect: AtomicU32::new(0),
         }
     }
 
@@ -172,6 +175,26 @@ impl Meter {
     #[must_use]
     pub fn expected(&self, now: MonoTime) -> Expected {
         Expectation::from_bits(self.expectation.load(Ordering::Relaxed)).at(now)
+    }
+
+    /// A connection was made, which took so long: about a round trip on the network.
+    pub fn connected(&self, took: Duration) {
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
+        self.connect.store(micros, Ordering::Relaxed);
+    }
+
+    /// How long the latest connection took to be made since this was last asked; `None` if there was none. For whoever
+    /// measures distances: one alone, since it is told once.
+    #[must_use]
+    pub fn take_connect_time(&self) -> Option<Duration> {
+        // Most have none, and a swap would take the line from those that use it.
+        if self.connect.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        match self.connect.swap(0, Ordering::Relaxed) {
+            0 => None,
+            micros => Some(Duration::from_micros(u64::from(micros))),
+        }
     }
 
     /// Opens the gate to everyone and forgets the streak. For the registry alone.

@@ -205,6 +205,7 @@ async fn connected(
             Ok(stream) => {
                 let now = Instant::now();
                 let latency = now.saturating_duration_since(begun);
+                place.endpoint().meter.connected(latency);
                 tell(worker, place, place.succeeded(latency, clock::at(now)));
                 return Some((taken, stream));
             }

@@ -2,6 +2,7 @@
 //! runtime of their own, so that nothing they do costs a worker anything but the loading of a new table.
 
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::plan::Plan;
 use crate::probes::Probes;
+use crate::publication::Publication;
 use crate::table::TableBuilder;
 use crate::watch::{self, Watched};
 
@@ -83,15 +85,22 @@ impl Control {
             watched,
             api,
         } = self;
+        let registry = handle.clone();
         let (mut probes, prober) = Probes::new(handle, plan.others().monitor.clone());
-        let mut builder = TableBuilder::new(plan);
-        let publish = move |snapshot: &Snapshot| {
-            table.store(Arc::new(builder.build(snapshot)));
+        let put = move |built| {
+            table.store(Arc::new(built));
             workers.table_changed();
+        };
+        let publication = Rc::new(Publication::new(TableBuilder::new(plan), registry, put));
+        let (published, keeper) = (Rc::clone(&publication), Rc::clone(&publication));
+        let publish = move |snapshot: &Snapshot| {
+            published.publish(snapshot);
             probes.update(snapshot);
         };
         let background = [
             tokio::task::spawn_local(driver.run(reports, publish, log)),
+            tokio::task::spawn_local(async move { keeper.keep_up().await }),
+            tokio::task::spawn_local(async move { publication.measure().await }),
             tokio::task::spawn_local(prober),
             tokio::task::spawn_local(watch::watch(watched)),
         ];

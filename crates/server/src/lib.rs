@@ -30,6 +30,7 @@ mod geography;
 mod keys;
 mod plan;
 mod probes;
+mod publication;
 mod reporter;
 mod table;
 mod tls;

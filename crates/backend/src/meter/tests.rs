@@ -57,6 +57,18 @@ fn the_hard_limit_is_never_exceeded_by_eight_threads() {
 }
 
 #[test]
+fn the_time_that_connecting_took_is_told_once() {
+    let meter = Meter::new();
+    assert_eq!(meter.take_connect_time(), None);
+    meter.connected(80 * MS);
+    meter.connected(20 * MS);
+    assert_eq!(meter.take_connect_time(), Some(20 * MS));
+    assert_eq!(meter.take_connect_time(), None);
+    meter.connected(Duration::ZERO);
+    assert_eq!(meter.take_connect_time(), Some(Duration::from_micros(1)));
+}
+
+#[test]
 fn all_out_in_a_panic_health_is_ignored_and_an_operator_is_not() {
     let panic = |endpoint: &Arc<Endpoint>| endpoint.admit(Admission::Panic).map(drop);
     let endpoint = unlimited();
