@@ -14,8 +14,7 @@
 //! # All problems at once
 //!
 //! Reading never stops at the first fault, and a faulty file is refused whole: see [`ConfigError`].
-//! Everything but [`load`] is pure. What is allowed but risky is a [`Finding`] of [`check`], not an error; and so is
-//! what this version reads and does not do: [`unwired`](fn@unwired).
+//! Everything but [`load`] is pure. What is allowed but risky is a [`Finding`] of [`check`], not an error.
 //!
 //! ```
 //! use edgeproxy_config::{ConfigFile, Layers};
@@ -68,7 +67,6 @@ mod table;
 mod together;
 mod topology;
 mod types;
-mod unwired;
 mod value;
 
 pub use apigee::{ApigeeFile, ImportOptions, Imported, MAX_APIGEE_FILE_BYTES, import_apigee};
@@ -97,4 +95,3 @@ pub use types::{
     Algorithm, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, ProxyVersion, Spill,
     TlsVersion, Workers,
 };
-pub use unwired::unwired;

@@ -61,7 +61,9 @@ async fn a_table_without_a_configuration_leaves_it_as_it_is() {
         "app",
         &[endpoint(1, backend.addr, edgeproxy_backend::Limits::NONE)],
     );
-    stage.table.store(Arc::new(RouteTable::new(3, [Arc::new(app)], Arc::default())));
+    stage
+        .table
+        .store(Arc::new(RouteTable::new(3, [Arc::new(app)], Arc::default())));
     stage.running.table_changed();
     assert_eq!(Client::connect(stage.addr).await.get("/1").await.status, 414);
 }
