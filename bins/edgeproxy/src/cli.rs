@@ -7,11 +7,29 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, value_parser};
 use edgeproxy_config::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, RawFlags, Setting, Settings};
 
+use crate::check::CheckOptions;
+use crate::drain::DrainOptions;
+use crate::explain::ExplainOptions;
+use crate::import::Import;
+use crate::listing::{AppsOptions, BackendsOptions};
+
 /// What the command line asks for.
 #[derive(Debug)]
 pub(crate) enum Task {
     /// Serve.
     Run(RawFlags),
+    /// Look at a configuration.
+    Check(CheckOptions),
+    /// Make one.
+    Import(Import),
+    /// Ask why.
+    Explain(ExplainOptions),
+    /// Ask who.
+    Backends(BackendsOptions),
+    /// Ask for what.
+    Apps(AppsOptions),
+    /// Take one out.
+    Drain(DrainOptions),
     /// Show.
     Demo(DemoOptions),
 }
@@ -24,7 +42,8 @@ pub(crate) enum Task {
     long_about = None,
     after_help = "Flags win over EDGEPROXY_* variables, those over edgeproxy.toml, and that over the defaults.\n\
                   SIGTERM and SIGINT drain and exit 0; a second one exits at once.\n\
-                  Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration.",
+                  Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration; of check and import: \
+                  1 findings, 2 what can't be used.",
     args_conflicts_with_subcommands = true
 )]
 struct Cli {
@@ -38,6 +57,21 @@ struct Cli {
 enum TaskArgs {
     /// Serve until a signal comes; what happens without a subcommand.
     Run(RunFlags),
+    /// Tell what is wrong with the configuration, or risky: the place, what follows, and what to write instead.
+    ///
+    /// It takes the flags and the environment of `run`. Exit codes: 0 nothing, 1 findings, 2 what can't be used.
+    Check(CheckOptions),
+    /// Make a configuration of another system's files.
+    #[command(subcommand)]
+    Import(Import),
+    /// Tell which backend the next request would go to, and why not to the others.
+    Explain(ExplainOptions),
+    /// List the backends of a running edgeproxy.
+    Backends(BackendsOptions),
+    /// List the apps of a running edgeproxy.
+    Apps(AppsOptions),
+    /// Give a backend no new requests; those that it has go on.
+    Drain(DrainOptions),
     /// Show it at work: a proxy, seven backends in three regions, and a little traffic, all on this machine.
     Demo(DemoOptions),
 }
@@ -58,7 +92,7 @@ pub(crate) struct DemoOptions {
 
 /// The settings as flags, unread: `edgeproxy-config` judges them together with the other layers.
 #[derive(Debug)]
-struct RunFlags(RawFlags);
+pub(crate) struct RunFlags(pub(crate) RawFlags);
 
 /// Reads the command line; ends the process on `--help`, `--version` and wrong usage.
 pub(crate) fn parse() -> Task {
@@ -70,6 +104,12 @@ impl From<Cli> for Task {
         match cli.task {
             None => Self::Run(cli.flags.0),
             Some(TaskArgs::Run(flags)) => Self::Run(flags.0),
+            Some(TaskArgs::Check(options)) => Self::Check(options),
+            Some(TaskArgs::Import(import)) => Self::Import(import),
+            Some(TaskArgs::Explain(options)) => Self::Explain(options),
+            Some(TaskArgs::Backends(options)) => Self::Backends(options),
+            Some(TaskArgs::Apps(options)) => Self::Apps(options),
+            Some(TaskArgs::Drain(options)) => Self::Drain(options),
             Some(TaskArgs::Demo(options)) => Self::Demo(options),
         }
     }
@@ -151,7 +191,7 @@ mod tests {
     fn flags(words: &[&str]) -> RawFlags {
         match task(words) {
             Task::Run(flags) => flags,
-            Task::Demo(_) => panic!("not run"),
+            other => panic!("not run: {other:?}"),
         }
     }
 

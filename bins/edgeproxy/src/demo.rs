@@ -5,7 +5,6 @@
 //! adds lives in this process and ends with it.
 
 mod backends;
-mod client;
 mod script;
 mod table;
 mod traffic;

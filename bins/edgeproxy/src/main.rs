@@ -1,13 +1,22 @@
 //! The load balancer that backends register themselves with.
 //!
 //! Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration, 128 + n ended by a second
-//! signal n without draining (130 for SIGINT, 143 for SIGTERM).
+//! signal n without draining (130 for SIGINT, 143 for SIGTERM). Of `check` and `import`: 0 nothing to tell, 1 findings, 2
+//! what can't be used.
 
+mod check;
 mod cli;
+mod client;
 mod demo;
+mod drain;
+mod explain;
+mod import;
 mod limits;
+mod listing;
 mod logging;
+mod output;
 mod reload;
+mod remote;
 mod run;
 mod signals;
 
@@ -16,6 +25,12 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match cli::parse() {
         cli::Task::Run(flags) => run::run(flags),
+        cli::Task::Check(options) => check::check(options),
+        cli::Task::Import(import) => import::import(import),
+        cli::Task::Explain(options) => explain::explain(&options),
+        cli::Task::Backends(options) => listing::backends(&options),
+        cli::Task::Apps(options) => listing::apps(&options),
+        cli::Task::Drain(options) => drain::drain(&options),
         cli::Task::Demo(options) => demo::run(&options),
     }
 }

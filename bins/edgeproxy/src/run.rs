@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use edgeproxy_config::{ConfigError, Finding, Loaded, RawFlags, Severity};
-use edgeproxy_server::{App, BuildError, Running, Serves, Trigger, WatchedFile};
+use edgeproxy_config::{ConfigError, Finding, Loaded, RawFlags, Severity, expiring};
+use edgeproxy_server::{App, BuildError, Running, Serves, Trigger, WatchedFile, certificates};
 use tokio::runtime;
 
 use crate::reload::{Layers, Reloader};
@@ -113,6 +113,9 @@ fn announce(loaded: &Loaded, running: &Running) {
         "settings",
     );
     loaded.findings().iter().for_each(warn);
+    // They have been read a moment ago, and what is wrong with them would have been told then.
+    let certificates = certificates(settings).unwrap_or_default();
+    expiring(&certificates).iter().for_each(warn);
 }
 
 /// Logs a finding as loudly as it is bad.

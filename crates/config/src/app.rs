@@ -22,7 +22,7 @@ use crate::suggest::closest;
 use crate::table::{self, Key, Table, fields};
 use crate::value::{FromValue, Mismatch, Value, described, quoted};
 
-pub(crate) use health::{RawHealth, keys};
+pub(crate) use health::{OWN_HEADERS, RawHealth, keys};
 pub use picking::{Picker, Picking};
 pub use probe::{GrpcProbe, Health, HttpProbe, Probe, ProbeTls, TcpProbe};
 

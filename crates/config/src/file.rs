@@ -29,7 +29,12 @@ pub(crate) fn read(document: &Document<'_>, draft: &mut Draft<'_>) {
     let (table, errors) = DeTable::parse_recoverable(document.text);
     for error in &errors {
         let end = document.text.len();
-        draft.problem(document.problem(&error.span().unwrap_or(end..end), syntax(error.message()), None));
+        let span = error.span().unwrap_or(end..end);
+        let help = quotes(
+            error.message(),
+            document.text.get(span.clone()).unwrap_or_default(),
+        );
+        draft.problem(document.problem(&span, syntax(error.message()), help));
     }
     if !errors.is_empty() {
         Settings::ALL.iter().for_each(|setting| draft.fail(setting));
@@ -60,6 +65,12 @@ pub(crate) fn read(document: &Document<'_>, draft: &mut Draft<'_>) {
 
 fn syntax(message: &str) -> String {
     format!("not valid TOML: {message}")
+}
+
+/// What to write in place of a word without quotes, which is what most files that are not TOML have.
+fn quotes(message: &str, found: &str) -> Option<String> {
+    let word = !found.is_empty() && found.len() <= 64 && !found.contains(['"', '\\', '\n']);
+    (word && message.contains("must be quoted")).then(|| format!("write \"{found}\", in quotes"))
 }
 
 fn set(

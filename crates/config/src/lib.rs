@@ -14,8 +14,7 @@
 //! # All problems at once
 //!
 //! Reading never stops at the first fault, and a faulty file is refused whole: see [`ConfigError`].
-//! Everything but [`load`] is pure. What is allowed but risky is a [`Finding`] of [`check`], not an error; and so is
-//! what this version reads and does not do: [`unwired`](fn@unwired).
+//! Everything but [`load`] is pure. What is allowed but risky is a [`Finding`] of [`check`], not an error.
 //!
 //! ```
 //! use edgeproxy_config::{ConfigFile, Layers};
@@ -37,6 +36,7 @@
 //! Parsing the command line (it takes what was given as text), applying the settings, and telling anybody
 //! about the findings.
 
+mod apigee;
 mod app;
 mod backend;
 mod changes;
@@ -52,6 +52,7 @@ mod policy;
 mod problem;
 mod reference;
 mod region;
+mod report;
 mod route;
 mod rules;
 mod schema;
@@ -66,9 +67,9 @@ mod table;
 mod together;
 mod topology;
 mod types;
-mod unwired;
 mod value;
 
+pub use apigee::{ApigeeFile, ImportOptions, Imported, MAX_APIGEE_FILE_BYTES, import_apigee};
 pub use app::{App, GrpcProbe, Health, HttpProbe, Picker, Picking, Probe, ProbeTls, TcpProbe};
 pub use backend::StaticBackend;
 pub use changes::{Changes, Frozen, Moved};
@@ -80,6 +81,7 @@ pub use policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
 pub use problem::{ConfigError, Place, Problem};
 pub use reference::reference;
 pub use region::{Geography, RegionTable};
+pub use report::{Paint, Report};
 pub use route::{BodyLimit, HeaderMatch, HostMatch, Overlap, Route, overlaps};
 pub use rules::{Certified, Rule, check, expiring};
 pub use schema::schema;
@@ -93,4 +95,3 @@ pub use types::{
     Algorithm, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, ProxyVersion, Spill,
     TlsVersion, Workers,
 };
-pub use unwired::unwired;

@@ -150,6 +150,33 @@ impl<'a> Document<'a> {
     }
 }
 
+impl Problem {
+    /// A problem that somebody else has found, with what was found and what was expected on one line.
+    #[must_use]
+    pub fn new(place: Place, message: impl Into<String>) -> Self {
+        Self {
+            place,
+            message: message.into(),
+            help: None,
+            excerpt: None,
+        }
+    }
+
+    /// With what to do about it.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The number of its line, the line, and the mark under it.
+    pub(crate) fn marked_line(&self) -> Option<(String, &str, String)> {
+        let excerpt = self.excerpt.as_ref()?;
+        let (before, mark) = (" ".repeat(excerpt.before), "^".repeat(excerpt.marked));
+        Some((excerpt.line.to_string(), excerpt.text.trim_end(), before + &mark))
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -165,15 +192,9 @@ impl fmt::Display for Place {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.message)?;
-        if let Some(excerpt) = &self.excerpt {
-            let number = excerpt.line.to_string();
+        if let Some((number, line, mark)) = self.marked_line() {
             let margin = " ".repeat(number.len());
-            let (before, mark) = (" ".repeat(excerpt.before), "^".repeat(excerpt.marked));
-            write!(
-                f,
-                "\n  {number} | {}\n  {margin} | {before}{mark}",
-                excerpt.text.trim_end()
-            )?;
+            write!(f, "\n  {number} | {line}\n  {margin} | {mark}")?;
         }
         match &self.help {
             Some(help) => write!(f, "\n  help: {help}"),

@@ -6,7 +6,6 @@ use crate::Settings;
 use crate::setting::{Kind, Reload, Scope, Setting};
 use crate::shape::{Form, Shape, shapes};
 use crate::table::Field;
-use crate::unwired;
 
 /// The page `docs/configuration.md`, in Markdown: every setting and every table, with what it takes and its default.
 #[must_use]
@@ -82,29 +81,17 @@ fn of_setting(page: &mut String, setting: &Setting) {
 }
 
 fn of_shape(page: &mut String, shape: &Shape) {
-    // Said of all of it at once, and not of each key again.
-    let unwired = unwired::is_unwired(shape.key);
-    let force = if unwired {
-        " Checked, and not in force yet."
-    } else {
-        ""
-    };
     // Writing to a text can't fail.
     let _ = write!(
         page,
-        "\n### `{}`\n\n{}{force}\n\n| key | takes | default | |\n|---|---|---|---|\n",
+        "\n### `{}`\n\n{}\n\n| key | takes | default | |\n|---|---|---|---|\n",
         shape.heading, shape.about
     );
     for field in &shape.fields {
         let Field {
             key, kind, default, ..
         } = **field;
-        let doc = if unwired {
-            field.doc().trim_end_matches("Not in force yet.").trim_end()
-        } else {
-            field.doc()
-        };
-        row(page, key, kind, default, doc);
+        row(page, key, kind, default, field.doc());
     }
     for inner in &shape.inner {
         let takes = if inner.form == Form::Many {

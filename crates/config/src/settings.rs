@@ -194,32 +194,35 @@ apps {
     spill: Spill, "spill", Kind::OneOf(Spill::NAMES), "hard";
 
     /// The regions that are asked after the client's and this proxy's own, nearest first, with region_affinity;
-    /// those that are not named come last. Not in force yet.
+    /// those that are not named come last.
     region_order: Vec<Region>, "region_order",
         Kind::List { name: "REGION,…", expected: "the name of a region, such as \"eu\"" }, "";
 
     /// What is hashed with algorithm hash: the client's address, or a header or cookie of the request, and the
-    /// address where a request lacks it. Not in force yet.
+    /// address where a request lacks it. Of a header that comes twice the first counts.
     hash_key: HashKey, "hash_key",
         Kind::Text { name: "client_ip|header:NAME|cookie:NAME", expected: HashKey::EXPECTED }, "client_ip";
 
     /// By what a client is known again, to keep it with its backend: off, its address, a cookie that the proxy
-    /// sets, or a header. Not in force yet.
+    /// sets, or a header. A hard limit, a drain and an ejection win over it.
     sticky: Sticky, "sticky",
         Kind::Text { name: "off|client_ip|cookie|header:NAME", expected: Sticky::EXPECTED }, "off";
 
-    /// How long a client is kept with its backend after its last request. Not in force yet.
+    /// How long a client is kept with its backend after its last request, or up to a sixty-fourth less.
     binding_ttl: Duration, "binding_ttl_secs", seconds(1, 604_800), "600";
 
-    /// The name of the cookie with sticky cookie. Not in force yet.
+    /// The name of the cookie with sticky cookie. Apps that share a host need one each.
     sticky_cookie: CookieName, "sticky_cookie",
         Kind::Text { name: "NAME", expected: CookieName::EXPECTED }, "edgeproxy";
 
-    /// How long a backend that joins, or comes back, takes to its full share of the traffic; 0 is no time. Not in
-    /// force yet.
+    /// How many clients of an app are kept with their backends by address or header; then those go first that
+    /// have been away for the longest. Each takes 16 bytes, and all of them from the start.
+    max_bindings: usize, "max_bindings", number(8, 1 << 24), "65536";
+
+    /// How long a backend that joins, or comes back, takes to its full share of the traffic; 0 is no time.
     slow_start: Duration, "slow_start_secs", seconds(0, 3_600), "0";
 
-    /// How the share grows meanwhile: 1 evenly, more at the beginning with more, less with less. Not in force yet.
+    /// How the share grows meanwhile: 1 evenly, more at the beginning with more, less with less.
     slow_start_aggression: Decimal, "slow_start_aggression", Kind::Decimal { min: 100, max: 10_000 }, "1";
 
     /// How many requests in a row may fail before a backend is ejected; 0 never ejects.
@@ -232,7 +235,8 @@ apps {
     /// Whether failures may eject the last routable backend of an app.
     last_backend: LastBackend, "last_backend", Kind::OneOf(LastBackend::NAMES), "keep";
 
-    /// The share of an app's backends below which health is ignored and all are used; 0 never. Not in force yet.
+    /// The share of an app's backends below which health is ignored and all are used; 0 never. Those that an operator
+    /// has disabled, that drain, or whose weight is 0 are not, and don't count.
     panic_threshold: Decimal, "panic_threshold", Kind::Decimal { min: 0, max: 1_000 }, "0";
 
     /// Whether a new backend gets traffic at once, or after it has passed a first probe. Where nothing probes, at once.
@@ -279,6 +283,10 @@ apps {
 
     /// How long both directions of a TCP connection may be silent.
     tcp_idle_timeout: Duration, "tcp_idle_timeout_secs", seconds(1, 604_800), "3600";
+
+    /// How many of a hundred answers tell the client by X-Edgeproxy-Decision which backend they are from, at which
+    /// attempt, and why it was picked; 0 is none.
+    decision_header_percent: u32, "decision_header_percent", number(0, 100), "0";
 
     /// The longest body of a request, before 413.
     max_body_bytes: Option<u64>, "max_body_bytes",

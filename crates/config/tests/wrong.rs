@@ -64,12 +64,15 @@ fn a_wrong_file_of_each_kind_is_told_with_place_and_mend() {
             "backends",
             "backends-place",
             "health",
+            "listening",
             "regions",
             "regions-together",
             "routes",
             "routes-ties",
             "shapes",
+            "syntax",
             "top",
+            "values",
         ],
     );
 }

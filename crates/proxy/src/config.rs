@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use crate::{BackendTls, Listener, Locate};
 
 /// How the data plane behaves. What listens where, and the workers, are fixed for its life; for the rest
-/// [another](crate::Prepared) can be put in force with a routing table. What each app has differently is in the table
-/// as well, see [`AppSettings`](crate::AppSettings).
+/// [another](crate::Prepared) can be put in force with a routing table. What each app has differently is
+/// [`AppSettings`](crate::AppSettings).
 ///
 /// Every limit is there because something can grow without it. Time-outs are of the request's own phases,
 /// never of a whole request: a long download is not a fault.

@@ -16,7 +16,7 @@ use edgeproxy_balance::{Balancer, Policy};
 use hashbrown::HashMap;
 
 use crate::answer::Answer;
-use crate::{AppSettings, Config, Prepared, Queue, RetryBudget};
+use crate::{AppSettings, Config, Keys, Prepared, Queue, RetryBudget};
 pub(crate) use path::Rewrite;
 pub use path::{PathPrefix, PathPrefixError};
 pub use routes::Routes;
@@ -38,6 +38,11 @@ pub struct AppRoute {
     pub queue: Arc<Queue>,
     /// What bounds its retries. Handed on when the app is built anew.
     pub retry_budget: Arc<RetryBudget>,
+    /// What of a request its backend is picked by, and by what clients stay with theirs. `None`: nothing.
+    pub keys: Option<Keys>,
+    /// How many of a hundred answers say by `X-Edgeproxy-Decision` whom the request went to, and why: 0, the
+    /// default, to 100.
+    pub decision_percent: u8,
     /// What the app's backends are doing, for the 503 that says why none may take a request: `2 ejected,
     /// 1 draining`. Empty: nothing is said.
     pub summary: String,
@@ -53,6 +58,8 @@ impl AppRoute {
             settings: AppSettings::default(),
             queue: Arc::default(),
             retry_budget: Arc::default(),
+            keys: None,
+            decision_percent: 0,
             summary: String::new(),
         }
     }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use edgeproxy_backend::{Endpoint, Protocol};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
 
 use crate::Config;
 use crate::encrypted::Encrypted;
@@ -34,7 +35,9 @@ pub(crate) async fn connect_for(
     offer: Offer,
 ) -> Result<Wire, Failed> {
     let addr = endpoint.addr.socket_addr();
+    let begun = Instant::now();
     let stream = dial(addr).await?;
+    endpoint.meter.connected(begun.elapsed());
     if endpoint.protocol != Protocol::Https {
         return Ok(Wire::Plain(stream));
     }

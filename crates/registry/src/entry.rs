@@ -331,7 +331,8 @@ pub(crate) const fn gate_of(state: State) -> Gate {
         State::Routable | State::Suspect => Gate::Open,
         State::Trial => Gate::Trial,
         State::Ejected => Gate::Excluded,
-        State::Unhealthy | State::Draining | State::Disabled => Gate::Closed,
+        State::Unhealthy => Gate::Unhealthy,
+        State::Draining | State::Disabled => Gate::Closed,
     }
 }
 

@@ -161,7 +161,7 @@ impl App {
         // Before the first connection is accepted, so that no request misses a backend of the file.
         let first = driver.first();
         let mut builder = TableBuilder::new(Arc::clone(&plan));
-        let table = builder.build(&first.clone().unwrap_or_default());
+        let table = builder.build(&first.clone().unwrap_or_default(), handle.now());
         let table: SharedTable = Arc::new(ArcSwap::from_pointee(table));
         let readiness = api::Readiness::starting();
         let workers = bound.spawn(Arc::clone(&table), Arc::new(QueueReporter::new(sender)))?;

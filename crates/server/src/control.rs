@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::plan::Plan;
 use crate::probe_tls::ProbeTls;
 use crate::probes::Probes;
-use crate::publisher::Publisher;
+use crate::publication::Publication;
+use crate::publisher::{Publisher, Put};
 use crate::reload::Applier;
 use crate::table::TableBuilder;
 use crate::watch::Watchlist;
@@ -100,8 +101,15 @@ impl Control {
             api,
         } = self;
         let tls = Arc::new(probe_tls);
+        let registry = handle.clone();
         let (probes, prober) = Probes::new(handle, plan, max_concurrent_probes, tls);
-        let publisher = Rc::new(RefCell::new(Publisher::new(builder, probes, table, workers)));
+        let put: Put = Box::new(move |built| {
+            table.store(Arc::new(built));
+            workers.table_changed();
+        });
+        let publication = Rc::new(Publication::new(builder, registry, put));
+        let (keeper, measuring) = (Rc::clone(&publication), Rc::clone(&publication));
+        let publisher = Rc::new(RefCell::new(Publisher::new(publication, probes)));
         let mut publish = {
             let publisher = Rc::clone(&publisher);
             move |snapshot: &Snapshot| publisher.borrow_mut().publish(snapshot)
@@ -109,6 +117,8 @@ impl Control {
         first.iter().for_each(&mut publish);
         let background = [
             tokio::task::spawn_local(driver.run(reports, publish, log)),
+            tokio::task::spawn_local(async move { keeper.keep_up().await }),
+            tokio::task::spawn_local(async move { measuring.measure().await }),
             tokio::task::spawn_local(prober),
             tokio::task::spawn_local(watchlist.watch()),
             tokio::task::spawn_local(applier.run(publisher)),

@@ -5,15 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use edgeproxy_backend::{AppName, BackendId};
-use edgeproxy_balance::{Algorithm, Inner, Policy, Spill};
+use edgeproxy_backend::{AppName, BackendId, Region};
+use edgeproxy_balance::{Algorithm, Bound, Inner, Policy, SlowStart, Spill};
 use edgeproxy_config as config;
 use edgeproxy_config::{App, AppSettings, Health, Picker, Picking, Settings, Topology};
 use edgeproxy_proxy as proxy;
 use edgeproxy_proxy::Routes;
 use edgeproxy_registry::{AppPolicy, Configuration, Initial, LastBackend, Monitoring};
 
+use crate::keys::KeysPlan;
 use crate::monitors::{MonitorError, Monitors};
 use crate::routing::{self, RoutingError};
 
@@ -23,6 +25,8 @@ pub(crate) struct Plan {
     /// An app that the file doesn't name.
     others: AppPlan,
     apps: BTreeMap<AppName, AppPlan>,
+    /// How far the other regions are, as far as that is configured.
+    pub(crate) distances: Vec<(Region, Duration)>,
     /// Which requests go to which app.
     pub(crate) routes: Arc<Routes>,
     /// The threads that forward traffic.
@@ -53,6 +57,10 @@ pub(crate) struct AppPlan {
     pub(crate) fallback: BTreeSet<BackendId>,
     /// How its requests are treated.
     pub(crate) settings: proxy::AppSettings,
+    /// What of a request its backend is picked by.
+    pub(crate) keys: KeysPlan,
+    /// How many of a hundred answers say how they were picked for.
+    pub(crate) decision_percent: u8,
 }
 
 impl Plan {
@@ -70,6 +78,11 @@ impl Plan {
             monitors,
             fallback: BTreeSet::new(),
             settings: routing::app_settings(&AppSettings::of(settings), None)?,
+            keys: KeysPlan::of(
+                (settings.algorithm == config::Algorithm::Hash).then_some(&settings.hash_key),
+                &AppSettings::of(settings),
+            ),
+            decision_percent: percent(settings.decision_header_percent),
         };
         let app = |app: &App| {
             let monitors = Monitors::of_app(app)?;
@@ -79,6 +92,8 @@ impl Plan {
                 monitors,
                 fallback: app.fallback.iter().cloned().collect(),
                 settings: routing::app_settings(&app.settings, app.add_prefix.as_ref())?,
+                keys: KeysPlan::of(hash_key(&app.picking), &app.settings),
+                decision_percent: percent(app.settings.decision_header_percent),
             };
             Ok((app.name.clone(), plan))
         };
@@ -95,6 +110,7 @@ impl Plan {
         Ok(Self {
             apps,
             others,
+            distances: topology.geography.rtts_from(settings.region).collect(),
             routes: Arc::new(routing::routes(&topology.routes)?),
             workers: settings.workers.count(),
         })
@@ -146,8 +162,26 @@ fn policy(settings: &Settings, algorithm: Algorithm, app: &AppSettings) -> Polic
             config::Spill::Soft => Spill::Soft,
         },
         own_region: Some(settings.region),
-        ..Policy::default()
+        region_order: app.region_order.clone(),
+        // A window of 0 is none, and the aggression's bounds are those of the setting.
+        slow_start: SlowStart::new(app.slow_start, app.slow_start_aggression.as_f64()).ok(),
+        bound: match app.sticky {
+            config::Sticky::Off => Bound::Ignored,
+            _ => Bound::Followed,
+        },
+        panic_permille: u16::try_from(app.panic_threshold.thousandths()).unwrap_or(1_000),
     }
+}
+
+fn hash_key(picking: &Picking) -> Option<&config::HashKey> {
+    match picking.picker() {
+        Picker::Hash(key) => Some(key),
+        _ => None,
+    }
+}
+
+fn percent(percent: u32) -> u8 {
+    u8::try_from(percent).unwrap_or(100)
 }
 
 /// Of an app that the file doesn't name.
@@ -157,6 +191,7 @@ fn algorithm(algorithm: config::Algorithm) -> Algorithm {
         config::Algorithm::Weighted => Algorithm::Weighted,
         config::Algorithm::LeastConnections => Algorithm::LeastConnections,
         config::Algorithm::Ewma => Algorithm::Ewma,
+        config::Algorithm::Hash => Algorithm::Hash,
         config::Algorithm::RegionAffinity => Algorithm::RegionAffinity(Inner::LeastConnections),
     }
 }

@@ -7,6 +7,7 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use edgeproxy_config as config;
 use edgeproxy_config::{ListenerProtocol, Settings};
@@ -32,6 +33,35 @@ pub(crate) struct Made {
     pub(crate) backends: proxy::BackendTls,
     /// Whose files are to be watched.
     pub(crate) watched: Vec<Watched>,
+}
+
+/// Reads every certificate that the settings name, checks that it can be used, and tells how long it is valid.
+///
+/// # Errors
+/// The first file that can't be used.
+pub fn certificates(settings: &Settings) -> Result<Vec<config::Certified>, TlsError> {
+    Tls::load(settings, None)?;
+    let listeners = settings.every_listener().into_iter().flat_map(|listener| {
+        let pairs = listener.tls.map(|tls| tls.certificates).unwrap_or_default();
+        pairs
+            .into_iter()
+            .map(move |pair| (listener.name.clone(), pair.cert, pair.key))
+    });
+    let own = settings
+        .backend_tls_cert
+        .clone()
+        .zip(settings.backend_tls_key.clone());
+    let own = own.map(|(cert, key)| ("backend_tls".to_owned(), cert, key));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut known = Vec::new();
+    for (of, file, key) in listeners.chain(own) {
+        let identity = files::identity(&file, &key).map_err(|fault| TlsError { of, fault })?;
+        known.extend(identity.ends().map(|ends| config::Certified {
+            file,
+            remaining: ends.checked_sub(now),
+        }));
+    }
+    Ok(known)
 }
 
 /// Sessions of a listener that clients can resume while it stays as it is.

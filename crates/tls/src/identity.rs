@@ -1,11 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
-use webpki::EndEntityCert;
+use webpki::{EndEntityCert, KeyUsage};
 
 use crate::{provider, sections};
 
@@ -99,6 +100,22 @@ impl Identity {
         }
     }
 
+    /// When it ends, as the time since 1970: the `notAfter` of the server's own certificate (RFC 5280 §4.1.2.5). `None`
+    /// where that can't be told.
+    #[must_use]
+    pub fn ends(&self) -> Option<Duration> {
+        let parsed = EndEntityCert::try_from(self.certified.cert.first()?).ok()?;
+        // The reader of certificates tells it of one that has ended, and by then every one has.
+        let later = UnixTime::since_unix_epoch(Duration::from_secs(u64::MAX));
+        let usage = KeyUsage::server_auth();
+        match parsed.verify_for_usage(&[], &[], &[], later, usage, None, None) {
+            Err(webpki::Error::CertExpired { not_after, .. }) => {
+                Some(Duration::from_secs(not_after.as_secs()))
+            }
+            _ => None,
+        }
+    }
+
     /// The names that it answers for, in lower case: those of the certificate's subject alternative names
     /// (RFC 6125) unless others were given.
     #[must_use]
@@ -143,6 +160,16 @@ mod tests {
         assert_eq!(identity.with_names(["Other"]).names(), ["other"]);
         let both = format!("{key}{chain}");
         assert_eq!(read(&both, &both).unwrap().names().len(), 2);
+    }
+
+    #[test]
+    fn its_end_is_that_of_the_server_s_own_certificate() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2031, 2, 1);
+        let chain = params.self_signed(&key).unwrap().pem();
+        let identity = read(&chain, &key.serialize_pem()).unwrap();
+        assert_eq!(identity.ends(), Some(Duration::from_secs(1_927_670_400)));
     }
 
     #[test]

@@ -5,6 +5,8 @@
     reason = "a test fails by a panic that says why"
 )]
 
+mod apigee;
+mod asking;
 mod bad_input;
 mod burst;
 mod drain;
@@ -12,8 +14,10 @@ mod failures;
 mod file;
 mod forwarding;
 mod harness;
+mod known_clients;
 mod lease;
 mod malformed;
+mod recovery;
 mod region;
 mod reload;
 mod rolling;

@@ -19,7 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::demo::client::Client;
+use crate::client::Client;
 
 /// The region that the proxy stands in.
 pub(crate) const HOME: &str = "eu";
@@ -96,7 +96,7 @@ impl Fleet {
 
     /// Deregisters all, then ends them.
     pub(crate) async fn leave(self) -> anyhow::Result<()> {
-        let mut client = Client::new(self.api);
+        let mut client = Client::new(self.api.to_string());
         for member in self.members {
             let path = format!("/api/v1/backends/{}", member.id);
             // Before the DELETE: a heartbeat after it would register anew.
@@ -129,7 +129,7 @@ impl Sample {
         let stop = CancellationToken::new();
         let server = tokio::spawn(serve(listener, id, Arc::clone(&unanswered), stop.clone()));
         let mut agent = Agent {
-            client: Client::new(api),
+            client: Client::new(api.to_string()),
             id,
             region,
             addr,

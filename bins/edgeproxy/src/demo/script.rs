@@ -8,8 +8,8 @@ use http::Method;
 use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use crate::client::Client;
 use crate::demo::backends::{APP, Fleet, VICTIM, members};
-use crate::demo::client::Client;
 use crate::demo::table::{Moment, Row, Screen};
 use crate::demo::traffic::{Phase, Tally, Traffic};
 use crate::demo::verdict::{Evidence, Kill};
@@ -98,7 +98,7 @@ impl Stage {
         Self {
             fleet,
             traffic,
-            watcher: Client::new(api),
+            watcher: Client::new(api.to_string()),
             caption: "",
             began: Instant::now(),
             kills: 0,

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use crate::client::{Answer, Client};
 use crate::demo::backends::{REQUEST_PATH, SERVED_BY};
-use crate::demo::client::{Answer, Client};
 use crate::demo::script::RUSH_CLIENTS;
 
 /// The time from one request of a client to its next, at least.
@@ -95,7 +95,7 @@ impl Traffic {
         for index in 0..RUSH_CLIENTS {
             clients.spawn(work(
                 index,
-                Client::new(proxy),
+                Client::new(proxy.to_string()),
                 received.clone(),
                 Arc::clone(&board),
             ));

@@ -82,6 +82,12 @@ impl Explain for Listing {
                 country: client.country,
                 region: client.region,
             },
+            bound: client
+                .sticky
+                .as_deref()
+                .and_then(|id| members.iter().find(|status| status.endpoint.id.as_str() == id))
+                .map(|status| status.endpoint.id.clone()),
+            ignores_health: false,
             tiers: vec![ExplainedTier {
                 tier: 0,
                 name: "all".to_owned(),

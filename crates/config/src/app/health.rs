@@ -24,7 +24,7 @@ const TCP_TIMEOUT: Duration = Duration::from_secs(10);
 const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 const GRPC_TIMEOUT: Duration = Duration::from_secs(10);
 /// Fields that decide where a message or a connection ends, and the one with the probe's id.
-const OWN_HEADERS: &[&str] = &[
+pub(crate) const OWN_HEADERS: &[&str] = &[
     "connection",
     "content-length",
     "expect",

@@ -27,6 +27,7 @@ mod failures;
 mod forwards;
 mod forwards_http2;
 mod introduced;
+mod keys;
 mod limits;
 mod nearest;
 mod pauses;

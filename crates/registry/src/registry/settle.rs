@@ -26,7 +26,8 @@ impl Registry {
     /// closed until its report has been judged, whatever is renewed in the meantime.
     pub(super) fn settle(&mut self, slot: u32) -> Option<Transition> {
         let (before, after) = (self.entries[slot].state, self.entries[slot].decide());
-        if gate_of(before) != Gate::Closed && gate_of(after) == Gate::Closed {
+        let shut = |state| matches!(gate_of(state), Gate::Unhealthy | Gate::Closed);
+        if !shut(before) && shut(after) {
             self.absorb(slot);
         }
         let now = self.now();
@@ -112,6 +113,7 @@ fn set_gate(entry: &Entry) {
         Gate::Open => meter.open(),
         Gate::Excluded => meter.exclude(),
         Gate::Trial | Gate::TrialBusy => meter.start_trial(),
+        Gate::Unhealthy => meter.bench(),
         Gate::Closed => meter.close(),
         Gate::Cut => meter.cut(),
     }

@@ -113,7 +113,8 @@ impl Shadow {
             State::Routable | State::Suspect => Gate::Open,
             State::Trial => Gate::Trial,
             State::Ejected => Gate::Excluded,
-            State::Unhealthy | State::Draining | State::Disabled => Gate::Closed,
+            State::Unhealthy => Gate::Unhealthy,
+            State::Draining | State::Disabled => Gate::Closed,
         }
     }
 

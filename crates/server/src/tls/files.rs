@@ -148,7 +148,7 @@ impl Subject for (BackendFiles, proxy::BackendTls) {
     }
 }
 
-fn identity(cert: &Path, key: &Path) -> Result<Identity, TlsFault> {
+pub(super) fn identity(cert: &Path, key: &Path) -> Result<Identity, TlsFault> {
     Identity::from_pem(&bytes(cert)?, &bytes(key)?).map_err(|error| {
         let path = if error.is_of_key() { key } else { cert }.to_owned();
         TlsFault::Identity { path, error }

@@ -182,7 +182,9 @@ async fn get_explain_asks_with_what_the_query_says() {
     let f = Fixture::new();
     f.registered("a").await;
     let reply = f
-        .get("/api/v1/explain?app=MyApp&client_ip=::ffff:203.0.113.9&country=br&region=sa")
+        .get(
+            "/api/v1/explain?app=MyApp&client_ip=::ffff:203.0.113.9&country=br&region=sa&hash=u%201&sticky=a",
+        )
         .await;
     assert_eq!(reply.status, 200);
     assert_eq!(
@@ -190,9 +192,11 @@ async fn get_explain_asks_with_what_the_query_says() {
         [
             "algorithm",
             "app",
+            "bound",
             "candidates",
             "client",
             "error",
+            "ignores_health",
             "picked",
             "tiers"
         ]
@@ -201,7 +205,10 @@ async fn get_explain_asks_with_what_the_query_says() {
         reply.body["client"],
         json!({ "ip": "203.0.113.9", "country": "BR", "region": "sa" })
     );
-    assert_eq!(reply.body["picked"], "a");
+    assert_eq!(
+        (&reply.body["picked"], &reply.body["bound"]),
+        (&json!("a"), &json!("a"))
+    );
     assert_eq!(
         members(&reply.body["candidates"][0]),
         [

@@ -1,4 +1,5 @@
-use std::net::SocketAddr;
+//! One HTTP/1.1 connection to a running edgeproxy.
+
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -14,7 +15,8 @@ use tokio::time::timeout;
 
 /// One kept-alive HTTP/1.1 connection, opened again when the other side has closed it.
 pub(crate) struct Client {
-    addr: SocketAddr,
+    /// A host and a port.
+    addr: String,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -27,11 +29,16 @@ pub(crate) struct Answer {
 
 /// Longer than the proxy needs to give up on a backend that does not answer a connection attempt.
 const PATIENCE: Duration = Duration::from_secs(10);
-const LARGEST_BODY: usize = 1 << 20;
+/// 10,000 backends as the API lists them.
+const LARGEST_BODY: usize = 16 << 20;
 
 impl Client {
-    pub(crate) const fn new(addr: SocketAddr) -> Self {
-        Self { addr, sender: None }
+    /// A client of that host and port, without a connection yet.
+    pub(crate) fn new(addr: impl Into<String>) -> Self {
+        Self {
+            addr: addr.into(),
+            sender: None,
+        }
     }
 
     /// Sends a request, with a JSON body if there is one, and reads the answer.
@@ -44,7 +51,7 @@ impl Client {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header(HOST, self.addr.to_string());
+            .header(HOST, &self.addr);
         let request = match body {
             Some(json) => request
                 .header(CONTENT_TYPE, "application/json")
@@ -82,7 +89,7 @@ impl Client {
     }
 
     async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-        let stream = TcpStream::connect(self.addr)
+        let stream = TcpStream::connect(&self.addr)
             .await
             .with_context(|| format!("no connection to {}", self.addr))?;
         stream.set_nodelay(true)?;

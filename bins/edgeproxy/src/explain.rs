@@ -1,0 +1,170 @@
+//! `edgeproxy explain`: whom the next request would go to, and why not to the others.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::output::table;
+use crate::remote::{Query, Remote, run};
+
+/// For which app and which client.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainOptions {
+    /// The app.
+    #[arg(value_name = "APP")]
+    app: String,
+    /// The client's address.
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<IpAddr>,
+    /// The client's country, in place of what its address says.
+    #[arg(long, value_name = "CC")]
+    country: Option<String>,
+    /// The client's region, in place of what its address says.
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Asks and prints.
+pub(crate) fn explain(options: &ExplainOptions) -> ExitCode {
+    run(&options.remote, async |api| {
+        let ip = options.ip.map(|ip| ip.to_string());
+        let query = Query::default()
+            .and("app", Some(&options.app))
+            .and("client_ip", ip.as_deref())
+            .and("country", options.country.as_deref())
+            .and("region", options.region.as_deref());
+        let answer = api.get(&format!("/api/v1/explain{}", query.0)).await?;
+        Ok(if options.remote.json {
+            format!("{answer:#}\n")
+        } else {
+            told(&answer)
+        })
+    })
+}
+
+fn told(answer: &Value) -> String {
+    let text = |value: &Value, member: &str| words(&value[member]);
+    let list = |member: &str| answer[member].as_array().map_or(&[][..], Vec::as_slice);
+    let client = &answer["client"];
+    let known: Vec<String> = ["ip", "country", "region"]
+        .into_iter()
+        .filter(|member| !client[*member].is_null())
+        .map(|member| format!("{member} {}", text(client, member)))
+        .collect();
+    let known = if known.is_empty() {
+        "unknown".to_owned()
+    } else {
+        known.join(", ")
+    };
+    let mut page = format!(
+        "app {}, by {}\nclient: {known}\n",
+        text(answer, "app"),
+        text(answer, "algorithm")
+    );
+    let verdict = match answer["picked"].as_str() {
+        Some(picked) => format!("picked: {picked}"),
+        None => format!("nobody: {}", text(answer, "error")),
+    };
+    // Writing to a text never fails.
+    let _ = writeln!(page, "{verdict}");
+    let tiers: Vec<Vec<String>> = list("tiers")
+        .iter()
+        .map(|tier| {
+            ["tier", "name", "candidates", "why"]
+                .map(|member| text(tier, member))
+                .to_vec()
+        })
+        .collect();
+    if !tiers.is_empty() {
+        let _ = write!(page, "\n{}", table(&["tier", "name", "backends", "why"], &tiers));
+    }
+    let candidates: Vec<Vec<String>> = list("candidates")
+        .iter()
+        .map(|candidate| {
+            let mark = if candidate["picked"] == true { "*" } else { " " };
+            let limits = format!(
+                "{}/{}",
+                text(candidate, "soft_limit"),
+                text(candidate, "hard_limit")
+            );
+            vec![
+                format!("{mark}{}", text(candidate, "id")),
+                text(candidate, "tier"),
+                text(candidate, "state"),
+                text(candidate, "effective_weight"),
+                text(candidate, "in_flight"),
+                limits,
+                text(candidate, "why"),
+            ]
+        })
+        .collect();
+    let headings = [
+        " backend",
+        "tier",
+        "state",
+        "weight",
+        "in flight",
+        "soft/hard",
+        "why",
+    ];
+    let _ = write!(page, "\n{}", table(&headings, &candidates));
+    page
+}
+
+/// A value as a person would write it.
+pub(crate) fn words(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64() {
+            // Weights are fractions; more digits than these tell nobody anything.
+            Some(float) if number.is_f64() => format!("{float:.2}")
+                .trim_end_matches('0')
+                .trim_end_matches('.')
+                .to_owned(),
+            _ => number.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_one_that_is_picked_is_marked_and_every_other_one_has_its_reason() {
+        let answer = json!({
+            "app": "shop", "algorithm": "region_affinity",
+            "client": {"ip": "203.0.113.9", "country": null, "region": "eu"},
+            "tiers": [{"tier": 0, "name": "region eu", "candidates": 2, "why": "has room"}],
+            "candidates": [
+                {"id": "a", "tier": 0, "state": "routable", "weight": 2, "effective_weight": 2.0, "in_flight": 3,
+                 "soft_limit": 100, "hard_limit": 150, "score": 1.5, "picked": true, "why": "fewest in flight"},
+                {"id": "b", "tier": null, "state": "ejected", "weight": 2, "effective_weight": 0.666_7, "in_flight": 0,
+                 "soft_limit": 0, "hard_limit": 0, "score": null, "picked": false, "why": "5 failures in a row"},
+            ],
+            "picked": "a", "error": null,
+        });
+        let expected = "\
+app shop, by region_affinity
+client: ip 203.0.113.9, region eu
+picked: a
+
+TIER  NAME       BACKENDS  WHY
+0     region eu  2         has room
+
+ BACKEND  TIER  STATE     WEIGHT  IN FLIGHT  SOFT/HARD  WHY
+*a        0     routable  2       3          100/150    fewest in flight
+ b        -     ejected   0.67    0          0/0        5 failures in a row
+";
+        assert_eq!(told(&answer), expected);
+    }
+}

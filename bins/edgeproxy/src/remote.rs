@@ -1,0 +1,219 @@
+//! Commands that ask a running edgeproxy by its API.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use http::Method;
+use serde_json::Value;
+use tokio::runtime;
+
+use crate::client::Client;
+use crate::output::{print, tell};
+
+/// Which edgeproxy is asked, and in which form its answer is printed.
+#[derive(Args, Debug)]
+pub(crate) struct Remote {
+    /// Where its API is.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "EDGEPROXY_API",
+        default_value = "http://127.0.0.1:8081"
+    )]
+    api: String,
+    /// Print what the API answers, as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A connection to an API.
+pub(crate) struct Api {
+    client: Client,
+    url: String,
+}
+
+/// Asks, prints what `ask` makes of it, and ends with 0; or with 1 and the reason.
+pub(crate) fn run(remote: &Remote, ask: impl AsyncFnOnce(&mut Api) -> anyhow::Result<String>) -> ExitCode {
+    let answered = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime")
+        .and_then(|runtime| {
+            let mut api = Api::at(&remote.api)?;
+            runtime.block_on(ask(&mut api))
+        });
+    match answered {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tell(&format!("edgeproxy: {error:#}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Api {
+    fn at(url: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            client: Client::new(authority(url)?),
+            url: url.to_owned(),
+        })
+    }
+
+    /// Sends a request and reads the JSON of the answer.
+    pub(crate) async fn call(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
+        let answer = self.client.send(method, path, body).await.with_context(|| {
+            format!(
+                "{} can't be asked; is edgeproxy running there, with api_enabled = true? Name another address by --api, or \
+                 by EDGEPROXY_API",
+                self.url
+            )
+        })?;
+        if answer.status.is_success() {
+            return answer.json();
+        }
+        // A problem (RFC 9457), if it is an edgeproxy that answers.
+        let problem: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        match problem["error"].as_str().or(problem["detail"].as_str()) {
+            Some(error) => bail!("{}: {}{}", answer.status, error, fields(&problem)),
+            None => bail!(
+                "{} from {}: is that the API of edgeproxy? Name its address by --api",
+                answer.status,
+                self.url
+            ),
+        }
+    }
+
+    /// A GET.
+    pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<Value> {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// Every page of a listing: the items of `member`, and how many there are.
+    pub(crate) async fn pages(
+        &mut self,
+        path: &str,
+        query: &Query,
+        member: &str,
+    ) -> anyhow::Result<Vec<Value>> {
+        let mut items = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let query = query.clone().and("cursor", cursor.as_deref());
+            let mut page = self.get(&format!("{path}{}", query.0)).await?;
+            let Some(found) = page.get_mut(member).and_then(Value::as_array_mut) else {
+                bail!("the answer has no {member}: is that the API of edgeproxy?");
+            };
+            items.append(found);
+            match page["next_cursor"].as_str() {
+                Some(next) if cursor.as_deref() != Some(next) => cursor = Some(next.to_owned()),
+                _ => return Ok(items),
+            }
+        }
+    }
+}
+
+/// What each refused field is refused for.
+fn fields(problem: &Value) -> String {
+    let fields = problem["fields"].as_array().map_or(&[][..], Vec::as_slice);
+    let told = fields.iter().map(|field| {
+        let text = |member: &str| field[member].as_str().unwrap_or_default();
+        format!("\n  {} {}", text("field"), text("problem"))
+    });
+    told.collect()
+}
+
+/// The host and the port of a URL.
+fn authority(url: &str) -> anyhow::Result<String> {
+    let expected = "expected a URL such as http://127.0.0.1:8081";
+    let rest = match url.split_once("://") {
+        Some(("http", rest)) => rest,
+        Some(("https", _)) => bail!("the API is at {url}; the API speaks no TLS: {expected}"),
+        Some(_) => bail!("the API is at {url}; {expected}"),
+        None => url,
+    };
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    let uri: http::uri::Authority = authority
+        .parse()
+        .with_context(|| format!("the API is at {url}; {expected}"))?;
+    if uri.host().is_empty() || uri.as_str().contains('@') {
+        bail!("the API is at {url}; {expected}");
+    }
+    let port = uri.port_u16().unwrap_or(80);
+    Ok(format!("{}:{port}", uri.host()))
+}
+
+/// The query of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Query(pub(crate) String);
+
+impl Query {
+    /// The same with a parameter more, if there is a value.
+    pub(crate) fn and(mut self, name: &str, value: Option<&str>) -> Self {
+        if let Some(value) = value {
+            self.0.push(if self.0.is_empty() { '?' } else { '&' });
+            self.0.push_str(name);
+            self.0.push('=');
+            self.0.push_str(&encoded(value));
+        }
+        self
+    }
+}
+
+/// A segment or a value of a URL (RFC 3986 §2.1).
+pub(crate) fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|b| match b {
+            b if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => char::from(b).to_string(),
+            b => format!("%{b:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_says_a_host_and_a_port() {
+        for (url, expected) in [
+            ("http://127.0.0.1:8081", "127.0.0.1:8081"),
+            ("http://localhost:9000/", "localhost:9000"),
+            ("edge.internal:8081", "edge.internal:8081"),
+            ("http://edge.internal", "edge.internal:80"),
+            ("http://[::1]:8081", "[::1]:8081"),
+        ] {
+            assert_eq!(authority(url).unwrap(), expected, "{url}");
+        }
+        for bad in [
+            "",
+            "http://",
+            "ftp://a",
+            "https://a",
+            "http://a/api/v1",
+            "http://me@a",
+            "http://a b",
+        ] {
+            let told = format!("{:#}", authority(bad).unwrap_err());
+            assert!(told.contains("such as http://127.0.0.1:8081"), "{bad}: {told}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_encoded() {
+        let query = Query::default()
+            .and("app", Some("a b&c"))
+            .and("region", None)
+            .and("state", Some("trial"));
+        assert_eq!(query.0, "?app=a%20b%26c&state=trial");
+        assert_eq!(encoded("b:1/.."), "b%3A1%2F..");
+    }
+}
