@@ -11,9 +11,10 @@ use std::time::{Duration, SystemTime};
 use edgeproxy_backend::{MonoTime, TrafficReport};
 use edgeproxy_balance::Client as Whereabouts;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::accept::{accept_all, accept_queued};
 use crate::attempt::mux::Muxes;
@@ -21,6 +22,7 @@ use crate::buffer::Buffers;
 use crate::clients::Clients;
 use crate::headers::via::Pseudonym;
 use crate::http1::request::{Client, Rules};
+use crate::inside::{self, Asking};
 use crate::origin::{Introduced, Origins};
 use crate::pool::Pool;
 use crate::retry::Budget;
@@ -242,18 +244,27 @@ impl Worker {
 }
 
 /// Runs a worker until it has drained, or is aborted. `sockets` are in the order of the listeners.
-pub(crate) async fn run(shared: Arc<Shared>, sockets: Vec<TcpListener>, changed: watch::Receiver<u64>) {
+///
+/// `asked` brings those inside of the process who want to be served as well.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    sockets: Vec<TcpListener>,
+    changed: watch::Receiver<u64>,
+    asked: mpsc::Receiver<Asking>,
+) {
     let worker = Rc::new(Worker::new(Arc::clone(&shared)));
+    let inside = TaskTracker::new();
     tokio::task::spawn_local(keep_pool(Rc::clone(&worker), changed));
     tokio::task::spawn_local(worker.timers.run());
+    tokio::task::spawn_local(inside::serve(Rc::clone(&worker), asked, inside.clone()));
     tokio::select! {
-        () = serve(worker, sockets) => {}
+        () = serve(worker, sockets, inside) => {}
         () = shared.abort.cancelled() => {}
     }
 }
 
 /// Accepts until it drains, then waits for what is in flight.
-async fn serve(worker: Rc<Worker>, sockets: Vec<TcpListener>) {
+async fn serve(worker: Rc<Worker>, sockets: Vec<TcpListener>, inside: TaskTracker) {
     let slots = worker.config().connections_per_worker().min(MAX_SLOTS);
     let free = Arc::new(Semaphore::new(slots as usize));
     tokio::select! {
@@ -265,7 +276,11 @@ async fn serve(worker: Rc<Worker>, sockets: Vec<TcpListener>) {
     worker.draining.cancel();
     worker.timers.wake_all();
     // Every slot is free again when every connection has ended.
-    let ended = free.acquire_many(slots);
+    let ended = async {
+        let _ = free.acquire_many(slots).await;
+        inside.close();
+        inside.wait().await;
+    };
     if tokio::time::timeout(worker.config().drain_timeout, ended)
         .await
         .is_err()

@@ -28,6 +28,7 @@ mod forwards_http2;
 mod introduced;
 mod limits;
 mod nearest;
+mod outbound;
 mod pauses;
 mod speaks_http2;
 mod tcp;
