@@ -15,7 +15,9 @@ use edgeproxy_backend::{
     AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, MonoTime, Region,
 };
 use edgeproxy_balance::{Algorithm, Balancer, Candidate, Policy};
-use edgeproxy_proxy::{AppRoute, CalledFrom, Config, Outbound, Queue, RouteTable, SharedTable, without_listeners};
+use edgeproxy_proxy::{
+    AppRoute, AppSettings, CalledFrom, Config, Outbound, RouteTable, SharedTable, without_listeners,
+};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -59,14 +61,14 @@ fn table(endpoints: &[Arc<Endpoint>]) -> anyhow::Result<RouteTable> {
     };
     let candidates = endpoints.iter().map(candidate).collect();
     let app = AppRoute {
-        name: AppName::parse("stock")?,
         balancer: Balancer::prepare(&policy, candidates, MonoTime::ZERO, None),
-        max_failures: 5,
-        last_resort: true,
-        queue: Arc::new(Queue::new(64)),
-        summary: String::new(),
+        settings: AppSettings {
+            max_failures: 5,
+            ..AppSettings::default()
+        },
+        ..AppRoute::new(AppName::parse("stock")?)
     };
-    Ok(RouteTable::new(1, [Arc::new(app)]))
+    Ok(RouteTable::new(1, [Arc::new(app)], Arc::default()))
 }
 
 /// What the program does in the middle of a request of its own client.
@@ -87,7 +89,10 @@ async fn run() -> anyhow::Result<()> {
     let answering = tokio::spawn(answer(listener));
     let down = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
 
-    let shared: SharedTable = Arc::new(ArcSwap::from_pointee(table(&[backend(1, down)?, backend(2, up)?])?));
+    let shared: SharedTable = Arc::new(ArcSwap::from_pointee(table(&[
+        backend(1, down)?,
+        backend(2, up)?,
+    ])?));
     let config = Config {
         workers: 1,
         ..Config::default()

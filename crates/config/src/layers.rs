@@ -61,7 +61,7 @@ pub struct Layers {
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// The apps, routes and backends of the file. Checked, and not in force yet: see [`unwired`](fn@crate::unwired).
+    /// The apps, routes and backends of the file. What of it is not in force yet says [`unwired`](fn@crate::unwired).
     pub topology: Topology,
     /// The file that was read, where there was one.
     pub file: Option<PathBuf>,

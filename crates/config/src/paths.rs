@@ -51,15 +51,17 @@ impl PathPrefix {
         if text.contains(['?', '#']) {
             return refused("only the path: leave out the query, from ? or # on");
         }
-        if text.len() > Self::LONGEST || !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return refused("at most 2048 visible ASCII characters; others are written as %XX");
+        if text.len() > Self::LONGEST || !text.bytes().all(is_of_path) {
+            return refused(
+                "at most 2048 letters, digits and characters of paths; others are written as %XX",
+            );
         }
         let path = text.strip_suffix('/').unwrap_or(text);
-        if path
-            .split('/')
-            .skip(1)
-            .any(|segment| matches!(segment, "" | "." | ".."))
-        {
+        // However the dots are written, and whatever a server takes for a separator (see the data plane's PathPrefix).
+        let plain = path.to_ascii_lowercase().replace("%2e", ".");
+        let plain = plain.replace("%2f", "/").replace("%5c", "/").replace(';', "/;");
+        let is_dots = |segment: &str| matches!(segment, "." | "..");
+        if plain.split('/').any(is_dots) || path.split('/').skip(1).any(str::is_empty) {
             return refused("a segment is neither empty nor . nor ..");
         }
         Ok(if path.is_empty() {
@@ -68,6 +70,11 @@ impl PathPrefix {
             Self(path.into())
         })
     }
+}
+
+/// RFC 3986 §3.3: what a segment is made of, and slashes.
+fn is_of_path(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@/".contains(&byte)
 }
 
 impl fmt::Display for PathPrefix {

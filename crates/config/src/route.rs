@@ -40,6 +40,8 @@ pub(crate) const KEY: &str = "routes";
 ///
 /// Two that are equally specific and have a request in common are an error. So a route is never hidden by a
 /// wider one, and moving lines changes nothing.
+///
+/// With routes, a request that none is for goes nowhere; without any, its host names the app.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Route {
     /// The hosts that it is for.

@@ -224,7 +224,8 @@ apps {
     /// How many requests in a row may fail before a backend is ejected; 0 never ejects.
     max_failures: u32, "max_failures", number(0, 1_000_000), "0";
 
-    /// Statuses of a response that count as a failed request. Not in force yet.
+    /// Statuses of a response that count as a failed request, and are tried again as one that got no response; the
+    /// client gets the response if nobody else is there.
     unhealthy_responses: StatusCodes, "unhealthy_responses", Kind::Codes, "";
 
     /// Whether failures may eject the last routable backend of an app.
@@ -248,10 +249,10 @@ apps {
     /// Try a request again that was sent and not answered although its method is not idempotent.
     retry_non_idempotent: bool, "retry_non_idempotent", Kind::Switch, "false";
 
-    /// How many retries there may be for every hundred requests.
+    /// How many retries there may be for every hundred requests of one app.
     retry_budget_percent: u32, "retry_budget_percent", number(0, 1_000), "20";
 
-    /// How many retries there may be each second besides, for each worker.
+    /// How many retries of one app there may be each second besides.
     retry_budget_per_sec: u32, "retry_budget_per_sec", number(0, 1_000_000), "10";
 
     /// How many requests of one app may wait while all of its backends are at their hard limit; the rest, and

@@ -116,7 +116,10 @@ fn route() -> Shape {
         heading: "[[routes]]",
         about: "Which requests go to which app; at most 4,096. The most specific route wins, wherever it stands: a host \
                 before a wildcard before any host, then the longer path, then the one that asks for more fields by their \
-                value, then for more fields at all. Two that are equally specific and have a request in common are refused.",
+                value, then for more fields at all. Two that are equally specific and have a request in common are refused. \
+                Where there are routes, a request that none of them is for gets 404; without any, its `Host` names the \
+                app, or the only app gets it. Where a path plays a part, one with a segment `.` or `..`, however it is \
+                encoded, gets 400. Connections that are passed on by their server name follow no route.",
         form: Form::Many,
         fields: fields(route::KEYS).collect(),
         inner: Vec::new(),

@@ -13,7 +13,6 @@ pub(crate) const SETTINGS: &[&str] = &[
     "sticky_cookie",
     "slow_start_secs",
     "slow_start_aggression",
-    "unhealthy_responses",
     "panic_threshold",
     "initial",
     "max_concurrent_probes",
@@ -23,26 +22,11 @@ pub(crate) const SETTINGS: &[&str] = &[
 type Find = fn(&Loaded) -> Option<&Place>;
 
 /// Sections that nothing reads, and what happens meanwhile.
-const SECTIONS: &[(&str, &str, Find)] = &[
-    (
-        "[apps]",
-        "every app is as the settings at the top say",
-        |loaded| loaded.topology.apps.first().map(|app| &app.place),
-    ),
-    (
-        "[[routes]]",
-        "requests go to the app that their Host names",
-        |loaded| {
-            let routes = loaded.topology.routes.iter();
-            routes.map(|route| &route.place).min()
-        },
-    ),
-    (
-        "[[backends]]",
-        "only backends that register get traffic",
-        |loaded| loaded.topology.backends.first().map(|backend| &backend.place),
-    ),
-];
+const SECTIONS: &[(&str, &str, Find)] = &[(
+    "[[backends]]",
+    "only backends that register get traffic",
+    |loaded| loaded.topology.backends.first().map(|backend| &backend.place),
+)];
 
 /// Whether nothing reads the tables of that key.
 pub(crate) fn is_unwired(key: &str) -> bool {
@@ -56,11 +40,10 @@ pub(crate) fn is_unwired(key: &str) -> bool {
 /// ```
 /// use edgeproxy_config::{ConfigFile, Layers, unwired};
 ///
-/// let file = ConfigFile { path: "edgeproxy.toml".into(), text: "[[routes]]\napp = \"shop\"\n".to_owned() };
+/// let file = ConfigFile { path: "edgeproxy.toml".into(), text: "sticky = \"cookie\"\n".to_owned() };
 /// let loaded = Layers { file: Some(file), ..Layers::default() }.load()?;
 /// assert_eq!(unwired(&loaded)[0].to_string(), "\
-/// edgeproxy.toml:1:1: error: [[routes]] is checked and not in force yet: requests go to the app that their Host names \
-/// (not-in-force)
+/// edgeproxy.toml:1:1: error: sticky is checked and not in force yet (not-in-force)
 ///   help: remove it, or wait for a version that has it");
 /// # Ok::<(), edgeproxy_config::ConfigError>(())
 /// ```
@@ -117,13 +100,7 @@ mod tests {
             .collect();
         assert_eq!(
             places,
-            [
-                "edgeproxy.toml:2:7",
-                "edgeproxy.toml:3:1",
-                "edgeproxy.toml:5:1",
-                "edgeproxy.toml:1:1",
-                "environment"
-            ]
+            ["edgeproxy.toml:5:1", "edgeproxy.toml:1:1", "environment"]
         );
         assert!(unwired(&Loaded::from(Settings::default())).is_empty());
         let told = loaded.findings();

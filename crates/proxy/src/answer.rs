@@ -120,6 +120,15 @@ impl Answer {
         Self::new(StatusCode::NOT_FOUND, "no_route", error)
     }
 
+    /// Where routes decide.
+    pub(crate) fn no_route_is_for(host: Option<&str>) -> Self {
+        let error = match host {
+            Some(host) => format!("no route is for such a request to \"{}\"", excerpt(host)),
+            None => "no route is for such a request without a host".to_owned(),
+        };
+        Self::new(StatusCode::NOT_FOUND, "no_route", error)
+    }
+
     pub(crate) fn no_backend(app: &str, summary: &str, delay: Duration) -> Self {
         let colon = if summary.is_empty() { "" } else { ": " };
         let error = format!("no backend of app \"{app}\" is routable{colon}{summary}");

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 
 use crate::{BackendTls, Listener, Locate};
 
-/// How the data plane behaves. Fixed for its life; the routing table is what changes.
+/// How the data plane behaves. Fixed for its life; the routing table is what changes, and with it what each app has
+/// differently, see [`AppSettings`](crate::AppSettings).
 ///
 /// Every limit is there because something can grow without it. Time-outs are of the request's own phases,
 /// never of a whole request: a long download is not a fault.
@@ -28,21 +29,6 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// A client that takes nothing of an answer while there is something to take. 60 s.
     pub send_timeout: Duration,
-    /// Connecting to a backend, with the TLS handshake if there is one. Else another one, or 504 (over TCP: a reset). 5 s.
-    pub connect_timeout: Duration,
-    /// From the last byte of a request's body to the response's head. Else another backend, or 504. Also how
-    /// long a client may pause in the middle of its body. 60 s.
-    pub response_header_timeout: Duration,
-    /// How long a backend may pause in the middle of its answer, until that is broken off: over HTTP/2 by a
-    /// reset with `INTERNAL_ERROR`. A stream of events that is silent for longer needs a heartbeat of its own.
-    /// What still moves of the request puts it off. Calls of gRPC are exempt: they have their own deadline,
-    /// `grpc-timeout`, and pings find out whether an `h2c` backend is still there. 5 min.
-    pub response_body_timeout: Duration,
-    /// A connection that has switched to another protocol, such as a WebSocket, while neither side says
-    /// anything. 1 h.
-    pub tunnel_idle_timeout: Duration,
-    /// How long both directions of a TCP connection may be silent, until it is closed. 1 h.
-    pub tcp_idle_timeout: Duration,
     /// How long what is in flight may go on after [`Running::drain`](crate::Running::drain). 30 s.
     pub drain_timeout: Duration,
     /// How long a connection that has not sent a request yet is still listened to when draining begins, so
@@ -55,8 +41,6 @@ pub struct Config {
     pub max_fields: usize,
     /// A request's target. Else 414. 8 KiB.
     pub max_target_bytes: usize,
-    /// A request's body. Else 413. `None`, the default, is no limit.
-    pub max_body_bytes: Option<u64>,
     /// Clients' connections, all workers together; each takes its share. A worker that is full accepts no
     /// more until one ends; they wait in the backlog. 65,536.
     pub max_connections: usize,
@@ -77,25 +61,6 @@ pub struct Config {
     pub pool_idle_timeout: Duration,
     /// Idle connections that one worker keeps to one backend. 256.
     pub pool_max_idle: usize,
-
-    /// Whether a failed request may be tried again. `true`.
-    pub retry_enabled: bool,
-    /// Attempts at one request, the first included. 3.
-    pub max_attempts: u32,
-    /// The largest request body that is kept for another attempt. 64 KiB.
-    pub replay_max_bytes: usize,
-    /// Whether a request that was sent and got no response is tried again although its method is not
-    /// idempotent (RFC 9110 §9.2.2). `false`.
-    pub retry_non_idempotent: bool,
-    /// Retries allowed for every hundred requests. 20.
-    pub retry_budget_percent: u32,
-    /// Retries allowed each second besides, for each worker. 10.
-    pub retry_budget_per_sec: u32,
-
-    /// Requests of one app that may wait while all of its backends are at their hard limit. The rest get 503. 1,024.
-    pub queue_max: usize,
-    /// How long a request may wait there. Else 503. 5 s.
-    pub queue_timeout: Duration,
 
     /// How backends of protocol `https` are connected to. `None`, the default: they fail every request.
     pub backend_tls: Option<BackendTls>,
@@ -124,31 +89,17 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             send_timeout: Duration::from_secs(60),
-            connect_timeout: Duration::from_secs(5),
-            response_header_timeout: Duration::from_secs(60),
-            response_body_timeout: Duration::from_secs(300),
-            tunnel_idle_timeout: Duration::from_secs(3_600),
-            tcp_idle_timeout: Duration::from_secs(3_600),
             drain_timeout: Duration::from_secs(30),
             drain_grace: Duration::from_millis(500),
             max_head_bytes: 32 * 1024,
             max_fields: 100,
             max_target_bytes: 8 * 1024,
-            max_body_bytes: None,
             max_connections: 65_536,
             max_connections_per_client: 0,
             max_streams: 128,
             max_reset_streams: 64,
             pool_idle_timeout: Duration::from_secs(60),
             pool_max_idle: 256,
-            retry_enabled: true,
-            max_attempts: 3,
-            replay_max_bytes: 64 * 1024,
-            retry_non_idempotent: false,
-            retry_budget_percent: 20,
-            retry_budget_per_sec: 10,
-            queue_max: 1_024,
-            queue_timeout: Duration::from_secs(5),
             backend_tls: None,
             trusted_proxies: Vec::new(),
             locate: None,

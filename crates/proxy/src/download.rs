@@ -51,6 +51,17 @@ pub(crate) enum Arriving {
     Http2(http2::Arriving),
 }
 
+impl Arriving {
+    /// Nobody wants it.
+    pub(crate) fn discard(self) {
+        match self {
+            Self::Http1(body) => body.discard(),
+            // Its stream is reset, and the others of the connection go on.
+            Self::Http2(body) => drop(body),
+        }
+    }
+}
+
 /// A backend's body broke off; the client's is broken off too, visibly.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Truncated {

@@ -5,13 +5,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use edgeproxy_backend::{InFlight, Incarnation, Protocol, Signal};
 use edgeproxy_balance::{Client, PickError};
 use h2::RecvStream;
-use http::header::HeaderValue;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::uri::Scheme;
+use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version, response};
 use http_body_util::Full;
 use tokio::time::Instant;
@@ -26,12 +26,13 @@ use crate::forward::{self, Added};
 use crate::grpc::{self, Call};
 use crate::http1::request;
 use crate::http2::receive::Receive;
-use crate::inbound::{self, Stop};
+use crate::inbound::{self, Inbound, Stop};
 use crate::interim::Respond;
 use crate::pause::Pause;
 use crate::phase::Turn;
 use crate::pick::{self, Front, Taken};
 use crate::retry::{self, Failed, Next};
+use crate::route::{self, Destination};
 use crate::timer::Timer;
 use crate::upload::{Broken, Upload};
 use crate::websocket::Handshake;
@@ -59,9 +60,13 @@ pub(crate) async fn serve(
         Err(Stop::Refused(answer)) => return own(told(answer), turn),
         Err(Stop::LastHop) => return own(last_hop(&parts), turn),
     };
-    let host = inbound.name();
-    let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
-        return own(told(Answer::no_route(host)), turn);
+    let Routed {
+        app,
+        max_body,
+        target,
+    } = match route(worker, &inbound, &parts.headers) {
+        Ok(routed) => routed,
+        Err(answer) => return own(told(answer), turn),
     };
     let body = Receive::new(body, &parts.headers, respond.sections());
     let introduced = worker
@@ -71,23 +76,21 @@ pub(crate) async fn serve(
     let added = forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
     });
-    let idempotent = config.retry_non_idempotent || retry::is_idempotent(&parts.method);
+    let idempotent = app.settings.retry_non_idempotent || retry::is_idempotent(&parts.method);
     // Of any method, since a backend may refuse a stream that it has not looked at.
-    let keep_max = if config.retry_enabled {
-        config.replay_max_bytes
-    } else {
-        0
-    };
+    let keep_max = app.settings.keep_max();
+    let pause = app.settings.response_body_timeout;
     let mut exchange = Exchange {
         worker,
         respond,
         app,
         parts,
         added,
-        target: inbound.target,
+        target,
+        max_body,
         host: inbound.host,
         idempotent,
-        upload: Upload::new(body, keep_max, config.max_body_bytes),
+        upload: Upload::new(body, keep_max, max_body),
         handshake: None,
         timer: worker.timers().timer(),
         tried: Vec::new(),
@@ -111,11 +114,7 @@ pub(crate) async fn serve(
         Some(Ok((response, taken))) => {
             let limit = match call {
                 Some(call) => Limit::Call(call),
-                None => Limit::Pause(Pause::new(
-                    exchange.timer,
-                    config.response_body_timeout,
-                    exchange.upload.watch(),
-                )),
+                None => Limit::Pause(Pause::new(exchange.timer, pause, exchange.upload.watch())),
             };
             response.map(|body| Download::of_backend(body, taken, turn, limit))
         }
@@ -124,13 +123,64 @@ pub(crate) async fn serve(
     }
 }
 
-/// Asks a backend for a WebSocket, with the head of an extended CONNECT. What it answers: 101 if it agrees.
+/// A request, and what has been found out about where it goes.
+struct Routed {
+    app: Arc<AppRoute>,
+    /// How long its body may be, in bytes.
+    max_body: Option<u64>,
+    /// In origin form, or `*`, as the backend gets it.
+    target: Uri,
+}
+
+/// Where a request goes, as the table in force has it.
+fn route(worker: &Worker, inbound: &Inbound, headers: &HeaderMap) -> Result<Routed, Answer> {
+    let (table, host) = (worker.current_table(), inbound.name());
+    let target = inbound.target.path_and_query().map_or("/", PathAndQuery::as_str);
+    let request = route::Request {
+        host: host.unwrap_or_default().as_bytes(),
+        target,
+    };
+    let has = |name: &HeaderName, value: Option<&HeaderValue>| {
+        let mut found = headers.get_all(name).iter();
+        found.any(|line| value.is_none_or(|value| value == line))
+    };
+    let destination = table
+        .destination(request, has, || worker.random())
+        .map_err(|error| Answer::bad_request(error.to_string()))?;
+    let Some(Destination {
+        app,
+        max_body,
+        rewrite,
+        ..
+    }) = destination
+    else {
+        return Err(table.no_route(host));
+    };
+    inbound::check_length(headers, max_body)?;
+    let target = match rewrite {
+        None => inbound.target.clone(),
+        Some(rewrite) => {
+            let mut written = BytesMut::with_capacity(2 * target.len());
+            rewrite.each(target, |part| written.extend_from_slice(part.as_bytes()));
+            let target = PathAndQuery::from_maybe_shared(written.freeze());
+            Uri::from(target.map_err(|error| Answer::bad_request(format!("the request's target: {error}")))?)
+        }
+    };
+    Ok(Routed {
+        app: Arc::clone(app),
+        max_body,
+        target,
+    })
+}
+
+/// Asks a backend for a WebSocket, with the head of an extended CONNECT. What it answers: 101 if it agrees. And how the
+/// app that it is of has it.
 pub(crate) async fn upgrade(
     worker: &Worker,
     client: request::Client,
     mut parts: Parts,
     respond: &Respond,
-) -> Result<(Response<Arriving>, Taken), Answer> {
+) -> Result<(Response<Arriving>, Taken, Arc<AppRoute>), Answer> {
     let config = worker.config();
     // So it is called in HTTP/1.1, and so it is checked.
     parts.method = Method::GET;
@@ -139,10 +189,7 @@ pub(crate) async fn upgrade(
         Err(Stop::Refused(answer)) => return Err(answer),
         Err(Stop::LastHop) => return Err(Answer::connect_refused()),
     };
-    let host = inbound.name();
-    let Some(app) = worker.table().load().route(host.unwrap_or_default()).cloned() else {
-        return Err(Answer::no_route(host));
-    };
+    let Routed { app, target, .. } = route(worker, &inbound, &parts.headers)?;
     let introduced = worker
         .origins(client)
         .map(|origins| origins.of_map(&parts.headers));
@@ -158,7 +205,8 @@ pub(crate) async fn upgrade(
         app,
         parts,
         added,
-        target: inbound.target,
+        target,
+        max_body: None,
         host: inbound.host,
         idempotent: true,
         upload: Upload::new(Receive::empty(), 0, None),
@@ -168,7 +216,8 @@ pub(crate) async fn upgrade(
         whereabouts,
         waits_until: None,
     };
-    exchange.run().await
+    let (response, taken) = exchange.run().await?;
+    Ok((response, taken, exchange.app))
 }
 
 fn own(response: Response<Full<Bytes>>, turn: Turn) -> Response<Download> {
@@ -192,6 +241,8 @@ struct Exchange<'a> {
     parts: Parts,
     added: Added,
     target: Uri,
+    /// How long its body may be, in bytes.
+    max_body: Option<u64>,
     host: Option<HeaderValue>,
     idempotent: bool,
     upload: Upload,
@@ -212,34 +263,68 @@ type Heard = (Response<Arriving>, Instant);
 impl Exchange<'_> {
     /// Tries one backend after the other, as far as the rules and the budget allow.
     async fn run(&mut self) -> Result<Answered, Answer> {
-        let config = self.worker.config();
-        self.worker.count_request();
+        self.worker.count_request(&self.app);
         let mut place = self.place(None).await?;
-        let mut attempts = 1;
         loop {
             let unanswered = match self.attempt(place).await {
-                Ok(answered) => {
-                    self.upload.settle();
-                    return Ok(answered);
-                }
+                Ok(answered) => match self.another(&answered) {
+                    None => {
+                        self.upload.settle();
+                        return Ok(answered);
+                    }
+                    Some(other) => {
+                        let (response, _taken) = answered;
+                        response.into_body().discard();
+                        place = other;
+                        continue;
+                    }
+                },
                 Err(unanswered) => unanswered,
             };
             let Unanswered::Failed(failed) = unanswered else {
                 return Err(self.explain(unanswered));
             };
-            let again = config.retry_enabled
-                && attempts < config.max_attempts
-                && retry::next(failed, self.request()) == Next::OtherBackend;
-            if !again {
+            if !self.may_be_repeated(failed) {
                 return Err(self.explain(unanswered));
             }
             // The place first: a retry that there is nobody for costs nothing.
             place = self.place(Some(failed)).await?;
-            if !self.worker.may_retry() {
+            if !self.may_retry() {
                 return Err(self.explain(unanswered));
             }
-            attempts += 1;
         }
+    }
+
+    /// A place on another backend than one whose response counts as a failure. `None`: the client gets that response,
+    /// since it doesn't count as one, or because it is better than to wait for another one.
+    fn another(&self, (response, _): &Answered) -> Option<Taken> {
+        if !self.is_unhealthy(response.status()) || !self.may_be_repeated(Failed::Unhealthy) {
+            return None;
+        }
+        if !self.app.queue.is_empty() {
+            return None;
+        }
+        let other = self.pick().ok()?;
+        // The place first, as above.
+        self.may_retry().then_some(other)
+    }
+
+    fn is_unhealthy(&self, status: StatusCode) -> bool {
+        self.app.settings.unhealthy_responses.contains(status.as_u16())
+    }
+
+    /// Whether the rules allow another attempt, on another backend.
+    fn may_be_repeated(&self, failed: Failed) -> bool {
+        let attempts = u32::try_from(self.tried.len()).unwrap_or(u32::MAX);
+        let settings = &self.app.settings;
+        settings.retry_enabled
+            && attempts < settings.max_attempts
+            && retry::next(failed, self.request()) == Next::OtherBackend
+    }
+
+    /// Whether the app's budget has a retry left, which is spent then.
+    fn may_retry(&self) -> bool {
+        self.app.retry_budget.withdraw(&self.app.settings, clock::now())
     }
 
     /// A place at once, or when it is this request's turn: whoever waits already goes first, before a retry as well.
@@ -258,10 +343,11 @@ impl Exchange<'_> {
     async fn queue(&mut self, failed: Option<Failed>) -> Result<Taken, Answer> {
         let config = self.worker.config();
         let full = |_| Answer::backends_full(self.app.name.as_str(), config.retry_after);
-        let mut waiting = self.app.queue.join().map_err(full)?;
+        let settings = &self.app.settings;
+        let mut waiting = self.app.queue.join(settings.queue_max).map_err(full)?;
         let until = *self
             .waits_until
-            .get_or_insert_with(|| Instant::now() + config.queue_timeout);
+            .get_or_insert_with(|| Instant::now() + settings.queue_timeout);
         loop {
             self.timer.arm(until);
             let turned = poll_fn(|cx| match waiting.poll_turn(cx) {
@@ -319,6 +405,11 @@ impl Exchange<'_> {
             _ => self.converse(place).await,
         };
         match heard {
+            Ok((response, _)) if self.is_unhealthy(response.status()) => {
+                self.tried.push(place.endpoint().incarnation);
+                self.failed(place, Failed::Unhealthy);
+                Ok((response, taken))
+            }
             Ok((response, sent)) => {
                 let now = Instant::now();
                 let latency = now.saturating_duration_since(sent);
@@ -328,12 +419,17 @@ impl Exchange<'_> {
             Err(unanswered) => {
                 self.tried.push(place.endpoint().incarnation);
                 if let Unanswered::Failed(failed) = unanswered {
-                    tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend failed a request");
-                    self.tell(place, place.failed(self.app.max_failures, clock::now()));
+                    self.failed(place, failed);
                 }
                 Err(unanswered)
             }
         }
+    }
+
+    /// Tells a backend's ledger that it failed the request.
+    fn failed(&self, place: &InFlight, failed: Failed) {
+        tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend failed a request");
+        self.tell(place, place.failed(self.app.settings.max_failures, clock::now()));
     }
 
     fn tell(&self, place: &InFlight, signal: Option<Signal>) {
@@ -347,12 +443,13 @@ impl Exchange<'_> {
     async fn converse(&self, place: &InFlight) -> Result<Heard, Unanswered> {
         let (config, endpoint) = (self.worker.config(), &**place.endpoint());
         let upstream = self.worker.wires().upstream(endpoint);
-        let conn = http1::connection(self.worker, &upstream, endpoint, &self.timer).await?;
+        let connecting = (&self.timer, self.app.settings.connect_timeout);
+        let conn = http1::connection(self.worker, &upstream, endpoint, connecting).await?;
         match self.send(conn, place).await {
             Err(Unanswered::Failed(failed))
                 if retry::next(failed, self.request()) == Next::FreshConnection =>
             {
-                let conn = Box::pin(http1::connect(&upstream, endpoint, config, &self.timer)).await?;
+                let conn = Box::pin(http1::connect(&upstream, endpoint, config, connecting)).await?;
                 Box::pin(self.send(conn, place)).await
             }
             decided => decided,
@@ -372,9 +469,9 @@ impl Exchange<'_> {
             None => Upgrades::No,
         };
         let sent = Instant::now();
-        let timers = (&self.timer, self.worker.config().response_header_timeout);
+        let timing = (&self.timer, &self.app.settings);
         let passing = (self.respond, self.worker);
-        let response = http1::send(conn, &request, upgrades, &self.upload, passing, timers).await?;
+        let response = http1::send(conn, &request, upgrades, &self.upload, passing, timing).await?;
         let (parts, body) = response.into_parts();
         self.heard(parts, Arriving::Http1(body), sent)
     }
@@ -394,7 +491,8 @@ impl Exchange<'_> {
     async fn send_by_http2(&self, place: &InFlight) -> Result<Heard, Unanswered> {
         let (config, endpoint) = (self.worker.config(), place.endpoint());
         let mux = self.worker.muxes().mux(endpoint);
-        let slot = match http2::way(&mux, endpoint, config).await? {
+        let connect_timeout = self.app.settings.connect_timeout;
+        let slot = match http2::way(&mux, endpoint, config, connect_timeout).await? {
             Way::Stream(slot) => slot,
             Way::Alone(Some(wire)) => return Box::pin(self.send_alone(wire, place)).await,
             Way::Alone(None) => {
@@ -418,7 +516,7 @@ impl Exchange<'_> {
         *request.headers_mut() = self.parts.headers.clone();
         self.added.append_to(request.headers_mut());
         let sent = Instant::now();
-        let timers = (&self.timer, config.response_header_timeout);
+        let timers = (&self.timer, self.app.settings.response_header_timeout);
         let passing = (self.respond, self.worker.pseudonym());
         let response = http2::send(slot, request, &self.upload, passing, timers).await?;
         let (parts, body) = response.into_parts();
@@ -466,18 +564,18 @@ impl Exchange<'_> {
 
     /// What a client is told whose request got no response.
     fn explain(&self, unanswered: Unanswered) -> Answer {
-        let max = self.worker.config().max_body_bytes;
         match unanswered {
             Unanswered::Failed(Failed::Connect) => Answer::connect_failed(),
             Unanswered::Failed(Failed::Tls) => Answer::tls_failed(),
             Unanswered::Failed(Failed::ConnectTimeout) => Answer::connect_timeout(),
             Unanswered::Failed(Failed::ResponseTimeout) => Answer::response_timeout(),
-            Unanswered::Failed(Failed::Malformed) => Answer::bad_response(),
+            // An unhealthy one is passed on, unless another backend was found.
+            Unanswered::Failed(Failed::Malformed | Failed::Unhealthy) => Answer::bad_response(),
             Unanswered::Failed(Failed::Refused) => Answer::refused(),
             Unanswered::Failed(Failed::NotSent | Failed::Stale | Failed::GoneAway | Failed::NoResponse) => {
                 Answer::no_response()
             }
-            Unanswered::Client(Broken::TooLarge) => Answer::body_too_large(max.unwrap_or(u64::MAX)),
+            Unanswered::Client(Broken::TooLarge) => Answer::body_too_large(self.max_body.unwrap_or(u64::MAX)),
             Unanswered::Client(Broken::Target) => {
                 Answer::bad_request("the request's target has no form in HTTP/2")
             }

@@ -146,7 +146,7 @@ fn either<S: Socket + 'static, H>(
             Ended::Closed => {}
             // On the heap, since few connections need so much.
             Ended::Http2(stream, first) => {
-                Box::pin(http2(worker, stream, first, client, Guest::Client)).await
+                Box::pin(http2(worker, stream, first, client, Guest::Client)).await;
             }
         }
         drop(hold);

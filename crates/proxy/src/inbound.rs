@@ -61,7 +61,7 @@ pub(crate) fn check(parts: &mut Parts, config: &Config, pseudonym: &Pseudonym) -
         return Err(Answer::connect_refused().into());
     }
     let present = Present::of(&parts.headers);
-    check_framing(parts, present, config)?;
+    check_framing(parts, present)?;
     let host = host(parts, present)?;
     if present.has(Field::Via) && pseudonym.is_named_in(&parts.headers) {
         return Err(Answer::loop_detected().into());
@@ -127,7 +127,7 @@ fn check_sizes(parts: &Parts, config: &Config) -> Result<(), Answer> {
 }
 
 /// The codec refuses malformed lengths, but takes a list of codings that ends in `chunked`.
-fn check_framing(parts: &Parts, present: Present, config: &Config) -> Result<(), Answer> {
+fn check_framing(parts: &Parts, present: Present) -> Result<(), Answer> {
     if present.has(Field::TransferEncoding) {
         let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
         let coding = codings.next().map_or(b"".as_slice(), HeaderValue::as_bytes);
@@ -140,11 +140,15 @@ fn check_framing(parts: &Parts, present: Present, config: &Config) -> Result<(),
             ));
         }
     }
-    let Some(max) = config.max_body_bytes else {
+    Ok(())
+}
+
+/// Refuses a request that says itself that its body is longer than `max` bytes.
+pub(crate) fn check_length(headers: &HeaderMap, max: Option<u64>) -> Result<(), Answer> {
+    let Some(max) = max else {
         return Ok(());
     };
-    let length = parts
-        .headers
+    let length = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok());
     match length.map(str::parse::<u64>) {

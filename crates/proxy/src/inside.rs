@@ -36,7 +36,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut asked: mpsc::Receiver<Asking>,
                 tokio::task::spawn_local(drive(one, asking));
             }
             Err(error) => {
-                tracing::warn!(%error, "no pair of sockets can be made for requests of the program's own")
+                tracing::warn!(%error, "no pair of sockets can be made for requests of the program's own");
             }
         }
     }

@@ -24,7 +24,7 @@
 //! let running = bind(Config::default())?.spawn(Arc::clone(&table), reporter)?;
 //!
 //! // Whenever the registry has published something:
-//! table.store(Arc::new(RouteTable::new(1, [])));
+//! table.store(Arc::new(RouteTable::new(1, [], Arc::default())));
 //! running.table_changed();
 //!
 //! // On SIGTERM:
@@ -51,7 +51,7 @@
 //! | the answer has begun | never: the client's connection (or HTTP/2 stream) is broken off |
 //!
 //! A request can be repeated if its method is idempotent and its body is within
-//! [`replay_max_bytes`](Config::replay_max_bytes), whatever its framing: the body is streamed at once and
+//! [`replay_max_bytes`](AppSettings::replay_max_bytes), whatever its framing: the body is streamed at once and
 //! kept as it passes, so a request that succeeds at once waits for nothing.
 //!
 //! # TLS
@@ -80,7 +80,7 @@
 //! would be, DEADLINE_EXCEEDED where the client's `grpc-timeout` or a time-out of the proxy has passed, UNIMPLEMENTED
 //! where there is no app. The word in `X-Edgeproxy-Error` is the one of the table below. A call may be silent for as
 //! long as its own deadline allows; any other answer is broken off when its backend pauses for longer than
-//! [`response_body_timeout`](Config::response_body_timeout).
+//! [`response_body_timeout`](AppSettings::response_body_timeout).
 //!
 //! Extended CONNECT with the protocol `websocket` (RFC 8441) becomes an upgrade of HTTP/1.1.
 //!
@@ -167,6 +167,7 @@ mod report;
 mod retry;
 mod route;
 mod running;
+mod settings;
 mod sni;
 mod socket;
 mod stream;
@@ -185,6 +186,11 @@ pub use origin::Locate;
 pub use outbound::{BoxError, CalledFrom, Outbound, OutboundBody, OutboundError};
 pub use queue::Queue;
 pub use report::Reporter;
-pub use route::{AppRoute, RouteTable, SharedTable};
+pub use retry::RetryBudget;
+pub use route::{
+    AppRoute, BodyLimit, FieldPattern, HostPattern, PathPrefix, PathPrefixError, Route, RouteTable, Routes,
+    SharedTable,
+};
 pub use running::{Running, SpawnError};
+pub use settings::{AppSettings, Statuses};
 pub use tls::{BackendTls, Tls};

@@ -38,7 +38,7 @@ pub enum Protocol {
         app: AppName,
         /// The PROXY protocol header that a backend gets before anything else. `None`: none.
         send_proxy: Option<ProxyVersion>,
-        /// How long both directions may be silent. `None`: [`Config::tcp_idle_timeout`](crate::Config).
+        /// How long both directions may be silent. `None`: [`AppSettings::tcp_idle_timeout`](crate::AppSettings).
         idle_timeout: Option<Duration>,
     },
     /// TLS that is passed on as it comes, to one backend for each connection. The server name that a client asks
@@ -46,7 +46,7 @@ pub enum Protocol {
     Sni {
         /// The PROXY protocol header that a backend gets before anything else. `None`: none.
         send_proxy: Option<ProxyVersion>,
-        /// How long both directions may be silent. `None`: [`Config::tcp_idle_timeout`](crate::Config).
+        /// How long both directions may be silent. `None`: [`AppSettings::tcp_idle_timeout`](crate::AppSettings).
         idle_timeout: Option<Duration>,
     },
 }

@@ -94,7 +94,7 @@ fn decide<R>(
         // Somebody is routable but has no room: a last resort would push in front of it.
         None | Some(PickError::AllFull) => return first,
     }
-    if app.last_resort {
+    if app.settings.last_resort {
         let last_resort = attempt(Admission::LastResort, tried);
         if error(&last_resort).is_none() {
             return last_resort;

@@ -59,12 +59,12 @@ pub(crate) struct Waiting {
 }
 
 impl Queue {
-    /// An empty one, in which at most `max` requests wait; 0: none do.
+    /// An empty one.
     #[must_use]
-    pub fn new(max: usize) -> Self {
+    pub fn new() -> Self {
         Self {
             waiting: AtomicUsize::new(0),
-            line: Mutex::new(Line::new(max)),
+            line: Mutex::new(Line::new()),
         }
     }
 
@@ -81,12 +81,15 @@ impl Queue {
         self.len() == 0
     }
 
-    /// Joins the line at its end.
+    /// Joins the line at its end, where at most `max` requests wait.
+    ///
+    /// Whoever joins says so, by the settings that it sees: the queue outlives them, and so nobody has to be told when
+    /// they change. Those that wait already keep their places when `max` becomes smaller.
     ///
     /// # Errors
     /// When it is as long as it may be.
-    pub(crate) fn join(self: &Arc<Self>) -> Result<Waiting, QueueFull> {
-        let joined = self.locked(|line| line.join().ok_or_else(|| QueueFull { max: line.max() }))?;
+    pub(crate) fn join(self: &Arc<Self>, max: usize) -> Result<Waiting, QueueFull> {
+        let joined = self.locked(|line| line.join(max).ok_or(QueueFull { max }))?;
         // Between having joined and looking for room; the other one is in `release_one`.
         fence(Ordering::SeqCst);
         Ok(Waiting {
@@ -127,6 +130,12 @@ impl Queue {
         let result = change(&mut line);
         self.waiting.store(line.len(), Ordering::Relaxed);
         result
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -73,7 +73,7 @@ impl Bound {
                 .name(format!("proxy-{worker}"))
                 .spawn(move || {
                     let _alive = alive;
-                    work(shared, sockets, (changed, asked), &started);
+                    work(shared, worker, sockets, (changed, asked), &started);
                 })
                 .map_err(|source| SpawnError { worker, source })?;
             match outcome.recv() {
@@ -91,6 +91,7 @@ impl Bound {
 
 fn work(
     shared: Arc<Shared>,
+    worker: usize,
     sockets: Vec<std::net::TcpListener>,
     (changed, asked): (watch::Receiver<u64>, mpsc::Receiver<Asking>),
     started: &std::sync::mpsc::SyncSender<io::Result<()>>,
@@ -108,7 +109,7 @@ fn work(
     match ready {
         Ok((runtime, sockets)) => {
             let _ = started.send(Ok(()));
-            runtime.block_on(worker::run(shared, sockets, changed, asked));
+            runtime.block_on(worker::run(shared, worker, sockets, changed, asked));
         }
         Err(error) => {
             let _ = started.send(Err(error));

@@ -37,7 +37,7 @@ use crate::proxy_protocol::{self, Named};
 use crate::queue::Waiting;
 use crate::retry::Failed;
 use crate::worker::Worker;
-use crate::{Config, Listener, Protocol, clock};
+use crate::{AppRoute, Listener, Protocol, clock};
 pub(crate) use relay::Ended;
 use relay::relay;
 pub(crate) use supplies::Supplies;
@@ -100,12 +100,12 @@ pub(crate) fn lead(
     header.unwrap_or_default()
 }
 
-fn idle_timeout(listener: &Listener, config: &Config) -> Duration {
+fn idle_timeout(listener: &Listener, app: &AppRoute) -> Duration {
     match &listener.protocol {
         Protocol::Tcp { idle_timeout, .. } | Protocol::Sni { idle_timeout, .. } => *idle_timeout,
         Protocol::Http => None,
     }
-    .unwrap_or(config.tcp_idle_timeout)
+    .unwrap_or(app.settings.tcp_idle_timeout)
 }
 
 /// Passes a connection on to a backend of `app`, which gets `lead` first, until it ends.
@@ -118,7 +118,7 @@ pub(crate) async fn pass(
     peer: SocketAddr,
 ) {
     let mut ends = Ends::new(client);
-    let Some((taken, backend)) = connected(worker, app, &lead, peer).await else {
+    let Some(Connected { taken, backend, app }) = connected(worker, app, &lead, peer).await else {
         return;
     };
     drop(lead);
@@ -126,7 +126,8 @@ pub(crate) async fn pass(
     // Held to the end, so that it can be cut.
     let place = &taken.place;
     let upstream = worker.wires().upstream(place.endpoint());
-    let idle = idle_timeout(listener, worker.config());
+    let idle = idle_timeout(listener, &app);
+    drop(app);
     let relayed = relay(&ends.client, backend, worker.supplies(), idle);
     let ended = tokio::select! {
         biased;
@@ -176,46 +177,53 @@ impl Drop for Ends {
     }
 }
 
+/// A connection to a backend.
+struct Connected {
+    taken: Taken,
+    backend: TcpStream,
+    /// Its app, as it was when it was picked for.
+    app: Arc<AppRoute>,
+}
+
 /// A connection to a backend, tried on one after the other as far as the rules and the budget allow.
 ///
 /// A `header` that could not be written is a connection that could not be made: nothing of the client's has
 /// been sent.
-async fn connected(
-    worker: &Worker,
-    app: &AppName,
-    header: &[u8],
-    peer: SocketAddr,
-) -> Option<(Taken, TcpStream)> {
-    let config = worker.config();
-    worker.count_request();
-    let until = Instant::now() + config.queue_timeout;
+async fn connected(worker: &Worker, name: &AppName, header: &[u8], peer: SocketAddr) -> Option<Connected> {
     let whereabouts = worker.locate(peer.ip().to_canonical());
+    let mut until = None;
     let mut tried: Vec<Incarnation> = Vec::new();
     loop {
-        let (taken, max_failures) = match place(worker, app, &tried, until, whereabouts).await {
+        let (taken, app) = match place(worker, name, &tried, &mut until, whereabouts).await {
             Ok(placed) => placed,
             Err(refused) => {
-                tracing::debug!(%peer, %app, %refused, "a TCP connection was reset");
+                tracing::debug!(%peer, app = %name, %refused, "a TCP connection was reset");
                 return None;
             }
         };
-        let (place, begun) = (&taken.place, Instant::now());
-        match connect(place.endpoint().addr.socket_addr(), header, config).await {
-            Ok(stream) => {
+        let (place, begun, settings) = (&taken.place, Instant::now(), &app.settings);
+        match connect(
+            place.endpoint().addr.socket_addr(),
+            header,
+            settings.connect_timeout,
+        )
+        .await
+        {
+            Ok(backend) => {
                 let now = Instant::now();
                 let latency = now.saturating_duration_since(begun);
                 tell(worker, place, place.succeeded(latency, clock::at(now)));
-                return Some((taken, stream));
+                return Some(Connected { taken, backend, app });
             }
             Err(failed) => {
                 tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend could not be connected to");
-                tell(worker, place, place.failed(max_failures, clock::now()));
+                tell(worker, place, place.failed(settings.max_failures, clock::now()));
             }
         }
         tried.push(place.endpoint().incarnation);
         let attempts = u32::try_from(tried.len()).unwrap_or(u32::MAX);
-        if !config.retry_enabled || attempts >= config.max_attempts {
-            tracing::debug!(%peer, %app, attempts, "a TCP connection was reset: no backend took it");
+        if !settings.retry_enabled || attempts >= settings.max_attempts {
+            tracing::debug!(%peer, app = %name, attempts, "a TCP connection was reset: no backend took it");
             return None;
         }
     }
@@ -236,24 +244,28 @@ enum Refused {
     NoRetry,
 }
 
-/// A place on a backend, at once or when it is this connection's turn; whoever waits already goes first. With it,
-/// how many failures in a row exclude that backend.
+/// A place on a backend, at once or when it is this connection's turn; whoever waits already goes first. With it, its
+/// app. `until` is when the connection has waited too long, once that is known.
 async fn place(
     worker: &Worker,
-    app: &AppName,
+    name: &AppName,
     tried: &[Incarnation],
-    until: Instant,
+    until: &mut Option<Instant>,
     whereabouts: Client,
-) -> Result<(Taken, u32), Refused> {
+) -> Result<(Taken, Arc<AppRoute>), Refused> {
     let mut turn: Option<Waiting> = None;
     loop {
-        let table = worker.table().load();
-        let route = Arc::clone(table.app(app).ok_or(Refused::NoApp)?);
-        // Not held while it waits.
-        drop(table);
-        if turn.is_some() || route.queue.is_empty() {
+        // The table is not held while it waits.
+        let app = worker.table().load().app(name).cloned().ok_or(Refused::NoApp)?;
+        let settings = &app.settings;
+        let until = *until.get_or_insert_with(|| {
+            // It has just come.
+            worker.count_request(&app);
+            Instant::now() + settings.queue_timeout
+        });
+        if turn.is_some() || app.queue.is_empty() {
             match pick::pick(
-                &route,
+                &app,
                 Front::Tcp,
                 whereabouts,
                 clock::now(),
@@ -261,13 +273,13 @@ async fn place(
                 tried,
             ) {
                 // The place first: a retry that there is nobody for costs nothing.
-                Ok(_) if !tried.is_empty() && !worker.may_retry() => return Err(Refused::NoRetry),
-                Ok(place) => {
-                    return Ok((Taken::new(place, Arc::clone(&route.queue)), route.max_failures));
+                Ok(_) if !tried.is_empty() && !app.retry_budget.withdraw(settings, clock::now()) => {
+                    return Err(Refused::NoRetry);
                 }
+                Ok(place) => return Ok((Taken::new(place, Arc::clone(&app.queue)), app)),
                 Err(PickError::AllFull) => {}
                 Err(_) => {
-                    let summary = route.summary.clone();
+                    let summary = app.summary.clone();
                     return Err(Refused::NoBackend { summary });
                 }
             }
@@ -280,7 +292,7 @@ async fn place(
                 }
                 waiting
             }
-            None => turn.insert(route.queue.join().map_err(|_| Refused::Full)?),
+            None => turn.insert(app.queue.join(settings.queue_max).map_err(|_| Refused::Full)?),
         };
         let next = poll_fn(|cx| waiting.poll_turn(cx));
         tokio::time::timeout_at(until, next)
@@ -295,7 +307,7 @@ fn tell(worker: &Worker, place: &InFlight, signal: Option<Signal>) {
     }
 }
 
-async fn connect(addr: SocketAddr, header: &[u8], config: &Config) -> Result<TcpStream, Failed> {
+async fn connect(addr: SocketAddr, header: &[u8], timeout: Duration) -> Result<TcpStream, Failed> {
     let connecting = async {
         let mut stream = TcpStream::connect(addr).await?;
         // What a client has sent is passed on at once, not when the backend has acknowledged the rest.
@@ -305,7 +317,7 @@ async fn connect(addr: SocketAddr, header: &[u8], config: &Config) -> Result<Tcp
         }
         Ok::<_, io::Error>(stream)
     };
-    match tokio::time::timeout(config.connect_timeout, connecting).await {
+    match tokio::time::timeout(timeout, connecting).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(Failed::ConnectTimeout),
         Ok(Err(_)) => Err(Failed::Connect),

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -106,7 +107,7 @@ pub(crate) async fn serve(
     } else {
         Err(Answer::protocol_unknown())
     };
-    let (response, taken) = match upgraded {
+    let (response, taken, app) = match upgraded {
         Ok(upgraded) => upgraded,
         Err(answer) => {
             let response = answer.into_response(version);
@@ -114,7 +115,7 @@ pub(crate) async fn serve(
         }
     };
     if !response.status().is_success() {
-        let (timer, timeout) = (worker.timers().timer(), worker.config().response_body_timeout);
+        let (timer, timeout) = (worker.timers().timer(), app.settings.response_body_timeout);
         let limit = Limit::Pause(Pause::new(timer, timeout, Watch::of_nothing()));
         let response = response.map(|body| Download::of_backend(body, taken, turn, limit));
         return front::answer(worker, response, &respond).await;
@@ -128,7 +129,9 @@ pub(crate) async fn serve(
         return;
     };
     let tunnel = Tunnel::new(wire, &early, body, sender);
-    tunnel.run(worker, &upstream).await;
+    tunnel
+        .run(worker, &upstream, app.settings.tunnel_idle_timeout)
+        .await;
     // Until here it counts as one in flight.
     drop((taken, turn));
 }
@@ -179,8 +182,8 @@ impl Tunnel {
 
     /// Passes what either side says, until both have ended, one is reset, nothing has moved for a long time, or the
     /// backend is cut. Each side can end its own direction alone.
-    async fn run(mut self, worker: &Worker, upstream: &Upstream<Wire>) {
-        let (timer, idle) = (worker.timers().timer(), worker.config().tunnel_idle_timeout);
+    async fn run(mut self, worker: &Worker, upstream: &Upstream<Wire>, idle: Duration) {
+        let timer = worker.timers().timer();
         let (mut up, mut down, mut passed) = (false, false, 0);
         timer.arm(Instant::now() + idle);
         let whole = poll_fn(|cx| {

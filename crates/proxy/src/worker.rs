@@ -8,11 +8,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use edgeproxy_backend::{MonoTime, TrafficReport};
+use edgeproxy_backend::TrafficReport;
 use edgeproxy_balance::Client as Whereabouts;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,11 +24,10 @@ use crate::http1::request::{Client, Rules};
 use crate::inside::{self, Asking};
 use crate::origin::{Introduced, Origins};
 use crate::pool::Pool;
-use crate::retry::Budget;
 use crate::tcp::Supplies;
 use crate::timer::Timers;
 use crate::wire::Wire;
-use crate::{Config, Reporter, RouteTable, SharedTable};
+use crate::{AppRoute, Config, Reporter, RouteTable, SharedTable};
 
 /// What all workers have in common.
 pub(crate) struct Shared {
@@ -45,6 +43,8 @@ pub(crate) struct Shared {
 /// What the connections of one worker have in common.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
+    /// Which one it is, from 0.
+    number: usize,
     wires: Pool<Wire>,
     muxes: Muxes,
     buffers: Rc<Buffers>,
@@ -54,9 +54,7 @@ pub(crate) struct Worker {
     /// What `Date` says, and the second that it is for.
     date: Cell<(u64, [u8; 29])>,
     supplies: Supplies,
-    budget: RefCell<Budget>,
     random: RefCell<fastrand::Rng>,
-    started: Instant,
     /// A worker's own, since every connection waits for it: the one of all workers would be a lock between them.
     draining: CancellationToken,
     is_draining: Cell<bool>,
@@ -75,13 +73,8 @@ impl std::ops::Deref for Current {
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>) -> Self {
+    fn new(shared: Arc<Shared>, number: usize) -> Self {
         let config = &shared.config;
-        let budget = Budget::new(
-            config.retry_budget_percent,
-            config.retry_budget_per_sec,
-            MonoTime::ZERO,
-        );
         let timers = Timers::new();
         Self {
             wires: Pool::new(config.pool_idle_timeout, config.pool_max_idle),
@@ -91,9 +84,8 @@ impl Worker {
             table: RefCell::new(Rc::new(Current(shared.table.load_full()))),
             date: Cell::new((0, [b' '; 29])),
             supplies: Supplies::default(),
-            budget: RefCell::new(budget),
             random: RefCell::new(fastrand::Rng::new()),
-            started: Instant::now(),
+            number,
             draining: CancellationToken::new(),
             is_draining: Cell::new(false),
             shared,
@@ -138,14 +130,14 @@ impl Worker {
         &self.timers
     }
 
-    /// What holds for the requests of a client.
-    pub(crate) fn rules(&self, client: Client) -> Rules<'_> {
+    /// What holds for the requests of a client, with `table` in force.
+    pub(crate) fn rules<'a>(&'a self, client: Client, table: &'a RouteTable) -> Rules<'a> {
         let config = self.config();
         Rules {
             max_head_bytes: config.max_head_bytes,
             max_fields: config.max_fields,
             max_target_bytes: config.max_target_bytes,
-            max_body_bytes: config.max_body_bytes,
+            table,
             pseudonym: self.pseudonym(),
             client,
             origins: self.origins(client),
@@ -230,16 +222,9 @@ impl Worker {
         self.shared.reporter.report(report);
     }
 
-    /// Counts a request, of which a share may be retried.
-    pub(crate) fn count_request(&self) {
-        self.budget.borrow_mut().deposit();
-    }
-
-    /// Whether the budget allows a retry now; it is spent then.
-    pub(crate) fn may_retry(&self) -> bool {
-        self.budget
-            .borrow_mut()
-            .withdraw(MonoTime::ZERO + self.started.elapsed())
+    /// Counts a request to `app`, of which a share may be retried.
+    pub(crate) fn count_request(&self, app: &AppRoute) {
+        app.retry_budget.count(self.number);
     }
 }
 
@@ -248,11 +233,12 @@ impl Worker {
 /// `asked` brings those inside of the process who want to be served as well.
 pub(crate) async fn run(
     shared: Arc<Shared>,
+    number: usize,
     sockets: Vec<TcpListener>,
     changed: watch::Receiver<u64>,
     asked: mpsc::Receiver<Asking>,
 ) {
-    let worker = Rc::new(Worker::new(Arc::clone(&shared)));
+    let worker = Rc::new(Worker::new(Arc::clone(&shared), number));
     let inside = TaskTracker::new();
     tokio::task::spawn_local(keep_pool(Rc::clone(&worker), changed));
     tokio::task::spawn_local(worker.timers.run());

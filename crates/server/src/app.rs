@@ -6,14 +6,13 @@ use edgeproxy_api as api;
 use edgeproxy_backend::AppName;
 use edgeproxy_config::{Settings, Topology};
 use edgeproxy_control::Handle;
-use edgeproxy_health::SettingError;
 use edgeproxy_proxy as proxy;
 use edgeproxy_proxy::{RouteTable, SharedTable};
 
 use crate::control::{Control, ControlThread};
 use crate::explain::Explainer;
 use crate::geography::{Geography, GeographyError};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanError};
 use crate::reporter::QueueReporter;
 use crate::tls::{Tls, TlsError};
 use crate::translate;
@@ -38,9 +37,9 @@ pub enum BuildError {
     /// The workers could not be started.
     #[error(transparent)]
     Workers(#[from] proxy::SpawnError),
-    /// A health monitor that can't be.
-    #[error("health_monitor: {0}")]
-    Monitor(#[from] SettingError),
+    /// What apps, routes or monitors are to be can't be.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// A certificate, or a key, can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -30,6 +30,7 @@ mod geography;
 mod plan;
 mod probes;
 mod reporter;
+mod routing;
 mod table;
 mod tls;
 mod translate;
@@ -37,4 +38,6 @@ mod watch;
 
 pub use app::{App, BuildError, Listening, Running, Serves};
 pub use geography::GeographyError;
+pub use plan::PlanError;
+pub use routing::RoutingError;
 pub use tls::{TlsError, TlsFault, certificates};

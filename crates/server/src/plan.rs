@@ -11,8 +11,11 @@ use edgeproxy_balance::{Algorithm, Inner, Policy, Spill};
 use edgeproxy_config as config;
 use edgeproxy_config::{App, AppSettings, Picker, Picking, Settings, Topology};
 use edgeproxy_health::{Monitor, SettingError};
+use edgeproxy_proxy as proxy;
+use edgeproxy_proxy::Routes;
 use edgeproxy_registry::{AppPolicy, LastBackend};
 
+use crate::routing::{self, RoutingError};
 use crate::translate;
 
 /// Every app as the configuration wants it.
@@ -21,6 +24,21 @@ pub(crate) struct Plan {
     /// An app that the file doesn't name.
     others: AppPlan,
     apps: BTreeMap<AppName, AppPlan>,
+    /// Which requests go to which app.
+    pub(crate) routes: Arc<Routes>,
+    /// The threads that forward traffic.
+    pub(crate) workers: usize,
+}
+
+/// Why there can be no such plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A health monitor that can't be.
+    #[error("health_monitor: {0}")]
+    Monitor(#[from] SettingError),
+    /// A route, or an app's prefix, that can't be.
+    #[error(transparent)]
+    Routing(#[from] RoutingError),
 }
 
 /// One app as the configuration wants it.
@@ -34,14 +52,14 @@ pub(crate) struct AppPlan {
     pub(crate) monitor: Option<Arc<Monitor>>,
     /// Backends that are fallbacks, whatever they registered with.
     pub(crate) fallback: BTreeSet<BackendId>,
-    /// Requests that may wait while all backends are full.
-    pub(crate) queue_max: usize,
+    /// How its requests are treated.
+    pub(crate) settings: proxy::AppSettings,
 }
 
 impl Plan {
     /// # Errors
-    /// When a health monitor can't be.
-    pub(crate) fn of(settings: &Settings, topology: &Topology) -> Result<Self, SettingError> {
+    /// When a health monitor or a route can't be.
+    pub(crate) fn of(settings: &Settings, topology: &Topology) -> Result<Self, PlanError> {
         let monitor = translate::monitor(settings)?;
         let others = AppPlan {
             policy: policy(
@@ -52,7 +70,7 @@ impl Plan {
             ledgers: ledgers(&AppSettings::of(settings)),
             monitor: monitor.clone(),
             fallback: BTreeSet::new(),
-            queue_max: settings.queue_max,
+            settings: routing::app_settings(&AppSettings::of(settings), None)?,
         };
         let app = |app: &App| {
             let plan = AppPlan {
@@ -60,13 +78,25 @@ impl Plan {
                 ledgers: ledgers(&app.settings),
                 monitor: monitor.clone(),
                 fallback: app.fallback.iter().cloned().collect(),
-                queue_max: app.settings.queue_max,
+                settings: routing::app_settings(&app.settings, app.add_prefix.as_ref())?,
             };
-            (app.name.clone(), plan)
+            Ok((app.name.clone(), plan))
         };
+        let mut apps = topology
+            .apps
+            .iter()
+            .map(app)
+            .collect::<Result<BTreeMap<_, _>, RoutingError>>()?;
+        for (name, _) in topology.routes.iter().flat_map(|route| &route.apps) {
+            if !apps.contains_key(name) {
+                apps.insert(name.clone(), others.clone());
+            }
+        }
         Ok(Self {
-            apps: topology.apps.iter().map(app).collect(),
+            apps,
             others,
+            routes: Arc::new(routing::routes(&topology.routes)?),
+            workers: settings.workers.count(),
         })
     }
 
@@ -85,16 +115,9 @@ impl Plan {
         self.apps.contains_key(name)
     }
 
-    /// The apps that the file names. They are there before a backend of theirs is.
+    /// The apps that the file names, in a table of their own or in a route. They are there before a backend of theirs is.
     pub(crate) fn apps(&self) -> impl Iterator<Item = (&AppName, &AppPlan)> {
         self.apps.iter()
-    }
-}
-
-impl AppPlan {
-    /// Whether a backend that was excluded for its failures is better than none.
-    pub(crate) fn last_resort(&self) -> bool {
-        self.ledgers.last_backend == LastBackend::Keep
     }
 }
 
@@ -178,13 +201,22 @@ pub(crate) mod tests {
         let plan = plan("max_failures = 5\n[apps.shop]\nmax_failures = 2\nlast_backend = \"eject\"\n");
         assert_eq!(plan.app(&name("shop")).policy.algorithm, Algorithm::RoundRobin);
         assert_eq!(plan.app(&name("shop")).ledgers.max_failures, 2);
-        assert!(!plan.app(&name("shop")).last_resort());
+        assert!(!plan.app(&name("shop")).settings.last_resort);
         let other = plan.app(&name("other"));
         assert_eq!(other.policy.algorithm, Algorithm::default());
         assert_eq!(other.ledgers.max_failures, 5);
-        assert!(other.last_resort());
+        assert!(other.settings.last_resort);
         let names: Vec<&AppName> = plan.apps().map(|(name, _)| name).collect();
         assert_eq!(names, [&name("shop")]);
+    }
+
+    #[test]
+    fn an_app_that_only_a_route_names_is_as_the_settings_say() {
+        let plan = plan("max_attempts = 7\n[[routes]]\napp = \"shop\"\n");
+        let names: Vec<&AppName> = plan.apps().map(|(name, _)| name).collect();
+        assert_eq!(names, [&name("shop")]);
+        assert_eq!(plan.app(&name("shop")).settings.max_attempts, 7);
+        assert_eq!(plan.routes.len(), 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use edgeproxy_backend::{AppName, Endpoint, MonoTime};
 use edgeproxy_balance::{Balancer, Candidate};
-use edgeproxy_proxy::{AppRoute, Queue, RouteTable};
+use edgeproxy_proxy::{AppRoute, RetryBudget, RouteTable};
 use edgeproxy_registry::{Member, Snapshot, State};
 use hashbrown::HashMap;
 
@@ -48,6 +48,7 @@ impl TableBuilder {
         RouteTable::new(
             snapshot.version,
             self.built.values().map(|built| Arc::clone(&built.route)),
+            Arc::clone(&planned.routes),
         )
     }
 
@@ -65,6 +66,7 @@ impl TableBuilder {
         let plan = self.plan.app(name);
         let candidates = members.iter().map(|member| candidate(plan, member)).collect();
         let queue = previous.map(|route| Arc::clone(&route.queue));
+        let budget = previous.map(|route| Arc::clone(&route.retry_budget));
         AppRoute {
             name: name.clone(),
             // Nobody has a beginning that a slow start would be counted from, so the time makes no difference.
@@ -74,9 +76,9 @@ impl TableBuilder {
                 MonoTime::ZERO,
                 previous.map(|route| &route.balancer),
             ),
-            max_failures: plan.ledgers.max_failures,
-            last_resort: plan.last_resort(),
-            queue: queue.unwrap_or_else(|| Arc::new(Queue::new(plan.queue_max))),
+            settings: plan.settings.clone(),
+            queue: queue.unwrap_or_default(),
+            retry_budget: budget.unwrap_or_else(|| Arc::new(RetryBudget::new(self.plan.workers))),
             summary: summary(members),
         }
     }

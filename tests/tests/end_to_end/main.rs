@@ -17,6 +17,7 @@ mod lease;
 mod malformed;
 mod region;
 mod rolling;
+mod routes;
 mod seed_example;
 mod shutdown;
 mod tcp;

@@ -15,7 +15,6 @@ use tokio::time::Instant;
 
 use super::sending::{Outgoing, Sending, Stopped};
 use super::{Unanswered, await_response};
-use crate::Config;
 use crate::buffer::Buffer;
 use crate::download::Truncated;
 use crate::http1::body::{Body, BodyError};
@@ -32,6 +31,7 @@ use crate::timer::{Timer, Timers};
 use crate::upload::Upload;
 use crate::wire::{self, Wire};
 use crate::worker::Worker;
+use crate::{AppSettings, Config};
 
 /// A connection, and what is known of it.
 pub(crate) struct Conn {
@@ -57,7 +57,7 @@ pub(crate) async fn connection(
     worker: &Worker,
     upstream: &Rc<Upstream<Wire>>,
     endpoint: &Endpoint,
-    timer: &Timer,
+    (timer, connect_timeout): (&Timer, Duration),
 ) -> Result<Conn, Failed> {
     match worker.wires().take(upstream, Instant::now()) {
         Some(wire) => Ok(Conn {
@@ -65,7 +65,15 @@ pub(crate) async fn connection(
             reused: true,
             upstream: Rc::clone(upstream),
         }),
-        None => Box::pin(connect(upstream, endpoint, worker.config(), timer)).await,
+        None => {
+            Box::pin(connect(
+                upstream,
+                endpoint,
+                worker.config(),
+                (timer, connect_timeout),
+            ))
+            .await
+        }
     }
 }
 
@@ -74,9 +82,9 @@ pub(crate) async fn connect(
     upstream: &Rc<Upstream<Wire>>,
     endpoint: &Endpoint,
     config: &Config,
-    timer: &Timer,
+    (timer, timeout): (&Timer, Duration),
 ) -> Result<Conn, Failed> {
-    timer.arm(Instant::now() + config.connect_timeout);
+    timer.arm(Instant::now() + timeout);
     let mut connecting = std::pin::pin!(wire::connect(endpoint, config));
     let wire = poll_fn(|cx| {
         if timer.poll_due(cx).is_ready() {
@@ -91,15 +99,14 @@ pub(crate) async fn connect(
     Ok(Conn::fresh(wire, Rc::clone(upstream)))
 }
 
-/// Writes a request and waits for its response's head. `timer` waits for `timeout` at a time; `respond` takes interim
-/// responses.
+/// Writes a request and waits for its response's head, as its app's settings have it; `respond` takes interim responses.
 pub(crate) async fn send(
     conn: Conn,
     request: &Outgoing<'_>,
     upgrades: Upgrades,
     upload: &Upload,
     (respond, worker): (&Respond, &Worker),
-    (timer, timeout): (&Timer, Duration),
+    (timer, settings): (&Timer, &AppSettings),
 ) -> Result<Response<Box<Arriving>>, Unanswered> {
     let sent = Instant::now();
     let mut conversation = Conversation {
@@ -126,8 +133,10 @@ pub(crate) async fn send(
         Ok(())
     };
     let response = poll_fn(|cx| conversation.poll(cx, pass));
+    let timeout = settings.response_header_timeout;
     let (head, headers) = await_response(response, upload, timer, (sent, timeout)).await??;
-    Ok(conversation.answered(head, headers, worker))
+    let patience = settings.response_body_timeout;
+    Ok(conversation.answered(head, headers, worker.timers(), patience))
 }
 
 /// Whether a request asks for another protocol.
@@ -251,7 +260,13 @@ impl Conversation {
         }
     }
 
-    fn answered(self, head: Head, headers: HeaderMap, worker: &Worker) -> Response<Box<Arriving>> {
+    fn answered(
+        self,
+        head: Head,
+        headers: HeaderMap,
+        timers: &Timers,
+        patience: Duration,
+    ) -> Response<Box<Arriving>> {
         let arriving = Box::new(Arriving {
             body: Body::response(self.heard, head.length, Delivery::Bare),
             // Whoever answers before the whole head has come will not make sense of the rest.
@@ -260,8 +275,8 @@ impl Conversation {
             sending: self.sending,
             reusable: head.keep_alive,
             trailers_taken: false,
-            timers: worker.timers().clone(),
-            patience: worker.config().response_body_timeout,
+            timers: timers.clone(),
+            patience,
             timer: None,
         });
         let mut response = Response::new(arriving);
@@ -432,6 +447,13 @@ impl Arriving {
                 self.conn.upstream.keep(self.conn.wire, Instant::now());
             }
         });
+    }
+
+    /// Nobody wants it. If all of it has come already, its connection serves on; it isn't waited for.
+    pub(crate) fn discard(mut self) {
+        if self.body.discard() && self.sending.has_left() {
+            self.finish();
+        }
     }
 
     /// The connection, on which another protocol is spoken from now on, and what has come of that.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use edgeproxy_backend::Endpoint;
@@ -51,7 +52,7 @@ pub(crate) async fn send(
     request: Request<()>,
     upload: &Upload,
     (respond, pseudonym): (&Respond, &Pseudonym),
-    (timer, timeout): (&Timer, std::time::Duration),
+    (timer, timeout): (&Timer, Duration),
 ) -> Result<Response<Arriving>, Unanswered> {
     let sent = Instant::now();
     let (draw, reused) = (upload.draw(), slot.reused);
@@ -172,12 +173,17 @@ impl Body for Arriving {
 }
 
 /// How a request gets to the backend, see [`Mux::way`].
-pub(crate) async fn way(mux: &Rc<Mux>, endpoint: &Arc<Endpoint>, config: &Config) -> Result<Way, Failed> {
+pub(crate) async fn way(
+    mux: &Rc<Mux>,
+    endpoint: &Arc<Endpoint>,
+    config: &Config,
+    connect_timeout: Duration,
+) -> Result<Way, Failed> {
     if mux.is_cut() {
         return Err(Failed::Connect);
     }
     match mux.free(true) {
         Some(slot) => Ok(Way::Stream(slot)),
-        None => Box::pin(mux.way(endpoint, config)).await,
+        None => Box::pin(mux.way(endpoint, config, connect_timeout)).await,
     }
 }

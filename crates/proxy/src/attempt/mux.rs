@@ -157,6 +157,7 @@ impl Mux {
         self: &Rc<Self>,
         endpoint: &Arc<Endpoint>,
         config: &Config,
+        connect_timeout: Duration,
     ) -> Result<Way, Failed> {
         let mut reused = true;
         loop {
@@ -167,7 +168,7 @@ impl Mux {
                 return Ok(Way::Alone(self.spare.take()));
             }
             reused = false;
-            let opening = self.opening(endpoint, config);
+            let opening = self.opening(endpoint, config, connect_timeout);
             let done = opening.done.notified();
             let outcome = match opening.outcome.get() {
                 Some(outcome) => outcome,
@@ -189,7 +190,7 @@ impl Mux {
 
     /// The connection that is being made, which begins now unless it has begun. It goes on without whoever waits
     /// for it, since others may.
-    fn opening(self: &Rc<Self>, endpoint: &Arc<Endpoint>, config: &Config) -> Rc<Opening> {
+    fn opening(self: &Rc<Self>, endpoint: &Arc<Endpoint>, config: &Config, timeout: Duration) -> Rc<Opening> {
         let mut current = self.opening.borrow_mut();
         if let Some(opening) = &*current {
             return Rc::clone(opening);
@@ -199,7 +200,7 @@ impl Mux {
             done: Notify::new(),
         });
         *current = Some(Rc::clone(&opening));
-        let (mux, timeout) = (Rc::clone(self), config.connect_timeout);
+        let mux = Rc::clone(self);
         let (endpoint, tls) = (Arc::clone(endpoint), config.backend_tls.clone());
         let begun = Rc::clone(&opening);
         tokio::task::spawn_local(async move {

@@ -1,4 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use edgeproxy_backend::AppName;
 
 use super::pieces::places;
 use super::reference::{self, Field, Framing};
@@ -6,6 +9,7 @@ use crate::headers::via::Pseudonym;
 use crate::http1::framing::Length;
 use crate::http1::head::find_end;
 use crate::http1::request::{self, Client, Head, Rules, Stop};
+use crate::{AppRoute, AppSettings, RouteTable};
 
 const MAX_HEAD: usize = 2 * 1024;
 const MAX_FIELDS: usize = 24;
@@ -50,11 +54,19 @@ pub fn request_head(bytes: &[u8]) {
 
 fn read(bytes: &[u8], pseudonym: &str, trusted: bool) -> Outcome {
     let pseudonym = Pseudonym::parse(pseudonym).unwrap();
+    let app = AppRoute {
+        settings: AppSettings {
+            max_body_bytes: Some(MAX_BODY),
+            ..AppSettings::default()
+        },
+        ..AppRoute::new(AppName::parse("app").unwrap())
+    };
+    let table = RouteTable::new(1, [Arc::new(app)], Arc::default());
     let rules = Rules {
         max_head_bytes: MAX_HEAD,
         max_fields: MAX_FIELDS,
         max_target_bytes: MAX_TARGET,
-        max_body_bytes: Some(MAX_BODY),
+        table: &table,
         pseudonym: &pseudonym,
         client: Client {
             ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),

@@ -213,6 +213,18 @@ impl Body {
         matches!(self.rest, Rest::Ended)
     }
 
+    /// Throws away what has come. Whether that was all of it, and nothing behind it.
+    pub(crate) fn discard(&mut self) -> bool {
+        while self.decode().is_ok() {
+            let count = self.outgoing().len();
+            if count == 0 {
+                return self.has_come() && !self.has_extra();
+            }
+            self.sent(count);
+        }
+        false
+    }
+
     /// Whether everything has left.
     pub(crate) fn has_left(&self) -> bool {
         self.has_come() && self.outgoing().is_empty()

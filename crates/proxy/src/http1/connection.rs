@@ -16,7 +16,7 @@ use crate::answer::Answer;
 use crate::buffer::{Buffer, HeadBuffer};
 use crate::socket::{Socket, poll_read, write_all};
 use crate::timer::Timer;
-use crate::worker::Worker;
+use crate::worker::{Current, Worker};
 
 /// A client's connection. It holds no buffer while it waits for a request.
 pub(crate) struct Connection<S> {
@@ -56,8 +56,8 @@ pub(crate) enum Ended<S> {
 
 /// What has come of a request.
 enum Come {
-    /// All of its head; what the backend gets in its place is beside it.
-    Head(request::Head, HeadBuffer),
+    /// All of its head; what the backend gets in its place is beside it, and the table that says so.
+    Head(request::Head, HeadBuffer, Rc<Current>),
     /// Not all of it.
     Part,
     /// The first bytes of HTTP/2.
@@ -120,7 +120,9 @@ impl<S: Socket> Connection<S> {
                     let serving: Pin<Box<dyn Future<Output = Next> + '_>> = match self.read(&mut inbound) {
                         Ok(Come::Part) => break,
                         Ok(Come::Http2) => return Ended::Http2(self.socket, inbound.data().to_vec()),
-                        Ok(Come::Head(request, head)) => Box::pin(self.exchange(request, inbound, head)),
+                        Ok(Come::Head(request, head, table)) => {
+                            Box::pin(self.exchange(request, inbound, head, table))
+                        }
                         Err(Stop::LastHop { answer, len }) => {
                             inbound.consume(len);
                             Box::pin(self.answer_as_last(answer, inbound))
@@ -244,18 +246,20 @@ impl<S: Socket> Connection<S> {
                 return Ok(Come::Part);
             }
         }
-        let rules = self.worker.rules(self.client);
         let seen = self.begun.len();
         // Parsed once when its first bytes come, and once when it is whole: a head that trickles in costs its
         // length, not the square of it.
-        if seen > 0 && data.len() < rules.max_head_bytes && find_end(data, seen).is_none() {
+        let max = self.worker.config().max_head_bytes;
+        if seen > 0 && data.len() < max && find_end(data, seen).is_none() {
             return Ok(Come::Part);
         }
+        let table = self.worker.current_table();
+        let rules = self.worker.rules(self.client, &table);
         let mut head = self.worker.buffers().head();
         let read = request::read(data, &rules, &mut head, || self.worker.random())?;
         self.begun = Box::default();
         Ok(match read {
-            Some(request) => Come::Head(request, head),
+            Some(request) => Come::Head(request, head, table),
             None => Come::Part,
         })
     }

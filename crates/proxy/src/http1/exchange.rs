@@ -32,8 +32,8 @@ use crate::retry::{self, Failed};
 use crate::socket::{Socket, write_all};
 use crate::timer::Timer;
 use crate::wire::Wire;
-use crate::worker::Worker;
-use crate::{AppRoute, Config, clock};
+use crate::worker::{Current, Worker};
+use crate::{AppRoute, AppSettings, clock};
 use attempt::{Answered, Unanswered};
 use by_http2::Crossing;
 
@@ -60,6 +60,9 @@ struct Exchange<'a, S> {
     /// The head that the client gets, and the body.
     answer: HeadBuffer,
     download: Body,
+    patience: Patience,
+    /// How long its body may be, in bytes.
+    max_body: Option<u64>,
     /// Where it comes from.
     whereabouts: Client,
     /// Whom it was tried on without success, the latest last, and how that one failed.
@@ -69,8 +72,19 @@ struct Exchange<'a, S> {
     now: &'a mut Instant,
 }
 
+/// How long its app lets a request wait. Apart from the app, since a table is not held for as long as a response lasts.
+#[derive(Clone, Copy, Default)]
+struct Patience {
+    /// For the response's head, and for more of the client's body.
+    head: Duration,
+    /// For more of the response.
+    body: Duration,
+    /// For either side, once they speak another protocol.
+    tunnel: Duration,
+}
+
 impl<S: Socket> Connection<S> {
-    /// Serves one request. `inbound` begins with its head; `head` is what the backend gets in its place.
+    /// Serves one request. `inbound` begins with its head; `head` is what the backend gets in its place, as `table` says.
     ///
     /// The future is in a box for as long as it lasts, and every request pays for its size: what is rare has a box
     /// of its own, and what is large is made here and borrowed from then on, since an `async fn` has room for each
@@ -80,15 +94,19 @@ impl<S: Socket> Connection<S> {
         request: request::Head,
         inbound: Buffer,
         head: HeadBuffer,
+        table: Rc<Current>,
     ) -> impl Future<Output = Next> {
-        let (worker, config) = (&*self.worker, self.worker.config());
-        let idempotent = config.retry_non_idempotent || request.method.is_idempotent();
-        let keep_max = if config.retry_enabled && idempotent {
-            config.replay_max_bytes
-        } else {
-            0
-        };
-        let body = Body::request(inbound, request.length, config.max_body_bytes);
+        let worker = &*self.worker;
+        let settings = request.app.and_then(|app| table.at(app)).map(|app| &app.settings);
+        let repeats = settings.is_some_and(|settings| settings.retry_non_idempotent);
+        let idempotent = repeats || request.method.is_idempotent();
+        let keep_max = settings.map_or(0, |settings| if idempotent { settings.keep_max() } else { 0 });
+        let patience = settings.map_or_else(Patience::default, |settings| Patience {
+            head: settings.response_header_timeout,
+            body: settings.response_body_timeout,
+            tunnel: settings.tunnel_idle_timeout,
+        });
+        let body = Body::request(inbound, request.length, request.max_body);
         let heard = worker.buffers().buffer();
         (self.served, self.began, self.since) = (true, None, Instant::now());
         let mut exchange = Exchange {
@@ -115,13 +133,15 @@ impl<S: Socket> Connection<S> {
             wire: None,
             answer: worker.buffers().head(),
             download: Body::response(heard, Length::NONE, response::Delivery::AsIs),
+            patience,
+            max_body: request.max_body,
             whereabouts: worker.whereabouts(self.client, request.introduced),
             tried: Vec::new(),
             failed: None,
             now: &mut self.since,
         };
         async move {
-            match exchange.serve().await {
+            match exchange.serve(table, request.app).await {
                 After::Told(answer) => Box::pin(exchange.answer_own(answer)).await,
                 After::Served => Next::Request(exchange.upload.body.buffer),
                 After::ServedLast if exchange.is_over() => Next::End,
@@ -166,9 +186,9 @@ impl From<Answer> for After {
 }
 
 impl<S: Socket> Exchange<'_, S> {
-    /// Has it answered by a backend, and passes the answer on.
-    async fn serve(&mut self) -> After {
-        let served = match self.route().await {
+    /// Has it answered by a backend of the app that has that place in `table`, and passes the answer on.
+    async fn serve(&mut self, table: Rc<Current>, app: Option<usize>) -> After {
+        let served = match self.route(table, app).await {
             Ok(served) => served,
             Err(After::Crossing(crossing)) => return Box::pin(self.cross(*crossing)).await,
             Err(after) => return after,
@@ -180,19 +200,18 @@ impl<S: Socket> Exchange<'_, S> {
         }
     }
 
-    /// Finds the app that it is for, and has one of its backends begin to answer. What a response lasts, a table is not
-    /// held: there may be a new one every second, and bodies for hours.
-    async fn route(&mut self) -> Result<Served, After> {
-        let table = self.worker.current_table();
+    /// Has one of the app's backends begin to answer. What a response lasts, a table is not held: there may be a new one
+    /// every second, and bodies for hours.
+    async fn route(&mut self, table: Rc<Current>, app: Option<usize>) -> Result<Served, After> {
         let inbound = &mut self.upload.body.buffer;
-        let host = self.host.clone().and_then(|name| inbound.data().get(name));
-        let Some(app) = table.route_bytes(host.unwrap_or_default()) else {
-            let answer = Answer::no_route(host.and_then(|name| std::str::from_utf8(name).ok()));
+        let Some(app) = app.and_then(|app| table.at(app)) else {
+            let host = self.host.clone().and_then(|name| inbound.data().get(name));
+            let answer = table.no_route(host.and_then(|name| std::str::from_utf8(name).ok()));
             inbound.consume(self.len);
             return Err(answer.into());
         };
         inbound.consume(self.len);
-        self.worker.count_request();
+        self.worker.count_request(app);
         match self.run(app, &mut None).await {
             Err(After::Full) => Box::pin(self.queue(app)).await,
             served => served,
@@ -236,8 +255,8 @@ impl<S: Socket> Exchange<'_, S> {
 
     /// Passes the protocol on that both sides have agreed to go on with.
     async fn tunnel(&mut self, served: Served) -> After {
-        let (timer, config, buffers) = (self.timer, self.worker.config(), self.worker.buffers());
-        let until = Instant::now() + config.send_timeout;
+        let (timer, buffers) = (self.timer, self.worker.buffers());
+        let until = Instant::now() + self.worker.config().send_timeout;
         let early = std::mem::replace(&mut self.upload.body.buffer, buffers.buffer());
         let heard = std::mem::replace(&mut self.download.buffer, buffers.buffer());
         let written = write_all(self.client.socket, timer, until, &self.answer).await;
@@ -247,7 +266,7 @@ impl<S: Socket> Exchange<'_, S> {
                 early,
                 (wire, heard),
                 timer,
-                config.tunnel_idle_timeout,
+                self.patience.tunnel,
                 || served.upstream.is_cut(),
             )
             .await;
@@ -257,12 +276,13 @@ impl<S: Socket> Exchange<'_, S> {
 
     /// Waits in the queue of `app` for a place, and is served then.
     async fn queue(&mut self, app: &AppRoute) -> Result<Served, After> {
-        let config = self.worker.config();
         let (name, mut queue) = (app.name.clone(), Arc::clone(&app.queue));
-        let until = Instant::now() + config.queue_timeout;
+        let mut queue_max = app.settings.queue_max;
+        let until = Instant::now() + app.settings.queue_timeout;
         loop {
-            let Ok(waiting) = queue.join() else {
-                return Err(Answer::backends_full(name.as_str(), config.retry_after).into());
+            let Ok(waiting) = queue.join(queue_max) else {
+                let retry_after = self.worker.config().retry_after;
+                return Err(Answer::backends_full(name.as_str(), retry_after).into());
             };
             let mut turn = Some(waiting);
             // Until it has had a place, which it may have to come back from.
@@ -274,7 +294,7 @@ impl<S: Socket> Exchange<'_, S> {
                 let Some(app) = table.app(&name) else {
                     return Err(Answer::no_route(Some(name.as_str())).into());
                 };
-                queue = Arc::clone(&app.queue);
+                (queue, queue_max) = (Arc::clone(&app.queue), app.settings.queue_max);
                 match self.run(app, &mut turn).await {
                     Err(After::Full) => {}
                     served => return served,
@@ -313,33 +333,27 @@ impl<S: Socket> Exchange<'_, S> {
     /// Tries one backend after the other, as far as the rules and the budget allow. Whoever waits already goes
     /// first, before a retry as well. With a place on a backend the `turn` in the queue is given up.
     async fn run(&mut self, app: &AppRoute, turn: &mut Option<Waiting>) -> Result<Served, After> {
-        let config = self.worker.config();
+        // In place of one whose response is not good enough.
+        let mut instead = None;
         loop {
-            if turn.is_none() && !app.queue.is_empty() {
-                return Err(After::Full);
-            }
-            let place = match (self.pick(app), self.failed) {
-                (Ok(place), _) => place,
-                (Err(PickError::AllFull), _) => return Err(After::Full),
-                (Err(_), Some(failed)) => return Err(explain(&failed.into(), None)),
-                (Err(_), None) => {
-                    return Err(
-                        Answer::no_backend(app.name.as_str(), &app.summary, config.retry_after).into(),
-                    );
-                }
+            let place = match instead.take() {
+                Some(place) => place,
+                None => self.place(app, turn)?,
             };
-            if let Some(failed) = self.failed {
-                // The place first: a retry that there is nobody for costs nothing.
-                if !self.worker.may_retry() {
-                    return Err(explain(&failed.into(), None));
-                }
-                self.restart();
-            }
             *turn = None;
             let unanswered = if place.place.endpoint().protocol == Protocol::H2c {
                 // Rare, and large.
-                match Box::pin(self.attempt_by_http2(&place.place)).await {
+                match Box::pin(self.attempt_by_http2(&place.place, &app.settings)).await {
                     Ok(crossing) => {
+                        if crossing.is_unhealthy()
+                            && let Some(other) = self.another(app, &place)
+                        {
+                            // Without it the stream is reset, and the others of its connection go on.
+                            drop(crossing);
+                            self.restart();
+                            instead = Some(other);
+                            continue;
+                        }
                         self.upload.settle();
                         return Err(After::Crossing(Box::new(crossing.holding(place))));
                     }
@@ -347,8 +361,16 @@ impl<S: Socket> Exchange<'_, S> {
                 }
             } else {
                 let upstream = self.worker.wires().upstream(place.place.endpoint());
-                match self.attempt(&place.place, &upstream).await {
+                match self.attempt(&place.place, &upstream, &app.settings).await {
                     Ok(answered) => {
+                        if answered.unhealthy
+                            && let Some(other) = self.another(app, &place)
+                        {
+                            self.discard(&answered, &upstream);
+                            self.restart();
+                            instead = Some(other);
+                            continue;
+                        }
                         self.upload.settle();
                         return Ok(Served {
                             answered,
@@ -361,21 +383,79 @@ impl<S: Socket> Exchange<'_, S> {
             };
             let failed = match unanswered {
                 Unanswered::Failed(failed) => failed,
-                unanswered => return Err(explain(&unanswered, config.max_body_bytes)),
+                unanswered => return Err(explain(&unanswered, self.max_body)),
             };
-            let endpoint = place.place.endpoint();
-            tracing::debug!(backend = %endpoint.id, ?failed, "a backend failed a request");
-            self.tell(&place.place, place.place.failed(app.max_failures, clock::now()));
-            self.tried.push(endpoint.incarnation);
-            let attempts = u32::try_from(self.tried.len()).unwrap_or(u32::MAX);
-            let again = config.retry_enabled
-                && attempts < config.max_attempts
-                && retry::next(failed, self.repeatable()) == retry::Next::OtherBackend;
-            if !again {
+            self.failed(app, &place.place, failed);
+            self.tried.push(place.place.endpoint().incarnation);
+            if !self.may_be_repeated(&app.settings, failed) {
                 return Err(explain(&failed.into(), None));
             }
             self.failed = Some(failed);
         }
+    }
+
+    /// A place for an attempt, if there is one right now.
+    fn place(&mut self, app: &AppRoute, turn: &Option<Waiting>) -> Result<Taken, After> {
+        if turn.is_none() && !app.queue.is_empty() {
+            return Err(After::Full);
+        }
+        let place = match (self.pick(app), self.failed) {
+            (Ok(place), _) => place,
+            (Err(PickError::AllFull), _) => return Err(After::Full),
+            (Err(_), Some(failed)) => return Err(explain(&failed.into(), None)),
+            (Err(_), None) => {
+                let retry_after = self.worker.config().retry_after;
+                return Err(Answer::no_backend(app.name.as_str(), &app.summary, retry_after).into());
+            }
+        };
+        if let Some(failed) = self.failed {
+            // The place first: a retry that there is nobody for costs nothing.
+            if !app.retry_budget.withdraw(&app.settings, clock::now()) {
+                return Err(explain(&failed.into(), None));
+            }
+            self.restart();
+        }
+        Ok(place)
+    }
+
+    /// A place on another backend than the one whose response counts as a failure. `None`: the client gets that response,
+    /// which is better than to wait for another one.
+    fn another(&mut self, app: &AppRoute, place: &Taken) -> Option<Taken> {
+        self.tried.push(place.place.endpoint().incarnation);
+        if !self.may_be_repeated(&app.settings, Failed::Unhealthy) || !app.queue.is_empty() {
+            return None;
+        }
+        let other = self.pick(app).ok()?;
+        // The place first, as above.
+        app.retry_budget
+            .withdraw(&app.settings, clock::now())
+            .then_some(other)
+    }
+
+    /// Throws a response away. If all of it has come already, its connection serves on; it isn't waited for.
+    fn discard(&mut self, answered: &Answered, upstream: &Upstream<Wire>) {
+        let over = self.download.discard() && self.upload.has_left();
+        if let Some(wire) = self.wire.take()
+            && over
+            && answered.reusable
+            && !answered.deaf
+        {
+            upstream.keep(wire, *self.now);
+        }
+    }
+
+    /// Whether the rules allow another attempt, on another backend.
+    fn may_be_repeated(&self, settings: &AppSettings, failed: Failed) -> bool {
+        let attempts = u32::try_from(self.tried.len()).unwrap_or(u32::MAX);
+        settings.retry_enabled
+            && attempts < settings.max_attempts
+            && retry::next(failed, self.repeatable()) == retry::Next::OtherBackend
+    }
+
+    /// Tells a backend's ledger that it failed the request.
+    fn failed(&self, app: &AppRoute, place: &InFlight, failed: Failed) {
+        tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend failed a request");
+        self.tell(place, place.failed(app.settings.max_failures, clock::now()));
     }
 
     fn pick(&self, app: &AppRoute) -> Result<Taken, PickError> {
@@ -398,7 +478,8 @@ impl<S: Socket> Exchange<'_, S> {
     fn restart(&mut self) {
         self.upload.restart();
         // What the one before has said is nothing of this one's.
-        self.download.buffer = self.worker.buffers().buffer();
+        let heard = self.worker.buffers().buffer();
+        self.download = Body::response(heard, Length::NONE, response::Delivery::AsIs);
     }
 
     fn repeatable(&self) -> retry::Request {
@@ -416,7 +497,8 @@ impl<S: Socket> Exchange<'_, S> {
 
     /// Passes a response on to its end.
     async fn deliver(&mut self, served: Served) -> After {
-        let (timer, config, now, wire) = (self.timer, self.worker.config(), &mut *self.now, &mut self.wire);
+        let (timer, now, wire) = (self.timer, &mut *self.now, &mut self.wire);
+        let (patience, send_timeout) = (self.patience, self.worker.config().send_timeout);
         let Served {
             answered,
             mut place,
@@ -458,7 +540,7 @@ impl<S: Socket> Exchange<'_, S> {
                     if polled.is_pending() {
                         let whom = delivery.waits_for();
                         if armed != Some(whom) || delivery.has_moved(whom) {
-                            timer.arm(Instant::now() + patience(config, whom));
+                            timer.arm(Instant::now() + patience.with(whom, send_timeout));
                         }
                         armed = Some(whom);
                         if timer.poll_due(cx).is_ready() {
@@ -493,12 +575,14 @@ impl<S: Socket> Exchange<'_, S> {
     }
 }
 
-/// How long the one that is waited for may do nothing.
-fn patience(config: &Config, whom: WaitsFor) -> Duration {
-    match whom {
-        WaitsFor::Taking => config.send_timeout,
-        WaitsFor::Giving => config.response_header_timeout,
-        WaitsFor::Backend => config.response_body_timeout,
+impl Patience {
+    /// How long the one that is waited for may do nothing.
+    fn with(self, whom: WaitsFor, send_timeout: Duration) -> Duration {
+        match whom {
+            WaitsFor::Taking => send_timeout,
+            WaitsFor::Giving => self.head,
+            WaitsFor::Backend => self.body,
+        }
     }
 }
 
@@ -508,7 +592,8 @@ fn explain(unanswered: &Unanswered, max: Option<u64>) -> After {
         Unanswered::Failed(Failed::Tls) => Answer::tls_failed(),
         Unanswered::Failed(Failed::ConnectTimeout) => Answer::connect_timeout(),
         Unanswered::Failed(Failed::ResponseTimeout) => Answer::response_timeout(),
-        Unanswered::Failed(Failed::Malformed) => Answer::bad_response(),
+        // An unhealthy one is passed on unless another backend was found for the request, and then that one's failure counts.
+        Unanswered::Failed(Failed::Malformed | Failed::Unhealthy) => Answer::bad_response(),
         Unanswered::Failed(Failed::Refused) => Answer::refused(),
         Unanswered::Failed(Failed::NotSent | Failed::Stale | Failed::GoneAway | Failed::NoResponse) => {
             Answer::no_response()

@@ -11,6 +11,7 @@ use httparse::{Error, Status};
 use super::field::Field;
 use super::framing::{Framing, Length};
 use super::head::{self, Fields, HeadError, tokens};
+use crate::RouteTable;
 use crate::answer::Answer;
 use crate::headers::via::Pseudonym;
 use crate::host::{self, Authority};
@@ -22,7 +23,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) max_head_bytes: usize,
     pub(crate) max_fields: usize,
     pub(crate) max_target_bytes: usize,
-    pub(crate) max_body_bytes: Option<u64>,
+    /// Says where they go.
+    pub(crate) table: &'a RouteTable,
     pub(crate) pseudonym: &'a Pseudonym,
     pub(crate) client: Client,
     /// How it is read where the client is, if its word counts.
@@ -62,6 +64,10 @@ pub(crate) struct Head {
     /// and then the backend still has to be told one, at [`Head::host_at`] in what is forwarded.
     pub(crate) host: Option<Range<usize>>,
     pub(crate) host_at: usize,
+    /// The place of the app that it goes to, in the table. `None`: it goes nowhere.
+    pub(crate) app: Option<usize>,
+    /// How long its body may be, in bytes.
+    pub(crate) max_body: Option<u64>,
     /// Whether the client would send another request on this connection.
     pub(crate) keep_alive: bool,
     /// Whether it asks to speak another protocol.

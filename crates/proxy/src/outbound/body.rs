@@ -10,8 +10,8 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Response, header};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Collected};
 
 use super::{BoxError, OutboundError};
 use crate::answer::WORD;
@@ -91,7 +91,7 @@ const LONGEST: usize = 16 * 1024;
 
 async fn unanswered(word: String, parts: &http::response::Parts, body: OutboundBody) -> OutboundError {
     let text = http_body_util::Limited::new(body, LONGEST).collect().await;
-    let text = text.map(|whole| whole.to_bytes()).unwrap_or_default();
+    let text = text.map(Collected::to_bytes).unwrap_or_default();
     let retry_after = parts.headers.get(header::RETRY_AFTER);
     let secs = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
     OutboundError::Unanswered {

@@ -2,6 +2,7 @@ use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, Gate,
 use edgeproxy_balance::{Algorithm, Balancer, Candidate, Policy};
 
 use super::*;
+use crate::AppSettings;
 
 fn endpoint(number: u64, change: impl FnOnce(&mut Backend)) -> Arc<Endpoint> {
     let mut backend = Backend::new(
@@ -27,17 +28,18 @@ fn app(endpoints: &[Arc<Endpoint>], last_resort: bool) -> AppRoute {
         ..Policy::default()
     };
     AppRoute {
-        name: AppName::parse("app").unwrap(),
         balancer: Balancer::prepare(
             &policy,
             endpoints.iter().map(candidate).collect(),
             MonoTime::ZERO,
             None,
         ),
-        max_failures: 1,
-        last_resort,
-        queue: Arc::new(Queue::new(0)),
-        summary: String::new(),
+        settings: AppSettings {
+            max_failures: 1,
+            last_resort,
+            ..AppSettings::default()
+        },
+        ..AppRoute::new(AppName::parse("app").unwrap())
     }
 }
 

@@ -17,7 +17,6 @@ pub(super) struct Line<W> {
     /// There may be room that nobody has a turn for.
     spare: bool,
     joined: u64,
-    max: u32,
 }
 
 struct Waiter<W> {
@@ -47,8 +46,8 @@ pub(super) struct Key(u32);
 const NIL: u32 = u32::MAX;
 
 impl<W> Line<W> {
-    /// An empty line of at most `max`.
-    pub(super) fn new(max: usize) -> Self {
+    /// An empty line.
+    pub(super) fn new() -> Self {
         Self {
             waiters: Slab::new(),
             first: NIL,
@@ -56,7 +55,6 @@ impl<W> Line<W> {
             turned: 0,
             spare: false,
             joined: 0,
-            max: u32::try_from(max).unwrap_or(NIL).min(NIL - 1),
         }
     }
 
@@ -64,18 +62,13 @@ impl<W> Line<W> {
         self.waiters.len()
     }
 
-    /// The most that may wait.
-    pub(super) fn max(&self) -> usize {
-        self.max as usize
-    }
-
     /// Joins at the end. The first in the line has a turn: what was given back before nobody was told of. So has
-    /// the next one when there may be room that those before it can't use. `None`: the line is full.
-    pub(super) fn join(&mut self) -> Option<Key> {
+    /// the next one when there may be room that those before it can't use. `None`: as many as `max` wait already.
+    pub(super) fn join(&mut self, max: usize) -> Option<Key> {
         let begins = self.waiters.is_empty();
         let index = u32::try_from(self.waiters.vacant_key())
             .ok()
-            .filter(|_| self.waiters.len() < self.max())?;
+            .filter(|index| *index != NIL && self.waiters.len() < max)?;
         self.joined += 1;
         self.waiters.insert(Waiter {
             ticket: self.joined,

@@ -4,6 +4,8 @@ use std::thread;
 
 use super::*;
 
+const MAX: usize = 64;
+
 struct Unpark(thread::Thread);
 
 impl Wake for Unpark {
@@ -20,14 +22,14 @@ fn is_turn(waiting: &mut Waiting) -> bool {
 
 #[test]
 fn a_request_waits_until_a_place_is_given_back() {
-    let queue = Arc::new(Queue::new(2));
+    let queue = Arc::new(Queue::new());
     assert!(queue.is_empty());
     queue.release_one();
-    let mut one = queue.join().unwrap();
+    let mut one = queue.join(MAX).unwrap();
     assert!(is_turn(&mut one));
     assert!(!is_turn(&mut one));
-    let mut other = queue.join().unwrap();
-    assert_eq!(queue.join().err(), Some(QueueFull { max: 2 }));
+    let mut other = queue.join(MAX).unwrap();
+    assert_eq!(queue.join(2).err(), Some(QueueFull { max: 2 }));
     assert_eq!(queue.len(), 2);
     queue.release_one();
     assert!(!is_turn(&mut other));
@@ -41,9 +43,18 @@ fn a_request_waits_until_a_place_is_given_back() {
 }
 
 #[test]
+fn the_settings_of_whoever_joins_say_how_long_the_line_may_be() {
+    let queue = Arc::new(Queue::new());
+    assert_eq!(queue.join(0).err(), Some(QueueFull { max: 0 }));
+    let _waiting: Vec<_> = (0..3).map(|_| queue.join(3).unwrap()).collect();
+    assert_eq!(queue.join(2).err(), Some(QueueFull { max: 2 }));
+    assert!(queue.join(4).is_ok());
+}
+
+#[test]
 fn who_times_out_with_a_turn_hands_it_on() {
-    let queue = Arc::new(Queue::new(8));
-    let mut waiting: Vec<_> = (0..3).map(|_| queue.join().unwrap()).collect();
+    let queue = Arc::new(Queue::new());
+    let mut waiting: Vec<_> = (0..3).map(|_| queue.join(MAX).unwrap()).collect();
     assert!(is_turn(&mut waiting[0]));
     assert!(!is_turn(&mut waiting[0]));
     queue.release_one();
@@ -54,8 +65,8 @@ fn who_times_out_with_a_turn_hands_it_on() {
 
 #[test]
 fn room_that_one_request_cannot_use_is_the_next_ones_turn() {
-    let queue = Arc::new(Queue::new(8));
-    let (mut retry, mut other) = (queue.join().unwrap(), queue.join().unwrap());
+    let queue = Arc::new(Queue::new());
+    let (mut retry, mut other) = (queue.join(MAX).unwrap(), queue.join(MAX).unwrap());
     assert!(is_turn(&mut retry));
     assert!(!is_turn(&mut other));
     retry.pass_on();
@@ -70,7 +81,7 @@ fn under_contention_everybody_is_served_and_the_limit_holds() {
     const ROUNDS: u32 = 400;
     const HARD: u32 = 2;
 
-    let queue = Arc::new(Queue::new(64));
+    let queue = Arc::new(Queue::new());
     let in_flight = Arc::new(AtomicU32::new(0));
     let threads: Vec<_> = (0..THREADS)
         .map(|thread| {
@@ -87,7 +98,7 @@ fn under_contention_everybody_is_served_and_the_limit_holds() {
                 };
                 for round in 0..ROUNDS {
                     if !(queue.is_empty() && admit()) {
-                        let mut waiting = queue.join().unwrap();
+                        let mut waiting = queue.join(MAX).unwrap();
                         // Some leave before they are served.
                         let mut patience = if (round + thread) % 7 == 0 { 2 } else { u32::MAX };
                         let served = loop {

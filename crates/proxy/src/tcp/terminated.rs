@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use edgeproxy_backend::AppName;
 
-use super::{connected, idle_timeout, tell_end};
+use super::{Connected, connected, idle_timeout, tell_end};
 use crate::Listener;
 use crate::encrypted::Encrypted;
 use crate::http1::tunnel;
@@ -27,7 +27,7 @@ pub(super) async fn pass(
         client: Some(client),
         backend: None,
     };
-    let Some((taken, backend)) = connected(worker, app, lead, peer).await else {
+    let Some(Connected { taken, backend, app }) = connected(worker, app, lead, peer).await else {
         return;
     };
     ends.backend = Some(Wire::Plain(backend));
@@ -38,7 +38,8 @@ pub(super) async fn pass(
     let place = &taken.place;
     let upstream = worker.wires().upstream(place.endpoint());
     let (timer, buffers) = (worker.timers().timer(), worker.buffers());
-    let idle = idle_timeout(listener, worker.config());
+    let idle = idle_timeout(listener, &app);
+    drop(app);
     let relayed = tunnel::run(
         client,
         buffers.buffer(),

@@ -9,7 +9,7 @@ use edgeproxy_backend::{
     AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation, MonoTime, Region, TrafficReport,
 };
 use edgeproxy_balance::{Balancer, Candidate, Policy};
-use edgeproxy_proxy::{AppRoute, Config, Listener, Queue, RouteTable, Running, bind};
+use edgeproxy_proxy::{AppRoute, AppSettings, Config, Listener, RouteTable, Running, bind};
 use tokio::net::TcpStream;
 
 use crate::arrival::Arrivals;
@@ -53,7 +53,6 @@ impl Stage {
             listeners: vec![Listener::http(SocketAddr::from(([127, 0, 0, 1], 0)))],
             workers: 1,
             pseudonym: Some(PSEUDONYM.to_owned()),
-            max_body_bytes: Some(MAX_BODY),
             header_timeout,
             ..Config::default()
         };
@@ -65,14 +64,16 @@ impl Stage {
             since: None,
         };
         let app = AppRoute {
-            name: AppName::parse("app").unwrap(),
             balancer: Balancer::prepare(&Policy::default(), vec![candidate], MonoTime::ZERO, None),
-            max_failures: 0,
-            last_resort: true,
-            queue: Arc::new(Queue::new(0)),
-            summary: String::new(),
+            settings: AppSettings {
+                max_body_bytes: Some(MAX_BODY),
+                queue_max: 0,
+                ..AppSettings::default()
+            },
+            ..AppRoute::new(AppName::parse("app").unwrap())
         };
-        let table = Arc::new(ArcSwap::from_pointee(RouteTable::new(1, [Arc::new(app)])));
+        let table = RouteTable::new(1, [Arc::new(app)], Arc::default());
+        let table = Arc::new(ArcSwap::from_pointee(table));
         let bound = bind(config).unwrap();
         let addr = bound.local_addr();
         let running = bound.spawn(table, Arc::new(|_: TrafficReport| {})).unwrap();

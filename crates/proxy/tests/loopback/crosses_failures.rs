@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use edgeproxy_backend::Limits;
-use edgeproxy_proxy::{AppRoute, Config, Queue};
+use edgeproxy_proxy::AppSettings;
 use h2::{Reason, server};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::crosses::{echo, one_worker};
 use crate::frames::{self, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, Raw};
 use crate::http2::{Backend, drain, ok, within};
-use crate::stage::{Stage, app, config, endpoint, h2c};
+use crate::stage::{Stage, app, config, endpoint, h2c, settings};
 
 #[tokio::test]
 async fn a_backend_that_wants_no_more_of_a_body_is_believed_and_the_client_gets_its_answer() {
@@ -268,12 +268,12 @@ async fn a_backend_that_says_nothing_is_waited_for_so_long() {
         std::future::pending::<()>().await;
     })
     .await;
-    let config = Config {
+    let short = AppSettings {
         response_header_timeout: Duration::from_millis(200),
         retry_enabled: false,
-        ..one_worker()
+        ..settings()
     };
-    let (stage, endpoints) = Stage::h2c(config, &[backend.addr]);
+    let (stage, endpoints) = Stage::h2c_having(one_worker(), short, &[backend.addr]);
     let mut client = Client::connect(stage.addr).await;
     assert_eq!(client.get("/").await.own().1, "response_timeout");
     assert_eq!(endpoints[0].meter.in_flight(), 0);
@@ -300,11 +300,9 @@ async fn who_finds_the_backend_full_waits_for_a_place_until_it_has_said_everythi
     let permits = Arc::new(Semaphore::new(0));
     let backend = held(&permits).await;
     let only = h2c(1, backend.addr, Limits::new(1, 1).unwrap());
-    let queue = Arc::new(Queue::new(8));
-    let app = AppRoute {
-        queue: Arc::clone(&queue),
-        ..app("app", std::slice::from_ref(&only))
-    };
+    let mut app = app("app", std::slice::from_ref(&only));
+    app.settings.queue_max = 8;
+    let queue = Arc::clone(&app.queue);
     let stage = Stage::start(config(), [app]);
     let mut clients = Vec::new();
     for waiting in 0..3 {

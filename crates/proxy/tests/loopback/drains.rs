@@ -141,9 +141,11 @@ async fn a_deregistered_backend_gets_nothing_more_and_finishes_what_it_has_until
     }
     leaving.meter.close();
     let staying = endpoint(2, new.addr, Limits::NONE);
-    stage
-        .table
-        .store(Arc::new(RouteTable::new(2, [Arc::new(app("app", &[staying]))])));
+    stage.table.store(Arc::new(RouteTable::new(
+        2,
+        [Arc::new(app("app", &[staying]))],
+        Arc::default(),
+    )));
     stage.running.table_changed();
     assert_eq!(Client::connect(stage.addr).await.get("/").await.body, "new");
     permits.add_permits(1);
@@ -185,7 +187,7 @@ async fn an_answer_that_lasts_does_not_hold_the_table_it_was_routed_by() {
     client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     client.head().await.unwrap();
     assert_eq!(client.bytes(2).await.unwrap(), b"ab");
-    let next = RouteTable::new(2, [Arc::new(app("app", &endpoints))]);
+    let next = RouteTable::new(2, [Arc::new(app("app", &endpoints))], Arc::default());
     let old = Arc::downgrade(&stage.table.swap(Arc::new(next)));
     stage.running.table_changed();
     while old.strong_count() > 0 {

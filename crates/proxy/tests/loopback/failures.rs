@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use edgeproxy_backend::{Gate, Limits, Signal};
-use edgeproxy_proxy::Config;
+use edgeproxy_proxy::{AppSettings, Config};
 use tokio::sync::Semaphore;
 
 use crate::backend::{Backend, Reply, ok};
 use crate::client::Client;
-use crate::stage::{Stage, app, config, endpoint};
+use crate::stage::{Stage, app, config, endpoint, settings};
 
 #[tokio::test]
 async fn connect_refused_before_any_byte_was_sent_is_retried_with_any_method() {
@@ -37,7 +37,7 @@ async fn five_failures_exclude_at_once_with_exactly_five_attempts_and_no_client_
         endpoint(2, good.addr, Limits::NONE),
     ];
     let mut route = app("app", &endpoints);
-    route.max_failures = 5;
+    route.settings.max_failures = 5;
     let mut stage = Stage::start(config(), [route]);
     for _ in 0..50 {
         let response = Client::connect(stage.addr).await.get("/").await;
@@ -66,7 +66,7 @@ async fn the_last_one_is_kept_as_a_last_resort_unless_told_otherwise() {
     .await;
     let only = endpoint(1, backend.addr, Limits::NONE);
     let mut route = app("app", std::slice::from_ref(&only));
-    (route.max_failures, route.summary) = (2, "1 ejected".to_owned());
+    (route.settings.max_failures, route.summary) = (2, "1 ejected".to_owned());
     let stage = Stage::start(config(), [route]);
     for _ in 0..4 {
         let response = Client::connect(stage.addr).await.get("/").await;
@@ -85,7 +85,7 @@ async fn the_last_one_is_kept_as_a_last_resort_unless_told_otherwise() {
     assert_eq!(Client::connect(stage.addr).await.get("/").await.body, "back");
 
     let mut eject = app("app", std::slice::from_ref(&only));
-    (eject.last_resort, eject.summary) = (false, "1 ejected".to_owned());
+    (eject.settings.last_resort, eject.summary) = (false, "1 ejected".to_owned());
     let stage = Stage::start(config(), [eject]);
     let response = Client::connect(stage.addr).await.get("/").await;
     assert_eq!(
@@ -220,11 +220,11 @@ async fn a_malformed_response_is_502_and_a_failure() {
 #[tokio::test]
 async fn a_backend_that_never_answers_is_504() {
     let backend = Backend::start(|_, _| Reply::Hang).await;
-    let short = Config {
+    let short = AppSettings {
         response_header_timeout: Duration::from_millis(50),
-        ..config()
+        ..settings()
     };
-    let (stage, endpoints) = Stage::with(short, &[backend.addr]);
+    let (stage, endpoints) = Stage::having(config(), short, &[backend.addr]);
     let response = Client::connect(stage.addr).await.get("/").await;
     assert_eq!(
         response.own(),
@@ -312,11 +312,11 @@ async fn a_truncated_upload_is_never_completed() {
 #[tokio::test]
 async fn a_stalled_upload_is_the_clients_408() {
     let backend = Backend::start(|_, _| ok("never")).await;
-    let short = Config {
+    let short = AppSettings {
         response_header_timeout: Duration::from_millis(50),
-        ..config()
+        ..settings()
     };
-    let (stage, endpoints) = Stage::with(short, &[backend.addr]);
+    let (stage, endpoints) = Stage::having(config(), short, &[backend.addr]);
     let mut client = Client::connect(stage.addr).await;
     client
         .write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nhalf")
@@ -329,11 +329,11 @@ async fn a_stalled_upload_is_the_clients_408() {
 async fn without_retries_the_first_failure_is_the_answer() {
     let bad = Backend::start(|_, _| Reply::Close).await;
     let also = Backend::start(|_, _| Reply::Close).await;
-    let off = Config {
+    let off = AppSettings {
         retry_enabled: false,
-        ..config()
+        ..settings()
     };
-    let (stage, _) = Stage::with(off, &[bad.addr, also.addr]);
+    let (stage, _) = Stage::having(config(), off, &[bad.addr, also.addr]);
     assert_eq!(Client::connect(stage.addr).await.get("/").await.status, 502);
     assert_eq!(bad.tally().requests + also.tally().requests, 1);
 }
@@ -362,14 +362,13 @@ async fn the_budget_bounds_retries() {
     let bad = Backend::start(|_, _| Reply::Close).await;
     let also = Backend::start(|_, _| Reply::Close).await;
     // Nothing is earned, and one is held.
-    let stingy = Config {
-        workers: 1,
+    let stingy = AppSettings {
         retry_budget_percent: 0,
         retry_budget_per_sec: 0,
         max_attempts: 2,
-        ..config()
+        ..settings()
     };
-    let (stage, _) = Stage::with(stingy, &[bad.addr, also.addr]);
+    let (stage, _) = Stage::having(config(), stingy, &[bad.addr, also.addr]);
     for _ in 0..3 {
         assert_eq!(Client::connect(stage.addr).await.get("/").await.status, 502);
     }
@@ -406,8 +405,8 @@ async fn a_panic_in_one_request_ends_its_connection_and_nothing_else() {
     let bad = Backend::start(|n, _| if n == 0 { Reply::Close } else { ok("x") }).await;
     let only = endpoint(1, bad.addr, Limits::NONE);
     let mut route = app("app", std::slice::from_ref(&only));
-    route.max_failures = 1;
-    let table = edgeproxy_proxy::RouteTable::new(1, [Arc::new(route)]);
+    route.settings.max_failures = 1;
+    let table = edgeproxy_proxy::RouteTable::new(1, [Arc::new(route)], Arc::default());
     let bound = edgeproxy_proxy::bind(Config {
         workers: 1,
         ..config()

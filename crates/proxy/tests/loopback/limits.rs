@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edgeproxy_backend::Limits;
-use edgeproxy_proxy::{AppRoute, Config, Queue};
+use edgeproxy_proxy::{AppSettings, Config, Queue};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::backend::{Backend, Reply, ok};
 use crate::client::Client;
 use crate::http2;
-use crate::stage::{Stage, app, config, endpoint};
+use crate::stage::{Stage, app, config, endpoint, settings};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx";
 
@@ -89,21 +89,19 @@ async fn all_full_is_a_503_at_once() {
 }
 
 /// A backend with one place, an answer of which needs a permit, and room for one to wait.
-async fn one_place(config: Config, permits: &Arc<Semaphore>) -> (Stage, Backend) {
+async fn one_place(queue_timeout: Duration, permits: &Arc<Semaphore>) -> (Stage, Backend) {
     let held = Arc::clone(permits);
     let backend = Backend::start(move |_, _| Reply::Hold(Vec::new(), Arc::clone(&held), OK.to_vec())).await;
     let endpoint = endpoint(1, backend.addr, Limits::new(1, 1).unwrap());
-    let app = AppRoute {
-        queue: Arc::new(Queue::new(1)),
-        ..app("app", &[endpoint])
-    };
-    (Stage::start(config, [app]), backend)
+    let mut app = app("app", &[endpoint]);
+    (app.settings.queue_max, app.settings.queue_timeout) = (1, queue_timeout);
+    (Stage::start(config(), [app]), backend)
 }
 
 #[tokio::test]
 async fn a_request_waits_in_the_queue_until_a_place_is_given_back_and_the_next_is_refused() {
     let permits = Arc::new(Semaphore::new(0));
-    let (stage, backend) = one_place(config(), &permits).await;
+    let (stage, backend) = one_place(Duration::from_secs(10), &permits).await;
     let queue = Arc::clone(&stage.table.load().apps().next().unwrap().queue);
     let mut clients = Vec::new();
     for waiting in 0..2 {
@@ -128,11 +126,7 @@ async fn a_request_waits_in_the_queue_until_a_place_is_given_back_and_the_next_i
 #[tokio::test]
 async fn a_request_that_waited_too_long_is_503() {
     let permits = Arc::new(Semaphore::new(0));
-    let hurried = Config {
-        queue_timeout: Duration::from_millis(100),
-        ..config()
-    };
-    let (stage, backend) = one_place(hurried, &permits).await;
+    let (stage, backend) = one_place(Duration::from_millis(100), &permits).await;
     let queue = Arc::clone(&stage.table.load().apps().next().unwrap().queue);
     let mut first = Client::connect(stage.addr).await;
     first.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -153,11 +147,9 @@ async fn one_refusing_and_one_place(permits: &Arc<Semaphore>) -> (Stage, Backend
         endpoint(1, Backend::refusing().await, Limits::new(0, 0).unwrap()),
         endpoint(2, backend.addr, Limits::new(1, 1).unwrap()),
     ];
-    let queue = Arc::new(Queue::new(8));
-    let app = AppRoute {
-        queue: Arc::clone(&queue),
-        ..app("app", &endpoints)
-    };
+    let mut app = app("app", &endpoints);
+    app.settings.queue_max = 8;
+    let queue = Arc::clone(&app.queue);
     (Stage::start(config(), [app]), backend, queue)
 }
 
@@ -213,16 +205,10 @@ async fn a_retry_by_http2_that_waits_too_long_is_told_so() {
         endpoint(1, Backend::refusing().await, Limits::new(0, 0).unwrap()),
         endpoint(2, backend.addr, Limits::new(1, 1).unwrap()),
     ];
-    let queue = Arc::new(Queue::new(8));
-    let app = AppRoute {
-        queue: Arc::clone(&queue),
-        ..app("app", &endpoints)
-    };
-    let short = Config {
-        queue_timeout: Duration::from_millis(50),
-        ..config()
-    };
-    let stage = Stage::start(short, [app]);
+    let mut app = app("app", &endpoints);
+    (app.settings.queue_max, app.settings.queue_timeout) = (8, Duration::from_millis(50));
+    let queue = Arc::clone(&app.queue);
+    let stage = Stage::start(config(), [app]);
     let (mut sender, _conn) = http2::connect(stage.addr).await;
     let (_held, _) = sender.send_request(http2::request("GET", "/"), true).unwrap();
     backend.until(|t| t.in_flight == 1).await;
@@ -351,11 +337,11 @@ async fn an_idle_connection_to_a_backend_is_closed_after_its_time() {
 #[tokio::test]
 async fn a_body_above_the_limit_is_413_with_and_without_a_length() {
     let backend = Backend::start(|_, _| ok("x")).await;
-    let small = Config {
+    let small = AppSettings {
         max_body_bytes: Some(4),
-        ..config()
+        ..settings()
     };
-    let (stage, endpoints) = Stage::with(small, &[backend.addr]);
+    let (stage, endpoints) = Stage::having(config(), small, &[backend.addr]);
     for request in [
         "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
         "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",

@@ -7,6 +7,7 @@
     reason = "a test fails by them"
 )]
 
+mod asking;
 mod attacks_http2;
 mod backend;
 mod certificates;
@@ -30,6 +31,8 @@ mod limits;
 mod nearest;
 mod outbound;
 mod pauses;
+mod retries;
+mod routes;
 mod speaks_http2;
 mod tcp;
 mod tls;

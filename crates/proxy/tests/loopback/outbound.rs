@@ -21,7 +21,7 @@ use crate::stage::{app, config, endpoint, h2c};
 
 /// Workers that nobody can connect to, with one app `app` on those endpoints.
 fn inside(config: Config, endpoints: &[Arc<Endpoint>]) -> Running {
-    let table = RouteTable::new(1, [Arc::new(app("app", endpoints))]);
+    let table = RouteTable::new(1, [Arc::new(app("app", endpoints))], Arc::default());
     let table = Arc::new(arc_swap::ArcSwap::from_pointee(table));
     let bound = without_listeners(config).unwrap();
     assert!(bound.local_addrs().is_empty());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use edgeproxy_proxy::Config;
+use edgeproxy_proxy::{AppSettings, Config};
 use h2::Reason;
 use http::HeaderValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,14 +15,14 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::backend::{Backend, Reply, ok};
 use crate::client::Client;
 use crate::http2;
-use crate::stage::{Stage, config};
+use crate::stage::{Stage, config, settings};
 
 #[tokio::test]
 async fn an_answer_in_which_the_backend_pauses_too_long_is_broken_off() {
     let never = Arc::new(Semaphore::new(0));
-    let short = Config {
+    let short = AppSettings {
         response_body_timeout: Duration::from_millis(50),
-        ..config()
+        ..settings()
     };
     for head in [
         "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab",
@@ -31,7 +31,7 @@ async fn an_answer_in_which_the_backend_pauses_too_long_is_broken_off() {
         let held = Arc::clone(&never);
         let backend =
             Backend::start(move |_, _| Reply::Hold(head.into(), Arc::clone(&held), Vec::new())).await;
-        let (stage, endpoints) = Stage::with(short.clone(), &[backend.addr]);
+        let (stage, endpoints) = Stage::having(config(), short.clone(), &[backend.addr]);
         let mut client = Client::connect(stage.addr).await;
         client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
         assert_eq!(client.head().await.unwrap().status, 200);
@@ -48,9 +48,9 @@ async fn an_answer_in_which_the_backend_pauses_too_long_is_broken_off() {
 #[tokio::test]
 async fn an_answer_over_http2_in_which_the_backend_pauses_too_long_is_reset() {
     let never = Arc::new(Semaphore::new(0));
-    let short = Config {
+    let short = AppSettings {
         response_body_timeout: Duration::from_millis(50),
-        ..config()
+        ..settings()
     };
     for head in [
         "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab",
@@ -59,7 +59,7 @@ async fn an_answer_over_http2_in_which_the_backend_pauses_too_long_is_reset() {
         let held = Arc::clone(&never);
         let backend =
             Backend::start(move |_, _| Reply::Hold(head.into(), Arc::clone(&held), Vec::new())).await;
-        let (stage, endpoints) = Stage::with(short.clone(), &[backend.addr]);
+        let (stage, endpoints) = Stage::having(config(), short.clone(), &[backend.addr]);
         let (sender, _conn) = http2::connect(stage.addr).await;
         let broken = http2::exchange(&sender, http2::request("GET", "/"), b"").await;
         assert_eq!(broken.unwrap_err().reason(), Some(Reason::INTERNAL_ERROR));
@@ -86,12 +86,15 @@ async fn pausing() -> (http2::Backend, mpsc::UnboundedReceiver<Reason>) {
 #[tokio::test]
 async fn a_pause_of_an_h2c_backend_ends_its_stream_and_not_its_connection() {
     let (backend, mut resets) = pausing().await;
-    let short = Config {
+    let one_worker = Config {
         workers: 1,
-        response_body_timeout: Duration::from_millis(50),
         ..config()
     };
-    let (stage, endpoints) = Stage::h2c(short, &[backend.addr]);
+    let short = AppSettings {
+        response_body_timeout: Duration::from_millis(50),
+        ..settings()
+    };
+    let (stage, endpoints) = Stage::h2c_having(one_worker, short, &[backend.addr]);
     let (sender, _conn) = http2::connect(stage.addr).await;
     for _ in 0..2 {
         let broken = http2::exchange(&sender, http2::request("GET", "/"), b"").await;
@@ -105,11 +108,11 @@ async fn a_pause_of_an_h2c_backend_ends_its_stream_and_not_its_connection() {
 #[tokio::test]
 async fn a_call_of_grpc_may_be_silent_until_its_own_deadline() {
     let (backend, _resets) = pausing().await;
-    let short = Config {
+    let short = AppSettings {
         response_body_timeout: Duration::from_millis(50),
-        ..config()
+        ..settings()
     };
-    let (stage, _) = Stage::h2c(short, &[backend.addr]);
+    let (stage, _) = Stage::h2c_having(config(), short, &[backend.addr]);
     let (sender, _conn) = http2::connect(stage.addr).await;
     let mut call = http2::request("POST", "/a.B/C");
     for (name, value) in [("content-type", "application/grpc"), ("grpc-timeout", "400m")] {
@@ -163,11 +166,11 @@ async fn a_client_that_has_still_to_give_is_not_timed_as_one_that_takes_nothing(
 #[tokio::test]
 async fn a_client_that_never_gives_the_rest_of_its_body_is_let_go() {
     let backend = Backend::start(|_, _| ok("early")).await;
-    let short = Config {
+    let short = AppSettings {
         response_header_timeout: Duration::from_millis(50),
-        ..config()
+        ..settings()
     };
-    let (stage, endpoints) = Stage::with(short, &[backend.addr]);
+    let (stage, endpoints) = Stage::having(config(), short, &[backend.addr]);
     let mut client = Client::connect(stage.addr).await;
     client
         .write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\nhalf")

@@ -8,7 +8,9 @@ use edgeproxy_backend::{
     Region, TrafficReport,
 };
 use edgeproxy_balance::{Algorithm, Balancer, Candidate, Policy};
-use edgeproxy_proxy::{AppRoute, Config, Listener, Queue, RouteTable, Running, SharedTable, bind};
+use edgeproxy_proxy::{
+    AppRoute, AppSettings, Config, Listener, Route, RouteTable, Routes, Running, SharedTable, bind,
+};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 /// A data plane at work.
@@ -71,6 +73,14 @@ pub(crate) fn h2c(number: u64, addr: SocketAddr, limits: Limits) -> Arc<Endpoint
     Arc::new(Endpoint::new(backend, Incarnation::new(number).unwrap()))
 }
 
+/// Where nobody waits for a place.
+pub(crate) fn settings() -> AppSettings {
+    AppSettings {
+        queue_max: 0,
+        ..AppSettings::default()
+    }
+}
+
 /// An app that goes round its endpoints.
 pub(crate) fn app(name: &str, endpoints: &[Arc<Endpoint>]) -> AppRoute {
     let candidate = |endpoint: &Arc<Endpoint>| Candidate {
@@ -84,26 +94,31 @@ pub(crate) fn app(name: &str, endpoints: &[Arc<Endpoint>]) -> AppRoute {
         ..Policy::default()
     };
     AppRoute {
-        name: AppName::parse(name).unwrap(),
         balancer: Balancer::prepare(
             &policy,
             endpoints.iter().map(candidate).collect(),
             MonoTime::ZERO,
             None,
         ),
-        max_failures: 0,
-        last_resort: true,
-        queue: Arc::new(Queue::new(0)),
-        summary: String::new(),
+        settings: settings(),
+        ..AppRoute::new(AppName::parse(name).unwrap())
     }
 }
 
 impl Stage {
     pub(crate) fn start(config: Config, apps: impl IntoIterator<Item = AppRoute>) -> Self {
-        let table: SharedTable = Arc::new(ArcSwap::from_pointee(RouteTable::new(
-            1,
-            apps.into_iter().map(Arc::new),
-        )));
+        Self::routed(config, apps, [])
+    }
+
+    /// With routes to the apps.
+    pub(crate) fn routed(
+        config: Config,
+        apps: impl IntoIterator<Item = AppRoute>,
+        routes: impl IntoIterator<Item = Route>,
+    ) -> Self {
+        let routes = Arc::new(Routes::new(routes));
+        let table = RouteTable::new(1, apps.into_iter().map(Arc::new), routes);
+        let table: SharedTable = Arc::new(ArcSwap::from_pointee(table));
         let (sender, reports) = mpsc::unbounded_channel();
         let reporter = Arc::new(move |report| drop(sender.send(report)));
         let bound = bind(config).unwrap();
@@ -124,20 +139,46 @@ impl Stage {
     }
 
     pub(crate) fn with(config: Config, addrs: &[SocketAddr]) -> (Self, Vec<Arc<Endpoint>>) {
+        Self::having(config, settings(), addrs)
+    }
+
+    /// The same, treated as those settings say.
+    pub(crate) fn having(
+        config: Config,
+        settings: AppSettings,
+        addrs: &[SocketAddr],
+    ) -> (Self, Vec<Arc<Endpoint>>) {
         let endpoints: Vec<_> = (1..)
             .zip(addrs)
             .map(|(number, addr)| endpoint(number, *addr, Limits::NONE))
             .collect();
-        (Self::start(config, [app("app", &endpoints)]), endpoints)
+        let app = AppRoute {
+            settings,
+            ..app("app", &endpoints)
+        };
+        (Self::start(config, [app]), endpoints)
     }
 
     /// One app `app` on backends that speak HTTP/2.
     pub(crate) fn h2c(config: Config, addrs: &[SocketAddr]) -> (Self, Vec<Arc<Endpoint>>) {
+        Self::h2c_having(config, settings(), addrs)
+    }
+
+    /// The same, treated as those settings say.
+    pub(crate) fn h2c_having(
+        config: Config,
+        settings: AppSettings,
+        addrs: &[SocketAddr],
+    ) -> (Self, Vec<Arc<Endpoint>>) {
         let endpoints: Vec<_> = (1..)
             .zip(addrs)
             .map(|(number, addr)| h2c(number, *addr, Limits::NONE))
             .collect();
-        (Self::start(config, [app("app", &endpoints)]), endpoints)
+        let app = AppRoute {
+            settings,
+            ..app("app", &endpoints)
+        };
+        (Self::start(config, [app]), endpoints)
     }
 
     pub(crate) async fn stopped(&self) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edgeproxy_backend::{AppName, Gate, Limits, Signal};
-use edgeproxy_proxy::{AppRoute, Config, Listener, Protocol, Queue, RouteTable};
+use edgeproxy_proxy::{Config, Listener, Protocol, Queue, RouteTable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -236,7 +236,7 @@ async fn a_refused_connection_is_tried_elsewhere_and_counts_as_a_failure() {
         endpoint(2, addr, Limits::NONE),
     ];
     let mut route = app("app", &endpoints);
-    route.max_failures = 2;
+    route.settings.max_failures = 2;
     let mut stage = Stage::start(only_tcp(), [route]);
     for _ in 0..6 {
         let (mut client, mut server) = through(&stage, &listener).await;
@@ -277,14 +277,12 @@ async fn without_a_backend_the_client_is_reset() {
 }
 
 /// One backend with one place, and room for one connection to wait for it.
-async fn one_place(config: Config) -> (Stage, TcpListener, Arc<Queue>) {
+async fn one_place(queue_timeout: Duration) -> (Stage, TcpListener, Arc<Queue>) {
     let (listener, addr) = backend().await;
-    let queue = Arc::new(Queue::new(1));
-    let app = AppRoute {
-        queue: Arc::clone(&queue),
-        ..app("app", &[endpoint(1, addr, Limits::new(1, 1).unwrap())])
-    };
-    (Stage::start(config, [app]), listener, queue)
+    let mut app = app("app", &[endpoint(1, addr, Limits::new(1, 1).unwrap())]);
+    (app.settings.queue_max, app.settings.queue_timeout) = (1, queue_timeout);
+    let queue = Arc::clone(&app.queue);
+    (Stage::start(only_tcp(), [app]), listener, queue)
 }
 
 async fn waiting(stage: &Stage, queue: &Queue) -> TcpStream {
@@ -297,7 +295,7 @@ async fn waiting(stage: &Stage, queue: &Queue) -> TcpStream {
 
 #[tokio::test]
 async fn one_that_finds_all_full_waits_until_a_place_is_given_back_and_the_next_is_turned_away() {
-    let (stage, listener, queue) = one_place(only_tcp()).await;
+    let (stage, listener, queue) = one_place(Duration::from_secs(10)).await;
     let first = through(&stage, &listener).await;
     let mut second = waiting(&stage, &queue).await;
     assert!(is_turned_away(stage.addr).await, "the queue is full");
@@ -308,11 +306,7 @@ async fn one_that_finds_all_full_waits_until_a_place_is_given_back_and_the_next_
 
 #[tokio::test]
 async fn one_that_waited_too_long_is_turned_away() {
-    let hurried = Config {
-        queue_timeout: Duration::from_millis(50),
-        ..only_tcp()
-    };
-    let (stage, listener, queue) = one_place(hurried).await;
+    let (stage, listener, queue) = one_place(Duration::from_millis(50)).await;
     let _first = through(&stage, &listener).await;
     assert!(is_turned_away(stage.addr).await);
     assert!(queue.is_empty());

@@ -206,11 +206,9 @@ async fn a_handshake_that_stalls_is_a_connection_that_takes_too_long() {
     let authority = Authority::new();
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = silent.local_addr().unwrap();
-    let hurried = Config {
-        connect_timeout: Duration::from_millis(200),
-        ..with(trusting(&authority))
-    };
-    let stage = Stage::start(hurried, [app("app", &[https(1, addr)])]);
+    let mut hurried = app("app", &[https(1, addr)]);
+    hurried.settings.connect_timeout = Duration::from_millis(200);
+    let stage = Stage::start(with(trusting(&authority)), [hurried]);
     let refused = Client::connect(stage.addr).await.get("/").await;
     assert_eq!((refused.status, refused.own().1), (504, "connect_timeout"));
     let request = Request::get("http://app/").body(Full::default()).unwrap();

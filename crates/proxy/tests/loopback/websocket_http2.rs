@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use bytes::Bytes;
 use edgeproxy_backend::Endpoint;
-use edgeproxy_proxy::Config;
+use edgeproxy_proxy::AppSettings;
 use h2::Reason;
 use h2::ext::Protocol;
 use http::Request;
@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::backend::{self, Seen};
 use crate::http2::{Sender, connect, drain, get, request, whole, within};
-use crate::stage::{Stage, config};
+use crate::stage::{Stage, config, settings};
 
 /// A backend that agrees to a WebSocket, and what becomes of the connection.
 async fn agreeing<F, T>(
@@ -208,11 +208,11 @@ async fn a_websocket_on_which_nothing_is_said_is_ended_after_its_time() {
         let _ = stream.read_to_end(&mut rest).await;
     })
     .await;
-    let short = Config {
+    let short = AppSettings {
         tunnel_idle_timeout: Duration::from_millis(100),
-        ..config()
+        ..settings()
     };
-    let (stage, _) = Stage::with(short, &[addr]);
+    let (stage, _) = Stage::having(config(), short, &[addr]);
     let mut sender = client(stage.addr).await;
     let (response, _stream) = sender.send_request(asking(), false).unwrap();
     let mut body = within(response).await.unwrap().into_body();

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::Verdict;
 use super::generate::Response;
 use super::peer::AFTER;
+use crate::RouteTable;
 use crate::buffer::Buffers;
 use crate::headers::via::Pseudonym;
 use crate::http1::body::Body;
@@ -27,11 +28,12 @@ pub(super) const MAX_TARGET: usize = 8 * 1024;
 
 pub(super) fn request(bytes: &[u8]) -> Result<Passed, Verdict> {
     let pseudonym = Pseudonym::parse(PSEUDONYM).unwrap();
+    let table = RouteTable::default();
     let rules = Rules {
         max_head_bytes: MAX_HEAD,
         max_fields: 100,
         max_target_bytes: MAX_TARGET,
-        max_body_bytes: None,
+        table: &table,
         pseudonym: &pseudonym,
         client: Client {
             ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),

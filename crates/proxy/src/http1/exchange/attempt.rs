@@ -7,7 +7,6 @@ use edgeproxy_backend::{Endpoint, InFlight};
 use tokio::time::Instant;
 
 use super::Exchange;
-use crate::clock;
 use crate::http1::body::BodyError;
 use crate::http1::converse::{Conversation, Silence, Unread, Uploaded};
 use crate::http1::response::{self, Delivery, Manner, Persist};
@@ -16,6 +15,7 @@ use crate::pool::Upstream;
 use crate::retry::{self, Failed};
 use crate::socket::{Socket, write_all};
 use crate::wire::{self, Wire};
+use crate::{AppSettings, clock};
 
 /// Of the interim responses, the one that asks for the body.
 pub(super) const CONTINUE: u16 = 100;
@@ -30,6 +30,8 @@ pub(super) struct Answered {
     pub(super) kept: bool,
     /// Both sides go on with another protocol.
     pub(super) switches: bool,
+    /// It counts as a failure.
+    pub(super) unhealthy: bool,
     /// Only a reset tells the client that the body was broken off: otherwise it ends with the connection.
     pub(super) resets: bool,
 }
@@ -73,6 +75,7 @@ impl<S: Socket> Exchange<'_, S> {
         &mut self,
         place: &InFlight,
         upstream: &Upstream<Wire>,
+        settings: &AppSettings,
     ) -> Result<Answered, Unanswered> {
         if let Some(at) = self.host_at.take() {
             let host = format!("host: {}\r\n", place.endpoint().addr);
@@ -86,10 +89,10 @@ impl<S: Socket> Exchange<'_, S> {
             let reused = self.wire.is_some();
             if !reused {
                 // Rare, and large.
-                self.wire = Some(Box::pin(self.connect(place.endpoint(), upstream)).await?);
+                self.wire = Some(Box::pin(self.connect(place.endpoint(), upstream, settings)).await?);
                 *self.now = Instant::now();
             }
-            let answered = self.converse(reused, place, upstream).await;
+            let answered = self.converse(reused, place, upstream, settings).await;
             if answered.is_err() {
                 self.wire = None;
             }
@@ -104,11 +107,15 @@ impl<S: Socket> Exchange<'_, S> {
         }
     }
 
-    async fn connect(&self, endpoint: &Endpoint, upstream: &Upstream<Wire>) -> Result<Wire, Unanswered> {
+    async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        upstream: &Upstream<Wire>,
+        settings: &AppSettings,
+    ) -> Result<Wire, Unanswered> {
         let timer = self.timer;
-        let config = self.worker.config();
-        timer.arm(Instant::now() + config.connect_timeout);
-        let mut connecting = std::pin::pin!(wire::connect(endpoint, config));
+        timer.arm(Instant::now() + settings.connect_timeout);
+        let mut connecting = std::pin::pin!(wire::connect(endpoint, self.worker.config()));
         poll_fn(|cx| {
             if timer.poll_due(cx).is_ready() {
                 return Poll::Ready(Err(Failed::ConnectTimeout.into()));
@@ -127,15 +134,12 @@ impl<S: Socket> Exchange<'_, S> {
         reused: bool,
         place: &InFlight,
         upstream: &Upstream<Wire>,
+        settings: &AppSettings,
     ) -> Result<Answered, Unanswered> {
         let Some(wire) = &mut self.wire else {
             return Err(Failed::Connect.into());
         };
-        let (timer, timeout, sent) = (
-            self.timer,
-            self.worker.config().response_header_timeout,
-            *self.now,
-        );
+        let (timer, timeout, sent) = (self.timer, settings.response_header_timeout, *self.now);
         timer.arm(sent + timeout);
         let (keep, asked, worker) = (self.keep, self.asked, self.worker);
         let mut conversation = Conversation {
@@ -227,8 +231,8 @@ impl<S: Socket> Exchange<'_, S> {
             || conversation.head_sent < conversation.head.len()
             || conversation.unread(expects && !granted) == Unread::Withheld;
         *self.now = Instant::now();
-        let signal = place.succeeded(self.now.saturating_duration_since(sent), clock::at(*self.now));
-        self.tell(place, signal);
+        let unhealthy = settings.unhealthy_responses.contains(head.status) && !head.switches();
+        self.answered(place, settings, unhealthy.then_some(head.status), sent);
         let delivery = head.delivery(asked.minor);
         self.download.begin(head.length, delivery);
         Ok(Answered {
@@ -236,7 +240,27 @@ impl<S: Socket> Exchange<'_, S> {
             deaf,
             kept: persist != Persist::Close,
             switches: head.switches(),
+            unhealthy,
             resets: matches!(delivery, Delivery::Bare | Delivery::UntilClose),
         })
+    }
+
+    /// Tells a backend's ledger that it has answered a request of `sent`; with a status that is `unhealthy`, as a failure.
+    pub(super) fn answered(
+        &self,
+        place: &InFlight,
+        settings: &AppSettings,
+        unhealthy: Option<u16>,
+        sent: Instant,
+    ) {
+        let now = clock::at(*self.now);
+        let signal = match unhealthy {
+            None => place.succeeded(self.now.saturating_duration_since(sent), now),
+            Some(status) => {
+                tracing::debug!(backend = %place.endpoint().id, status, "a backend's response counts as a failure");
+                place.failed(settings.max_failures, now)
+            }
+        };
+        self.tell(place, signal);
     }
 }

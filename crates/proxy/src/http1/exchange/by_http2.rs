@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use edgeproxy_backend::InFlight;
 use h2::RecvStream;
@@ -11,10 +12,10 @@ use http::{Response, Version};
 use tokio::time::Instant;
 
 use super::attempt::{CONTINUE, Unanswered};
-use super::{After, Exchange, patience};
+use super::{After, Exchange};
+use crate::AppSettings;
 use crate::attempt::http2::{self, poll_interim};
 use crate::attempt::mux::{Slot, Way};
-use crate::clock;
 use crate::forward;
 use crate::headers::via::Pseudonym;
 use crate::http1::bridge::ascent::Ascent;
@@ -37,10 +38,17 @@ pub(super) struct Crossing {
     ascent: Ascent,
     /// The client has been told that its connection goes on.
     kept: bool,
+    /// It counts as a failure.
+    unhealthy: bool,
     held: Option<(Slot, Option<Taken>)>,
 }
 
 impl Crossing {
+    /// Whether the response counts as a failure.
+    pub(super) fn is_unhealthy(&self) -> bool {
+        self.unhealthy
+    }
+
     /// With the place of its request.
     pub(super) fn holding(mut self, place: Taken) -> Self {
         if let Some((_, taken)) = &mut self.held {
@@ -58,33 +66,41 @@ enum Heard {
 
 impl<S: Socket> Exchange<'_, S> {
     /// Tries one backend as a stream of a shared connection; once more if that was being closed.
-    pub(super) async fn attempt_by_http2(&mut self, place: &InFlight) -> Result<Crossing, Unanswered> {
+    pub(super) async fn attempt_by_http2(
+        &mut self,
+        place: &InFlight,
+        settings: &AppSettings,
+    ) -> Result<Crossing, Unanswered> {
         if !self.tried.is_empty() {
             *self.now = Instant::now();
         }
-        let config = self.worker.config();
-        if config.retry_enabled {
+        if settings.retry_enabled {
             // Of any method, since a backend may refuse a stream that it has not looked at.
-            self.upload.keep(config.replay_max_bytes);
+            self.upload.keep(settings.replay_max_bytes);
         }
-        match self.send_by_http2(place).await {
+        match self.send_by_http2(place, settings).await {
             Err(Unanswered::Failed(failed))
                 if retry::next(failed, self.repeatable()) == retry::Next::FreshConnection =>
             {
                 self.restart();
-                self.send_by_http2(place).await
+                self.send_by_http2(place, settings).await
             }
             decided => decided,
         }
     }
 
-    async fn send_by_http2(&mut self, place: &InFlight) -> Result<Crossing, Unanswered> {
+    async fn send_by_http2(
+        &mut self,
+        place: &InFlight,
+        settings: &AppSettings,
+    ) -> Result<Crossing, Unanswered> {
         let (endpoint, config) = (place.endpoint(), self.worker.config());
         let Translated { request, chunked } =
             translate(&self.head, endpoint.addr).ok_or(Unanswered::Target)?;
         let mux = self.worker.muxes().mux(endpoint);
         // In the clear there is nothing to choose.
-        let Way::Stream(mut slot) = http2::way(&mux, endpoint, config).await? else {
+        let Way::Stream(mut slot) = http2::way(&mux, endpoint, config, settings.connect_timeout).await?
+        else {
             return Err(Failed::Connect.into());
         };
         self.upload.body.decode().map_err(Unanswered::Body)?;
@@ -100,11 +116,16 @@ impl<S: Socket> Exchange<'_, S> {
             ascent: Ascent::new(stream, chunked, ended),
             left: MAX_INTERIM,
         };
-        let (response, granted) = self.await_by_http2(&mut stream, sent).await?;
+        let timeout = settings.response_header_timeout;
+        let (response, granted) = self.await_by_http2(&mut stream, sent, timeout).await?;
         *self.now = Instant::now();
-        let signal = place.succeeded(self.now.saturating_duration_since(sent), clock::at(*self.now));
-        self.tell(place, signal);
-        Ok(self.begin(response, stream.ascent, slot, granted))
+        let status = response.status().as_u16();
+        let unhealthy = settings.unhealthy_responses.contains(status);
+        self.answered(place, settings, unhealthy.then_some(status), sent);
+        Ok(Crossing {
+            unhealthy,
+            ..self.begin(response, stream.ascent, slot, granted)
+        })
     }
 
     /// Waits for the final response, and passes interim ones on. Whether one of them asked for the body.
@@ -112,9 +133,9 @@ impl<S: Socket> Exchange<'_, S> {
         &mut self,
         stream: &mut Stream,
         sent: Instant,
+        timeout: Duration,
     ) -> Result<(Response<RecvStream>, bool), Unanswered> {
-        let (timer, config) = (self.timer, self.worker.config());
-        let timeout = config.response_header_timeout;
+        let timer = self.timer;
         timer.arm(sent + timeout);
         let mut granted = false;
         loop {
@@ -152,7 +173,7 @@ impl<S: Socket> Exchange<'_, S> {
             granted |= interim.status() == CONTINUE;
             if self.asked.minor > 0 {
                 response::write_interim(&interim, &mut self.answer);
-                let until = Instant::now() + config.send_timeout;
+                let until = Instant::now() + self.worker.config().send_timeout;
                 let written = write_all(self.client.socket, timer, until, &self.answer).await;
                 written.map_err(|_| Unanswered::Gone)?;
                 timer.arm(Instant::now() + timeout);
@@ -193,6 +214,7 @@ impl<S: Socket> Exchange<'_, S> {
             framing,
             ascent,
             kept: persist != Persist::Close,
+            unhealthy: false,
             held: Some((slot, None)),
         }
     }
@@ -213,7 +235,8 @@ impl<S: Socket> Exchange<'_, S> {
 
     /// Passes a response on to its end.
     pub(super) async fn cross(&mut self, mut crossing: Crossing) -> After {
-        let (timer, config) = (self.timer, self.worker.config());
+        let timer = self.timer;
+        let (patience, send_timeout) = (self.patience, self.worker.config().send_timeout);
         let mut descent = Descent {
             client: &mut self.client,
             out: Out::new(&mut self.answer),
@@ -237,7 +260,7 @@ impl<S: Socket> Exchange<'_, S> {
             if polled.is_pending() {
                 let whom = descent.waits_for();
                 if armed != Some(whom) || descent.has_moved(whom) {
-                    timer.arm(Instant::now() + patience(config, whom));
+                    timer.arm(Instant::now() + patience.with(whom, send_timeout));
                 }
                 armed = Some(whom);
                 if timer.poll_due(cx).is_ready() {

@@ -1,13 +1,16 @@
 //! What the backend gets: the client's lines in runs as they came, less what was between neighbours, and the
 //! proxy's own.
 
+use http::header::{HeaderName, HeaderValue};
+
 use super::{Facts, Head, Method, Rules, Stop, may_be_spoken};
 use crate::answer::{ALLOWED, Answer};
 use crate::headers::{forwarded, trace};
 use crate::http1::field::Field;
 use crate::http1::framing::Length;
-use crate::http1::head::{Fields, tokens};
+use crate::http1::head::{Fields, Line, tokens};
 use crate::http1::text::{push_decimal, push_hex, push_ip};
+use crate::route::{Destination, Request, Rewrite};
 
 /// What the proxy's own fields take, at most, but for names of hosts and networks.
 const OWN_FIELDS: usize = 384;
@@ -19,7 +22,7 @@ impl Facts<'_> {
         fields: &Fields<'_, '_>,
         rules: &Rules<'_>,
         out: &mut Vec<u8>,
-        random: impl FnMut() -> u64,
+        mut random: impl FnMut() -> u64,
     ) -> Result<Head, Stop> {
         if self.max_forwards == Some(0) {
             let answer = self.last_hop(head, fields);
@@ -34,7 +37,9 @@ impl Facts<'_> {
         if self.expect.is_there() && !self.expect.is(expects) {
             return Err(Answer::expectation_failed().into());
         }
-        if let (Some(Length::Known(length)), Some(max)) = (length, rules.max_body_bytes)
+        let destination = self.destination(fields, rules, &mut random)?;
+        let max_body = destination.and_then(|destination| destination.max_body);
+        if let (Some(Length::Known(length)), Some(max)) = (length, max_body)
             && length > max
         {
             return Err(Answer::body_too_large(max).into());
@@ -42,7 +47,7 @@ impl Facts<'_> {
         let upgrade = self.upgrade(length);
         out.clear();
         out.reserve(head.len() + OWN_FIELDS);
-        self.push_first_line(head, fields, out);
+        self.push_first_line(head, fields, destination.and_then(|to| to.rewrite), out);
         let host_at = out.len();
         self.push_kept(head, fields, rules, out);
         self.push_host(out);
@@ -61,6 +66,8 @@ impl Facts<'_> {
                 start..start + host.name.len()
             }),
             host_at,
+            app: destination.map(|destination| destination.place),
+            max_body,
             keep_alive: !self.close && (self.line.minor > 0 || self.keep_alive),
             upgrade,
             expects: self.expect.is_there() && self.line.minor > 0,
@@ -74,17 +81,47 @@ impl Facts<'_> {
         self.connection.upgrade && self.upgrade && self.line.minor > 0 && bodiless
     }
 
-    fn push_first_line(&self, head: &[u8], fields: &Fields<'_, '_>, out: &mut Vec<u8>) {
-        if self.target.authority.is_none() && self.line.minor == 1 {
+    fn destination<'t>(
+        &self,
+        fields: &Fields<'_, '_>,
+        rules: &Rules<'t>,
+        random: impl FnMut() -> u64,
+    ) -> Result<Option<Destination<'t>>, Stop> {
+        let request = Request {
+            host: self.host.map_or(b"", |host| host.name),
+            target: self.target.path,
+        };
+        let has = |name: &HeaderName, value: Option<&HeaderValue>| {
+            let is_it = |line: &Line<'_>| line.name.eq_ignore_ascii_case(name.as_str());
+            let mut found = fields.iter().filter(is_it);
+            found.any(|line| value.is_none_or(|value| value.as_bytes() == line.value))
+        };
+        let destination = rules.table.destination(request, has, random);
+        destination.map_err(|error| Answer::bad_request(error.to_string()).into())
+    }
+
+    fn push_first_line(
+        &self,
+        head: &[u8],
+        fields: &Fields<'_, '_>,
+        rewrite: Option<Rewrite<'_>>,
+        out: &mut Vec<u8>,
+    ) {
+        if self.target.authority.is_none() && self.line.minor == 1 && rewrite.is_none() {
             out.extend_from_slice(head.get(..fields.start()).unwrap_or_default());
             return;
         }
         out.extend_from_slice(self.line.method.as_bytes());
         out.push(b' ');
-        if self.target.rootless {
-            out.push(b'/');
+        match rewrite {
+            Some(rewrite) => rewrite.each(self.target.path, |part| out.extend_from_slice(part.as_bytes())),
+            None => {
+                if self.target.rootless {
+                    out.push(b'/');
+                }
+                out.extend_from_slice(self.target.path.as_bytes());
+            }
         }
-        out.extend_from_slice(self.target.path.as_bytes());
         out.extend_from_slice(b" HTTP/1.1\r\n");
     }
 

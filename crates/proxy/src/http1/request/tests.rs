@@ -1,6 +1,10 @@
 use std::net::IpAddr;
+use std::sync::Arc;
+
+use edgeproxy_backend::AppName;
 
 use super::*;
+use crate::{AppRoute, AppSettings};
 
 fn pseudonym() -> Pseudonym {
     Pseudonym::parse("here").unwrap()
@@ -8,11 +12,19 @@ fn pseudonym() -> Pseudonym {
 
 fn read_as(bytes: &[u8], client: Client) -> Result<Option<(Head, String)>, Stop> {
     let pseudonym = pseudonym();
+    let app = AppRoute {
+        settings: AppSettings {
+            max_body_bytes: Some(1_000),
+            ..AppSettings::default()
+        },
+        ..AppRoute::new(AppName::parse("app").unwrap())
+    };
+    let table = RouteTable::new(1, [Arc::new(app)], Arc::default());
     let rules = Rules {
         max_head_bytes: 1_024,
         max_fields: 12,
         max_target_bytes: 64,
-        max_body_bytes: Some(1_000),
+        table: &table,
         pseudonym: &pseudonym,
         client,
         origins: None,

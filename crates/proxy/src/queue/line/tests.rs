@@ -4,14 +4,16 @@ use proptest::prelude::*;
 
 use super::*;
 
+const MAX: usize = 20;
+
 fn poll(line: &mut Line<u32>, key: Key, id: u32) -> bool {
     line.take_turn(key, |wake| *wake = Some(id))
 }
 
 /// A line of so many, all asleep: the turn of the first has found no room.
 fn asleep(count: u32) -> (Line<u32>, Vec<Key>) {
-    let mut line = Line::new(100);
-    let keys: Vec<_> = (0..count).map(|_| line.join().unwrap()).collect();
+    let mut line = Line::new();
+    let keys: Vec<_> = (0..count).map(|_| line.join(MAX).unwrap()).collect();
     for (id, key) in (0..).zip(&keys) {
         assert_eq!(poll(&mut line, *key, id), id == 0);
     }
@@ -23,8 +25,8 @@ fn asleep(count: u32) -> (Line<u32>, Vec<Key>) {
 
 #[test]
 fn the_first_in_the_line_tries_at_once_and_lets_the_next_one_try_if_it_found_room() {
-    let mut line = Line::new(10);
-    let (one, other) = (line.join().unwrap(), line.join().unwrap());
+    let mut line = Line::new();
+    let (one, other) = (line.join(MAX).unwrap(), line.join(MAX).unwrap());
     assert!(!poll(&mut line, other, 1));
     assert!(poll(&mut line, one, 0));
     assert_eq!(line.leave(one), Some(1));
@@ -82,20 +84,20 @@ fn room_that_one_cannot_use_is_offered_to_those_behind_it_and_then_to_the_next_t
     assert!(poll(&mut line, keys[1], 1));
     assert_eq!(line.pass_on(keys[1]), None);
     assert!(!poll(&mut line, keys[1], 1));
-    let joined = line.join().unwrap();
+    let joined = line.join(MAX).unwrap();
     assert!(poll(&mut line, joined, 2));
     assert_eq!(line.leave(joined), Some(0));
 }
 
 #[test]
 fn the_line_has_a_limit() {
-    let mut line = Line::<u32>::new(2);
-    let one = line.join().unwrap();
-    line.join().unwrap();
-    assert_eq!(line.join(), None);
+    let mut line = Line::<u32>::new();
+    let one = line.join(2).unwrap();
+    line.join(2).unwrap();
+    assert_eq!(line.join(2), None);
     assert_eq!(line.leave(one), None);
-    assert!(line.join().is_some());
-    assert_eq!(Line::<u32>::new(0).join(), None);
+    assert!(line.join(2).is_some());
+    assert_eq!(Line::<u32>::new().join(0), None);
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +123,7 @@ proptest! {
     /// Against a plain queue: whoever is woken is the one who has waited longest of those without a turn.
     #[test]
     fn turns_are_given_in_the_order_of_joining(steps in proptest::collection::vec(step(), 1..400)) {
-        let mut line = Line::new(20);
+        let mut line = Line::new();
         // Who waits, in order, and whether it has a turn.
         let mut model = VecDeque::<(u32, Key, bool)>::new();
         let mut ids = 0..;
@@ -132,8 +134,8 @@ proptest! {
             };
             let woken = match step {
                 Step::Join => {
-                    let joined = line.join();
-                    prop_assert_eq!(joined.is_some(), model.len() < 20);
+                    let joined = line.join(MAX);
+                    prop_assert_eq!(joined.is_some(), model.len() < MAX);
                     if let Some(key) = joined {
                         let id = ids.next().unwrap();
                         // It looks again at once if it was let try.
@@ -236,7 +238,7 @@ impl World {
             },
             Doing::Joining => self
                 .line
-                .join()
+                .join(MAX)
                 .map_or(Doing::Gone, |key| Doing::Waiting(key, true)),
             Doing::Waiting(key, true) => {
                 if poll(&mut self.line, key, id) {
@@ -312,7 +314,7 @@ proptest! {
     /// room that it could use.
     #[test]
     fn no_wake_up_is_lost(events in proptest::collection::vec(event(), 1..200), order in any::<u64>()) {
-        let mut world = World { line: Line::new(8), room: [1, 1], requests: Vec::new(), opened: false };
+        let mut world = World { line: Line::new(), room: [1, 1], requests: Vec::new(), opened: false };
         for event in events {
             let nth = |n: usize, which: fn(&Doing) -> bool| {
                 let all: Vec<_> = world.requests.iter().enumerate()
