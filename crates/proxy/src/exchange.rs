@@ -1,17 +1,19 @@
 //! One request, from its head to its answer's.
 
+mod routed;
+
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use edgeproxy_backend::{InFlight, Incarnation, Protocol, Signal};
 use edgeproxy_balance::{Client, PickError};
 use h2::RecvStream;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::HeaderValue;
 use http::request::Parts;
-use http::uri::{PathAndQuery, Scheme};
+use http::uri::Scheme;
 use http::{Method, Request, Response, StatusCode, Uri, Version, response};
 use http_body_util::Full;
 use tokio::time::Instant;
@@ -26,19 +28,19 @@ use crate::forward::{self, Added};
 use crate::grpc::{self, Call};
 use crate::http1::request;
 use crate::http2::receive::Receive;
-use crate::inbound::{self, Inbound, Stop};
+use crate::inbound::{self, Stop};
 use crate::interim::Respond;
 use crate::pause::Pause;
 use crate::phase::Turn;
 use crate::pick::{self, Front, Taken};
 use crate::retry::{self, Failed, Next};
-use crate::route::{self, Destination};
 use crate::timer::Timer;
 use crate::upload::{Broken, Upload};
 use crate::websocket::Handshake;
 use crate::wire::Wire;
 use crate::worker::Worker;
 use crate::{AppRoute, clock};
+use routed::Routed;
 
 /// Serves one request of a client. It always comes to an answer; a failure is one too.
 pub(crate) async fn serve(
@@ -64,7 +66,7 @@ pub(crate) async fn serve(
         app,
         max_body,
         target,
-    } = match route(worker, &inbound, &parts.headers) {
+    } = match Routed::find(worker, &inbound, &parts.headers) {
         Ok(routed) => routed,
         Err(answer) => return own(told(answer), turn),
     };
@@ -123,56 +125,6 @@ pub(crate) async fn serve(
     }
 }
 
-/// A request, and what has been found out about where it goes.
-struct Routed {
-    app: Arc<AppRoute>,
-    /// How long its body may be, in bytes.
-    max_body: Option<u64>,
-    /// In origin form, or `*`, as the backend gets it.
-    target: Uri,
-}
-
-/// Where a request goes, as the table in force has it.
-fn route(worker: &Worker, inbound: &Inbound, headers: &HeaderMap) -> Result<Routed, Answer> {
-    let (table, host) = (worker.current_table(), inbound.name());
-    let target = inbound.target.path_and_query().map_or("/", PathAndQuery::as_str);
-    let request = route::Request {
-        host: host.unwrap_or_default().as_bytes(),
-        target,
-    };
-    let has = |name: &HeaderName, value: Option<&HeaderValue>| {
-        let mut found = headers.get_all(name).iter();
-        found.any(|line| value.is_none_or(|value| value == line))
-    };
-    let destination = table
-        .destination(request, has, || worker.random())
-        .map_err(|error| Answer::bad_request(error.to_string()))?;
-    let Some(Destination {
-        app,
-        max_body,
-        rewrite,
-        ..
-    }) = destination
-    else {
-        return Err(table.no_route(host));
-    };
-    inbound::check_length(headers, max_body)?;
-    let target = match rewrite {
-        None => inbound.target.clone(),
-        Some(rewrite) => {
-            let mut written = BytesMut::with_capacity(2 * target.len());
-            rewrite.each(target, |part| written.extend_from_slice(part.as_bytes()));
-            let target = PathAndQuery::from_maybe_shared(written.freeze());
-            Uri::from(target.map_err(|error| Answer::bad_request(format!("the request's target: {error}")))?)
-        }
-    };
-    Ok(Routed {
-        app: Arc::clone(app),
-        max_body,
-        target,
-    })
-}
-
 /// Asks a backend for a WebSocket, with the head of an extended CONNECT. What it answers: 101 if it agrees. And how the
 /// app that it is of has it.
 pub(crate) async fn upgrade(
@@ -189,7 +141,7 @@ pub(crate) async fn upgrade(
         Err(Stop::Refused(answer)) => return Err(answer),
         Err(Stop::LastHop) => return Err(Answer::connect_refused()),
     };
-    let Routed { app, target, .. } = route(worker, &inbound, &parts.headers)?;
+    let Routed { app, target, .. } = Routed::find(worker, &inbound, &parts.headers)?;
     let introduced = worker
         .origins(client)
         .map(|origins| origins.of_map(&parts.headers));
@@ -309,8 +261,10 @@ impl Exchange<'_> {
         self.may_retry().then_some(other)
     }
 
+    /// Whether a response of that status counts as a failure. One that agrees to a WebSocket has another for its client.
     fn is_unhealthy(&self, status: StatusCode) -> bool {
-        self.app.settings.unhealthy_responses.contains(status.as_u16())
+        let agreed = self.handshake.is_some() && status.is_success();
+        !agreed && self.app.settings.unhealthy_responses.contains(status.as_u16())
     }
 
     /// Whether the rules allow another attempt, on another backend.

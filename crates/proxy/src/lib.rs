@@ -4,12 +4,12 @@
 //! # The key decision: a worker is a thread that shares nothing
 //!
 //! Each worker is an OS thread with a current-thread tokio runtime, its own `SO_REUSEPORT` sockets, its own
-//! pools of upstream connections and its own retry budget. A request lives and dies on the thread that
+//! pools of upstream connections. A request lives and dies on the thread that
 //! accepted its connection: no lock, no work stealing, no wake-up across threads, and `Rc` instead of `Arc`
 //! for everything that a request holds. What workers do share is read-only (the [`RouteTable`], behind one
 //! [`ArcSwap`](arc_swap::ArcSwap)) or made of atomics (an endpoint's
-//! [`Meter`](edgeproxy_backend::Meter)), which is what keeps a hard limit exact whatever their number. The
-//! price: a connection stays with its worker, however busy that is, and idle upstream connections are not
+//! [`Meter`](edgeproxy_backend::Meter), an app's [`RetryBudget`]), which is what keeps a hard limit exact whatever their
+//! number. The price: a connection stays with its worker, however busy that is, and idle upstream connections are not
 //! shared.
 //!
 //! ```no_run
@@ -36,10 +36,12 @@
 //!
 //! # One request
 //!
-//! Its head is checked, an app is found by [`RouteTable::route`], its balancer proposes endpoints, and the
+//! Its head is checked, an app is found by the [`Routes`] or, where there are none, by its host
+//! ([`RouteTable::route`]), its balancer proposes endpoints, and the
 //! first whose meter admits the request gets it. The place is held until the answer's body has come to its end. The
 //! outcome goes to the meter: an answer of any status is a success, and no answer (refused, timed out, reset,
-//! malformed) a failure; what the client broke off counts for neither. What that means for the backend, if
+//! malformed) a failure, and so is one with a status of
+//! [`unhealthy_responses`](AppSettings::unhealthy_responses); what the client broke off counts for neither. What that means for the backend, if
 //! anything, goes to the [`Reporter`].
 //!
 //! | what failed | tried again |
@@ -48,11 +50,22 @@
 //! | a kept connection that was closed before the answer's first byte | once, on a fresh connection, if the request can be repeated |
 //! | a stream that the backend refuses or did not look at (RFC 9113 §8.7) | elsewhere, or on a fresh connection; any method |
 //! | sent, no answer | elsewhere, if the request can be repeated |
+//! | an answer with a status of `unhealthy_responses` | as no answer; where nobody else is there at once, the client gets it |
 //! | the answer has begun | never: the client's connection (or HTTP/2 stream) is broken off |
 //!
 //! A request can be repeated if its method is idempotent and its body is within
 //! [`replay_max_bytes`](AppSettings::replay_max_bytes), whatever its framing: the body is streamed at once and
 //! kept as it passes, so a request that succeeds at once waits for nothing.
+//!
+//! # Routes
+//!
+//! With routes, a request goes where the narrowest one says that is for it, or nowhere: the names of apps play no part
+//! then. What is looked at is the host, the path in whole segments, byte by byte as it was sent, and fields. The route may
+//! share its requests among apps, put another prefix in the place of its own, and bound bodies; the app may put a prefix
+//! before everything. The query and what is encoded stay as they are. Where paths matter, one with a segment `.` or `..`,
+//! in any disguise, is refused, since a backend could take it for another path than the one that was routed. Targets in
+//! absolute form are rewritten as the path that they name; `OPTIONS *` belongs to the root and keeps its asterisk.
+//! Connections passed on by their server name, and TCP, follow no route.
 //!
 //! # TLS
 //!
@@ -105,8 +118,8 @@
 //!
 //! | word | status | |
 //! |---|---|---|
-//! | `bad_request` | 400 | the head, the framing, `Host`, the target or `Max-Forwards` is malformed or ambiguous, or the body broke off |
-//! | `no_route` | 404 | no app of that name |
+//! | `bad_request` | 400 | the head, the framing, `Host`, the target or `Max-Forwards` is malformed or ambiguous, a routed path has dot segments, or the body broke off |
+//! | `no_route` | 404 | no route is for it; without routes: no app of that name |
 //! | `method_not_allowed` | 405 | CONNECT |
 //! | `request_timeout` | 408 | the head, or the body, came too slowly |
 //! | `deadline_exceeded` | – | a gRPC call's own deadline has passed; `grpc-status` is 4 |

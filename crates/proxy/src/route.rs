@@ -4,6 +4,7 @@ mod path;
 mod prefixes;
 mod routes;
 mod rule;
+mod rules;
 mod shares;
 
 use std::fmt;
@@ -13,16 +14,16 @@ use arc_swap::ArcSwap;
 use edgeproxy_backend::{AppName, Endpoint, MonoTime};
 use edgeproxy_balance::{Balancer, Policy};
 use hashbrown::HashMap;
-use http::header::{HeaderName, HeaderValue};
 
 use crate::answer::Answer;
 use crate::{AppSettings, Queue, RetryBudget};
 pub(crate) use path::Rewrite;
 pub use path::{PathPrefix, PathPrefixError};
 pub use routes::Routes;
-use routes::Rule;
 pub(crate) use routes::{DotSegments, Request};
 pub use rule::{BodyLimit, FieldPattern, HostPattern, Route};
+pub(crate) use rules::Lines;
+use rules::Rule;
 
 /// One app as the data plane knows it: who may be picked, and how requests are treated.
 #[derive(Debug)]
@@ -166,20 +167,20 @@ impl RouteTable {
     }
 
     /// Where a request goes, `None` if nowhere. With routes it is their business alone; without, it is that of its host.
-    /// `has`: whether it has a field with that value, or with any; `random` gives 64 bits a call.
+    /// `random` gives 64 bits a call.
     ///
     /// # Errors
     /// When it is for nobody to say which path it has.
     pub(crate) fn destination(
         &self,
         request: Request<'_>,
-        has: impl FnMut(&HeaderName, Option<&HeaderValue>) -> bool,
+        lines: &impl Lines,
         random: impl FnMut() -> u64,
     ) -> Result<Option<Destination<'_>>, DotSegments> {
         let found = if self.routes.is_empty() {
             self.named_by(request.host).map(|place| (place, None))
         } else {
-            self.led_by_route(request, has, random)
+            self.led_by_route(request, lines, random)
                 .map(|(place, rule)| (place, Some(rule)))
         };
         let Some((place, rule)) = found else {
@@ -219,10 +220,10 @@ impl RouteTable {
     fn led_by_route(
         &self,
         request: Request<'_>,
-        has: impl FnMut(&HeaderName, Option<&HeaderValue>) -> bool,
+        lines: &impl Lines,
         random: impl FnMut() -> u64,
     ) -> Option<(usize, &Rule)> {
-        let rule = self.routes.find(request, has)?;
+        let rule = self.routes.find(request, lines)?;
         let place = self.led_to.get(rule.draw(random)?)?;
         Some((*place, rule))
     }

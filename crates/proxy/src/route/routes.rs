@@ -1,21 +1,19 @@
 //! All routes, made quick to look up.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use edgeproxy_backend::AppName;
 use hashbrown::HashMap;
-use http::header::{HeaderName, HeaderValue};
 
-use super::path::{Rewrite, has_dot_segments};
+use super::path::has_dot_segments;
 use super::prefixes::Prefixes;
-use super::rule::{BodyLimit, FieldPattern, HostPattern, Route};
+use super::rule::{HostPattern, Route};
+use super::rules::{Lines, Rule, Rules};
 use super::shares::Shares;
-use crate::PathPrefix;
 
 /// Every route, made quick to look up once for many tables: a host costs two lookups at most, a path one binary search,
-/// and only routes that are for the same host and path are gone through one by one.
+/// and of routes that are for the same host and path those that ask for a field's value one lookup.
 ///
 /// Nothing is allocated to find one.
 #[derive(Default)]
@@ -29,19 +27,7 @@ pub struct Routes {
 }
 
 type ByHost = HashMap<Box<str>, ByPath, foldhash::fast::RandomState>;
-/// The narrowest first.
-type ByPath = Prefixes<Box<[Rule]>>;
-
-/// A route, found by its host and its path.
-#[derive(Debug)]
-pub(super) struct Rule {
-    fields: Box<[FieldPattern]>,
-    path: PathPrefix,
-    replace_prefix: Option<PathPrefix>,
-    max_body: BodyLimit,
-    /// Places among the apps of all routes.
-    apps: Shares<usize>,
-}
+type ByPath = Prefixes<Rules>;
 
 /// What of a request a route is found by.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +104,11 @@ impl Routes {
             });
         }
         for (host, paths) in by_host {
-            let paths = by_path(paths.into_values());
+            let paths = paths.into_values().filter_map(|rules| {
+                let path = rules.first()?.path.clone();
+                Some((path, Rules::new(rules)))
+            });
+            let paths = Prefixes::new(paths);
             match host {
                 Host::Any => compiled.any = Some(paths),
                 Host::Below(name) => drop(compiled.below.insert(name.into(), paths)),
@@ -151,30 +141,22 @@ impl Routes {
         self.looks_at_paths
     }
 
-    /// The narrowest one that is for a request. `has`: whether it has a field with that value, or with any.
-    pub(super) fn find<'s>(
-        &'s self,
-        request: Request<'_>,
-        mut has: impl FnMut(&HeaderName, Option<&HeaderValue>) -> bool,
-    ) -> Option<&'s Rule> {
+    /// The narrowest one that is for a request with those fields.
+    pub(super) fn find<'s>(&'s self, request: Request<'_>, lines: &impl Lines) -> Option<&'s Rule> {
         let mut room = [0; MAX_HOST];
         let host = folded(request.host, &mut room);
         let path = request.path();
-        let mut is_for = |rule: &&Rule| {
-            let mut fields = rule.fields.iter();
-            fields.all(|field| has(&field.name, field.value.as_ref()))
-        };
-        let mut among = |paths: &'s ByPath| {
+        let among = |paths: &'s ByPath| {
             let mut by_length = paths.covering(path);
-            by_length.find_map(|rules| rules.iter().find(&mut is_for))
+            by_length.find_map(|rules| rules.find(lines))
         };
         let exact = host.and_then(|host| self.exact.get(host));
-        let found = exact.and_then(&mut among);
+        let found = exact.and_then(among);
         let found = found.or_else(|| {
             let (_, parent) = host?.split_once('.')?;
-            self.below.get(parent).and_then(&mut among)
+            self.below.get(parent).and_then(among)
         });
-        found.or_else(|| self.any.as_ref().and_then(&mut among))
+        found.or_else(|| self.any.as_ref().and_then(among))
     }
 }
 
@@ -192,35 +174,6 @@ enum Host {
     Any,
     Below(String),
     Exact(String),
-}
-
-/// Puts the rules of each path in order.
-fn by_path(paths: impl Iterator<Item = Vec<Rule>>) -> ByPath {
-    Prefixes::new(paths.filter_map(|mut rules| {
-        let path = rules.first()?.path.clone();
-        rules.sort_by_key(|rule| {
-            let by_value = rule.fields.iter().filter(|field| field.value.is_some()).count();
-            Reverse((by_value, rule.fields.len()))
-        });
-        Some((path, rules.into()))
-    }))
-}
-
-impl Rule {
-    /// Which of its apps gets a request, as its place among those of all routes.
-    pub(super) fn draw(&self, random: impl FnMut() -> u64) -> Option<usize> {
-        self.apps.draw(random)
-    }
-
-    /// How long a body may be, of an app that has this limit of its own.
-    pub(super) fn max_body(&self, of_app: Option<u64>) -> Option<u64> {
-        self.max_body.or(of_app)
-    }
-
-    /// What becomes of a path, to an app that puts that before it.
-    pub(super) fn rewrite<'t>(&'t self, add: &'t PathPrefix) -> Option<Rewrite<'t>> {
-        Rewrite::of(&self.path, self.replace_prefix.as_ref(), add)
-    }
 }
 
 impl fmt::Debug for Routes {

@@ -1,3 +1,4 @@
+use http::header::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::*;
@@ -19,6 +20,15 @@ fn named(table: &RouteTable, host: &str) -> Option<String> {
     table.route(host).map(|app| app.name.to_string())
 }
 
+struct Given<'a>(&'a [(&'a str, &'a str)]);
+
+impl Lines for Given<'_> {
+    fn values(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+        let found = self.0.iter().filter(move |(found, _)| name == found);
+        found.map(|(_, value)| value.as_bytes())
+    }
+}
+
 /// A request without fields.
 fn bare<'t>(table: &'t RouteTable, host: &str, target: &str) -> Option<Destination<'t>> {
     asked(table, host, target, &[]).unwrap()
@@ -34,12 +44,7 @@ fn asked<'t>(
         host: host.as_bytes(),
         target,
     };
-    let has = |name: &HeaderName, value: Option<&HeaderValue>| {
-        fields
-            .iter()
-            .any(|(found, given)| name == found && value.is_none_or(|value| value == given))
-    };
-    table.destination(request, has, || 0)
+    table.destination(request, &Given(fields), || 0)
 }
 
 fn app_of(destination: Option<Destination<'_>>) -> Option<String> {
@@ -273,6 +278,25 @@ fn of_four_thousand_hosts_each_has_its_own_app() {
     assert!(bare(&table, "h4096.example", "/x").is_none());
 }
 
+#[test]
+fn of_four_thousand_values_of_a_field_each_has_its_own_app() {
+    let tenant = |n: usize| Route {
+        fields: vec![FieldPattern {
+            name: HeaderName::from_static("x-tenant"),
+            value: Some(HeaderValue::from(n)),
+        }],
+        ..Route::to(name(&format!("a{n}")))
+    };
+    let table = table(&[], (0..4_096).map(tenant).collect());
+    let to = |fields: &[(&str, &str)]| app_of(asked(&table, "h", "/", fields).unwrap());
+    assert_eq!(to(&[("x-tenant", "4095")]).as_deref(), Some("a4095"));
+    assert_eq!(
+        to(&[("x-tenant", "x"), ("x-tenant", "7"), ("x-tenant", "3")]).as_deref(),
+        Some("a3")
+    );
+    assert_eq!(to(&[("x-tenant", "4096")]), None);
+}
+
 /// Whether a route is for a request, told without anything clever.
 fn is_for(route: &Route, host: &str, target: &str, fields: &[(&str, &str)]) -> bool {
     let host_fits = match &route.host {
@@ -351,7 +375,7 @@ proptest! {
     fn nothing_that_is_asked_panics(routes in proptest::collection::vec(any_route(), 1..4), host in ".{0,300}", target in ".{0,40}") {
         let table = table(&[], routes);
         let request = Request { host: host.as_bytes(), target: &target };
-        if let Ok(Some(found)) = table.destination(request, |_, _| true, || u64::MAX) {
+        if let Ok(Some(found)) = table.destination(request, &Given(&[]), || u64::MAX) {
             rewritten(found, &target);
         }
     }

@@ -1,16 +1,16 @@
 //! What the backend gets: the client's lines in runs as they came, less what was between neighbours, and the
 //! proxy's own.
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderName;
 
 use super::{Facts, Head, Method, Rules, Stop, may_be_spoken};
 use crate::answer::{ALLOWED, Answer};
 use crate::headers::{forwarded, trace};
 use crate::http1::field::Field;
 use crate::http1::framing::Length;
-use crate::http1::head::{Fields, Line, tokens};
+use crate::http1::head::{Fields, tokens};
 use crate::http1::text::{push_decimal, push_hex, push_ip};
-use crate::route::{Destination, Request, Rewrite};
+use crate::route::{Destination, Lines, Request, Rewrite};
 
 /// What the proxy's own fields take, at most, but for names of hosts and networks.
 const OWN_FIELDS: usize = 384;
@@ -91,12 +91,7 @@ impl Facts<'_> {
             host: self.host.map_or(b"", |host| host.name),
             target: self.target.path,
         };
-        let has = |name: &HeaderName, value: Option<&HeaderValue>| {
-            let is_it = |line: &Line<'_>| line.name.eq_ignore_ascii_case(name.as_str());
-            let mut found = fields.iter().filter(is_it);
-            found.any(|line| value.is_none_or(|value| value.as_bytes() == line.value))
-        };
-        let destination = rules.table.destination(request, has, random);
+        let destination = rules.table.destination(request, fields, random);
         destination.map_err(|error| Answer::bad_request(error.to_string()).into())
     }
 
@@ -280,6 +275,15 @@ impl Facts<'_> {
         out.extend_from_slice(b"\r\n\r\n");
         out.extend_from_slice(&body);
         out
+    }
+}
+
+impl Lines for Fields<'_, '_> {
+    fn values(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+        let lines = self
+            .iter()
+            .filter(move |line| line.name.eq_ignore_ascii_case(name.as_str()));
+        lines.map(|line| line.value)
     }
 }
 

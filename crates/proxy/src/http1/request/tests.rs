@@ -353,3 +353,62 @@ fn a_head_is_waited_for_until_it_is_whole() {
     }
     assert!(matches!(read_as(text, ANYBODY), Ok(Some(_))));
 }
+
+/// A request that routes look at: where it goes, and its first line to there.
+fn routed(text: &str) -> (Option<String>, String) {
+    let yes = crate::FieldPattern {
+        name: "x-canary".parse().unwrap(),
+        value: Some("yes".parse().unwrap()),
+    };
+    let prefix = |text| crate::PathPrefix::parse(text).unwrap();
+    let canary = crate::Route {
+        fields: vec![yes],
+        path: prefix("/api"),
+        replace_prefix: Some(prefix("/")),
+        ..crate::Route::to(AppName::parse("next").unwrap())
+    };
+    let rest = crate::Route::to(AppName::parse("rest").unwrap());
+    let table = RouteTable::new(1, [], Arc::new(crate::Routes::new([canary, rest])));
+    let pseudonym = pseudonym();
+    let rules = Rules {
+        max_head_bytes: 1_024,
+        max_fields: 12,
+        max_target_bytes: 64,
+        table: &table,
+        pseudonym: &pseudonym,
+        client: ANYBODY,
+        origins: None,
+    };
+    let mut out = Vec::new();
+    let head = read(text.as_bytes(), &rules, &mut out, || 1).unwrap().unwrap();
+    let app = head.app.and_then(|place| table.at(place));
+    let out = String::from_utf8(out).unwrap();
+    let line = out.lines().next().unwrap_or_default().to_owned();
+    (app.map(|app| app.name.to_string()), line)
+}
+
+#[test]
+fn a_route_sees_values_without_the_spaces_around_them_and_names_in_any_case() {
+    for (field, app, line) in [
+        ("X-CANARY: \t yes \t", "next", "GET /x?y HTTP/1.1"),
+        ("x-canary:yes", "next", "GET /x?y HTTP/1.1"),
+        ("x-canary: yes\r\nx-canary: no", "next", "GET /x?y HTTP/1.1"),
+        ("x-canary: YES", "rest", "GET /api/x?y HTTP/1.1"),
+        ("x-canary2: yes", "rest", "GET /api/x?y HTTP/1.1"),
+    ] {
+        let found = routed(&format!("GET /api/x?y HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n"));
+        assert_eq!(found, (Some(app.to_owned()), line.to_owned()), "{field}");
+    }
+}
+
+#[test]
+fn a_rewritten_first_line_is_one_of_http_1_1_whatever_form_the_target_had() {
+    for (line, expected) in [
+        ("GET http://a/api?y HTTP/1.1", "GET /?y HTTP/1.1"),
+        ("GET /api HTTP/1.0", "GET / HTTP/1.1"),
+        ("OPTIONS * HTTP/1.1", "OPTIONS * HTTP/1.1"),
+    ] {
+        let (_, found) = routed(&format!("{line}\r\nHost: a\r\nx-canary: yes\r\n\r\n"));
+        assert_eq!(found, expected);
+    }
+}

@@ -1,0 +1,72 @@
+//! What a request does that finds every backend full.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use edgeproxy_backend::AppName;
+use tokio::time::Instant;
+
+use super::{After, Exchange, Served};
+use crate::AppRoute;
+use crate::answer::Answer;
+use crate::queue::Waiting;
+use crate::socket::Socket;
+
+impl<S: Socket> Exchange<'_, S> {
+    /// Waits in the queue of `app` for a place, and is served then.
+    pub(super) async fn queue(&mut self, app: &AppRoute) -> Result<Served, After> {
+        let (name, mut queue) = (app.name.clone(), Arc::clone(&app.queue));
+        let mut queue_max = app.settings.queue_max;
+        let until = Instant::now() + app.settings.queue_timeout;
+        loop {
+            let Ok(waiting) = queue.join(queue_max) else {
+                let retry_after = self.worker.config().retry_after;
+                return Err(Answer::backends_full(name.as_str(), retry_after).into());
+            };
+            let mut turn = Some(waiting);
+            // Until it has had a place, which it may have to come back from.
+            while let Some(waiting) = &mut turn {
+                self.wait(waiting, until, &name).await?;
+                *self.now = Instant::now();
+                // Much may have changed meanwhile.
+                let table = self.worker.current_table();
+                let Some(app) = table.app(&name) else {
+                    return Err(Answer::no_route(Some(name.as_str())).into());
+                };
+                (queue, queue_max) = (Arc::clone(&app.queue), app.settings.queue_max);
+                match self.run(app, &mut turn).await {
+                    Err(After::Full) => {}
+                    served => return served,
+                }
+                if let Some(waiting) = &mut turn
+                    && !self.tried.is_empty()
+                {
+                    // There may be room on one that has failed this request; the next in line can use that.
+                    waiting.pass_on();
+                }
+            }
+        }
+    }
+
+    /// Waits for this request's turn to try for a place.
+    async fn wait(&mut self, waiting: &mut Waiting, until: Instant, app: &AppName) -> Result<(), After> {
+        let timer = self.timer;
+        timer.arm(until);
+        poll_fn(|cx| {
+            if waiting.poll_turn(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if timer.poll_due(cx).is_ready() {
+                let late = Answer::queue_timeout(app.as_str(), self.worker.config().retry_after);
+                return Poll::Ready(Err(late.into()));
+            }
+            let body = &mut self.upload.body;
+            if body.has_left() && self.client.poll_gone(cx, &mut body.buffer).is_ready() {
+                return Poll::Ready(Err(After::Ended));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
