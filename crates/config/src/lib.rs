@@ -84,7 +84,7 @@ pub use report::{Paint, Report};
 pub use route::{BodyLimit, HeaderMatch, HostMatch, Overlap, Route, overlaps};
 pub use rules::{Certified, Rule, check, expiring};
 pub use schema::schema;
-pub use setting::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Scope, Setting};
+pub use setting::{API_ENV, CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Scope, Setting};
 pub use settings::{AppSettings, Settings};
 pub use source::{MAX_FILE_BYTES, load};
 pub use status::StatusCodes;

@@ -35,7 +35,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The host of a request's URI decides as a client's `Host` does: it names the app, unless there are routes. From there on
 /// a request is a client's: it is picked for, waits in the app's queue, is tried again within the app's budget, and its
 /// outcome is in the backend's ledger. Bodies stream in both directions, each as fast as it is taken. A future, or a
-/// response's body, that is dropped before its end gives the backend's place back at once.
+/// response's body, that is dropped before its end gives the backend's place back at once. The backend sees a client at
+/// 127.0.0.1, whose own `X-Forwarded-For` is believed.
 ///
 /// ```no_run
 /// use edgeproxy_proxy::{CalledFrom, OutboundError, Running};
@@ -108,8 +109,7 @@ impl Outbound {
         let (response, stream) = sender
             .send_request(head, ended)
             .map_err(|error| OutboundError::of_h2(&error))?;
-        // For as long as it is under way, so that the connection stays.
-        let exchange = Exchange::new(body, (!ended).then_some(stream), sender);
+        let exchange = Exchange::new(body, (!ended).then_some(stream));
         body::answer(exchange, response).await
     }
 }

@@ -37,7 +37,7 @@ mod translate;
 mod watch;
 
 pub use app::{App, BuildError, Listening, Running, Serves};
-pub use geography::GeographyError;
+pub use geography::{GeographyError, check_database};
 pub use plan::PlanError;
 pub use routing::RoutingError;
 pub use tls::{TlsError, TlsFault, certificates};

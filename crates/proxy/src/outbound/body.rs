@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Response, header};
 use http_body::{Body, Frame, SizeHint};
@@ -22,18 +22,12 @@ use crate::http2::pump::{Pump, Stopped};
 pub(super) struct Exchange {
     /// What of its body has not left. `None`: all has.
     upload: Option<Pump<UnsyncBoxBody<Bytes, BoxError>>>,
-    _connection: SendRequest<Bytes>,
 }
 
 impl Exchange {
-    pub(super) fn new(
-        body: UnsyncBoxBody<Bytes, BoxError>,
-        stream: Option<SendStream<Bytes>>,
-        connection: SendRequest<Bytes>,
-    ) -> Self {
+    pub(super) fn new(body: UnsyncBoxBody<Bytes, BoxError>, stream: Option<SendStream<Bytes>>) -> Self {
         Self {
             upload: stream.map(|stream| Pump::new(body, stream)),
-            _connection: connection,
         }
     }
 

@@ -57,7 +57,7 @@ impl OutboundError {
     }
 
     pub(super) fn of_h2(error: &h2::Error) -> Self {
-        if error.is_go_away() || error.is_io() {
+        if error.is_io() {
             return Self::Ended;
         }
         Self::Broken {
