@@ -33,7 +33,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut asked: mpsc::Receiver<Asking>,
             Ok((one, other)) => {
                 let served = front::serve_inside(Rc::clone(&worker), other);
                 tokio::task::spawn_local(open.track_future(served));
-                tokio::task::spawn_local(drive(one, asking));
+                // This end as well: what the other has said last is still to be read.
+                tokio::task::spawn_local(open.track_future(drive(one, asking)));
             }
             Err(error) => {
                 tracing::warn!(%error, "no pair of sockets can be made for requests of the program's own");
