@@ -9,7 +9,7 @@ use crate::headers::via::Pseudonym;
 use crate::http1::framing::Length;
 use crate::http1::head::find_end;
 use crate::http1::request::{self, Client, Head, Rules, Stop};
-use crate::{AppRoute, AppSettings, RouteTable};
+use crate::{AppRoute, AppSettings, PathPrefix, Route, RouteTable, Routes};
 
 const MAX_HEAD: usize = 2 * 1024;
 const MAX_FIELDS: usize = 24;
@@ -41,6 +41,7 @@ pub fn request_head(bytes: &[u8]) {
     for trusted in [false, true] {
         let whole = read(bytes, "edge", trusted);
         in_parts(bytes, &whole, trusted);
+        routed(bytes, &whole, trusted);
         match &whole {
             Outcome::Read(read) => passed_on(bytes, read, trusted),
             Outcome::LastHop(answer, len) => last_hop(bytes, answer, *len),
@@ -53,20 +54,30 @@ pub fn request_head(bytes: &[u8]) {
 }
 
 fn read(bytes: &[u8], pseudonym: &str, trusted: bool) -> Outcome {
-    let pseudonym = Pseudonym::parse(pseudonym).unwrap();
+    let table = table(PathPrefix::root(), Routes::default());
+    read_by(&table, bytes, pseudonym, trusted)
+}
+
+/// One app, which puts that before every path.
+fn table(add_prefix: PathPrefix, routes: Routes) -> RouteTable {
     let app = AppRoute {
         settings: AppSettings {
             max_body_bytes: Some(MAX_BODY),
+            add_prefix,
             ..AppSettings::default()
         },
         ..AppRoute::new(AppName::parse("app").unwrap())
     };
-    let table = RouteTable::new(1, [Arc::new(app)], Arc::default());
+    RouteTable::new(1, [Arc::new(app)], Arc::new(routes))
+}
+
+fn read_by(table: &RouteTable, bytes: &[u8], pseudonym: &str, trusted: bool) -> Outcome {
+    let pseudonym = Pseudonym::parse(pseudonym).unwrap();
     let rules = Rules {
         max_head_bytes: MAX_HEAD,
         max_fields: MAX_FIELDS,
         max_target_bytes: MAX_TARGET,
-        table: &table,
+        table,
         pseudonym: &pseudonym,
         client: Client {
             ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
@@ -118,6 +129,57 @@ fn in_parts(bytes: &[u8], whole: &Outcome, trusted: bool) {
         assert_eq!(find_end(&bytes[..place], 0), None);
         assert_eq!(find_end(bytes, place), Some(len), "behind {place}");
     }
+}
+
+/// Routes change nothing but the path, and refuse nothing but paths with dots.
+fn routed(bytes: &[u8], plain: &Outcome, trusted: bool) {
+    let app = AppName::parse("app").unwrap();
+    let api = Route {
+        path: PathPrefix::parse("/api").unwrap(),
+        replace_prefix: Some(PathPrefix::parse("/v1").unwrap()),
+        ..Route::to(app.clone())
+    };
+    let table = table(
+        PathPrefix::parse("/base").unwrap(),
+        Routes::new([api, Route::to(app)]),
+    );
+    let routed = read_by(&table, bytes, "edge", trusted);
+    let plain = match plain {
+        Outcome::Read(plain) => plain,
+        // The path is looked at before the length of the body, which it decides on.
+        Outcome::Refused(413) if routed == Outcome::Refused(400) => return,
+        other => return assert_eq!(routed, *other),
+    };
+    let (line, rest) = first_line(&plain.out);
+    let target = line.split(' ').nth(1).unwrap();
+    let end = target.find('?').unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    let Outcome::Read(routed) = routed else {
+        assert!(has_dots(path), "{path} was refused: {routed:?}");
+        return assert_eq!(routed, Outcome::Refused(400));
+    };
+    let expected = match path.strip_prefix("/api") {
+        _ if path == "*" => "*".to_owned(),
+        Some(behind) if behind.is_empty() || behind.starts_with('/') => format!("/base/v1{behind}{query}"),
+        _ => format!("/base{path}{query}"),
+    };
+    let (found, same) = first_line(&routed.out);
+    assert_eq!(found.split(' ').nth(1), Some(expected.as_str()));
+    assert!(!has_dots(path), "{path} was passed on");
+    assert_eq!(same, rest);
+}
+
+/// And what follows it.
+fn first_line(head: &[u8]) -> (&str, &[u8]) {
+    let end = head.windows(2).position(|two| two == b"\r\n").unwrap();
+    (std::str::from_utf8(&head[..end]).unwrap(), &head[end..])
+}
+
+/// Whether a server that takes much for a separator would find a segment `.` or `..`.
+fn has_dots(path: &str) -> bool {
+    let plain = path.to_ascii_lowercase().replace("%2e", ".");
+    let plain = plain.replace("%2f", "/").replace("%5c", "/").replace(';', "/;");
+    plain.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 fn passed_on(bytes: &[u8], read: &Read, trusted: bool) {
