@@ -49,12 +49,7 @@ fn backend(number: u64, addr: SocketAddr) -> anyhow::Result<Arc<Endpoint>> {
 
 /// One app on those backends, which take turns.
 fn table(endpoints: &[Arc<Endpoint>]) -> anyhow::Result<RouteTable> {
-    let candidate = |endpoint: &Arc<Endpoint>| Candidate {
-        target: Arc::clone(endpoint),
-        fallback: false,
-        excluded: None,
-        since: None,
-    };
+    let candidate = |endpoint: &Arc<Endpoint>| Candidate::new(Arc::clone(endpoint));
     let policy = Policy {
         algorithm: Algorithm::RoundRobin,
         ..Policy::default()
