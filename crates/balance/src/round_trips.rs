@@ -33,11 +33,13 @@ impl RoundTrips {
 
     /// Goes by other configured times; what was measured stays. Says whether the order has changed.
     pub fn configure(&mut self, configured: impl IntoIterator<Item = (Region, Duration)>) -> bool {
+        let before = self.order.clone();
         self.configured = configured.into_iter().collect();
         let (configured, measured) = (&self.configured, &self.measured);
         self.order
             .retain(|region| configured.contains_key(region) || measured.contains_key(region));
-        self.arrange()
+        self.arrange();
+        self.order != before
     }
 
     /// Takes a measurement into account. Says whether the order has changed, and with it the policy.
