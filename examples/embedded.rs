@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 
 use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, Region};
-use edgeproxy_config::{Settings, Topology};
+use edgeproxy_config::Settings;
 use edgeproxy_registry::Registration;
 use edgeproxy_server::App;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -40,7 +40,7 @@ async fn run() -> anyhow::Result<()> {
         listen_addr: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         ..Settings::default()
     };
-    let proxy = App::build(settings, &Topology::default())?.spawn()?;
+    let proxy = App::build(settings.into())?.spawn()?;
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?;

@@ -53,6 +53,7 @@ fn table(endpoints: &[Arc<Endpoint>]) -> anyhow::Result<RouteTable> {
         target: Arc::clone(endpoint),
         fallback: false,
         excluded: None,
+        on_trial: false,
         since: None,
     };
     let policy = Policy {

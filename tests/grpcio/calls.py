@@ -26,6 +26,7 @@ class Service(grpc.GenericRpcHandler):
             "/t/Chat": grpc.stream_stream_rpc_method_handler(lambda messages, _: messages),
             "/t/Fail": grpc.unary_unary_rpc_method_handler(self.fail),
             "/t/Hang": grpc.unary_unary_rpc_method_handler(self.hang),
+            "/grpc.health.v1.Health/Check": grpc.unary_unary_rpc_method_handler(self.check),
             "/t/Cancelled": grpc.unary_unary_rpc_method_handler(lambda *_: str(self.cancelled).encode()),
         }
 
@@ -42,6 +43,10 @@ class Service(grpc.GenericRpcHandler):
     def fail(self, _message, context):
         context.set_trailing_metadata([("x-why", "because")])
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, "no \u2013 100 %")
+
+    def check(self, message, _context):
+        # HealthCheckRequest{service: "t"}, and a status of SERVING or SERVICE_UNKNOWN.
+        return b"\x08\x01" if message == b"\x0a\x01t" else b"\x08\x03"
 
     def hang(self, _message, context):
         ended = threading.Event()

@@ -60,8 +60,13 @@ impl Setup {
     /// Writes `edgeproxy.toml` into the folder that it is started in.
     #[must_use]
     pub fn toml(self, text: &str) -> Self {
-        std::fs::write(self.folder.path().join("edgeproxy.toml"), text)
-            .expect("the folder can be written to");
+        self.file("edgeproxy.toml", text)
+    }
+
+    /// Writes a file into the folder that it is started in.
+    #[must_use]
+    pub fn file(self, name: &str, text: &str) -> Self {
+        std::fs::write(self.folder.path().join(name), text).expect("the folder can be written to");
         self
     }
 
@@ -121,7 +126,7 @@ impl Setup {
             thread: Some(thread),
             proxy: SocketAddr::from(([127, 0, 0, 1], 0)),
             api: None,
-            _folder: self.folder,
+            folder: self.folder,
         };
         started.proxy = started.address(Listener::Proxy).await;
         if api {
@@ -176,7 +181,7 @@ pub struct Edgeproxy {
     thread: Option<JoinHandle<()>>,
     proxy: SocketAddr,
     api: Option<SocketAddr>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Edgeproxy {
@@ -245,6 +250,22 @@ impl Edgeproxy {
     #[must_use]
     pub fn api(&self) -> Api {
         Api::new(self.api_addr())
+    }
+
+    /// Puts another `edgeproxy.toml` in the place of the one that is there, as a whole.
+    ///
+    /// # Panics
+    /// If it can't be written.
+    pub fn rewrite(&self, text: &str) {
+        let beside = self.folder.path().join("edgeproxy.toml.next");
+        std::fs::write(&beside, text).expect("the folder can be written to");
+        std::fs::rename(beside, self.config()).expect("the folder can be written to");
+    }
+
+    /// Its `edgeproxy.toml`.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("edgeproxy.toml")
     }
 
     /// What it has printed.

@@ -16,7 +16,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use edgeproxy_tests::{Edgeproxy, Registration};
+use edgeproxy_tests::{Edgeproxy, PATIENCE, Registration, eventually};
+
+/// Its backends get traffic once gRPC's own server has said that the service `t` is serving.
+const FILE: &str =
+    "[apps.calls]\ninitial = \"probe_first\"\n[apps.calls.health]\ngrpc = { service = \"t\" }\n";
 
 const NAME: &str = "every_kind_of_call_passes";
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/grpcio/calls.py");
@@ -99,10 +103,16 @@ fn every_kind_of_call_passes() {
         .build()
         .expect("a runtime can be made");
     runtime.block_on(async {
-        let edgeproxy = Edgeproxy::setup().start().await;
+        let edgeproxy = Edgeproxy::setup().toml(FILE).start().await;
         let backend = SocketAddr::from(([127, 0, 0, 1], port));
         let registration = Registration::new("b", "calls", backend).with("protocol", "h2c");
-        edgeproxy.api().register_new(&registration).await;
+        let mut api = edgeproxy.api();
+        api.register_new(&registration).await;
+        eventually(PATIENCE, "its server passes a health check", async || {
+            let state = api.state("b").await;
+            if state == "routable" { Ok(()) } else { Err(state) }
+        })
+        .await;
         let target = edgeproxy.proxy().to_string();
         let called = tokio::task::spawn_blocking(move || {
             python()

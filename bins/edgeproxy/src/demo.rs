@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use edgeproxy_config::{HealthMonitor, LogFormat, Settings, Spill, Topology};
+use edgeproxy_config::{HealthMonitor, LogFormat, Settings, Spill};
 use edgeproxy_server::Running;
 use tokio::runtime;
 
@@ -62,7 +62,7 @@ fn show_in_runtime(options: &DemoOptions) -> anyhow::Result<ExitCode> {
 async fn show(options: &DemoOptions) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::catch().context("signals can't be caught")?;
     let settings = settings(options)?;
-    let running = run::start(&settings, &Topology::default())?;
+    let running = run::start(settings.clone().into())?;
     let api = running.api_addr().context("the API did not start")?;
     let fleet = Fleet::start(api).await?;
     let mut screen = Screen::on_stdout();

@@ -15,6 +15,7 @@ mod limits;
 mod listing;
 mod logging;
 mod output;
+mod reload;
 mod remote;
 mod run;
 mod signals;

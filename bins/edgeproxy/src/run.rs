@@ -4,24 +4,28 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use edgeproxy_config::{ConfigError, Finding, Loaded, RawFlags, Settings, Severity, Topology, expiring};
-use edgeproxy_server::{App, BuildError, Running, Serves, certificates};
+use edgeproxy_config::{ConfigError, Finding, Loaded, RawFlags, Severity, expiring};
+use edgeproxy_server::{App, BuildError, Running, Serves, Trigger, WatchedFile, certificates};
 use tokio::runtime;
 
-use crate::signals::Signals;
+use crate::reload::{Layers, Reloader};
+use crate::signals::{Hangup, Signal, Signals};
 use crate::{limits, logging};
 
 /// Serves until a signal comes.
 pub(crate) fn run(flags: RawFlags) -> ExitCode {
-    let loaded = match edgeproxy_config::load(flags, std::env::vars_os().collect()) {
+    let layers = Layers::new(flags);
+    // Before it is read: what changes meanwhile is read again.
+    let file = layers.file();
+    let loaded = match layers.load() {
         Ok(loaded) => loaded,
         Err(error) => return refuse(&error),
     };
-    serve(&loaded).unwrap_or_else(|error| fail(&error))
+    serve(&loaded, layers, file).unwrap_or_else(|error| fail(&error))
 }
 
-fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
-    logging::start(loaded.settings.log_format, loaded.settings.log_level.as_str())?;
+fn serve(loaded: &Loaded, layers: Layers, mut file: WatchedFile) -> anyhow::Result<ExitCode> {
+    let filter = logging::start(loaded.settings.log_format, loaded.settings.log_level.as_str())?;
     let open_files = limits::raise_open_files();
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -30,27 +34,38 @@ fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         // Before the listeners, so that no signal comes too early to be noticed.
         let mut signals = Signals::catch().context("signals can't be caught")?;
-        let running = start(&loaded.settings, &loaded.topology)?;
+        let mut hangup = Hangup::catch().context("signals can't be caught")?;
+        let running = start(loaded.clone())?;
         announce(loaded, &running);
         open_files
             .shortage()
             .into_iter()
             .for_each(|shortage| tracing::warn!("{shortage}"));
-        drain(running, &mut signals).await
+        let mut reloader = Reloader {
+            layers,
+            filter,
+            findings: loaded.findings(),
+        };
+        let signal = loop {
+            let trigger = tokio::select! {
+                signal = signals.next() => break signal,
+                () = hangup.next() => Trigger::Signal,
+                () = file.changed() => Trigger::File,
+            };
+            file.known();
+            reloader.reload(&running, trigger).await;
+        };
+        drain(running, signal, &mut signals).await
     })
 }
 
 /// Binds and serves. The server's errors end in their cause already, so the chain is cut here.
-pub(crate) fn start(settings: &Settings, topology: &Topology) -> anyhow::Result<Running> {
+pub(crate) fn start(loaded: Loaded) -> anyhow::Result<Running> {
     let told = |error: BuildError| anyhow::Error::msg(error.to_string());
-    App::build(settings.clone(), topology)
-        .map_err(told)?
-        .spawn()
-        .map_err(told)
+    App::build(loaded).map_err(told)?.spawn().map_err(told)
 }
 
-async fn drain(running: Running, signals: &mut Signals) -> anyhow::Result<ExitCode> {
-    let signal = signals.next().await;
+async fn drain(running: Running, signal: Signal, signals: &mut Signals) -> anyhow::Result<ExitCode> {
     tracing::info!(
         "{} received: draining; a second signal exits at once",
         signal.name()
@@ -104,7 +119,7 @@ fn announce(loaded: &Loaded, running: &Running) {
 }
 
 /// Logs a finding as loudly as it is bad.
-fn warn(finding: &Finding) {
+pub(crate) fn warn(finding: &Finding) {
     let place = finding.place.as_ref().map(tracing::field::display);
     let (rule, message, advice) = (finding.rule, &finding.message, &finding.advice);
     match finding.severity {

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT.
+//! SIGTERM and SIGINT; and SIGHUP, for who does something about it.
 
 use std::io;
 use std::process::ExitCode;
@@ -33,6 +33,21 @@ impl Signals {
             _ = self.terminate.recv() => Signal::Terminate,
             _ = self.interrupt.recv() => Signal::Interrupt,
         }
+    }
+}
+
+/// SIGHUP, which otherwise ends a process; caught from the moment that this is made.
+pub(crate) struct Hangup(unix::Signal);
+
+impl Hangup {
+    /// Needs a running tokio runtime.
+    pub(crate) fn catch() -> io::Result<Self> {
+        unix::signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// The next one; several that come at once are one. Cancel safe.
+    pub(crate) async fn next(&mut self) {
+        let _ = self.0.recv().await;
     }
 }
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
 use edgeproxy_backend::{AppName, BackendId, Country, Region, Weight};
-use edgeproxy_registry::{AppPolicy, Initial, LastBackend, Status};
+use edgeproxy_registry::{AppPolicy, Initial, LastBackend, Monitoring, Status};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -96,6 +96,8 @@ struct PolicyView {
     balancing: Option<Balancing>,
     max_failures: u32,
     last_backend: &'static str,
+    /// Whether a health monitor probes its backends, which is what the next three are for.
+    probed: bool,
     fall: u32,
     rise: u32,
     initial: &'static str,
@@ -170,6 +172,7 @@ impl PolicyView {
                 LastBackend::Keep => "keep",
                 LastBackend::Eject => "eject",
             },
+            probed: policy.monitoring == Monitoring::On,
             fall: policy.fall_in_force(),
             rise: policy.rise,
             initial: match policy.initial {

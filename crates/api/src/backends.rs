@@ -82,7 +82,7 @@ pub(crate) async fn delete(
         .handle
         .deregister(&id, fence, drain)
         .await
-        .map_err(|error| refusal::of_fenced(error, &id))?;
+        .map_err(|error| refusal::of_deregister(error, &id))?;
     let view = DeregisteredView {
         id: &id,
         deregistered: true,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use edgeproxy_backend::{AppName, BackendId, Country, Metadata, Region, Weight};
-use edgeproxy_registry::{LoadReport, Overrides, Status};
+use edgeproxy_registry::{Lease, LoadReport, Overrides, Status};
 use serde::Serialize;
 
 /// A backend as listed.
@@ -21,15 +21,17 @@ pub(crate) struct BackendView<'a> {
     hard_limit: u32,
     fallback: bool,
     protocol: &'static str,
-    ttl_secs: u64,
+    /// Its lease, and below what is left of it; `null` for one of the configuration file, which has none.
+    ttl_secs: Option<u64>,
     metadata: &'a Metadata,
+    source: &'static str,
     state: &'static str,
     reason: String,
     healthy: bool,
     in_flight: u32,
-    last_heartbeat_secs: u64,
+    last_heartbeat_secs: Option<u64>,
     registered_secs: u64,
-    expires_in_secs: u64,
+    expires_in_secs: Option<u64>,
     incarnation: u64,
     requests_total: u64,
     failures_total: u64,
@@ -46,6 +48,7 @@ impl<'a> From<&'a Status> for BackendView<'a> {
         let backend = &status.endpoint.backend;
         let meter = &status.endpoint.meter;
         let (requests_total, failures_total) = meter.totals();
+        let in_secs = |part: fn(Lease) -> Duration| status.lease.map(|lease| part(lease).as_secs());
         Self {
             id: &backend.id,
             app: &backend.app,
@@ -58,15 +61,16 @@ impl<'a> From<&'a Status> for BackendView<'a> {
             hard_limit: backend.limits.hard(),
             fallback: backend.fallback,
             protocol: backend.protocol.as_str(),
-            ttl_secs: status.ttl.as_secs(),
+            ttl_secs: in_secs(|lease| lease.ttl),
             metadata: &backend.metadata,
+            source: status.source.as_str(),
             state: status.state.as_str(),
             reason: status.reason.to_string(),
             healthy: status.state.takes_traffic(),
             in_flight: meter.in_flight(),
-            last_heartbeat_secs: status.last_heartbeat.as_secs(),
+            last_heartbeat_secs: in_secs(|lease| lease.last_heartbeat),
             registered_secs: status.registered.as_secs(),
-            expires_in_secs: whole_secs_up(status.expires_in),
+            expires_in_secs: status.lease.map(|lease| whole_secs_up(lease.expires_in)),
             incarnation: status.endpoint.incarnation.get(),
             requests_total,
             failures_total,
@@ -167,10 +171,11 @@ pub(crate) struct RegisteredView<'a> {
 #[derive(Serialize)]
 pub(crate) struct RenewedView<'a> {
     pub(crate) id: &'a BackendId,
+    /// Whether there was a lease to renew. A backend of the configuration file has none, and is heard all the same.
     pub(crate) renewed: bool,
     pub(crate) incarnation: u64,
-    pub(crate) ttl_secs: u64,
-    pub(crate) heartbeat_interval_secs: u64,
+    pub(crate) ttl_secs: Option<u64>,
+    pub(crate) heartbeat_interval_secs: Option<u64>,
     /// Missing only if it was removed in this very moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) state: Option<&'static str>,

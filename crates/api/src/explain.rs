@@ -25,7 +25,7 @@ pub trait Explain: Send + Sync {
 
 /// The client that an explanation is for. Whatever is unknown is derived from the address, as for a real
 /// request, or stays unknown.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClientQuery {
     /// Its address.
     pub ip: Option<IpAddr>,
@@ -33,6 +33,10 @@ pub struct ClientQuery {
     pub country: Option<Country>,
     /// Its region, in place of what the address says.
     pub region: Option<Region>,
+    /// The value that it brings of the header or cookie that the app hashes.
+    pub hash: Option<String>,
+    /// The value that it brings of the header or cookie by which the app knows clients again.
+    pub sticky: Option<String>,
 }
 
 /// How an app is balanced, by the names of the configuration.
@@ -53,6 +57,10 @@ pub struct Explanation {
     pub algorithm: String,
     /// The client, as the balancer saw it.
     pub client: ExplainedClient,
+    /// The backend that it is bound to, whether that may be picked or not.
+    pub bound: Option<BackendId>,
+    /// Whether the backends' health is ignored, since too few are well (`panic_threshold`).
+    pub ignores_health: bool,
     /// The tiers for this client, nearest first.
     pub tiers: Vec<ExplainedTier>,
     /// Every backend of the app.
@@ -126,14 +134,26 @@ pub(crate) async fn explain(State(shared): State<Shared>, mut params: Params) ->
     let country = params.optional("country", |text| {
         Country::parse(text).map_err(|error| error.to_string())
     });
+    let terms = shared.terms.in_force();
     let region = params.optional("region", |text| {
-        shared.admission.region(text).map(|(region, _)| region)
+        terms.admission.region(text).map(|(region, _)| region)
     });
+    let hash = params.optional("hash", |text| Ok(text.to_owned()));
+    let sticky = params.optional("sticky", |text| Ok(text.to_owned()));
     params.finish()?;
     // A bad or missing app has been refused above.
     let explanation = app
         .as_ref()
-        .and_then(|app| shared.explain.explain(app, &ClientQuery { ip, country, region }))
+        .and_then(|app| {
+            let query = ClientQuery {
+                ip,
+                country,
+                region,
+                hash,
+                sticky,
+            };
+            shared.explain.explain(app, &query)
+        })
         .ok_or_else(|| {
             let app = app.as_ref().map_or("", AppName::as_str);
             Problem::new(StatusCode::NOT_FOUND, format!("no app {app:?} has a backend"))

@@ -35,11 +35,12 @@ fn check(shared: &Shared, request: &Request) -> Result<(), Problem> {
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map(|ConnectInfo(peer)| *peer);
-    shared.access.check_peer(peer)?;
+    let terms = shared.terms.in_force();
+    terms.access.check_peer(peer)?;
     if let Some(peer) = peer {
-        shared.rate.check(peer.ip()).map_err(too_many)?;
+        terms.rate.check(peer.ip()).map_err(too_many)?;
     }
-    shared.hosts.check(request)?;
+    terms.hosts.check(request)?;
     accept::check(request.headers())
 }
 

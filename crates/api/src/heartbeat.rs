@@ -31,10 +31,10 @@ pub(crate) async fn heartbeat(
         .map_err(|error| refusal::of_heartbeat(error, &id))?;
     let view = RenewedView {
         id: &id,
-        renewed: true,
+        renewed: renewed.ttl.is_some(),
         incarnation: renewed.endpoint.incarnation.get(),
-        ttl_secs: renewed.ttl.as_secs(),
-        heartbeat_interval_secs: heartbeat_interval_secs(renewed.ttl),
+        ttl_secs: renewed.ttl.map(|ttl| ttl.as_secs()),
+        heartbeat_interval_secs: renewed.ttl.map(heartbeat_interval_secs),
         state: shared.handle.get(&id).map(|status| status.state.as_str()),
         warnings,
     };

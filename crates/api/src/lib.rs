@@ -1,5 +1,5 @@
 //! The discovery API: backends register over HTTP, keep a lease alive with heartbeats, and leave;
-//! operators list, change and drain them, and ask why a request would go where it goes.
+//! operators list, change and drain them, and ask why a request would go where it goes, and what is in force.
 //!
 //! # Nothing of the wire reaches the core
 //!
@@ -52,7 +52,8 @@
 //! # What it leaves to the caller
 //!
 //! Where to listen, when to stop ([`Handle::stop`](edgeproxy_control::Handle::stop) and
-//! [`Readiness::drain`] first, then `shutdown`), what a pick is ([`Explain`]), and tokens and TLS. Heads
+//! [`Readiness::drain`] first, then `shutdown`), what a pick is ([`Explain`]), what the
+//! configuration is ([`Configured`]), and tokens and TLS. Heads
 //! that are no HTTP at all are refused by hyper, with a bare 400 or 431 and a closed connection.
 
 mod accept;
@@ -60,6 +61,7 @@ mod access;
 mod admission;
 mod apps;
 mod backends;
+mod configuration;
 mod connection;
 mod dto;
 mod explain;
@@ -81,9 +83,11 @@ mod register;
 mod router;
 mod serve;
 mod state;
+mod terms;
 
 pub use access::Access;
 pub use admission::Admission;
+pub use configuration::{Configuration, Configured, LastReload, Layer, ReloadProblem, SettingInForce};
 pub use explain::{
     Balancing, ClientQuery, Explain, ExplainedCandidate, ExplainedClient, ExplainedTier, Explanation,
 };
@@ -91,3 +95,4 @@ pub use readiness::{Phase, Readiness};
 pub use router::router;
 pub use serve::serve;
 pub use state::{Bounds, State};
+pub use terms::Terms;

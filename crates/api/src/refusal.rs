@@ -2,7 +2,7 @@
 
 use edgeproxy_backend::BackendId;
 use edgeproxy_control::ControlError;
-use edgeproxy_registry::{FencedError, PatchError, RegisterError};
+use edgeproxy_registry::{DeregisterError, FencedError, PatchError, RegisterError};
 use http::StatusCode;
 
 use crate::problem::{Problem, Problems};
@@ -17,7 +17,9 @@ pub(crate) fn of_register(error: ControlError<RegisterError>, id: &BackendId) ->
     };
     let sentence = error.to_string();
     let problem = match error {
-        RegisterError::AppTaken { .. } => Problem::new(StatusCode::CONFLICT, sentence),
+        RegisterError::AppTaken { .. } | RegisterError::Static(_) => {
+            Problem::new(StatusCode::CONFLICT, sentence)
+        }
         RegisterError::Ttl { .. } => {
             let mut problems = Problems::default();
             problems.refuse("ttl_secs", sentence);
@@ -28,6 +30,17 @@ pub(crate) fn of_register(error: ControlError<RegisterError>, id: &BackendId) ->
         }
     };
     problem.with_id(id)
+}
+
+pub(crate) fn of_deregister(error: ControlError<DeregisterError>, id: &BackendId) -> Problem {
+    match error {
+        ControlError::Stopping => Problem::stopping().with_id(id),
+        ControlError::Refused(DeregisterError::Fenced(error)) => fenced(&error, id),
+        ControlError::Refused(error @ DeregisterError::Static(_)) => {
+            let sentence = format!("{error} by PATCH with {{\"enabled\":false}}");
+            Problem::new(StatusCode::CONFLICT, sentence).with_id(id)
+        }
+    }
 }
 
 pub(crate) fn of_fenced(error: ControlError<FencedError>, id: &BackendId) -> Problem {

@@ -18,7 +18,7 @@ pub(crate) async fn register(
     State(shared): State<Shared>,
     extract::Json(fields): extract::Json,
 ) -> Result<Response, Problem> {
-    let parsed = parse::registration(fields, &shared.admission, shared.handle.limits())?;
+    let parsed = parse::registration(fields, &shared.terms.in_force().admission, shared.handle.limits())?;
     let id = parsed.registration.backend.id.clone();
     let registered = shared
         .handle

@@ -10,7 +10,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::guard::guard;
 use crate::problem::Problem;
 use crate::state::{Shared, State};
-use crate::{apps, backends, explain, extract, health, heartbeat, patch, register};
+use crate::{apps, backends, configuration, explain, extract, health, heartbeat, patch, register};
 
 /// The API as a service, without a socket. The peer's address is read from axum's
 /// [`ConnectInfo`](axum::extract::ConnectInfo)`<SocketAddr>`; a request without it is refused as from
@@ -30,6 +30,7 @@ pub fn router(state: State) -> Router {
         .route("/api/v1/apps", get(apps::list))
         .route("/api/v1/apps/{app}", get(apps::get))
         .route("/api/v1/explain", get(explain::explain))
+        .route("/api/v1/config", get(configuration::get))
         .fallback(extract::no_such_path)
         .with_state(shared.clone());
     // A layer on `paths` itself would run inside of what adds `Allow` to a 405.

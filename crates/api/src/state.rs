@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use edgeproxy_control::Handle;
 
-use crate::host::Hosts;
-use crate::rate::RateLimit;
-use crate::{Access, Admission, Explain, Readiness};
+use crate::{Configured, Explain, Readiness, Terms};
 
 /// All that the API needs from the rest of the server.
 #[derive(Clone)]
@@ -19,12 +17,12 @@ pub struct State {
     pub readiness: Readiness,
     /// Who explains a pick.
     pub explain: Arc<dyn Explain>,
-    /// Which backends may register.
-    pub admission: Admission,
-    /// Who may use the API.
-    pub access: Access,
+    /// Which backends may register, and who may use the API.
+    pub terms: Terms,
     /// How much of it.
     pub bounds: Bounds,
+    /// Who knows the configuration. `None`: there is none to show.
+    pub configuration: Option<Arc<dyn Configured>>,
 }
 
 impl State {
@@ -35,9 +33,9 @@ impl State {
             handle,
             readiness: Readiness::starting(),
             explain,
-            admission: Admission::default(),
-            access: Access::default(),
+            terms: Terms::default(),
             bounds: Bounds::default(),
+            configuration: None,
         }
     }
 }
@@ -46,8 +44,7 @@ impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State")
             .field("readiness", &self.readiness)
-            .field("admission", &self.admission)
-            .field("access", &self.access)
+            .field("terms", &self.terms)
             .field("bounds", &self.bounds)
             .finish_non_exhaustive()
     }
@@ -100,45 +97,20 @@ fn at_least_one(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
 }
 
-/// The [`State`] and what the router derives from it, shared by every request.
+/// The [`State`], shared by every request.
 #[derive(Clone)]
-pub(crate) struct Shared(Arc<Derived>);
-
-pub(crate) struct Derived {
-    state: State,
-    pub(crate) hosts: Hosts,
-    pub(crate) rate: RateLimit,
-}
+pub(crate) struct Shared(Arc<State>);
 
 impl Shared {
     pub(crate) fn new(state: State) -> Self {
-        let Bounds {
-            requests_per_sec,
-            burst,
-            peers,
-            ..
-        } = state.bounds;
-        let hosts = Hosts::new(&state.access.allowed_hosts);
-        Self(Arc::new(Derived {
-            state,
-            hosts,
-            rate: RateLimit::new(requests_per_sec, burst, peers),
-        }))
+        Self(Arc::new(state))
     }
 }
 
 impl Deref for Shared {
-    type Target = Derived;
-
-    fn deref(&self) -> &Derived {
-        &self.0
-    }
-}
-
-impl Deref for Derived {
     type Target = State;
 
     fn deref(&self) -> &State {
-        &self.state
+        &self.0
     }
 }

@@ -29,7 +29,9 @@ pub enum Gate {
     Trial,
     /// One request at a time, and it is under way.
     TrialBusy,
-    /// No one, by the registry's decision. What is in flight goes on.
+    /// No one, by reason of failed probes. What is in flight goes on.
+    Unhealthy,
+    /// No one, by the registry's decision for another reason than health. What is in flight goes on.
     Closed,
     /// No one, and what is in flight shall be ended: the drain deadline has passed.
     Cut,
@@ -43,6 +45,10 @@ pub enum Admission {
     /// Also past [`Gate::Excluded`]: when nobody else is left, a backend that failed often is better than
     /// a certain 503.
     LastResort,
+    /// Whatever failed requests and probes say of it: past every gate but [`Gate::Closed`] and [`Gate::Cut`]. For an
+    /// app so few of whose backends are well that its health is likelier wrong than right. An outcome moves
+    /// the streak or the gate only where the gate would have let it in anyway.
+    Panic,
 }
 
 /// Why [`Endpoint::admit`](crate::Endpoint::admit) let nobody in.
@@ -97,6 +103,8 @@ pub struct Meter {
     requests: AtomicU64,
     failures: AtomicU64,
     expectation: AtomicU64,
+    /// In microseconds, up to 71 minutes; 0 is none.
+    connect: AtomicU32,
 }
 
 /// A u32 of these spans 214 seconds, longer than any response is waited for.
@@ -113,6 +121,7 @@ impl Meter {
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             expectation: AtomicU64::new(Expectation::NONE.bits()),
+            connect: AtomicU32::new(0),
         }
     }
 
@@ -168,6 +177,26 @@ impl Meter {
         Expectation::from_bits(self.expectation.load(Ordering::Relaxed)).at(now)
     }
 
+    /// A connection was made, which took so long: about a round trip on the network.
+    pub fn connected(&self, took: Duration) {
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
+        self.connect.store(micros, Ordering::Relaxed);
+    }
+
+    /// How long the latest connection took to be made since this was last asked; `None` if there was none. For whoever
+    /// measures distances: one alone, since it is told once.
+    #[must_use]
+    pub fn take_connect_time(&self) -> Option<Duration> {
+        // Most have none, and a swap would take the line from those that use it.
+        if self.connect.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        match self.connect.swap(0, Ordering::Relaxed) {
+            0 => None,
+            micros => Some(Duration::from_micros(u64::from(micros))),
+        }
+    }
+
     /// Opens the gate to everyone and forgets the streak. For the registry alone.
     pub fn open(&self) {
         self.set_gate(Gate::Open);
@@ -184,7 +213,12 @@ impl Meter {
         self.set_gate(Gate::Trial);
     }
 
-    /// Closes the gate; what is in flight goes on. For the registry alone.
+    /// Closes the gate by reason of failed probes; what is in flight goes on. For the registry alone.
+    pub fn bench(&self) {
+        self.set_gate(Gate::Unhealthy);
+    }
+
+    /// Closes the gate for another reason than health; what is in flight goes on. For the registry alone.
     pub fn close(&self) {
         self.set_gate(Gate::Closed);
     }
@@ -216,10 +250,13 @@ impl Meter {
     pub(crate) fn begin(&self, limits: Limits, admission: Admission) -> Result<(u32, bool), Refusal> {
         let word = self.word();
         pass(word.gate(), admission)?;
-        let trial = word.gate() == Gate::Trial;
-        if trial {
-            self.swap(word, word.with_gate(Gate::TrialBusy))
-                .map_err(|_| Refusal::OnTrial)?;
+        let mut trial = word.gate() == Gate::Trial;
+        if trial && self.swap(word, word.with_gate(Gate::TrialBusy)).is_err() {
+            if admission != Admission::Panic {
+                return Err(Refusal::OnTrial);
+            }
+            // Another request is the trial.
+            trial = false;
         }
         if !self.enter(limits.hard()) {
             if trial {
@@ -323,9 +360,11 @@ impl Meter {
 #[inline]
 const fn pass(gate: Gate, admission: Admission) -> Result<(), Refusal> {
     match (gate, admission) {
-        (Gate::Open | Gate::Trial, _) | (Gate::Excluded, Admission::LastResort) => Ok(()),
+        (Gate::Open | Gate::Trial, _)
+        | (Gate::Excluded, Admission::LastResort)
+        | (Gate::Excluded | Gate::TrialBusy | Gate::Unhealthy, Admission::Panic) => Ok(()),
         (Gate::TrialBusy, _) => Err(Refusal::OnTrial),
-        (Gate::Excluded | Gate::Closed | Gate::Cut, _) => Err(Refusal::Shut),
+        (Gate::Excluded | Gate::Unhealthy | Gate::Closed | Gate::Cut, _) => Err(Refusal::Shut),
     }
 }
 

@@ -3,9 +3,10 @@ use std::sync::Arc;
 
 use edgeproxy_backend::{Expected, Limits, Meter, MonoTime};
 
-use crate::decide::{Decision, Serving};
+use crate::decide::{Decision, Serving, Telling};
 use crate::explain::{self, Explanation};
 use crate::ramp::STEPS;
+use crate::sticky::kept_of;
 use crate::tiers::Tiers;
 use crate::{Client, Policy, Target};
 
@@ -16,9 +17,12 @@ pub struct Candidate<T> {
     pub target: T,
     /// Picked only while every other one is out.
     pub fallback: bool,
-    /// Why it must not be picked, for people; `None`: it may be.
-    pub excluded: Option<Box<str>>,
-    /// When it joined, or came back from trial; `None`: it has always been there. What a
+    /// Why it must not be picked; `None`: it may be.
+    pub excluded: Option<Barred>,
+    /// It has been out for its health, and takes one request at a time until one succeeds: it may be picked, but
+    /// counts as not yet well where it is asked whether enough are.
+    pub on_trial: bool,
+    /// When it joined, or came back from trial; [`MonoTime::NEVER`]: it is on trial; `None`: it has always been there. What a
     /// [slow start](Policy::slow_start) is counted from.
     pub since: Option<MonoTime>,
 }
@@ -30,7 +34,28 @@ impl<T> Candidate<T> {
             target,
             fallback: false,
             excluded: None,
+            on_trial: false,
             since: None,
+        }
+    }
+}
+
+/// Why a candidate must not be picked, in words for people.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Barred {
+    /// Requests to it, or probes of it, have failed. Ignored once too few are well
+    /// ([`Policy::panic_permille`](crate::Policy::panic_permille)).
+    Unwell(Box<str>),
+    /// Somebody wants it out, or it is leaving. Holds whatever happens.
+    Firm(Box<str>),
+}
+
+impl Barred {
+    /// The words.
+    #[must_use]
+    pub const fn reason(&self) -> &str {
+        match self {
+            Self::Unwell(reason) | Self::Firm(reason) => reason,
         }
     }
 }
@@ -62,6 +87,23 @@ pub enum PickError {
     Exhausted,
 }
 
+/// How a pick came to whom it got.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Grounds {
+    /// The client was bound to it.
+    Bound,
+    /// The algorithm chose it among those of its tier that are below their soft limit.
+    BelowSoft {
+        /// 0 to 3 as in the specification; 0 where the algorithm has no tiers.
+        tier: u8,
+    },
+    /// All of its tier were at their soft limit, and it was the least above.
+    AboveSoft {
+        /// 0 to 3 as in the specification; 0 where the algorithm has no tiers.
+        tier: u8,
+    },
+}
+
 /// Picks one of a fixed list of targets. Immutable but for the turns that its picks take, so any number of
 /// threads may share it; a change of the list makes a new one by [`prepare`](Self::prepare).
 pub struct Balancer<T> {
@@ -72,11 +114,12 @@ pub struct Balancer<T> {
     /// where nobody comes bound.
     pub(crate) identities: Box<[(u64, u32)]>,
     pub(crate) routable: usize,
+    pub(crate) panic: bool,
     /// What a weight of 1 is in [`Entry::share`].
     pub(crate) unit: u16,
     pub(crate) next_change: Option<MonoTime>,
     /// By place in the list; read by nobody but `explain`.
-    pub(crate) excluded: Box<[Option<Box<str>>]>,
+    pub(crate) excluded: Box<[Option<Barred>]>,
 }
 
 /// What a pick reads of a candidate, close together: half a cache line where `T` is a pointer.
@@ -142,6 +185,25 @@ impl<T: Target> Balancer<T> {
         Decision::new(self, client, now, entropy, Serving, |_, target: &T| claim(target)).make()
     }
 
+    /// [`pick`](Self::pick), and how it came to whom it got.
+    ///
+    /// # Errors
+    /// Why nobody was granted.
+    pub fn pick_told<L>(
+        &self,
+        client: &Client,
+        now: MonoTime,
+        entropy: u64,
+        mut claim: impl FnMut(&T) -> Claim<L>,
+    ) -> Result<(L, Grounds), PickError> {
+        let claim = |_, target: &T| claim(target);
+        let mut decision = Decision::new(self, client, now, entropy, Telling::default(), claim);
+        let granted = decision.make()?;
+        // Whoever was granted was told of.
+        let grounds = decision.watch.grounds.unwrap_or(Grounds::BelowSoft { tier: 0 });
+        Ok((granted, grounds))
+    }
+
     /// Says what [`pick`](Self::pick) would do with these arguments if the claim granted whatever is
     /// proposed, and why. It is the same code that picks, but takes nobody's turn.
     pub fn explain(&self, client: &Client, now: MonoTime, entropy: u64) -> Explanation {
@@ -179,11 +241,29 @@ impl<T> Balancer<T> {
         self.routable
     }
 
+    /// Whether the health of its candidates is ignored, since fewer are well than
+    /// [`Policy::panic_permille`] asks for: whoever claims has to let them in all the same.
+    #[must_use]
+    #[inline]
+    pub const fn ignores_health(&self) -> bool {
+        self.panic
+    }
+
     /// When to [`prepare`](Self::prepare) it again though nothing has changed: somebody's
     /// [slow start](Policy::slow_start) comes to its next step. On the clock that it was prepared by.
     #[must_use]
     pub const fn next_change(&self) -> Option<MonoTime> {
         self.next_change
+    }
+
+    /// The candidate that a client is [bound](Client::bound) to by that identity, whether it may be picked or not.
+    #[must_use]
+    pub fn bound_to(&self, identity: u64) -> Option<&T>
+    where
+        T: Target,
+    {
+        self.candidates()
+            .find(|target| kept_of(target.identity()) == kept_of(identity))
     }
 
     /// What it was prepared with.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use edgeproxy_backend::{Country, MonoTime};
 
-use crate::balancer::{Balancer, Claim, Entry, PickError};
+use crate::balancer::{Balancer, Claim, Entry, Grounds, PickError};
 use crate::group::{Group, Picker};
 use crate::rank::{Draw, Rank, Room, cost, costly_load, drawn, mixed};
 use crate::rotation::Cursor;
@@ -47,6 +47,8 @@ pub(crate) trait Watch {
     fn note(&mut self, tally: &Tally, place: u32, in_flight: u32);
     /// A group's traffic begins to spill over, or ends to.
     fn spill(&mut self, spilling: &AtomicBool, begins: bool);
+    /// Somebody was granted.
+    fn granted(&mut self, grounds: Grounds);
 }
 
 /// Makes decisions.
@@ -72,6 +74,39 @@ impl Watch for Serving {
 
     fn spill(&mut self, spilling: &AtomicBool, begins: bool) {
         spilling.store(begins, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn granted(&mut self, _: Grounds) {}
+}
+
+/// Makes decisions, and remembers on what grounds.
+#[derive(Default)]
+pub(crate) struct Telling {
+    pub(crate) grounds: Option<Grounds>,
+}
+
+impl Watch for Telling {
+    fn turn(&mut self, cursor: &Cursor) -> u64 {
+        Serving.turn(cursor)
+    }
+
+    fn advance(&mut self, cursor: &Cursor, from: u64, to: u64) -> bool {
+        Serving.advance(cursor, from, to)
+    }
+
+    fn compared(&mut self, _: u32) {}
+
+    fn note(&mut self, tally: &Tally, place: u32, in_flight: u32) {
+        Serving.note(tally, place, in_flight);
+    }
+
+    fn spill(&mut self, spilling: &AtomicBool, begins: bool) {
+        Serving.spill(spilling, begins);
+    }
+
+    fn granted(&mut self, grounds: Grounds) {
+        self.grounds = Some(grounds);
     }
 }
 
@@ -134,6 +169,7 @@ where
         if let Some(identity) = self.client.bound
             && let Some(granted) = self.bound(identity)
         {
+            self.watch.granted(Grounds::Bound);
             return Ok(granted);
         }
         let granted = match self.balancer.policy.spill {
@@ -167,7 +203,11 @@ where
     #[inline]
     fn below_soft(&mut self, step: Step) -> Option<L> {
         let group = self.balancer.tiers.group(step);
-        self.picked_by(&group.picker, group)
+        let granted = self.picked_by(&group.picker, group);
+        if granted.is_some() {
+            self.watch.granted(Grounds::BelowSoft { tier: step.tier });
+        }
+        granted
     }
 
     #[inline]
@@ -201,7 +241,11 @@ where
     /// The one of a tier's members below hard that is least beyond its soft limit.
     #[cold]
     fn below_hard(&mut self, step: Step) -> Option<L> {
-        self.least(self.balancer.tiers.group(step), Room::BelowHard)
+        let granted = self.least(self.balancer.tiers.group(step), Room::BelowHard);
+        if granted.is_some() {
+            self.watch.granted(Grounds::AboveSoft { tier: step.tier });
+        }
+        granted
     }
 
     #[inline]

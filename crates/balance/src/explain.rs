@@ -25,6 +25,8 @@ pub struct Explanation {
     pub tiers: Vec<Tier>,
     /// Candidates that no pick proposes, in the order of the list.
     pub excluded: Vec<Excluded>,
+    /// Whether health is ignored, since too few are well.
+    pub ignores_health: bool,
     /// Whom the pick would get: a place in the balancer's list.
     pub picked: Option<usize>,
     /// Why nobody, if nobody.
@@ -63,6 +65,8 @@ pub struct Considered {
     pub score: Option<f64>,
     /// What became of it.
     pub verdict: Verdict,
+    /// Why it is not well, where its health is ignored.
+    pub unwell: Option<Box<str>>,
 }
 
 /// What became of a member in a decision. `Display` is a phrase for people.
@@ -70,6 +74,10 @@ pub struct Considered {
 pub enum Verdict {
     /// It is picked.
     Picked,
+    /// It is picked, since the client is bound to it.
+    PickedAsBound,
+    /// The client is bound to another one.
+    NotBound,
     /// It was proposed, and the claim said full.
     RefusedFull,
     /// It was proposed, and the claim said shut.
@@ -100,10 +108,20 @@ pub enum Verdict {
     Spilling,
 }
 
+impl Verdict {
+    /// Whether it is picked, for whatever reason.
+    #[must_use]
+    pub const fn is_picked(self) -> bool {
+        matches!(self, Self::Picked | Self::PickedAsBound)
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Picked => "picked",
+            Self::PickedAsBound => "picked: the client is bound to it",
+            Self::NotBound => "the client is bound to another",
             Self::RefusedFull => "refused: full",
             Self::RefusedShut => "refused: takes no requests",
             Self::Skipped => "skipped: tried already",

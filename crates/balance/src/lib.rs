@@ -19,6 +19,9 @@
 //! ([`Client::bound`]), be it by a cookie or by [`Bindings`], one bounded table for all threads; why these two, and
 //! why `hash` is what it is, is in `docs/decisions/0009`.
 //!
+//! When fewer of an app's members are well than [`Policy::panic_permille`] asks for, those are proposed too that are
+//! excluded for their health alone ([`Barred::Unwell`]); [`Balancer::ignores_health`] tells the claim.
+//!
 //! The balancer **proposes**, and a closure **decides**. Only whoever counts requests can take the last place
 //! on a backend in one step, so a pick takes a `claim` that does so, and goes on to the next candidate if it
 //! refuses. [`Balancer::explain`] runs the same code with a claim that only looks.
@@ -67,7 +70,7 @@
 //! | `least_connections` | up to 8 members the least loaded, compared exactly; above, the better of two drawn by weight |
 //! | `ewma` | the better of two different ones drawn by weight: the lower `latency × penalty × (in_flight + 1) / weight`, to 256 ns |
 //! | `hash` | a key's owner depends on the members' identities and weights alone; one that leaves or joins moves its own keys and no others. Nobody has more than `⌈5/4 · its share⌉` of the requests in flight, exactly up to 32 members one after the other; beyond, by a sum that is a few picks old |
-//! | slow start | the weights that count are tenths of the own ones, and all of the above holds for them; one that ramps has its turns besides where loads decide |
+//! | slow start | the weights and limits that count are tenths of the own ones, and all of the above holds for them; one that ramps has its turns besides where loads decide |
 //!
 //! # What it leaves to the caller
 //!
@@ -85,6 +88,7 @@ mod policy;
 mod prepare;
 mod ramp;
 mod rank;
+mod roll;
 mod rotation;
 mod round_trips;
 mod sampler;
@@ -94,7 +98,7 @@ mod tally;
 mod target;
 mod tiers;
 
-pub use balancer::{Balancer, Candidate, Claim, PickError};
+pub use balancer::{Balancer, Barred, Candidate, Claim, Grounds, PickError};
 pub use explain::{Considered, Excluded, Exclusion, Explanation, Tier, Verdict};
 pub use key::{Key, Keyer};
 pub use policy::{Algorithm, Bound, Client, Inner, NameError, Policy, Spill};

@@ -193,6 +193,12 @@ pub struct Policy {
     /// The regions of tier 3, nearest first, for instance from
     /// [`RoundTrips`](crate::RoundTrips::nearest_first). Those not listed come after them, all together.
     pub region_order: Vec<Region>,
+    /// Once fewer than so many of a thousand are well, health is ignored and all are used but those that are
+    /// [`Firm`](crate::Barred::Firm)ly excluded or of weight 0: what looks like the failure of nearly all is likelier a
+    /// failure of the probes, or of an overload that the few left would not survive. 0, the default, never.
+    ///
+    /// Envoy's `healthy_panic_threshold`.
+    pub panic_permille: u16,
     /// How those that are new begin.
     pub slow_start: Option<SlowStart>,
     /// Whether clients may come [bound](Client::bound) to a member. `Ignored` spares preparing for it.

@@ -7,6 +7,7 @@ use edgeproxy_backend::MonoTime;
 use crate::balancer::{Balancer, Candidate, Entry};
 use crate::group::Grouping;
 use crate::ramp::{STEPS, limits_on};
+use crate::roll;
 use crate::sticky::kept_of;
 use crate::tiers::{Place, Tiers};
 use crate::{Bound, Policy, SlowStart, Target};
@@ -16,7 +17,8 @@ impl<T: Target> Balancer<T> {
     /// the algorithms that take turns, in which order.
     ///
     /// Excluded candidates and those of weight 0 are never proposed, fallbacks only while nobody else is
-    /// left. Pass the balancer before as `previous`, and nobody's turn is lost: what hasn't changed is
+    /// well. But those that are excluded for their health alone are proposed like all others where
+    /// [`Policy::panic_permille`] says so. Pass the balancer before as `previous`, and nobody's turn is lost: what hasn't changed is
     /// shared with it, what has goes on from there.
     ///
     /// `now` is the time on the clock of the candidates' [`since`](Candidate::since), and need not be the picks'.
@@ -31,15 +33,11 @@ impl<T: Target> Balancer<T> {
         now: MonoTime,
         previous: Option<&Self>,
     ) -> Self {
-        let ready = |candidate: &Candidate<T>| candidate.excluded.is_none() && candidate.target.weight() > 0;
-        let only_fallbacks = !candidates
-            .iter()
-            .any(|candidate| ready(candidate) && !candidate.fallback);
+        let roll = roll::call(&candidates, policy.panic_permille);
         let mut entries = Vec::with_capacity(candidates.len());
         let mut excluded = Vec::with_capacity(candidates.len());
         let mut since = Vec::with_capacity(candidates.len());
-        for candidate in candidates {
-            let routable = ready(&candidate) && candidate.fallback == only_fallbacks;
+        for (candidate, routable) in candidates.into_iter().zip(roll.routable) {
             since.push(candidate.since.filter(|_| routable));
             excluded.push(candidate.excluded);
             entries.push(Entry::new(candidate.target, routable));
@@ -79,6 +77,7 @@ impl<T: Target> Balancer<T> {
             tiers,
             identities: identities.into(),
             routable: places.len(),
+            panic: roll.panic,
             unit: ramps.unit,
             next_change: ramps.next_change,
             excluded: excluded.into(),

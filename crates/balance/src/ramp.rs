@@ -78,13 +78,14 @@ impl SlowStart {
             .unwrap_or(1)
     }
 
-    /// When the next preparation is due for someone who began at `since`; `None` at the top.
+    /// When the next preparation is due for someone who began at `since`; `None` at the top, and for someone who is
+    /// yet to begin.
     ///
     /// Rounded up to a tenth of the window on the clock itself, so that thousands who join one after the other
     /// make ten preparations in a window and not ten each.
     pub(crate) fn next_change(&self, since: MonoTime, now: MonoTime) -> Option<MonoTime> {
         let next = self.step(since, now) + 1;
-        if next > STEPS {
+        if next > STEPS || since == MonoTime::NEVER {
             return None;
         }
         let due = since + self.begin_of(next);
@@ -105,13 +106,20 @@ impl SlowStart {
     }
 }
 
-/// The limits on a step: its share of the requests in flight ramps as well.
+/// The limits on a step: its share of the requests in flight ramps as well. The hard one too, or all who wait for
+/// others that are full would fall on it.
 pub(crate) fn limits_on(step: u16, limits: Limits) -> Limits {
-    if step >= STEPS || limits.soft() == 0 {
+    if step >= STEPS {
         return limits;
     }
-    let soft = u64::from(limits.soft()) * u64::from(step) / u64::from(STEPS);
-    Limits::new(u32::try_from(soft).unwrap_or(u32::MAX).max(1), limits.hard()).unwrap_or(limits)
+    let part = |limit: u32| match limit {
+        0 => 0,
+        limit => {
+            let part = u64::from(limit) * u64::from(step) / u64::from(STEPS);
+            u32::try_from(part).unwrap_or(u32::MAX).max(1)
+        }
+    };
+    Limits::new(part(limits.soft()), part(limits.hard())).unwrap_or(limits)
 }
 
 #[cfg(test)]
@@ -142,6 +150,8 @@ mod tests {
             );
         }
         assert_eq!(ramp.step(JOINED, MonoTime::ZERO), 1, "before it began");
+        assert_eq!(ramp.step(MonoTime::NEVER, JOINED), 1, "who is on trial");
+        assert_eq!(ramp.next_change(MonoTime::NEVER, JOINED), None);
     }
 
     #[test]
@@ -188,10 +198,10 @@ mod tests {
     }
 
     #[test]
-    fn the_soft_limit_ramps_and_the_hard_one_does_not() {
+    fn both_limits_ramp() {
         let limits = |soft, hard| Limits::new(soft, hard).unwrap();
-        assert_eq!(limits_on(1, limits(100, 150)), limits(10, 150));
-        assert_eq!(limits_on(3, limits(5, 5)), limits(1, 5));
+        assert_eq!(limits_on(1, limits(100, 150)), limits(10, 15));
+        assert_eq!(limits_on(3, limits(5, 5)), limits(1, 1));
         assert_eq!(limits_on(10, limits(100, 150)), limits(100, 150));
         assert_eq!(limits_on(1, Limits::NONE), Limits::NONE);
     }

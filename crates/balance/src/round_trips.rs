@@ -31,6 +31,17 @@ impl RoundTrips {
         round_trips
     }
 
+    /// Goes by other configured times; what was measured stays. Says whether the order has changed.
+    pub fn configure(&mut self, configured: impl IntoIterator<Item = (Region, Duration)>) -> bool {
+        let before = self.order.clone();
+        self.configured = configured.into_iter().collect();
+        let (configured, measured) = (&self.configured, &self.measured);
+        self.order
+            .retain(|region| configured.contains_key(region) || measured.contains_key(region));
+        self.arrange();
+        self.order != before
+    }
+
     /// Takes a measurement into account. Says whether the order has changed, and with it the policy.
     pub fn measured(&mut self, region: Region, round_trip: Duration) -> bool {
         if !self.measured.contains_key(&region) && self.measured.len() >= MEASURED_MAX {
@@ -144,6 +155,17 @@ mod tests {
         round_trips.measured(region("us"), ms(80));
         round_trips.measured(region("us"), ms(160));
         assert_eq!(round_trips.of(region("us")), Some(ms(90)));
+    }
+
+    #[test]
+    fn other_configured_times_take_the_place_of_those_before_and_leave_what_was_measured() {
+        let mut round_trips = RoundTrips::new([(region("us"), ms(90)), (region("ap"), ms(20))]);
+        round_trips.measured(region("sa"), ms(50));
+        round_trips.measured(region("us"), ms(30));
+        assert_eq!(names(&round_trips), ["ap", "sa", "us"]);
+        assert!(round_trips.configure([(region("sa"), ms(10))]));
+        assert_eq!(names(&round_trips), ["sa", "us"]);
+        assert!(!round_trips.configure([(region("sa"), ms(10))]));
     }
 
     #[test]

@@ -59,11 +59,16 @@ impl Bindings {
     /// their last use, or up to a sixty-fourth earlier.
     #[must_use]
     pub fn new(capacity: usize, ttl: Duration) -> Self {
-        let sets = capacity.div_ceil(WAYS).clamp(1, SETS_MAX).next_power_of_two();
         Self {
-            sets: (0..sets).map(|_| Set::default()).collect(),
-            tick: (ttl / TICKS).max(Duration::from_micros(1)),
+            sets: (0..sets(capacity)).map(|_| Set::default()).collect(),
+            tick: tick(ttl),
         }
+    }
+
+    /// Whether it is as [`new`](Self::new) would make it, so that it can be handed on.
+    #[must_use]
+    pub fn is_of(&self, capacity: usize, ttl: Duration) -> bool {
+        self.sets.len() == sets(capacity) && self.tick == tick(ttl)
     }
 
     /// How many bindings there is room for.
@@ -80,6 +85,13 @@ impl Bindings {
         if age(value, now) > 0 {
             binding.write(key, value & !TICK_MASK | now);
         }
+        Some(value >> TICK_BITS)
+    }
+
+    /// [`find`](Self::find), but no use.
+    #[must_use]
+    pub fn peek(&self, key: Key, now: MonoTime) -> Option<u64> {
+        let (_, value) = self.find_live(key, self.ticks(now))?;
         Some(value >> TICK_BITS)
     }
 
@@ -136,6 +148,14 @@ impl Bindings {
         // The remainder of a division by 2²⁴ - 1.
         u64::try_from(ticks % u128::from(TICK_MASK)).unwrap_or(0) + 1
     }
+}
+
+fn sets(capacity: usize) -> usize {
+    capacity.div_ceil(WAYS).clamp(1, SETS_MAX).next_power_of_two()
+}
+
+fn tick(ttl: Duration) -> Duration {
+    (ttl / TICKS).max(Duration::from_micros(1))
 }
 
 impl Binding {

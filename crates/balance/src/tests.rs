@@ -2,10 +2,12 @@
 
 mod allocation;
 mod explanations;
+mod fairness;
 mod fleet;
 mod keyed;
 mod least_loaded;
 mod naive;
+mod panic;
 mod region_affinity;
 mod slow_start;
 mod sooner;

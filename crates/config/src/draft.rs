@@ -233,6 +233,7 @@ impl<'a> Draft<'a> {
             .iter()
             .map(|(key, source)| (*key, place(source)))
             .collect();
+        let listener_places = self.listener_spans.iter().map(|span| self.place(span)).collect();
         let origins = self
             .sources
             .into_iter()
@@ -245,6 +246,7 @@ impl<'a> Draft<'a> {
             file,
             origins,
             places,
+            listener_places,
             warnings: self.warnings,
         })
     }

@@ -9,7 +9,7 @@ use crate::draft::Draft;
 use crate::finding::Finding;
 use crate::problem::{ConfigError, Document, Place, Problem};
 use crate::topology::Topology;
-use crate::{Settings, check, file, together, unwired};
+use crate::{Settings, check, file, together};
 
 /// What the command line said, as text: it is read and judged together with the other layers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,12 +61,14 @@ pub struct Layers {
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// The apps, routes and backends of the file. What of it is not in force yet says [`unwired`](fn@crate::unwired).
+    /// The apps, routes and backends of the file.
     pub topology: Topology,
     /// The file that was read, where there was one.
     pub file: Option<PathBuf>,
     pub(crate) origins: BTreeMap<&'static str, Origin>,
     pub(crate) places: BTreeMap<&'static str, Place>,
+    /// Of each of the settings' listeners.
+    pub(crate) listener_places: Vec<Place>,
     pub(crate) warnings: Vec<Finding>,
 }
 
@@ -99,13 +101,11 @@ impl Loaded {
         self.places.get(key)
     }
 
-    /// What is allowed but probably not meant: variables that no setting has, what [`check`](crate::check) finds,
-    /// and what is not in force yet.
+    /// What is allowed but probably not meant: variables that no setting has, and what [`check`](crate::check) finds.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         let mut found = self.warnings.clone();
         found.extend(check(self));
-        found.extend(unwired(self));
         found
     }
 }
@@ -119,6 +119,7 @@ impl From<Settings> for Loaded {
             file: None,
             origins: BTreeMap::new(),
             places: BTreeMap::new(),
+            listener_places: Vec::new(),
             warnings: Vec::new(),
         }
     }

@@ -14,8 +14,7 @@
 //! # All problems at once
 //!
 //! Reading never stops at the first fault, and a faulty file is refused whole: see [`ConfigError`].
-//! Everything but [`load`] is pure. What is allowed but risky is a [`Finding`] of [`check`], not an error; and so is
-//! what this version reads and does not do: [`unwired`](fn@unwired).
+//! Everything but [`load`] is pure. What is allowed but risky is a [`Finding`] of [`check`], not an error.
 //!
 //! ```
 //! use edgeproxy_config::{ConfigFile, Layers};
@@ -40,6 +39,7 @@
 mod apigee;
 mod app;
 mod backend;
+mod changes;
 mod draft;
 mod file;
 mod finding;
@@ -59,6 +59,7 @@ mod schema;
 mod setting;
 mod settings;
 mod shape;
+mod shown;
 mod source;
 mod status;
 mod suggest;
@@ -66,12 +67,12 @@ mod table;
 mod together;
 mod topology;
 mod types;
-mod unwired;
 mod value;
 
 pub use apigee::{ApigeeFile, ImportOptions, Imported, MAX_APIGEE_FILE_BYTES, import_apigee};
 pub use app::{App, GrpcProbe, Health, HttpProbe, Picker, Picking, Probe, ProbeTls, TcpProbe};
 pub use backend::StaticBackend;
+pub use changes::{Changes, Frozen, Moved};
 pub use finding::{Finding, Severity};
 pub use layers::{ConfigFile, Layers, Loaded, Origin, RawFlags};
 pub use listeners::{Certificate, Listener, ListenerProtocol, ListenerTls};
@@ -84,13 +85,13 @@ pub use report::{Paint, Report};
 pub use route::{BodyLimit, HeaderMatch, HostMatch, Overlap, Route, overlaps};
 pub use rules::{Certified, Rule, check, expiring};
 pub use schema::schema;
-pub use setting::{API_ENV, CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Scope, Setting};
+pub use setting::{API_ENV, CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Reload, Scope, Setting};
 pub use settings::{AppSettings, Settings};
-pub use source::{MAX_FILE_BYTES, load};
+pub use shown::Shown;
+pub use source::{MAX_FILE_BYTES, file_path, load};
 pub use status::StatusCodes;
 pub use topology::Topology;
 pub use types::{
     Algorithm, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, ProxyVersion, Spill,
     TlsVersion, Workers,
 };
-pub use unwired::unwired;

@@ -3,10 +3,9 @@
 use std::fmt::Write;
 
 use crate::Settings;
-use crate::setting::{Kind, Scope, Setting};
+use crate::setting::{Kind, Reload, Scope, Setting};
 use crate::shape::{Form, Shape, shapes};
 use crate::table::Field;
-use crate::unwired;
 
 /// The page `docs/configuration.md`, in Markdown: every setting and every table, with what it takes and its default.
 #[must_use]
@@ -35,6 +34,12 @@ Flags win over variables, those over `edgeproxy.toml`, and that over the default
 spellings: `max_failures` in the file, `EDGEPROXY_MAX_FAILURES` as a variable, `--max-failures` as a flag; where a variable
 is called otherwise, the table says so. The file is that of `--config` or `EDGEPROXY_CONFIG`, or `edgeproxy.toml` in the
 folder that the process is started in. A file with any fault is refused whole, and every fault is told at once.
+
+A running process reads all of it again on SIGHUP, and within a few seconds of a change to the file; flags and variables
+are those that it was started with. What has no fault is in force at once and as a whole, without a connection dropped: for
+the next request, or, where it is about a client's connection, for the next connection. With a fault nothing changes. Where
+a table says *Takes a restart*, and of `[[listeners]]` for what listens where, another value is such a fault. What is in
+force, where it was said, and what became of the last reload is at `GET /api/v1/config`.
 
 What is allowed and risky is in [Rules](rules.md). An editor that knows JSON Schema completes and checks the file by
 [edgeproxy.schema.json](edgeproxy.schema.json).
@@ -67,34 +72,26 @@ fn of_setting(page: &mut String, setting: &Setting) {
     } else {
         format!(" Variable: `{}`.", setting.env())
     };
-    let doc = format!("{}{variable}", setting.doc());
+    let restart = match setting.reload {
+        Reload::Live => "",
+        Reload::Restart => " Takes a restart.",
+    };
+    let doc = format!("{}{variable}{restart}", setting.doc());
     row(page, setting.key, setting.kind, &default, &doc);
 }
 
 fn of_shape(page: &mut String, shape: &Shape) {
-    // Said of all of it at once, and not of each key again.
-    let unwired = unwired::is_unwired(shape.key);
-    let force = if unwired {
-        " Checked, and not in force yet."
-    } else {
-        ""
-    };
     // Writing to a text can't fail.
     let _ = write!(
         page,
-        "\n### `{}`\n\n{}{force}\n\n| key | takes | default | |\n|---|---|---|---|\n",
+        "\n### `{}`\n\n{}\n\n| key | takes | default | |\n|---|---|---|---|\n",
         shape.heading, shape.about
     );
     for field in &shape.fields {
         let Field {
             key, kind, default, ..
         } = **field;
-        let doc = if unwired {
-            field.doc().trim_end_matches("Not in force yet.").trim_end()
-        } else {
-            field.doc()
-        };
-        row(page, key, kind, default, doc);
+        row(page, key, kind, default, field.doc());
     }
     for inner in &shape.inner {
         let takes = if inner.form == Form::Many {

@@ -58,11 +58,17 @@ impl Geography {
         self.rtts.get(&(one, other)).copied()
     }
 
+    /// The round-trip times from that region that are known, in no order.
+    pub fn rtts_from(&self, from: Region) -> impl Iterator<Item = (Region, Duration)> {
+        let known = self.rtts.iter().filter(move |((start, _), _)| *start == from);
+        known.map(|((_, end), rtt)| (*end, *rtt))
+    }
+
     /// The regions whose round-trip time from that one is known, nearest first.
     #[must_use]
     pub fn nearest(&self, from: Region) -> Vec<Region> {
-        let known = self.rtts.iter().filter(|((start, _), _)| *start == from);
-        let mut others: Vec<(Duration, Region)> = known.map(|((_, end), rtt)| (*rtt, *end)).collect();
+        let known = self.rtts_from(from);
+        let mut others: Vec<(Duration, Region)> = known.map(|(end, rtt)| (rtt, end)).collect();
         others.sort_unstable();
         others.into_iter().map(|(_, region)| region).collect()
     }
@@ -89,10 +95,10 @@ pub(crate) const KEYS: &[Key<Raw>] = keys!(Raw {
     /// The country that a backend there has unless it says otherwise.
     country, "country", Kind::Text { name: "CC", expected: "a country code, such as \"MX\"" },
         "required, but for a built-in region";
-    /// Countries whose clients belong there, wherever they lie. Not in force yet.
+    /// Countries whose clients belong there, wherever they lie.
     countries, "countries", Kind::List { name: "CC,…", expected: "a country code, such as \"MX\"" }, "where each lies";
-    /// The round-trip time to other regions, in milliseconds from 1 to 10000. It counts both ways. Not in
-    /// force yet.
+    /// The round-trip time to other regions, in milliseconds from 1 to 10000. It counts both ways; where
+    /// none is known, connections are measured.
     rtts, "rtt_ms", Kind::Numbers {
         name: "REGION:MS,…",
         expected: "a table of regions and milliseconds from 1 to 10000, such as { us = 60, sa = 140 }",

@@ -18,7 +18,6 @@ pub(crate) const INVALID: &str = "invalid-configuration";
 pub(crate) const OTHERS: &[(&str, Severity)] = &[
     (INVALID, Severity::Error),
     ("certificate-expires", Severity::Warning),
-    ("not-in-force", Severity::Error),
     ("unknown-variable", Severity::Warning),
 ];
 

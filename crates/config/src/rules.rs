@@ -42,6 +42,10 @@ impl Rule {
         warning("single-backend-max-failures", failures::single_backend),
         warning("max-failures-without-monitor", failures::without_monitor),
         warning("eject-last-without-monitor", failures::eject_last_without_monitor),
+        warning(
+            "probe-first-without-monitor",
+            failures::probe_first_without_monitor,
+        ),
         warning("only-fallbacks", failures::only_fallbacks),
         error("fallback-elsewhere", failures::fallback_elsewhere),
         warning("retries-multiply", failures::retries_multiply),

@@ -1,5 +1,6 @@
 use crate::Settings;
 use crate::policy::Decimal;
+use crate::shown::Shown;
 use crate::value::{Mismatch, Value};
 
 /// One setting: its names, its default, what it takes and what it does. The three names follow from the
@@ -15,9 +16,15 @@ pub struct Setting {
     pub kind: Kind,
     /// Whether an app may have it differently.
     pub scope: Scope,
+    /// Whether a running process can go over to another value.
+    pub reload: Reload,
+    /// Whether its value is not for everybody's eyes.
+    pub secret: bool,
     pub(crate) env_name: Option<&'static str>,
     pub(crate) doc_text: &'static str,
     pub(crate) apply: fn(&mut Settings, &Value) -> Result<(), Mismatch>,
+    /// The value as it is, secret or not.
+    pub(crate) show: fn(&Settings) -> Shown,
 }
 
 /// What a setting is for.
@@ -27,6 +34,15 @@ pub enum Scope {
     Proxy,
     /// Every app that doesn't say otherwise in its `[apps.NAME]`.
     App,
+}
+
+/// When another value of a setting is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// As soon as the configuration has been read again.
+    Live,
+    /// Once the process has been restarted. Until then a configuration with another value is refused.
+    Restart,
 }
 
 /// What a setting takes.
@@ -118,6 +134,17 @@ impl Setting {
     #[must_use]
     pub fn flag(&self) -> String {
         self.key.replace('_', "-")
+    }
+
+    /// Its value, unless that is secret. Passwords in URLs are left out.
+    #[must_use]
+    pub fn shown(&self, settings: &Settings) -> Shown {
+        let value = (self.show)(settings);
+        if self.secret {
+            value.masked()
+        } else {
+            value.without_passwords()
+        }
     }
 
     /// What it does, in a sentence or a few.

@@ -15,7 +15,8 @@ use crate::kinds::{DATABASE, NETWORKS, PATH, SOCKET, SOCKET_OR_OFF, bytes, numbe
 use crate::listeners::Listener;
 use crate::policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
 use crate::region::RegionTable;
-use crate::setting::{Kind, Scope, Setting};
+use crate::setting::{Kind, Reload, Scope, Setting};
+use crate::shown::{Show, Shown};
 use crate::status::StatusCodes;
 use crate::table::{Field, Key};
 use crate::types::{Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, Spill, Workers};
@@ -27,10 +28,10 @@ settings! {
 proxy {
     /// Where clients connect for HTTP. Port 0 lets the system choose one; off is nowhere.
     /// Listeners of the file come besides.
-    listen_addr: Option<SocketAddr>, "listen_addr", SOCKET_OR_OFF, "0.0.0.0:8080";
+    listen_addr: Option<SocketAddr>, "listen_addr", SOCKET_OR_OFF, "0.0.0.0:8080", restart;
 
     /// Where clients connect for TCP to the app of tcp_app. Port 0 lets the system choose one.
-    tcp_listen_addr: Option<SocketAddr>, "tcp_listen_addr", SOCKET_OR_OFF, "off";
+    tcp_listen_addr: Option<SocketAddr>, "tcp_listen_addr", SOCKET_OR_OFF, "off", restart;
 
     /// The app whose backends take the connections of tcp_listen_addr.
     tcp_app: Option<AppName>, "tcp_app",
@@ -38,10 +39,10 @@ proxy {
 
     /// Serve HTTP inside TLS at tls_listen_addr, with the certificate of tls_cert. Listeners of the file can have
     /// more: see tls there.
-    tls_enabled: bool, "tls_enabled", Kind::Switch, "false";
+    tls_enabled: bool, "tls_enabled", Kind::Switch, "false", restart;
 
     /// Where clients connect for HTTP inside TLS. Port 0 lets the system choose one.
-    tls_listen_addr: SocketAddr, "tls_listen_addr", SOCKET, "0.0.0.0:8443";
+    tls_listen_addr: SocketAddr, "tls_listen_addr", SOCKET, "0.0.0.0:8443", restart;
 
     /// The certificate of tls_listen_addr, and the chain that leads to an authority, as PEM. It is read again
     /// when it changes.
@@ -60,10 +61,10 @@ proxy {
         Kind::Table { name: "NAME:CC,…", expected: "a table of names and country codes, such as mx = \"MX\"" }, "";
 
     /// Serve the discovery API, by which backends register.
-    api_enabled: bool, "api_enabled", Kind::Switch, "false";
+    api_enabled: bool, "api_enabled", Kind::Switch, "false", restart;
 
     /// Where the discovery API listens. Port 0 lets the system choose one.
-    api_listen_addr: SocketAddr, "api_listen_addr", SOCKET, "0.0.0.0:8081";
+    api_listen_addr: SocketAddr, "api_listen_addr", SOCKET, "0.0.0.0:8081", restart;
 
     /// Serve the API to any peer. Without it only loopback and private networks are served.
     api_insecure: bool, "api_insecure", Kind::Switch, "false";
@@ -99,12 +100,12 @@ proxy {
     /// The time between two probes of a backend.
     health_interval: Duration, "health_interval_secs", seconds(1, 3_600), "5";
 
-    /// How many probes may be under way at once. Not in force yet.
-    max_concurrent_probes: u32, "max_concurrent_probes", number(1, 65_536), "64";
+    /// How many probes may be under way at once.
+    max_concurrent_probes: u32, "max_concurrent_probes", number(1, 65_536), "64", restart;
 
     /// Threads that forward traffic; auto is one for each core.
     workers: Workers, "workers",
-        Kind::Number { min: 1, max: 1_024, unit: "threads", word: Some("auto") }, "auto";
+        Kind::Number { min: 1, max: 1_024, unit: "threads", word: Some("auto") }, "auto", restart;
 
     /// How long a request's head may take from its first byte to its last, before 408; also a PROXY protocol
     /// header.
@@ -180,7 +181,7 @@ proxy {
         Kind::Text { name: "NAME", expected: "the name of a header, such as \"CF-IPCountry\"" }, "";
 
     /// What a log line looks like.
-    log_format: LogFormat, "log_format", Kind::OneOf(LogFormat::NAMES), "text";
+    log_format: LogFormat, "log_format", Kind::OneOf(LogFormat::NAMES), "text", restart;
 
     /// Which log lines are written: a level, or levels by module.
     log_level: LogFilter, "log_level" / "EDGEPROXY_LOG",
@@ -193,32 +194,35 @@ apps {
     spill: Spill, "spill", Kind::OneOf(Spill::NAMES), "hard";
 
     /// The regions that are asked after the client's and this proxy's own, nearest first, with region_affinity;
-    /// those that are not named come last. Not in force yet.
+    /// those that are not named come last.
     region_order: Vec<Region>, "region_order",
         Kind::List { name: "REGION,…", expected: "the name of a region, such as \"eu\"" }, "";
 
     /// What is hashed with algorithm hash: the client's address, or a header or cookie of the request, and the
-    /// address where a request lacks it. Not in force yet.
+    /// address where a request lacks it. Of a header that comes twice the first counts.
     hash_key: HashKey, "hash_key",
         Kind::Text { name: "client_ip|header:NAME|cookie:NAME", expected: HashKey::EXPECTED }, "client_ip";
 
     /// By what a client is known again, to keep it with its backend: off, its address, a cookie that the proxy
-    /// sets, or a header. Not in force yet.
+    /// sets, or a header. A hard limit, a drain and an ejection win over it.
     sticky: Sticky, "sticky",
         Kind::Text { name: "off|client_ip|cookie|header:NAME", expected: Sticky::EXPECTED }, "off";
 
-    /// How long a client is kept with its backend after its last request. Not in force yet.
+    /// How long a client is kept with its backend after its last request, or up to a sixty-fourth less.
     binding_ttl: Duration, "binding_ttl_secs", seconds(1, 604_800), "600";
 
-    /// The name of the cookie with sticky cookie. Not in force yet.
+    /// The name of the cookie with sticky cookie. Apps that share a host need one each.
     sticky_cookie: CookieName, "sticky_cookie",
         Kind::Text { name: "NAME", expected: CookieName::EXPECTED }, "edgeproxy";
 
-    /// How long a backend that joins, or comes back, takes to its full share of the traffic; 0 is no time. Not in
-    /// force yet.
+    /// How many clients of an app are kept with their backends by address or header; then those go first that
+    /// have been away for the longest. Each takes 16 bytes, and all of them from the start.
+    max_bindings: usize, "max_bindings", number(8, 1 << 24), "65536";
+
+    /// How long a backend that joins, or comes back, takes to its full share of the traffic; 0 is no time.
     slow_start: Duration, "slow_start_secs", seconds(0, 3_600), "0";
 
-    /// How the share grows meanwhile: 1 evenly, more at the beginning with more, less with less. Not in force yet.
+    /// How the share grows meanwhile: 1 evenly, more at the beginning with more, less with less.
     slow_start_aggression: Decimal, "slow_start_aggression", Kind::Decimal { min: 100, max: 10_000 }, "1";
 
     /// How many requests in a row may fail before a backend is ejected; 0 never ejects.
@@ -231,10 +235,11 @@ apps {
     /// Whether failures may eject the last routable backend of an app.
     last_backend: LastBackend, "last_backend", Kind::OneOf(LastBackend::NAMES), "keep";
 
-    /// The share of an app's backends below which health is ignored and all are used; 0 never. Not in force yet.
+    /// The share of an app's backends below which health is ignored and all are used; 0 never. Those that an operator
+    /// has disabled, that drain, or whose weight is 0 are not, and don't count.
     panic_threshold: Decimal, "panic_threshold", Kind::Decimal { min: 0, max: 1_000 }, "0";
 
-    /// Whether a new backend gets traffic at once, or after it has passed a first probe. Not in force yet.
+    /// Whether a new backend gets traffic at once, or after it has passed a first probe. Where nothing probes, at once.
     initial: Initial, "initial", Kind::OneOf(Initial::NAMES), "routable";
 
     /// Try a failed request again where no harm can come of it.
@@ -278,6 +283,10 @@ apps {
 
     /// How long both directions of a TCP connection may be silent.
     tcp_idle_timeout: Duration, "tcp_idle_timeout_secs", seconds(1, 604_800), "3600";
+
+    /// How many of a hundred answers tell the client by X-Edgeproxy-Decision which backend they are from, at which
+    /// attempt, and why it was picked; 0 is none.
+    decision_header_percent: u32, "decision_header_percent", number(0, 100), "0";
 
     /// The longest body of a request, before 413.
     max_body_bytes: Option<u64>, "max_body_bytes",

@@ -96,13 +96,16 @@ fn app() -> Shape {
                 probe(
                     "http",
                     "[apps.NAME.health.http]",
-                    "A request whose response has to be as it should.",
+                    "A request whose response has to be as it should. It speaks HTTP as the backend does, so to one of protocol `h2c` \
+                     HTTP/2; one of protocol `https` is only connected to, unless a key says how TLS is spoken. Whoever listens at a \
+                     `port` of the probe's own is spoken to in HTTP/1.1, whatever the backend speaks.",
                     fields(health::HTTP).collect(),
                 ),
                 probe(
                     "grpc",
                     "[apps.NAME.health.grpc]",
-                    "A call of `grpc.health.v1.Health/Check`.",
+                    "A call of `grpc.health.v1.Health/Check`, which passes if the answer is SERVING. To a backend of protocol `https` it \
+                     goes inside TLS as traffic does, unless the probe has a `port` of its own.",
                     fields(health::GRPC).collect(),
                 ),
             ],
@@ -130,7 +133,8 @@ fn backend() -> Shape {
     Shape {
         key: backend::KEY,
         heading: "[[backends]]",
-        about: "Backends that don't register; at most 10,000. They need no heartbeat, and obey the rules of a registration.",
+        about: "Backends that don't register; at most 10,000. They need no heartbeat, and obey the rules of a registration. \
+                Nobody can deregister one, or take its id by registering; an operator can change it by PATCH.",
         form: Form::Many,
         fields: backend::FIELDS.iter().collect(),
         inner: Vec::new(),

@@ -29,6 +29,13 @@ pub fn load(flags: RawFlags, env: Vec<(OsString, OsString)>) -> Result<Loaded, C
     Layers { flags, env, file }.load_after(problems)
 }
 
+/// The path of the configuration file that flags or environment name, or else that of `edgeproxy.toml` in the working
+/// directory. It need not exist.
+#[must_use]
+pub fn file_path(flags: &RawFlags, env: &[(OsString, OsString)]) -> PathBuf {
+    Choice::of(flags, env).path
+}
+
 struct Choice {
     path: PathBuf,
     /// Who named it; `None` is nobody, and then it need not exist.

@@ -53,6 +53,8 @@ words! {
         LeastConnections = "least_connections",
         /// Of two by chance the one that is expected to answer sooner.
         Ewma = "ewma",
+        /// By the client's address, or a header or cookie: always the same one.
+        Hash = "hash",
     }
 }
 

@@ -36,6 +36,14 @@ impl Driver {
         }
     }
 
+    /// The snapshot that is due, for whoever wants a table before anything runs. [`run`](Self::run) publishes what
+    /// changes after it.
+    #[must_use = "it isn't published again"]
+    pub fn first(&mut self) -> Option<Snapshot> {
+        let now = self.shared.clock.now();
+        self.shared.lock().registry.poll_snapshot(now)
+    }
+
     /// Runs until the future is dropped. `publish` and `on_event` are called on this task, without a lock
     /// held.
     pub async fn run(

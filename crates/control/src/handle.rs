@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use edgeproxy_backend::{AppName, BackendId, Incarnation, MonoTime};
 use edgeproxy_registry::{
-    AppPolicy, Config, Deregistered, FencedError, LoadReport, Pace, Page, Patch, PatchError, Probe,
-    RegisterError, Registered, Registration, Registry, Renewed, Stats, Status,
+    AppPolicy, Bounds, Config, Configuration, DeregisterError, Deregistered, FencedError, Hold, LoadReport,
+    Pace, Page, Patch, PatchError, Probe, Reconciled, RegisterError, Registered, Registration, Registry,
+    Renewed, Snapshot, StaticError, Stats, Status,
 };
 use tokio::sync::{Notify, watch};
 
@@ -128,7 +129,7 @@ impl Handle {
         id: &BackendId,
         fence: Option<Incarnation>,
         drain: Option<Duration>,
-    ) -> Result<Deregistered, ControlError<FencedError>> {
+    ) -> Result<Deregistered, ControlError<DeregisterError>> {
         self.publish(|registry, now| registry.handle_deregister(id, fence, drain, now))
             .await
     }
@@ -145,6 +146,52 @@ impl Handle {
     ) -> Result<Status, ControlError<PatchError>> {
         self.publish(|registry, now| registry.handle_patch(id, fence, patch, now))
             .await
+    }
+
+    /// Puts a configuration's apps and backends in force, all at once. What changes is published soon, and waited
+    /// for by nobody: at the start the driver doesn't run yet.
+    ///
+    /// # Errors
+    /// As [`Registry::configure`], or the server is stopping.
+    pub fn configure(&self, configuration: Configuration) -> Result<Reconciled, ControlError<StaticError>> {
+        let (reconciled, _) = self.change(|registry, now| registry.configure(configuration, now))?;
+        self.shared.wake.notify_one();
+        Ok(reconciled)
+    }
+
+    /// Puts a configuration's apps, backends and bounds in force, all at once, and has what follows from it published
+    /// before a gate is shut: [`release`](Self::release) does that, once nobody goes by the snapshot before any more.
+    /// `publish` gets what has changed, or `None` if nothing has, and is called on this thread. To be called where
+    /// [`Driver::run`](crate::Driver::run) is polled.
+    ///
+    /// # Errors
+    /// As [`Registry::configure`], or the server is stopping. Nothing has changed then, and nothing was published.
+    pub fn reconfigure(
+        &self,
+        configuration: Configuration,
+        bounds: Bounds,
+        publish: impl FnOnce(Option<&Snapshot>),
+    ) -> Result<(Reconciled, Hold), ControlError<StaticError>> {
+        let ((configured, snapshot), _) = self.change(|registry, now| {
+            let before = registry.config().bounds();
+            registry.rebound(bounds, now);
+            match registry.configure_ahead(configuration, now) {
+                Ok(configured) => Ok((configured, registry.poll_snapshot(now))),
+                Err(error) => {
+                    registry.rebound(before, now);
+                    Err(error)
+                }
+            }
+        })?;
+        publish(snapshot.as_ref());
+        // Whoever waits for a publication has got one, which the driver tells them.
+        self.shared.wake.notify_one();
+        Ok(configured)
+    }
+
+    /// Shuts the gates that a configuration has left open.
+    pub fn release(&self, hold: Hold) {
+        self.shared.lock().registry.release(hold);
     }
 
     /// The result of a probe, and how soon the next is due.
@@ -197,13 +244,19 @@ impl Handle {
         self.read(|registry, _| registry.stats())
     }
 
+    /// The time on the registry's clock, which [`Member::since`](edgeproxy_registry::Member::since) is on.
+    #[must_use]
+    pub fn now(&self) -> MonoTime {
+        self.shared.clock.now()
+    }
+
     /// The time since the registry began.
     #[must_use]
     pub fn uptime(&self) -> Duration {
         self.shared.clock.elapsed()
     }
 
-    /// The bounds that the registry keeps.
+    /// What the registry was made with. What can be [changed](Self::reconfigure) is as it was at the beginning.
     #[must_use]
     pub fn limits(&self) -> &Config {
         &self.shared.config

@@ -29,6 +29,7 @@ pub use database::{Database, DatabaseError};
 pub use regions::Regions;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use edgeproxy_backend::{Country, Region};
 
@@ -36,7 +37,7 @@ use edgeproxy_backend::{Country, Region};
 #[derive(Debug, Default)]
 pub struct Atlas {
     /// `None`: no address is anywhere.
-    pub database: Option<Database>,
+    pub database: Option<Arc<Database>>,
     /// Which region serves which country.
     pub regions: Regions,
 }

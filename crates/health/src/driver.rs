@@ -2,10 +2,13 @@
 
 mod connect;
 mod exchange;
+mod grpc;
+mod http2;
 mod outcome;
 mod probe;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +22,8 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 pub use outcome::{Failure, Outcome};
-use probe::OwnFault;
+use probe::{OwnFault, Prober};
+pub use tls::{TlsClient, TlsClients};
 
 use crate::{Config, Pace, Schedule, Start, Target, Ticket};
 
@@ -104,8 +108,7 @@ pub struct Driver<S> {
     running: BTreeMap<Ticket, AbortHandle>,
     /// What `MonoTime::ZERO` is on tokio's clock.
     origin: Instant,
-    /// Begins the value of every id header.
-    instance: u64,
+    prober: Prober,
     /// When a fault of our own was last logged.
     complained: Option<Instant>,
 }
@@ -129,10 +132,21 @@ impl<S: Sink> Driver<S> {
             probes: JoinSet::new(),
             running: BTreeMap::new(),
             origin: Instant::now(),
-            instance: config.seed,
+            prober: Prober {
+                instance: config.seed,
+                tls: None,
+            },
             complained: None,
         };
         (Handle { slot }, driver)
+    }
+
+    /// Takes the TLS of probes from there. Without it a probe that speaks TLS can't be made, which says nothing about
+    /// its backend.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Arc<dyn TlsClients>) -> Self {
+        self.prober.tls = Some(tls);
+        self
     }
 
     /// Probes until the last [`Handle`] is dropped. Running probes are cancelled then, as they are when
@@ -161,10 +175,10 @@ impl<S: Sink> Driver<S> {
             }
         }
         while let Some(Start { ticket, target }) = self.schedule.poll_probe() {
-            let instance = self.instance;
+            let prober = self.prober.clone();
             let task = self
                 .probes
-                .spawn(async move { (ticket, probe::run(&target, ticket, instance).await) });
+                .spawn(async move { (ticket, prober.run(&target, ticket).await) });
             self.running.insert(ticket, task);
         }
     }

@@ -1,5 +1,5 @@
 //! Health checks: when to probe which backend, and, behind the feature `driver`, the tokio driver that
-//! does it with TCP and HTTP probes.
+//! does it with TCP, HTTP and gRPC probes.
 //!
 //! # Why the schedule holds no socket
 //!
@@ -51,7 +51,7 @@
 //! - What a result means: how many failures take a backend out, and how many successes bring it back. The
 //!   caller counts, and answers with a [`Pace`].
 //! - Who is probed, and how many that may be: the schedule holds whatever it is given, one entry for each.
-//! - The clock and the seed of the schedule. TLS and gRPC probes don't exist yet.
+//! - The clock and the seed of the schedule, and, for probes that speak TLS, whom to trust.
 
 #[cfg(feature = "driver")]
 mod driver;
@@ -60,7 +60,10 @@ mod schedule;
 mod target;
 
 #[cfg(feature = "driver")]
-pub use driver::{Driver, Failure, Handle, Outcome, Sink};
-pub use monitor::{Header, HttpProbe, Kind, Monitor, Problem, SettingError, StatusCodes, TcpProbe};
+pub use driver::{Driver, Failure, Handle, Outcome, Sink, TlsClient, TlsClients};
+pub use monitor::{
+    Encryption, GrpcProbe, Header, HttpProbe, Kind, Monitor, Problem, SettingError, StatusCodes, TcpProbe,
+    Version,
+};
 pub use schedule::{Config, Schedule, Start, Ticket, Verdict};
 pub use target::{Class, First, Pace, Target};

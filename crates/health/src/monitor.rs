@@ -1,5 +1,6 @@
 mod codes;
 mod error;
+mod grpc;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,8 @@ pub use codes::StatusCodes;
 #[cfg(feature = "driver")]
 pub(crate) use error::excerpt;
 pub use error::{Problem, SettingError};
-pub use request::{Header, HttpProbe};
+pub use grpc::GrpcProbe;
+pub use request::{Header, HttpProbe, Version};
 
 /// The shortest time-out.
 pub(crate) const TIMEOUT_MIN: Duration = Duration::from_millis(1);
@@ -48,6 +50,22 @@ pub enum Kind {
     Tcp(TcpProbe),
     /// Sends a request and judges the response's head.
     Http(Box<HttpProbe>),
+    /// Asks `grpc.health.v1.Health/Check`.
+    Grpc(GrpcProbe),
+}
+
+/// Whether a probe speaks TLS, and whom it trusts. How that is done is for whoever runs the probes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Encryption {
+    /// In the clear.
+    #[default]
+    Clear,
+    /// TLS, with a certificate from an authority that the system trusts.
+    Verified,
+    /// TLS, with any certificate.
+    Unverified,
+    /// TLS as traffic to the backend has it.
+    AsTraffic,
 }
 
 impl From<TcpProbe> for Kind {
@@ -59,6 +77,12 @@ impl From<TcpProbe> for Kind {
 impl From<HttpProbe> for Kind {
     fn from(probe: HttpProbe) -> Self {
         Self::Http(Box::new(probe))
+    }
+}
+
+impl From<GrpcProbe> for Kind {
+    fn from(probe: GrpcProbe) -> Self {
+        Self::Grpc(probe)
     }
 }
 

@@ -31,7 +31,17 @@ fn dependencies(features: &[&str]) -> Result<Vec<String>, Box<dyn Error>> {
 fn without_the_driver_there_is_no_runtime_and_no_socket() -> Result<(), Box<dyn Error>> {
     let pure = dependencies(&[])?;
     let driver = dependencies(&["--features", "driver"])?;
-    for forbidden in ["tokio", "hyper", "hyper_util", "mio", "socket2", "libc"] {
+    for forbidden in [
+        "tokio",
+        "tokio_rustls",
+        "rustls",
+        "h2",
+        "hyper",
+        "hyper_util",
+        "mio",
+        "socket2",
+        "libc",
+    ] {
         assert!(
             !pure.iter().any(|name| name == forbidden),
             "{forbidden} in {pure:?}"

@@ -4,32 +4,31 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clients::Counted;
 use crate::headers::forwarded::is_trusted;
 use crate::proxy_protocol::Named;
-use crate::worker::Worker;
+use crate::worker::{Latest, Worker};
 use crate::{Protocol, front, proxy_protocol, sni, tcp, tls};
 
 /// Accepts for as long as it is polled.
-pub(crate) async fn accept_all(worker: &Rc<Worker>, sockets: &[TcpListener], free: &Arc<Semaphore>) {
+pub(crate) async fn accept_all(latest: &Latest, sockets: &[TcpListener]) {
     let (mut pause, mut first) = (PAUSE_MIN, 0);
+    let slots = latest.slots();
     loop {
         // One slot for all listeners: with one each, a quiet listener would keep what a busy one needs.
-        // Never closed, so there is always a slot to come.
-        let Ok(slot) = Arc::clone(free).acquire_owned().await else {
+        let Some(slot) = slots.take().await else {
             return;
         };
         match next(sockets, &mut first).await {
             Ok((listener, stream, peer)) => {
                 pause = PAUSE_MIN;
-                begin(worker, listener, stream, peer, slot);
+                begin(&latest.worker(), listener, stream, peer, slot);
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -71,16 +70,17 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 }
 
 /// What the system has accepted for a listener is lost when that is closed, so it is taken first.
-pub(crate) fn accept_queued(worker: &Rc<Worker>, sockets: Vec<TcpListener>, free: &Arc<Semaphore>) {
+pub(crate) fn accept_queued(latest: &Latest, sockets: Vec<TcpListener>) {
+    let worker = latest.worker();
     for (listener, socket) in sockets.into_iter().enumerate() {
         let Ok(socket) = socket.into_std() else { continue };
-        while let Ok(slot) = Arc::clone(free).try_acquire_owned() {
+        while let Some(slot) = latest.slots().try_take() {
             // It doesn't block: an empty queue is an error too.
             match socket.accept().and_then(|(stream, peer)| {
                 stream.set_nonblocking(true)?;
                 Ok((TcpStream::from_std(stream)?, peer))
             }) {
-                Ok((stream, peer)) => begin(worker, listener, stream, peer, slot),
+                Ok((stream, peer)) => begin(&worker, listener, stream, peer, slot),
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(_) => break,
             }
@@ -207,13 +207,13 @@ fn admit(worker: &Rc<Worker>, arrival: Arrival) {
 /// Counts a client's connection, unless nobody has a limit or the client is a proxy, whose connections are many
 /// clients'. An error: it has as many as it may.
 fn count(worker: &Worker, client: SocketAddr) -> Result<Option<Counted>, TooMany> {
-    let (clients, config) = (worker.clients(), worker.config());
-    if !clients.is_limited() || is_trusted(client.ip(), &config.trusted_proxies) {
+    let config = worker.config();
+    let limit = config.max_connections_per_client;
+    if limit == 0 || is_trusted(client.ip(), &config.trusted_proxies) {
         return Ok(None);
     }
-    let counted = clients.enter(client.ip());
+    let counted = worker.clients().enter(client.ip(), limit);
     if counted.is_none() {
-        let limit = config.max_connections_per_client;
         tracing::debug!(%client, limit, "a connection was closed: its client has as many as it may");
     }
     counted.map(Some).ok_or(TooMany)

@@ -100,11 +100,7 @@ fn bind_all(config: Config) -> Result<Bound, BindError> {
     if config.workers == 0 {
         return Err(BindError::NoWorkers);
     }
-    if !(8 * 1024..=64 * 1024).contains(&config.max_head_bytes) {
-        return Err(BindError::HeadLimit {
-            found: config.max_head_bytes,
-        });
-    }
+    check_head_limit(&config)?;
     let pseudonym = match &config.pseudonym {
         Some(name) => Pseudonym::parse(name),
         None => Pseudonym::parse(&format!("edgeproxy-{:016x}", fastrand::u64(..))),
@@ -142,6 +138,16 @@ fn bind_all(config: Config) -> Result<Bound, BindError> {
         sockets,
         addrs,
     })
+}
+
+/// A limit beyond what the codecs can hold it to is refused.
+pub(crate) fn check_head_limit(config: &Config) -> Result<(), BindError> {
+    let found = config.max_head_bytes;
+    if (8 * 1024..=64 * 1024).contains(&found) {
+        Ok(())
+    } else {
+        Err(BindError::HeadLimit { found })
+    }
 }
 
 /// Another process that listens with `SO_REUSEPORT`, such as a second proxy started by mistake, would share

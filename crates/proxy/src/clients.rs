@@ -3,8 +3,8 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Cells in a row.
 const WIDTH: usize = 1 << 16;
@@ -20,10 +20,13 @@ const WIDTH: usize = 1 << 16;
 /// that a limit of a hundred is off by one or two. An IPv6 client is its /64, since it has all of that.
 ///
 /// Two connections of one client that come at the same instant when one is allowed may both be refused.
+///
+/// Nothing is allocated before the first that counts. What came while nobody had a limit was not counted, and is
+/// not held against anybody later.
+#[derive(Default)]
 pub(crate) struct Clients {
-    limit: u32,
     seed: RandomState,
-    rows: Box<[AtomicU32]>,
+    rows: OnceLock<Box<[AtomicU32]>>,
     refused: AtomicU64,
 }
 
@@ -34,31 +37,16 @@ pub(crate) struct Counted {
 }
 
 impl Clients {
-    /// With 0 for `limit` nothing is counted, and nothing allocated.
-    pub(crate) fn new(limit: u32) -> Self {
-        let cells = if limit == 0 { 0 } else { 2 * WIDTH };
-        Self {
-            limit,
-            seed: RandomState::new(),
-            rows: std::iter::repeat_with(AtomicU32::default).take(cells).collect(),
-            refused: AtomicU64::new(0),
-        }
-    }
-
-    /// Whether anybody has a limit.
-    pub(crate) fn is_limited(&self) -> bool {
-        self.limit > 0
-    }
-
-    /// Counts a connection of that client. `None`: it has as many as it may, and that is counted.
-    pub(crate) fn enter(self: &Arc<Self>, client: IpAddr) -> Option<Counted> {
+    /// Counts a connection of that client, which may have `limit` of them. `None`: it has as many, and that is counted.
+    pub(crate) fn enter(self: &Arc<Self>, client: IpAddr, limit: u32) -> Option<Counted> {
         let counted = Counted {
             cells: self.cells(client),
             clients: Arc::clone(self),
         };
-        let [first, second] = counted.cells.map(|cell| self.rows.get(cell));
+        let rows = self.rows();
+        let [first, second] = counted.cells.map(|cell| rows.get(cell));
         let (Some(first), Some(second)) = (first, second) else {
-            // Nobody has a limit.
+            // There is no such cell, by how they are chosen.
             return Some(counted);
         };
         first.fetch_add(1, Ordering::AcqRel);
@@ -67,7 +55,7 @@ impl Clients {
         // the others in both. What they saw while they counted could be less in one cell for one of them and in
         // the other cell for another, and all would be let in.
         let in_first = first.load(Ordering::Acquire);
-        if in_first.min(in_second) > self.limit {
+        if in_first.min(in_second) > limit {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
@@ -77,6 +65,11 @@ impl Clients {
     /// Connections refused so far.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    fn rows(&self) -> &[AtomicU32] {
+        let cells = || std::iter::repeat_with(AtomicU32::default).take(2 * WIDTH);
+        self.rows.get_or_init(|| cells().collect())
     }
 
     /// One in each row. Two halves of one hash are as good as two hashes.
@@ -93,7 +86,8 @@ impl Clients {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        for cell in self.cells.iter().filter_map(|cell| self.clients.rows.get(*cell)) {
+        let rows = self.clients.rows();
+        for cell in self.cells.iter().filter_map(|cell| rows.get(*cell)) {
             cell.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -109,49 +103,67 @@ mod tests {
 
     #[test]
     fn a_client_has_as_many_as_it_may_and_another_is_not_concerned() {
-        let clients = Arc::new(Clients::new(2));
-        let held = [clients.enter(ip("192.0.2.1")), clients.enter(ip("192.0.2.1"))];
+        let clients = Arc::new(Clients::default());
+        let held = [
+            clients.enter(ip("192.0.2.1"), 2),
+            clients.enter(ip("192.0.2.1"), 2),
+        ];
         assert!(held.iter().all(Option::is_some));
         for again in ["192.0.2.1", "::ffff:192.0.2.1"] {
-            assert!(clients.enter(ip(again)).is_none(), "{again}");
+            assert!(clients.enter(ip(again), 2).is_none(), "{again}");
         }
         assert_eq!(clients.refused(), 2);
         // One in 65,536 shares a cell with it, and only one in 2^32 both.
-        assert!(clients.enter(ip("192.0.2.2")).is_some());
+        assert!(clients.enter(ip("192.0.2.2"), 2).is_some());
         drop(held);
-        assert!(clients.enter(ip("192.0.2.1")).is_some());
-        assert!(clients.rows.iter().all(|cell| cell.load(Ordering::Relaxed) == 0));
+        assert!(clients.enter(ip("192.0.2.1"), 2).is_some());
+        assert!(
+            clients
+                .rows()
+                .iter()
+                .all(|cell| cell.load(Ordering::Relaxed) == 0)
+        );
     }
 
     #[test]
     fn an_ipv6_client_is_its_network_of_64_bits() {
-        let clients = Arc::new(Clients::new(1));
-        let _held = clients.enter(ip("2001:db8:0:1::1"));
-        assert!(clients.enter(ip("2001:db8:0:1:ffff::2")).is_none());
-        assert!(clients.enter(ip("2001:db8:0:2::1")).is_some());
+        let clients = Arc::new(Clients::default());
+        let _held = clients.enter(ip("2001:db8:0:1::1"), 1);
+        assert!(clients.enter(ip("2001:db8:0:1:ffff::2"), 1).is_none());
+        assert!(clients.enter(ip("2001:db8:0:2::1"), 1).is_some());
     }
 
     #[test]
     fn no_limit_costs_no_memory() {
-        let clients = Arc::new(Clients::new(0));
-        assert!(!clients.is_limited() && clients.rows.is_empty());
-        assert!(clients.enter(ip("192.0.2.1")).is_some());
+        assert!(Clients::default().rows.get().is_none());
+    }
+
+    #[test]
+    fn a_limit_that_changes_holds_for_who_comes_then() {
+        let clients = Arc::new(Clients::default());
+        let held: Vec<_> = (0..3)
+            .map(|_| clients.enter(ip("192.0.2.1"), 3).unwrap())
+            .collect();
+        assert!(clients.enter(ip("192.0.2.1"), 2).is_none());
+        assert!(clients.enter(ip("192.0.2.1"), 4).is_some());
+        drop(held);
+        assert!(clients.enter(ip("192.0.2.1"), 1).is_some());
     }
 
     #[test]
     fn among_many_clients_nobody_is_refused_far_below_the_limit_and_nobody_exceeds_it() {
-        let clients = Arc::new(Clients::new(100));
+        let clients = Arc::new(Clients::default());
         let mut held = Vec::new();
         for number in 0..60_000_u32 {
-            held.push(clients.enter(IpAddr::from(number.to_be_bytes())).unwrap());
+            held.push(clients.enter(IpAddr::from(number.to_be_bytes()), 100).unwrap());
         }
-        let own: Vec<_> = std::iter::from_fn(|| clients.enter(ip("203.0.113.9"))).collect();
+        let own: Vec<_> = std::iter::from_fn(|| clients.enter(ip("203.0.113.9"), 100)).collect();
         assert!((90..=100).contains(&own.len()), "{}", own.len());
     }
 
     #[test]
     fn threads_never_exceed_it_together() {
-        let clients = Arc::new(Clients::new(50));
+        let clients = Arc::new(Clients::default());
         let most = AtomicU32::new(0);
         let now = AtomicU32::new(0);
         std::thread::scope(|scope| {
@@ -159,7 +171,7 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..2_000 {
                         let held: Vec<_> = (0..20)
-                            .filter_map(|_| clients.enter(ip("192.0.2.1")))
+                            .filter_map(|_| clients.enter(ip("192.0.2.1"), 50))
                             .inspect(|_| {
                                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                             })
@@ -170,6 +182,11 @@ mod tests {
             }
         });
         assert!(most.into_inner() <= 50);
-        assert!(clients.rows.iter().all(|cell| cell.load(Ordering::Relaxed) == 0));
+        assert!(
+            clients
+                .rows()
+                .iter()
+                .all(|cell| cell.load(Ordering::Relaxed) == 0)
+        );
     }
 }

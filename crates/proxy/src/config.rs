@@ -7,8 +7,9 @@ use ipnet::IpNet;
 
 use crate::{BackendTls, Listener, Locate};
 
-/// How the data plane behaves. Fixed for its life; the routing table is what changes, and with it what each app has
-/// differently, see [`AppSettings`](crate::AppSettings).
+/// How the data plane behaves. What listens where, and the workers, are fixed for its life; for the rest
+/// [another](crate::Prepared) can be put in force with a routing table. What each app has differently is
+/// [`AppSettings`](crate::AppSettings).
 ///
 /// Every limit is there because something can grow without it. Time-outs are of the request's own phases,
 /// never of a whole request: a long download is not a fault.

@@ -14,7 +14,7 @@ use h2::RecvStream;
 use http::header::HeaderValue;
 use http::request::Parts;
 use http::uri::Scheme;
-use http::{Method, Request, Response, StatusCode, Uri, Version, response};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, response};
 use http_body_util::Full;
 use tokio::time::Instant;
 
@@ -30,6 +30,8 @@ use crate::http1::request;
 use crate::http2::receive::Receive;
 use crate::inbound::{self, Stop};
 use crate::interim::Respond;
+use crate::keys::{self, Standing};
+use crate::own_fields;
 use crate::pause::Pause;
 use crate::phase::Turn;
 use crate::pick::{self, Front, Taken};
@@ -71,10 +73,7 @@ pub(crate) async fn serve(
         Err(answer) => return own(told(answer), turn),
     };
     let body = Receive::new(body, &parts.headers, respond.sections());
-    let introduced = worker
-        .origins(client)
-        .map(|origins| origins.of_map(&parts.headers));
-    let whereabouts = worker.whereabouts(client, introduced);
+    let (whereabouts, standing) = asker(worker, client, &app, &parts.headers);
     let added = forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
     });
@@ -97,6 +96,7 @@ pub(crate) async fn serve(
         timer: worker.timers().timer(),
         tried: Vec::new(),
         whereabouts,
+        standing,
         waits_until: None,
     };
     let answered = {
@@ -142,10 +142,7 @@ pub(crate) async fn upgrade(
         Err(Stop::LastHop) => return Err(Answer::connect_refused()),
     };
     let Routed { app, target, .. } = Routed::find(worker, &inbound, &parts.headers)?;
-    let introduced = worker
-        .origins(client)
-        .map(|origins| origins.of_map(&parts.headers));
-    let whereabouts = worker.whereabouts(client, introduced);
+    let (whereabouts, standing) = asker(worker, client, &app, &parts.headers);
     let added = forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
     });
@@ -166,10 +163,32 @@ pub(crate) async fn upgrade(
         timer: worker.timers().timer(),
         tried: Vec::new(),
         whereabouts,
+        standing,
         waits_until: None,
     };
     let (response, taken) = exchange.run().await?;
     Ok((response, taken, exchange.app))
+}
+
+/// Where a request comes from, and by what `app` knows its client.
+fn asker(
+    worker: &Worker,
+    client: request::Client,
+    app: &AppRoute,
+    headers: &HeaderMap,
+) -> (Client, Standing) {
+    let introduced = worker.origins(client).map(|origins| origins.of_map(headers));
+    let mut whereabouts = worker.whereabouts(client, introduced);
+    let Some(keys) = &app.keys else {
+        return (whereabouts, Standing::Unknown);
+    };
+    let asked = keys::Asked {
+        client,
+        trusted: &worker.config().trusted_proxies,
+        fields: headers,
+    };
+    let standing = keys.complete(&mut whereabouts, &asked, clock::now());
+    (whereabouts, standing)
 }
 
 fn own(response: Response<Full<Bytes>>, turn: Turn) -> Response<Download> {
@@ -204,6 +223,8 @@ struct Exchange<'a> {
     tried: Vec<Incarnation>,
     /// Where it comes from.
     whereabouts: Client,
+    /// What its answer means for its client's binding.
+    standing: Standing,
     /// When it has waited too long for places, since it first did.
     waits_until: Option<Instant>,
 }
@@ -327,7 +348,7 @@ impl Exchange<'_> {
     }
 
     fn pick(&self) -> Result<Taken, PickError> {
-        let place = pick::pick(
+        pick::take(
             &self.app,
             if self.handshake.is_some() {
                 Front::Upgrade
@@ -338,8 +359,7 @@ impl Exchange<'_> {
             clock::now(),
             || self.worker.random(),
             &self.tried,
-        )?;
-        Ok(Taken::new(place, Arc::clone(&self.app.queue)))
+        )
     }
 
     fn request(&self) -> retry::Request {
@@ -364,10 +384,15 @@ impl Exchange<'_> {
                 self.failed(place, Failed::Unhealthy);
                 Ok((response, taken))
             }
-            Ok((response, sent)) => {
+            Ok((mut response, sent)) => {
                 let now = Instant::now();
                 let latency = now.saturating_duration_since(sent);
                 self.tell(place, place.succeeded(latency, clock::at(now)));
+                if own_fields::may_be(&self.app, &taken) {
+                    let (standing, attempt) = (self.standing, self.tried.len() + 1);
+                    let headers = response.headers_mut();
+                    own_fields::add_to_map(headers, &self.app, &taken, standing, attempt, clock::at(now));
+                }
                 Ok((response, taken))
             }
             Err(unanswered) => {

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::front::{self, Guest};
 use crate::socket::Socket;
-use crate::worker::Worker;
+use crate::worker::Latest;
 
 /// Whoever asks for a connection, with where it is to be handed.
 pub(crate) type Asking = oneshot::Sender<SendRequest<Bytes>>;
@@ -23,15 +23,16 @@ pub(crate) type Asking = oneshot::Sender<SendRequest<Bytes>>;
 pub(crate) const ASKING: usize = 64;
 
 /// Makes connections for those who ask, until nobody can any more. `open` counts those that there are.
-pub(crate) async fn serve(worker: Rc<Worker>, mut asked: mpsc::Receiver<Asking>, open: TaskTracker) {
+pub(crate) async fn serve(latest: Rc<Latest>, mut asked: mpsc::Receiver<Asking>, open: TaskTracker) {
     while let Some(asking) = asked.recv().await {
+        let worker = latest.worker();
         // Whoever gets no answer is told that the workers have ended.
         if worker.is_draining() {
             continue;
         }
         match UnixStream::pair() {
             Ok((one, other)) => {
-                let served = front::serve_inside(Rc::clone(&worker), other);
+                let served = front::serve_inside(worker, other);
                 tokio::task::spawn_local(open.track_future(served));
                 // This end as well: what the other has said last is still to be read.
                 tokio::task::spawn_local(open.track_future(drive(one, asking)));

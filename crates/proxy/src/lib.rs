@@ -67,6 +67,17 @@
 //! absolute form are rewritten as the path that they name; `OPTIONS *` belongs to the root and keeps its asterisk.
 //! Connections passed on by their server name, and TCP, follow no route.
 //!
+//! # Clients that are known
+//!
+//! An app may have [`Keys`]: what of a request `hash` goes by, and by what its client stays with its backend: its address,
+//! a header, or a cookie that the proxy sets. A client is bound to whoever has answered it. See there for what counts where a
+//! request says several things.
+//!
+//! [`decision_percent`](AppRoute::decision_percent) of an app's answers say by `X-Edgeproxy-Decision` whom the request went
+//! to and why, as a dictionary of structured fields (RFC 9651), such as `backend="b1", attempt=1,
+//! algorithm=region_affinity, inner=least_connections, tier=0, why=below_soft`. `why` is `bound`, `below_soft` or
+//! `above_soft`, and `health` is there if that was passed over: `last_resort` or `panic`.
+//!
 //! # TLS
 //!
 //! A [`Listener`] with [`Tls`] ends it: the handshake comes before everything, within
@@ -151,6 +162,7 @@ mod buffer;
 mod clients;
 mod clock;
 mod config;
+mod decision;
 mod download;
 mod encrypted;
 mod exchange;
@@ -167,13 +179,16 @@ mod http2;
 mod inbound;
 mod inside;
 mod interim;
+mod keys;
 mod listener;
 mod origin;
 mod outbound;
+mod own_fields;
 mod pause;
 mod phase;
 mod pick;
 mod pool;
+mod prepared;
 mod proxy_protocol;
 mod queue;
 mod report;
@@ -181,6 +196,7 @@ mod retry;
 mod route;
 mod running;
 mod settings;
+mod slots;
 mod sni;
 mod socket;
 mod stream;
@@ -194,9 +210,11 @@ mod worker;
 
 pub use bind::{BindError, Bound, bind, without_listeners};
 pub use config::Config;
+pub use keys::{Brought, CookieName, CookieNameError, HashKey, Keys, Sticky, StickyCookie};
 pub use listener::{Listener, Protocol, ProxyVersion};
 pub use origin::Locate;
 pub use outbound::{BoxError, CalledFrom, Outbound, OutboundBody, OutboundError};
+pub use prepared::{PrepareError, Prepared};
 pub use queue::Queue;
 pub use report::Reporter;
 pub use retry::RetryBudget;

@@ -61,24 +61,24 @@ impl Origins<'_> {
     fn read<'v>(self, chain: impl Iterator<Item = &'v [u8]>, country: Option<&[u8]>) -> Introduced {
         let country = country.and_then(|code| std::str::from_utf8(code).ok());
         Introduced {
-            address: self.client(chain),
+            address: nearest(chain, self.trusted),
             country: country.and_then(|code| Country::parse(code.trim()).ok()),
         }
     }
+}
 
-    /// The address nearest to this proxy that is no trusted peer's, or else the farthest. Whoever is in front of what
-    /// can't be read is not believed, since a client may have written it.
-    fn client<'v>(self, chain: impl Iterator<Item = &'v [u8]>) -> Option<IpAddr> {
-        let mut client = None;
-        for hop in chain.flat_map(|value| value.split(|byte| *byte == b',')) {
-            client = match (hop_address(hop), client) {
-                (Some(hop), Some(before)) if is_trusted(hop, self.trusted) => Some(before),
-                (Some(hop), _) => Some(hop),
-                (None, _) => None,
-            };
-        }
-        client
+/// The client of a chain of `X-Forwarded-For`: the address nearest to this proxy that is no trusted peer's, or else the
+/// farthest. Whoever is in front of what can't be read is not believed, since a client may have written it.
+pub(crate) fn nearest<'v>(chain: impl Iterator<Item = &'v [u8]>, trusted: &[IpNet]) -> Option<IpAddr> {
+    let mut client = None;
+    for hop in chain.flat_map(|value| value.split(|byte| *byte == b',')) {
+        client = match (hop_address(hop), client) {
+            (Some(hop), Some(before)) if is_trusted(hop, trusted) => Some(before),
+            (Some(hop), _) => Some(hop),
+            (None, _) => None,
+        };
     }
+    client
 }
 
 /// With or without a port, as proxies write them.

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use edgeproxy_backend::{Admission, Endpoint, InFlight, Incarnation, MonoTime, Protocol, Refusal};
 use edgeproxy_balance::{Claim, Client, Explanation, PickError};
 
+use crate::decision::Told;
 use crate::queue::Returned;
 use crate::{AppRoute, Queue, clock};
 
 /// A place, and behind it whoever waits for it to be given back.
 pub(crate) struct Taken {
     pub(crate) place: InFlight,
+    /// On what grounds it was given, if the client is to be told.
+    pub(crate) told: Option<Told>,
     /// Below the place, so that it is dropped after it.
     _returned: Returned,
 }
@@ -20,6 +23,7 @@ impl Taken {
     pub(crate) fn new(place: InFlight, queue: Arc<Queue>) -> Self {
         Self {
             place,
+            told: None,
             _returned: Returned(queue),
         }
     }
@@ -66,6 +70,32 @@ pub(crate) fn pick(
     decide(app, tried, attempt, |decided| decided.as_ref().err().copied())
 }
 
+/// [`pick`] for a request whose client may be told of it.
+pub(crate) fn take(
+    app: &AppRoute,
+    front: Front,
+    client: Client,
+    now: MonoTime,
+    mut entropy: impl FnMut() -> u64,
+    tried: &[Incarnation],
+) -> Result<Taken, PickError> {
+    // Without the header this is all there is to it.
+    if app.decision_percent == 0 || entropy() % 100 >= u64::from(app.decision_percent) {
+        let place = pick(app, front, client, now, entropy, tried)?;
+        return Ok(Taken::new(place, Arc::clone(&app.queue)));
+    }
+    let attempt = |admission, skipped: &[Incarnation]| {
+        let claim = |endpoint: &Arc<Endpoint>| claim(endpoint, front, skipped, || endpoint.admit(admission));
+        let picked = app.balancer.pick_told(&client, now, entropy(), claim);
+        picked.map(|(place, grounds)| (place, Told { grounds, admission }))
+    };
+    let (place, told) = decide(app, tried, attempt, |decided| decided.as_ref().err().copied())?;
+    Ok(Taken {
+        told: Some(told),
+        ..Taken::new(place, Arc::clone(&app.queue))
+    })
+}
+
 impl AppRoute {
     /// What the next HTTP request of such a client would be told, and why: the decision of a request, but nobody
     /// is admitted and nobody's turn is taken.
@@ -88,7 +118,12 @@ fn decide<R>(
     mut attempt: impl FnMut(Admission, &[Incarnation]) -> R,
     error: impl Fn(&R) -> Option<PickError>,
 ) -> R {
-    let first = attempt(Admission::Regular, tried);
+    let regular = if app.balancer.ignores_health() {
+        Admission::Panic
+    } else {
+        Admission::Regular
+    };
+    let first = attempt(regular, tried);
     match error(&first) {
         Some(PickError::NoneRoutable | PickError::Exhausted) => {}
         // Somebody is routable but has no room: a last resort would push in front of it.
@@ -101,7 +136,7 @@ fn decide<R>(
         }
     }
     match tried {
-        [.., latest] if tried.len() > 1 => attempt(Admission::Regular, &[*latest]),
+        [.., latest] if tried.len() > 1 => attempt(regular, &[*latest]),
         _ => first,
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Upstream<C> {
     idle: RefCell<Vec<Idle<C>>>,
     cut: CancellationToken,
     is_cut: Cell<bool>,
-    max_idle: usize,
+    bounds: Rc<Cell<Bounds>>,
 }
 
 struct Idle<C> {
@@ -34,6 +34,12 @@ struct Idle<C> {
 /// and the others get old enough to be dropped.
 pub(crate) struct Pool<C> {
     upstreams: RefCell<HashMap<Incarnation, Rc<Upstream<C>>, foldhash::fast::RandomState>>,
+    bounds: Rc<Cell<Bounds>>,
+}
+
+/// How long an idle connection is kept, and how many of one upstream.
+#[derive(Clone, Copy)]
+struct Bounds {
     idle_timeout: Duration,
     max_idle: usize,
 }
@@ -42,9 +48,19 @@ impl<C: Keep> Pool<C> {
     pub(crate) fn new(idle_timeout: Duration, max_idle: usize) -> Self {
         Self {
             upstreams: RefCell::default(),
+            bounds: Rc::new(Cell::new(Bounds {
+                idle_timeout,
+                max_idle,
+            })),
+        }
+    }
+
+    /// Keeps what is idle within other bounds from now on.
+    pub(crate) fn bound(&self, idle_timeout: Duration, max_idle: usize) {
+        self.bounds.set(Bounds {
             idle_timeout,
             max_idle,
-        }
+        });
     }
 
     /// What is held of `endpoint`. Hold it for as long as a request is under way there, so that it can be cut.
@@ -56,7 +72,7 @@ impl<C: Keep> Pool<C> {
                 idle: RefCell::default(),
                 cut: CancellationToken::new(),
                 is_cut: Cell::new(false),
-                max_idle: self.max_idle,
+                bounds: Rc::clone(&self.bounds),
             })
         });
         Rc::clone(upstream)
@@ -71,7 +87,7 @@ impl<C: Keep> Pool<C> {
                 break latest;
             }
         };
-        if now.saturating_duration_since(latest.since) >= self.idle_timeout {
+        if now.saturating_duration_since(latest.since) >= self.bounds.get().idle_timeout {
             // Those below are older still.
             idle.clear();
             return None;
@@ -83,6 +99,10 @@ impl<C: Keep> Pool<C> {
     /// where the gate says so. Whether anything in flight was told to end.
     pub(crate) fn prune(&self) -> bool {
         let (now, mut cuts) = (Instant::now(), false);
+        let Bounds {
+            idle_timeout,
+            max_idle,
+        } = self.bounds.get();
         self.upstreams.borrow_mut().retain(|_, upstream| {
             let gate = upstream.meter.gate();
             if gate == Gate::Cut {
@@ -93,7 +113,10 @@ impl<C: Keep> Pool<C> {
             }
             let open = is_open(gate);
             let mut idle = upstream.idle.borrow_mut();
-            idle.retain_mut(|idle| open && now - idle.since < self.idle_timeout && idle.conn.is_ready());
+            idle.retain_mut(|idle| open && now - idle.since < idle_timeout && idle.conn.is_ready());
+            // The oldest are in front.
+            let surplus = idle.len().saturating_sub(max_idle);
+            idle.drain(..surplus);
             // Without a request under way nothing would be lost: it is made again when it is needed.
             !idle.is_empty() || Rc::strong_count(upstream) > 1
         });
@@ -109,7 +132,7 @@ impl<C> Upstream<C> {
             return;
         }
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.max_idle {
+        if idle.len() < self.bounds.get().max_idle {
             idle.push(Idle { conn, since: now });
         }
     }

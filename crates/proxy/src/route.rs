@@ -16,7 +16,7 @@ use edgeproxy_balance::{Balancer, Policy};
 use hashbrown::HashMap;
 
 use crate::answer::Answer;
-use crate::{AppSettings, Queue, RetryBudget};
+use crate::{AppSettings, Config, Keys, Prepared, Queue, RetryBudget};
 pub(crate) use path::Rewrite;
 pub use path::{PathPrefix, PathPrefixError};
 pub use routes::Routes;
@@ -38,6 +38,11 @@ pub struct AppRoute {
     pub queue: Arc<Queue>,
     /// What bounds its retries. Handed on when the app is built anew.
     pub retry_budget: Arc<RetryBudget>,
+    /// What of a request its backend is picked by, and by what clients stay with theirs. `None`: nothing.
+    pub keys: Option<Keys>,
+    /// How many of a hundred answers say by `X-Edgeproxy-Decision` whom the request went to, and why: 0, the
+    /// default, to 100.
+    pub decision_percent: u8,
     /// What the app's backends are doing, for the 503 that says why none may take a request: `2 ejected,
     /// 1 draining`. Empty: nothing is said.
     pub summary: String,
@@ -53,6 +58,8 @@ impl AppRoute {
             settings: AppSettings::default(),
             queue: Arc::default(),
             retry_budget: Arc::default(),
+            keys: None,
+            decision_percent: 0,
             summary: String::new(),
         }
     }
@@ -67,6 +74,7 @@ pub struct RouteTable {
     routes: Arc<Routes>,
     /// Of each app that the routes lead to, where it is.
     led_to: Vec<usize>,
+    config: Option<Prepared>,
 }
 
 /// The table in force, replaced as a whole. Every worker loads it once for each request.
@@ -95,6 +103,7 @@ impl RouteTable {
             places: HashMap::default(),
             led_to: Vec::with_capacity(routes.apps().len()),
             routes: Arc::default(),
+            config: None,
         };
         for app in apps {
             table.put(app);
@@ -108,6 +117,22 @@ impl RouteTable {
         }
         table.routes = routes;
         table
+    }
+
+    /// The same table, and with it another configuration for connections that begin once it is in force: both are at
+    /// the same instant. Every table from then on should come with it: one without is by the configuration of the
+    /// beginning.
+    #[must_use]
+    pub fn with_config(self, config: Prepared) -> Self {
+        Self {
+            config: Some(config),
+            ..self
+        }
+    }
+
+    /// The configuration that comes with it.
+    pub(crate) fn config(&self) -> Option<&Arc<Config>> {
+        self.config.as_ref().map(Prepared::config)
     }
 
     fn put(&mut self, app: Arc<AppRoute>) -> usize {

@@ -8,10 +8,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::bind::Bound;
-use crate::clients::Clients;
 use crate::inside::{ASKING, Asking};
 use crate::worker::{self, Shared};
-use crate::{Outbound, Reporter, SharedTable};
+use crate::{Config, Outbound, PrepareError, Prepared, Reporter, SharedTable};
 
 /// A worker could not be started; those that were have been stopped.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +45,8 @@ impl Bound {
             ..
         } = self;
         let shared = Arc::new(Shared {
-            clients: Arc::new(Clients::new(config.max_connections_per_client)),
-            config,
+            clients: Arc::default(),
+            config: Arc::new(config),
             pseudonym,
             table,
             reporter,
@@ -134,6 +133,17 @@ impl Drop for Alive {
 }
 
 impl Running {
+    /// Checks another configuration for those workers, to be put in force by [a table](crate::RouteTable::with_config).
+    ///
+    /// Their number and the addresses of the listeners can't change, which may be in another order; the backlog and the
+    /// pseudonym are those of the beginning, whatever it says.
+    ///
+    /// # Errors
+    /// What can't change would, or a limit is beyond what is possible.
+    pub fn prepare(&self, config: Config) -> Result<Prepared, PrepareError> {
+        Prepared::new(&self.shared.config, config)
+    }
+
     /// Tells every worker that the table or a gate has changed: idle connections to backends that take no
     /// requests any more are closed, and what is in flight on one that is [cut](edgeproxy_backend::Gate::Cut)
     /// is ended, visibly truncated. Never blocks.

@@ -21,7 +21,7 @@ mod splice;
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -190,11 +190,12 @@ struct Connected {
 /// A `header` that could not be written is a connection that could not be made: nothing of the client's has
 /// been sent.
 async fn connected(worker: &Worker, name: &AppName, header: &[u8], peer: SocketAddr) -> Option<Connected> {
-    let whereabouts = worker.locate(peer.ip().to_canonical());
+    let address = peer.ip().to_canonical();
+    let client = (address, worker.locate(address));
     let mut until = None;
     let mut tried: Vec<Incarnation> = Vec::new();
     loop {
-        let (taken, app) = match place(worker, name, &tried, &mut until, whereabouts).await {
+        let (taken, app) = match place(worker, name, &tried, &mut until, client).await {
             Ok(placed) => placed,
             Err(refused) => {
                 tracing::debug!(%peer, app = %name, %refused, "a TCP connection was reset");
@@ -212,6 +213,7 @@ async fn connected(worker: &Worker, name: &AppName, header: &[u8], peer: SocketA
             Ok(backend) => {
                 let now = Instant::now();
                 let latency = now.saturating_duration_since(begun);
+                place.endpoint().meter.connected(latency);
                 tell(worker, place, place.succeeded(latency, clock::at(now)));
                 return Some(Connected { taken, backend, app });
             }
@@ -251,7 +253,7 @@ async fn place(
     name: &AppName,
     tried: &[Incarnation],
     until: &mut Option<Instant>,
-    whereabouts: Client,
+    (address, mut client): (IpAddr, Client),
 ) -> Result<(Taken, Arc<AppRoute>), Refused> {
     let mut turn: Option<Waiting> = None;
     loop {
@@ -264,19 +266,20 @@ async fn place(
             Instant::now() + settings.queue_timeout
         });
         if turn.is_some() || app.queue.is_empty() {
-            match pick::pick(
-                &app,
-                Front::Tcp,
-                whereabouts,
-                clock::now(),
-                || worker.random(),
-                tried,
-            ) {
+            let now = clock::now();
+            let keys = app.keys.as_ref();
+            let standing = keys.map(|keys| keys.complete_tcp(&mut client, address, now));
+            match pick::pick(&app, Front::Tcp, client, now, || worker.random(), tried) {
                 // The place first: a retry that there is nobody for costs nothing.
-                Ok(_) if !tried.is_empty() && !app.retry_budget.withdraw(settings, clock::now()) => {
+                Ok(_) if !tried.is_empty() && !app.retry_budget.withdraw(settings, now) => {
                     return Err(Refused::NoRetry);
                 }
-                Ok(place) => return Ok((Taken::new(place, Arc::clone(&app.queue)), app)),
+                Ok(place) => {
+                    if let (Some(keys), Some(standing)) = (keys, standing) {
+                        keys.settle(standing, place.endpoint(), now);
+                    }
+                    return Ok((Taken::new(place, Arc::clone(&app.queue)), app));
+                }
                 Err(PickError::AllFull) => {}
                 Err(_) => {
                     let summary = app.summary.clone();

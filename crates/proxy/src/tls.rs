@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use arc_swap::ArcSwap;
@@ -54,12 +55,35 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// TLS to backends of protocol `https`: the configuration in force, which can be replaced at any time, and the
-/// name that their certificates have to be for.
+/// TLS to backends of protocol `https`: the configuration in force and the name that certificates have to be for,
+/// which can be replaced at any time. Cheap to clone; a clone is the same.
 #[derive(Clone)]
-pub struct BackendTls {
-    config: Arc<ArcSwap<ClientConfig>>,
+pub struct BackendTls(Arc<ArcSwap<Demands>>);
+
+/// What is asked of backends.
+struct Demands {
+    config: Arc<ClientConfig>,
     server_name: Option<ServerName<'static>>,
+    /// Of connections that are made by it.
+    permit: Permit,
+}
+
+/// Whether a kept connection to a backend may take another request: not once backends are asked for something else.
+#[derive(Clone)]
+pub(crate) struct Permit(Arc<AtomicBool>);
+
+impl Permit {
+    fn new() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+
+    pub(crate) fn stands(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn revoke(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl BackendTls {
@@ -67,10 +91,11 @@ impl BackendTls {
     /// certificate has to be for its IP address.
     #[must_use]
     pub fn new(config: Arc<ClientConfig>) -> Self {
-        Self {
-            config: Arc::new(ArcSwap::new(config)),
+        Self(Arc::new(ArcSwap::from_pointee(Demands {
+            config,
             server_name: None,
-        }
+            permit: Permit::new(),
+        })))
     }
 
     /// Every backend's certificate has to be for `name`, a DNS name or an IP address, and that is whom they are
@@ -79,20 +104,62 @@ impl BackendTls {
     /// # Errors
     /// When it is neither.
     pub fn with_server_name(self, name: &str) -> Result<Self, InvalidDnsNameError> {
-        Ok(Self {
+        Ok(Self(Arc::new(ArcSwap::from_pointee(Demands {
+            config: Arc::clone(&self.0.load().config),
             server_name: Some(ServerName::try_from(name)?.to_owned()),
-            ..self
-        })
+            permit: Permit::new(),
+        }))))
     }
 
-    /// Has every connection that is made from now on go by another configuration.
+    /// Has every connection that is made from now on go by another configuration, for the same name.
     pub fn replace(&self, config: Arc<ClientConfig>) {
-        self.config.store(config);
+        let before = self.0.load();
+        self.0.store(Arc::new(Demands {
+            config,
+            server_name: before.server_name.clone(),
+            permit: before.permit.clone(),
+        }));
+    }
+
+    /// Has every connection that is made from now on go by what `other` does now, the name included.
+    pub fn follow(&self, other: &Self) {
+        let (before, other) = (self.0.load(), other.0.load());
+        self.0.store(Arc::new(Demands {
+            config: Arc::clone(&other.config),
+            server_name: other.server_name.clone(),
+            permit: before.permit.clone(),
+        }));
+    }
+
+    /// Has every request from now on go by what `other` does now, the name included: connections that were made so far
+    /// get no further one.
+    pub fn renew(&self, other: &Self) {
+        let other = other.0.load();
+        let before = self.0.swap(Arc::new(Demands {
+            config: Arc::clone(&other.config),
+            server_name: other.server_name.clone(),
+            permit: Permit::new(),
+        }));
+        before.permit.revoke();
+    }
+
+    /// What is in force now: the configuration, and the name that certificates have to be for, if it isn't the
+    /// backend's IP address. For whoever else connects to backends, such as their probes.
+    #[must_use]
+    pub fn in_force(&self) -> (Arc<ClientConfig>, Option<ServerName<'static>>) {
+        let demands = self.0.load();
+        (Arc::clone(&demands.config), demands.server_name.clone())
     }
 
     /// Shakes hands with the backend at `ip`, which may choose what is offered.
-    pub(crate) async fn connect(&self, ip: IpAddr, offer: Offer, stream: TcpStream) -> io::Result<Encrypted> {
-        let name = self
+    pub(crate) async fn connect(
+        &self,
+        ip: IpAddr,
+        offer: Offer,
+        stream: TcpStream,
+    ) -> io::Result<(Encrypted, Permit)> {
+        let demands = self.0.load_full();
+        let name = demands
             .server_name
             .clone()
             .unwrap_or_else(|| ServerName::from(ip.to_canonical()));
@@ -100,7 +167,8 @@ impl BackendTls {
             Offer::Http1 => &[b"http/1.1"],
             Offer::Either => &[b"h2", b"http/1.1"],
         };
-        Encrypted::connect(self.config.load_full(), name, protocols, stream).await
+        let stream = Encrypted::connect(Arc::clone(&demands.config), name, protocols, stream).await?;
+        Ok((stream, demands.permit.clone()))
     }
 }
 
@@ -116,7 +184,7 @@ pub(crate) enum Offer {
 impl fmt::Debug for BackendTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BackendTls")
-            .field("server_name", &self.server_name)
+            .field("server_name", &self.0.load().server_name)
             .finish_non_exhaustive()
     }
 }

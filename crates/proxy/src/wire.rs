@@ -8,18 +8,19 @@ use std::task::{Context, Poll, Waker};
 use edgeproxy_backend::{Endpoint, Protocol};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
 
 use crate::Config;
 use crate::encrypted::Encrypted;
 use crate::pool::Keep;
 use crate::retry::Failed;
 use crate::socket::Socket;
-use crate::tls::{BackendTls, Offer};
+use crate::tls::{BackendTls, Offer, Permit};
 
 /// A connection to a backend. Which it is costs a branch for each call, and nothing is in a box that was not.
 pub(crate) enum Wire {
     Plain(TcpStream),
-    Tls(Encrypted),
+    Tls(Encrypted, Permit),
 }
 
 /// Connects to a backend, to speak HTTP/1.1 there. The caller bounds the time.
@@ -34,7 +35,9 @@ pub(crate) async fn connect_for(
     offer: Offer,
 ) -> Result<Wire, Failed> {
     let addr = endpoint.addr.socket_addr();
+    let begun = Instant::now();
     let stream = dial(addr).await?;
+    endpoint.meter.connected(begun.elapsed());
     if endpoint.protocol != Protocol::Https {
         return Ok(Wire::Plain(stream));
     }
@@ -44,7 +47,7 @@ pub(crate) async fn connect_for(
     };
     // In a box, so that only who needs it pays for its size.
     match Box::pin(tls.connect(addr.ip(), offer, stream)).await {
-        Ok(stream) => Ok(Wire::Tls(stream)),
+        Ok((stream, permit)) => Ok(Wire::Tls(stream, permit)),
         Err(error) => {
             tracing::debug!(%addr, %error, "a TLS handshake with a backend failed");
             Err(Failed::Tls)
@@ -74,11 +77,19 @@ pub(crate) async fn dial(addr: SocketAddr) -> Result<TcpStream, Failed> {
 }
 
 impl Wire {
+    /// How long it may be kept, where that depends on what is asked of backends.
+    pub(crate) fn permit(&self) -> Option<Permit> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(_, permit) => Some(permit.clone()),
+        }
+    }
+
     /// Whether HTTP/2 was agreed on in a TLS handshake.
     pub(crate) fn has_chosen_http2(&self) -> bool {
         match self {
             Self::Plain(_) => false,
-            Self::Tls(stream) => stream.protocol() == Some(b"h2"),
+            Self::Tls(stream, _) => stream.protocol() == Some(b"h2"),
         }
     }
 }
@@ -88,9 +99,9 @@ impl Keep for Wire {
         match self {
             Self::Plain(stream) => stream.is_quiet(),
             // Session tickets may have come, which are nothing said; the attempt takes them in.
-            Self::Tls(stream) => {
+            Self::Tls(stream, permit) => {
                 let mut cx = Context::from_waker(Waker::noop());
-                stream.poll_readable(&mut cx).is_pending()
+                permit.stands() && stream.poll_readable(&mut cx).is_pending()
             }
         }
     }
@@ -100,28 +111,28 @@ impl Socket for Wire {
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(stream) => Socket::poll_readable(stream, cx),
-            Self::Tls(stream) => stream.poll_readable(cx),
+            Self::Tls(stream, _) => stream.poll_readable(cx),
         }
     }
 
     fn part(&mut self) {
         match self {
             Self::Plain(stream) => stream.part(),
-            Self::Tls(stream) => stream.part(),
+            Self::Tls(stream, _) => stream.part(),
         }
     }
 
     fn is_quiet(&self) -> bool {
         match self {
             Self::Plain(stream) => stream.is_quiet(),
-            Self::Tls(stream) => stream.is_quiet(),
+            Self::Tls(stream, _) => stream.is_quiet(),
         }
     }
 
     fn reset(self) {
         match self {
             Self::Plain(stream) => stream.reset(),
-            Self::Tls(stream) => stream.reset(),
+            Self::Tls(stream, _) => stream.reset(),
         }
     }
 }
@@ -130,7 +141,7 @@ impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream, _) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -139,7 +150,7 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream, _) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -150,7 +161,7 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream, _) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -161,14 +172,14 @@ impl AsyncWrite for Wire {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream, _) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream, _) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use edgeproxy_backend::TrafficReport;
 use edgeproxy_balance::Client as Whereabouts;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +24,7 @@ use crate::http1::request::{Client, Rules};
 use crate::inside::{self, Asking};
 use crate::origin::{Introduced, Origins};
 use crate::pool::Pool;
+use crate::slots::Slots;
 use crate::tcp::Supplies;
 use crate::timer::Timers;
 use crate::wire::Wire;
@@ -31,7 +32,8 @@ use crate::{AppRoute, Config, Reporter, RouteTable, SharedTable};
 
 /// What all workers have in common.
 pub(crate) struct Shared {
-    pub(crate) config: Config,
+    /// What held at the beginning, and holds with a table that brings no other.
+    pub(crate) config: Arc<Config>,
     pub(crate) pseudonym: Pseudonym,
     pub(crate) table: SharedTable,
     pub(crate) reporter: Arc<dyn Reporter>,
@@ -40,8 +42,21 @@ pub(crate) struct Shared {
     pub(crate) abort: CancellationToken,
 }
 
-/// What the connections of one worker have in common.
+/// A worker as its connections know it: with the configuration that was in force when they began, to which each
+/// keeps to its end. Whoever holds it pays a pointer for both.
 pub(crate) struct Worker {
+    parts: Rc<Parts>,
+    config: Arc<Config>,
+}
+
+/// The worker for those connections that begin now.
+pub(crate) struct Latest {
+    parts: Rc<Parts>,
+    worker: RefCell<Rc<Worker>>,
+}
+
+/// What the connections of one worker have in common, whatever was in force when they began.
+struct Parts {
     shared: Arc<Shared>,
     /// Which one it is, from 0.
     number: usize,
@@ -58,6 +73,8 @@ pub(crate) struct Worker {
     /// A worker's own, since every connection waits for it: the one of all workers would be a lock between them.
     draining: CancellationToken,
     is_draining: Cell<bool>,
+    /// Its share of the connections.
+    slots: Slots,
 }
 
 /// A table as one worker's requests hold it. They count it for themselves: what every request of every worker
@@ -72,7 +89,7 @@ impl std::ops::Deref for Current {
     }
 }
 
-impl Worker {
+impl Parts {
     fn new(shared: Arc<Shared>, number: usize) -> Self {
         let config = &shared.config;
         let timers = Timers::new();
@@ -88,24 +105,13 @@ impl Worker {
             number,
             draining: CancellationToken::new(),
             is_draining: Cell::new(false),
+            slots: Slots::new(config.connections_per_worker()),
             shared,
         }
     }
 
-    pub(crate) fn config(&self) -> &Config {
-        &self.shared.config
-    }
-
-    pub(crate) fn pseudonym(&self) -> &Pseudonym {
-        &self.shared.pseudonym
-    }
-
-    pub(crate) fn table(&self) -> &SharedTable {
-        &self.shared.table
-    }
-
     /// The table in force, to be held for as long as a request needs it.
-    pub(crate) fn current_table(&self) -> Rc<Current> {
+    fn current_table(&self) -> Rc<Current> {
         let latest = self.shared.table.load();
         let mut table = self.table.borrow_mut();
         if !Arc::ptr_eq(&latest, &table.0) {
@@ -114,20 +120,83 @@ impl Worker {
         Rc::clone(&table)
     }
 
+    /// Goes over to what `config` says of that which no connection has for itself.
+    fn follow(&self, config: &Config) {
+        self.wires.bound(config.pool_idle_timeout, config.pool_max_idle);
+        self.muxes.bound(config.pool_idle_timeout);
+        self.slots.resize(config.connections_per_worker());
+    }
+}
+
+impl Latest {
+    fn new(shared: &Arc<Shared>, number: usize) -> Self {
+        let parts = Rc::new(Parts::new(Arc::clone(shared), number));
+        let worker = Rc::new(Worker {
+            parts: Rc::clone(&parts),
+            config: Arc::clone(&shared.config),
+        });
+        Self {
+            parts,
+            worker: RefCell::new(worker),
+        }
+    }
+
+    /// The worker's share of the connections.
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.parts.slots
+    }
+
+    /// What a connection gets that begins now.
+    pub(crate) fn worker(&self) -> Rc<Worker> {
+        let mut worker = self.worker.borrow_mut();
+        if let Some(config) = worker.overtaken() {
+            self.parts.follow(&config);
+            let parts = Rc::clone(&self.parts);
+            *worker = Rc::new(Worker { parts, config });
+        }
+        Rc::clone(&worker)
+    }
+}
+
+impl Worker {
+    /// The configuration in force, if that is another.
+    fn overtaken(&self) -> Option<Arc<Config>> {
+        let table = self.current_table();
+        let latest = table.config().unwrap_or(&self.parts.shared.config);
+        (!Arc::ptr_eq(latest, &self.config)).then(|| Arc::clone(latest))
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn pseudonym(&self) -> &Pseudonym {
+        &self.parts.shared.pseudonym
+    }
+
+    pub(crate) fn table(&self) -> &SharedTable {
+        &self.parts.shared.table
+    }
+
+    /// The table in force, to be held for as long as a request needs it.
+    pub(crate) fn current_table(&self) -> Rc<Current> {
+        self.parts.current_table()
+    }
+
     pub(crate) fn wires(&self) -> &Pool<Wire> {
-        &self.wires
+        &self.parts.wires
     }
 
     pub(crate) fn muxes(&self) -> &Muxes {
-        &self.muxes
+        &self.parts.muxes
     }
 
     pub(crate) fn buffers(&self) -> &Rc<Buffers> {
-        &self.buffers
+        &self.parts.buffers
     }
 
     pub(crate) fn timers(&self) -> &Timers {
-        &self.timers
+        &self.parts.timers
     }
 
     /// What holds for the requests of a client, with `table` in force.
@@ -183,7 +252,7 @@ impl Worker {
         let second = now
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
-        let (written, date) = self.date.get();
+        let (written, date) = self.parts.date.get();
         if written == second {
             return date;
         }
@@ -192,39 +261,39 @@ impl Worker {
         if text.len() == date.len() {
             date.copy_from_slice(text.as_bytes());
         }
-        self.date.set((second, date));
+        self.parts.date.set((second, date));
         date
     }
 
     /// Whether connections are to end with their next answer.
     pub(crate) fn is_draining(&self) -> bool {
-        self.is_draining.get()
+        self.parts.is_draining.get()
     }
 
     pub(crate) fn clients(&self) -> &Arc<Clients> {
-        &self.shared.clients
+        &self.parts.shared.clients
     }
 
     /// What TCP connections borrow while bytes are under way.
     pub(crate) fn supplies(&self) -> &Supplies {
-        &self.supplies
+        &self.parts.supplies
     }
 
     pub(crate) fn draining(&self) -> &CancellationToken {
-        &self.draining
+        &self.parts.draining
     }
 
     pub(crate) fn random(&self) -> u64 {
-        self.random.borrow_mut().u64(..)
+        self.parts.random.borrow_mut().u64(..)
     }
 
     pub(crate) fn report(&self, report: TrafficReport) {
-        self.shared.reporter.report(report);
+        self.parts.shared.reporter.report(report);
     }
 
     /// Counts a request to `app`, of which a share may be retried.
     pub(crate) fn count_request(&self, app: &AppRoute) {
-        app.retry_budget.count(self.number);
+        app.retry_budget.count(self.parts.number);
     }
 }
 
@@ -238,60 +307,54 @@ pub(crate) async fn run(
     changed: watch::Receiver<u64>,
     asked: mpsc::Receiver<Asking>,
 ) {
-    let worker = Rc::new(Worker::new(Arc::clone(&shared), number));
+    let latest = Rc::new(Latest::new(&shared, number));
+    let timers = latest.parts.timers.run();
+    tokio::task::spawn_local(keep_up(Rc::clone(&latest), changed));
+    tokio::task::spawn_local(timers);
     let inside = TaskTracker::new();
-    tokio::task::spawn_local(keep_pool(Rc::clone(&worker), changed));
-    tokio::task::spawn_local(worker.timers.run());
-    tokio::task::spawn_local(inside::serve(Rc::clone(&worker), asked, inside.clone()));
+    tokio::task::spawn_local(inside::serve(Rc::clone(&latest), asked, inside.clone()));
     tokio::select! {
-        () = serve(worker, sockets, inside) => {}
+        () = serve(&latest, sockets, &inside) => {}
         () = shared.abort.cancelled() => {}
     }
 }
 
 /// Accepts until it drains, then waits for what is in flight.
-async fn serve(worker: Rc<Worker>, sockets: Vec<TcpListener>, inside: TaskTracker) {
-    let slots = worker.config().connections_per_worker().min(MAX_SLOTS);
-    let free = Arc::new(Semaphore::new(slots as usize));
+async fn serve(latest: &Latest, sockets: Vec<TcpListener>, inside: &TaskTracker) {
     tokio::select! {
-        () = accept_all(&worker, &sockets, &free) => {}
-        () = worker.shared.drain.cancelled() => {}
+        () = accept_all(latest, &sockets) => {}
+        () = latest.parts.shared.drain.cancelled() => {}
     }
-    accept_queued(&worker, sockets, &free);
-    worker.is_draining.set(true);
-    worker.draining.cancel();
-    worker.timers.wake_all();
+    accept_queued(latest, sockets);
+    latest.parts.is_draining.set(true);
+    latest.parts.draining.cancel();
+    latest.parts.timers.wake_all();
+    let limit = latest.worker().config().drain_timeout;
     // Every slot is free again when every connection has ended.
     let ended = async {
-        let _ = free.acquire_many(slots).await;
+        latest.slots().all().await;
         inside.close();
         inside.wait().await;
     };
-    if tokio::time::timeout(worker.config().drain_timeout, ended)
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(limit, ended).await.is_err() {
         tracing::warn!("the drain's time is over; what is still in flight is ended");
     }
 }
 
-/// As many as a semaphore can count.
-const MAX_SLOTS: u32 = u32::MAX >> 3;
-
-/// Prunes the pool when the table has changed, and every so often.
-async fn keep_pool(worker: Rc<Worker>, mut changed: watch::Receiver<u64>) {
-    let every = (worker.config().pool_idle_timeout / 2).max(Duration::from_millis(10));
+/// Goes over to what is in force and prunes the pools when the table has changed, and every so often.
+async fn keep_up(latest: Rc<Latest>, mut changed: watch::Receiver<u64>) {
     loop {
+        let every = latest.worker().config().pool_idle_timeout / 2;
         tokio::select! {
             told = changed.changed() => if told.is_err() { return },
-            () = tokio::time::sleep(every) => {}
+            () = tokio::time::sleep(every.max(Duration::from_millis(10))) => {}
         }
-        // An idle worker would otherwise hold the table before.
-        worker.current_table();
-        worker.muxes.prune();
-        if worker.wires.prune() {
+        // An idle worker would otherwise hold the table before, and its configuration.
+        let worker = latest.worker();
+        worker.muxes().prune();
+        if worker.wires().prune() {
             // Those whose request has been cut are among them.
-            worker.timers.wake_all();
+            worker.timers().wake_all();
         }
     }
 }

@@ -159,6 +159,28 @@ impl Apps {
         Some(app)
     }
 
+    /// Replaces every policy, and gives the apps that are present and whose policy is another one now.
+    pub(crate) fn replace_policies(
+        &mut self,
+        default: AppPolicy,
+        policies: impl IntoIterator<Item = (AppName, AppPolicy)>,
+    ) -> Vec<u32> {
+        self.default = default;
+        self.policies.clear();
+        self.policies.extend(policies);
+        let mut changed = Vec::new();
+        for (name, &app) in &self.by_name {
+            let policy = self.policies.get(name).copied().unwrap_or(default);
+            if self.apps[app].policy != policy {
+                self.apps[app].policy = policy;
+                changed.push(app);
+            }
+        }
+        // In the order of the slots and not of the hashes, so that the same inputs give the same outputs.
+        changed.sort_unstable();
+        changed
+    }
+
     /// The app of that name, made if there is none.
     pub(crate) fn find_or_add(&mut self, name: &AppName) -> u32 {
         if let Some(app) = self.find(name) {

@@ -14,6 +14,8 @@ pub(crate) struct Active(MonoTime);
 impl Active {
     pub(crate) const ZERO: Self = Self(MonoTime::ZERO);
     pub(crate) const NEVER: Self = Self(MonoTime::NEVER);
+    /// The last that comes.
+    pub(crate) const LAST: Self = Self(MonoTime::from_micros(u64::MAX - 1));
 
     /// How long after `earlier` this is; zero when it is not after it.
     pub(crate) const fn since(self, earlier: Self) -> Duration {

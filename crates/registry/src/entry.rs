@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgeproxy_backend::{Backend, BackendId, Endpoint, Gate, Weight};
+use edgeproxy_backend::{Backend, BackendId, Endpoint, Gate, MonoTime, Weight};
 
 use crate::clock::Active;
 use crate::ledger::{Asked, ProbeLedger, Standing, Traffic, Verdict, in_force};
-use crate::{LoadReport, Overrides, Reason, State};
+use crate::{Lease, LoadReport, Overrides, Reason, Source, State};
 
 /// One incarnation of a backend. There may be a million, so what most never need is boxed.
 #[derive(Debug)]
@@ -15,9 +15,11 @@ pub(crate) struct Entry {
     /// As in the endpoint; here, so that comparing it doesn't have to wait for the endpoint's cache line.
     pub(crate) id: BackendId,
     pub(crate) endpoint: Arc<Endpoint>,
-    /// When the lease runs out, or ran out, for a suspect.
+    /// When the lease runs out, or ran out, for a suspect; never, for one of the file.
     pub(crate) deadline: Active,
     pub(crate) registered: Active,
+    /// When it joined, or last came back for its health's sake.
+    pub(crate) since: MonoTime,
     ttl_micros: u64,
     /// Its app's slot and its place among the members. Void for a superseded one.
     pub(crate) app: u32,
@@ -87,12 +89,19 @@ impl Details {
 }
 
 impl Entry {
-    pub(crate) fn new(endpoint: Arc<Endpoint>, ttl: Duration, app: u32, now: Active) -> Self {
+    /// One that has just joined. Without a `ttl` it is one of the file.
+    pub(crate) fn new(
+        endpoint: Arc<Endpoint>,
+        ttl: Option<Duration>,
+        app: u32,
+        (now, since): (Active, MonoTime),
+    ) -> Self {
         let mut entry = Self {
             id: endpoint.id.clone(),
             endpoint,
             deadline: now,
             registered: now,
+            since,
             ttl_micros: 0,
             app,
             position: 0,
@@ -103,7 +112,10 @@ impl Entry {
             state: State::Routable,
             details: None,
         };
-        entry.lease(ttl, now);
+        match ttl {
+            Some(ttl) => entry.lease(ttl, now),
+            None => entry.hold(),
+        }
         entry
     }
 
@@ -126,19 +138,49 @@ impl Entry {
         }
     }
 
+    /// The length of its lease. Zero for one of the file.
     pub(crate) const fn ttl(&self) -> Duration {
         Duration::from_micros(self.ttl_micros)
+    }
+
+    /// Who says that it is there: a deadline that never comes tells, which costs a million of them no byte.
+    pub(crate) fn source(&self) -> Source {
+        if self.deadline == Active::NEVER {
+            Source::File
+        } else {
+            Source::Registered
+        }
+    }
+
+    pub(crate) fn lease_left(&self, now: Active) -> Option<Lease> {
+        (self.source() == Source::Registered).then(|| Lease {
+            ttl: self.ttl(),
+            // What is left of a lease tells when it began.
+            last_heartbeat: (now + self.ttl()).since(self.deadline),
+            expires_in: self.deadline.since(now),
+        })
+    }
+
+    /// From now on the file has it: there is no lease that could run out.
+    pub(crate) const fn hold(&mut self) {
+        self.ttl_micros = 0;
+        self.deadline = Active::NEVER;
+        self.renewals = 0;
+        self.suspect = false;
     }
 
     /// Begins a lease of that length.
     pub(crate) fn lease(&mut self, ttl: Duration, now: Active) {
         self.ttl_micros = u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX);
-        self.deadline = now + ttl;
+        self.deadline = (now + ttl).min(Active::LAST);
     }
 
-    /// Begins its lease anew.
+    /// Begins its lease anew, if it has one.
     pub(crate) fn renew(&mut self, now: Active) {
-        self.deadline = now + self.ttl();
+        if self.source() == Source::File {
+            return;
+        }
+        self.deadline = (now + self.ttl()).min(Active::LAST);
         self.renewals = self.renewals.saturating_add(1).min(SEASONED);
     }
 
@@ -182,6 +224,21 @@ impl Entry {
         }
         let ejection_end = details.traffic.ends().unwrap_or(Active::NEVER);
         self.lease_end().min(ejection_end)
+    }
+
+    /// Failed requests don't speak against it any more.
+    pub(crate) fn readmit(&mut self, now: Active, since: MonoTime) {
+        self.details_mut().traffic.readmit(now);
+        self.since = since;
+    }
+
+    /// Since when it has got requests as any other, as [`Member`](crate::Member) says it.
+    pub(crate) const fn routable_since(&self) -> Option<MonoTime> {
+        match self.state {
+            State::Routable | State::Suspect => Some(self.since),
+            State::Trial => Some(MonoTime::NEVER),
+            State::Ejected | State::Unhealthy | State::Draining | State::Disabled => None,
+        }
     }
 
     /// What the backend itself asked for.
@@ -274,6 +331,19 @@ pub(crate) const fn gate_of(state: State) -> Gate {
         State::Routable | State::Suspect => Gate::Open,
         State::Trial => Gate::Trial,
         State::Ejected => Gate::Excluded,
-        State::Unhealthy | State::Draining | State::Disabled => Gate::Closed,
+        State::Unhealthy => Gate::Unhealthy,
+        State::Draining | State::Disabled => Gate::Closed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There may be a million.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn an_entry_takes_96_bytes() {
+        assert_eq!(size_of::<Entry>(), 96);
     }
 }

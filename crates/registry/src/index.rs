@@ -156,7 +156,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use edgeproxy_backend::{AppName, Backend, BackendAddr, Country, Endpoint, Incarnation, Region};
+    use edgeproxy_backend::{
+        AppName, Backend, BackendAddr, Country, Endpoint, Incarnation, MonoTime, Region,
+    };
     use proptest::prelude::*;
 
     use super::*;
@@ -171,7 +173,7 @@ mod tests {
             BackendAddr::parse("10.0.0.1", 1).unwrap(),
         );
         let endpoint = Arc::new(Endpoint::new(backend, Incarnation::FIRST));
-        Entry::new(endpoint, Duration::ZERO, 0, Active::ZERO)
+        Entry::new(endpoint, Some(Duration::ZERO), 0, (Active::ZERO, MonoTime::ZERO))
     }
 
     proptest! {

@@ -14,6 +14,9 @@
 //! [`Meter`](edgeproxy_backend::Meter), so the two can't disagree, and a backend that is out gets no
 //! request from that instant, before any table is published.
 //!
+//! Backends that stand in a configuration file are in the same ledgers but for the lease: they need no
+//! heartbeat, and stay until the file says otherwise.
+//!
 //! A heartbeat is O(1): it moves a number in the backend's entry and touches no timer. A timer that
 //! surfaces too early is set again; a million leases of 60 s cost 17,000 such looks a second, and no scan.
 //! A pause of the process extends every deadline by one addition.
@@ -71,15 +74,18 @@ mod registry;
 mod remembered;
 mod slots;
 mod snapshot;
+mod source;
 mod state;
 mod timers;
 
 pub use event::{Event, EventKind};
 pub use message::{
-    Change, Deregistered, FencedError, LoadReport, Overrides, Pace, Patch, PatchError, Probe, RegisterError,
-    Registered, RegisteredKind, Registration, Renewed,
+    Change, Configuration, DeregisterError, Deregistered, FencedError, Hold, LoadReport, Overrides, Pace,
+    Patch, PatchError, Probe, Reconciled, RegisterError, Registered, RegisteredKind, Registration, Renewed,
+    StaticError,
 };
-pub use policy::{AppPolicy, Config, Initial, LastBackend};
+pub use policy::{AppPolicy, Bounds, Config, Initial, LastBackend, Monitoring};
 pub use registry::Registry;
-pub use snapshot::{AppSnapshot, Member, Page, Snapshot, Stats, Status};
-pub use state::{Reason, State};
+pub use snapshot::{AppSnapshot, Lease, Member, Page, Snapshot, Stats, Status};
+pub use source::Source;
+pub use state::{Cause, Reason, State};

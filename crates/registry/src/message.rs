@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use edgeproxy_backend::{AppName, Backend, BackendId, Endpoint, Incarnation, LimitsError, Weight};
 
+use crate::AppPolicy;
+
 /// A backend's request to be routed to.
 #[derive(Clone, Debug)]
 pub struct Registration {
@@ -57,6 +59,9 @@ pub enum RegisterError {
         /// The longest.
         max: Duration,
     },
+    /// The id is that of a backend in the configuration file.
+    #[error("backend {0} stands in the proxy's configuration file; choose another id, or remove it there")]
+    Static(BackendId),
     /// The registry holds as many backends as it may.
     #[error("the registry is full: {max} backends; raise max_backends, or deregister some")]
     TooManyBackends {
@@ -89,6 +94,68 @@ pub enum FencedError {
     },
 }
 
+/// Why a backend could not be taken out. Nothing has changed then.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DeregisterError {
+    /// No such backend, or a dead incarnation.
+    #[error(transparent)]
+    Fenced(#[from] FencedError),
+    /// It stands in the configuration file.
+    #[error("backend {0} stands in the proxy's configuration file; remove it there, or disable it")]
+    Static(BackendId),
+}
+
+/// Why the backends of a configuration file were refused. Nothing has changed then.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StaticError {
+    /// Two have the same id.
+    #[error("backend {0} is there twice; give each an id of its own")]
+    Twice(BackendId),
+    /// They don't fit beside those that have registered.
+    #[error("the registry is full: {new} new backends would make it more than {max}; raise max_backends")]
+    TooManyBackends {
+        /// How many are new.
+        new: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Their apps don't fit beside those of the backends that have registered.
+    #[error("the registry is full: {new} new apps would make it more than {max}")]
+    TooManyApps {
+        /// How many are new.
+        new: usize,
+        /// The limit.
+        max: usize,
+    },
+}
+
+/// What a configuration says of apps and of backends.
+#[derive(Clone, Debug, Default)]
+pub struct Configuration {
+    /// The policy of every app that isn't named.
+    pub others: AppPolicy,
+    /// The policies of the apps that are.
+    pub apps: Vec<(AppName, AppPolicy)>,
+    /// The backends that stand in it. They need no lease.
+    pub backends: Vec<Backend>,
+}
+
+/// What a configuration has changed about the backends of the file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Reconciled {
+    /// Backends and incarnations that are new.
+    pub added: usize,
+    /// Backends that are otherwise than before at the same address, or had registered there.
+    pub changed: usize,
+    /// Backends that the list doesn't have any more. They drain.
+    pub removed: usize,
+}
+
+/// Gates that are held open; see [`Registry::configure_ahead`](crate::Registry::configure_ahead).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "gates stay open until it is released"]
+pub struct Hold(pub(crate) u64);
+
 /// Why an operator's change was refused. Nothing has changed then.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PatchError {
@@ -118,8 +185,9 @@ pub struct LoadReport {
 pub struct Renewed {
     /// The endpoint in force.
     pub endpoint: Arc<Endpoint>,
-    /// The lease in force.
-    pub ttl: Duration,
+    /// The lease in force; `None` where there is none to renew, since the backend stands in the configuration
+    /// file.
+    pub ttl: Option<Duration>,
 }
 
 /// What a deregistration achieved.

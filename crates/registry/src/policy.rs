@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use edgeproxy_backend::Incarnation;
 
-/// How a registry behaves. Fixed for its life, but for [`AppPolicy`], which can be set by app.
+/// How a registry behaves. Fixed for its life, but for [`AppPolicy`], which can be set by app, and for [`Bounds`].
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The lease of a backend that asks for none. 60 s.
@@ -61,6 +61,32 @@ impl Default for Config {
     }
 }
 
+/// What of [`Config`] can change while the registry is in use. Each is as it is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// The lease of a backend that asks for none.
+    pub ttl: Duration,
+    /// How many backends there may be.
+    pub max_backends: usize,
+    /// How long a superseded incarnation may finish what it has in flight.
+    pub drain_timeout: Duration,
+    /// Whether a mass expiry is distrusted.
+    pub mass_expiry_guard: bool,
+}
+
+impl Config {
+    /// What of it can change.
+    #[must_use]
+    pub const fn bounds(&self) -> Bounds {
+        Bounds {
+            ttl: self.ttl,
+            max_backends: self.max_backends,
+            drain_timeout: self.drain_timeout,
+            mass_expiry_guard: self.mass_expiry_guard,
+        }
+    }
+}
+
 /// The ledgers' thresholds for one app.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AppPolicy {
@@ -75,6 +101,8 @@ pub struct AppPolicy {
     pub rise: u32,
     /// Whether a new backend waits for its first passing probe.
     pub initial: Initial,
+    /// Whether anybody probes.
+    pub monitoring: Monitoring,
     /// The first ejection's length. 30 s.
     pub ejection_base: Duration,
     /// The longest ejection. 300 s.
@@ -89,6 +117,7 @@ impl Default for AppPolicy {
             fall: None,
             rise: 1,
             initial: Initial::Routable,
+            monitoring: Monitoring::On,
             ejection_base: Duration::from_secs(30),
             ejection_max: Duration::from_secs(300),
         }
@@ -115,6 +144,17 @@ pub enum LastBackend {
     Keep,
     /// It goes, as Apigee's rule has it.
     Eject,
+}
+
+/// Whether an app's backends are probed by a health monitor, which is not the registry's to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Monitoring {
+    /// They are, and what is found counts.
+    #[default]
+    On,
+    /// They are not. What probes found before is forgotten, and a result that comes late is void, lest a backend
+    /// stay out that nobody would let back; nor does a new one wait for its first.
+    Off,
 }
 
 /// When a new backend becomes routable.

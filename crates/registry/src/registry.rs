@@ -1,10 +1,12 @@
 //! The state machine itself. Each kind of input has a file of its own beside this one.
 
 mod audit;
+mod configure;
 mod drain;
 mod expiry;
 mod guard;
 mod heartbeat;
+mod hold;
 mod leave;
 mod operate;
 mod probe;
@@ -17,6 +19,7 @@ mod traffic;
 use std::time::Duration;
 
 use edgeproxy_backend::{AppName, BackendId, Incarnation, MonoTime, TrafficReport};
+use foldhash::fast::FixedState;
 
 use crate::apps::Apps;
 use crate::clock::{Active, Clock};
@@ -28,10 +31,13 @@ use crate::remembered::Remembered;
 use crate::slots::{MAX_SLOTS, Slots};
 use crate::timers::Timers;
 use crate::{
-    AppPolicy, Config, Deregistered, Event, FencedError, LoadReport, Pace, Patch, PatchError, Probe,
-    RegisterError, Registered, Registration, Renewed, Snapshot, Stats, Status,
+    AppPolicy, Bounds, Config, Configuration, DeregisterError, Deregistered, Event, FencedError, Hold,
+    LoadReport, Pace, Patch, PatchError, Probe, Reconciled, RegisterError, Registered, Registration, Renewed,
+    Snapshot, StaticError, Stats, Status,
 };
+use configure::Listed;
 use drain::Drains;
+use hold::Held;
 use publish::Publisher;
 
 /// Which backends exist and which of them may be routed to, as a state machine without clock, lock,
@@ -72,11 +78,17 @@ pub struct Registry {
     apps: Apps,
     drains: Drains,
     remembered: Remembered,
+    /// The backends of the configuration file, as it has them.
+    listed: Listed,
     events: Events,
     publisher: Publisher,
     jitter: Jitter,
     next_incarnation: Incarnation,
     stats: Stats,
+    /// Whose gates are held open.
+    held: Held,
+    /// The most backends that it ever had room for.
+    most_backends: usize,
 }
 
 impl Registry {
@@ -93,16 +105,20 @@ impl Registry {
             apps: Apps::new(config.app, config.seed),
             drains: Drains::new(config.seed),
             remembered: Remembered::new(config.max_remembered, config.seed),
+            listed: Listed::with_hasher(FixedState::with_seed(config.seed)),
             events: Events::new(config.max_events),
             publisher: Publisher::default(),
             jitter: Jitter::new(config.seed),
             next_incarnation: config.first_incarnation,
             stats: Stats::default(),
+            held: Held::default(),
+            most_backends: config.max_backends,
             config,
         }
     }
 
-    /// What it was made with.
+    /// What it was made with; the policy of all apps without their own is the one that was last
+    /// [configured](Self::configure).
     #[must_use]
     pub const fn config(&self) -> &Config {
         &self.config
@@ -116,14 +132,81 @@ impl Registry {
 
     /// Sets the policy for one app, which need not have members yet. It holds from the next decision on;
     /// [`LastBackend::Keep`](crate::LastBackend::Keep) brings a backend back at once where all are
-    /// ejected. The app is published again. Policies are kept until the registry goes: they are the
+    /// ejected, and [`Monitoring::Off`](crate::Monitoring::Off) one that probes took out. The app is published again. Policies are kept until the registry goes: they are the
     /// owner's, as many as its configuration names.
     pub fn set_app_policy(&mut self, app: &AppName, policy: AppPolicy, now: MonoTime) {
         self.advance(now);
         if let Some(app) = self.apps.set_policy(app, policy) {
-            self.mark_dirty(app);
-            self.rescue(app);
+            self.policy_changed(app);
         }
+        debug_assert!(self.check_invariants());
+    }
+
+    /// Makes a configuration the one in force, all of it at once: at the start, and whenever it has been read
+    /// again.
+    ///
+    /// The policy of every app is replaced: those that are named get theirs, all others
+    /// [`Configuration::others`]. What holds for each is as for [`set_app_policy`](Self::set_app_policy), but an
+    /// app whose policy stays the same is not published again.
+    ///
+    /// So are the backends of the file:
+    ///
+    /// - One that is new joins its app, as a registration does, and has no lease: it needs no heartbeat, and
+    ///   never expires. Nobody can deregister it, or take its id by registering.
+    /// - One that is otherwise than it was in the file is changed in place, and what it reported about itself is
+    ///   forgotten. With another address or app it gets a new incarnation, and the old one drains.
+    /// - One that had registered itself is the file's from now on.
+    /// - One that isn't in the file any more drains, as after a deregistration, for [`Config::drain_timeout`] at
+    ///   the most. If it registers meanwhile, it is a new incarnation.
+    ///
+    /// An operator's changes are laid over them as over any backend.
+    ///
+    /// # Errors
+    /// When two backends have the same id, or there is no room for those that are new. Nothing has changed then,
+    /// and the policies haven't either.
+    pub fn configure(
+        &mut self,
+        configuration: Configuration,
+        now: MonoTime,
+    ) -> Result<Reconciled, StaticError> {
+        self.advance(now);
+        let result = self.put_in_force(configuration);
+        debug_assert!(self.check_invariants());
+        result
+    }
+
+    /// Has other bounds from now on. Leases that have begun go on as they are, and so does whoever is there although
+    /// there is room for fewer.
+    pub fn rebound(&mut self, bounds: Bounds, now: MonoTime) {
+        self.advance(now);
+        self.config.ttl = bounds.ttl;
+        self.config.max_backends = bounds.max_backends.min(MAX_SLOTS - 1);
+        self.config.drain_timeout = bounds.drain_timeout;
+        self.config.mass_expiry_guard = bounds.mass_expiry_guard;
+        self.most_backends = self.most_backends.max(self.config.max_backends);
+        debug_assert!(self.check_invariants());
+    }
+
+    /// As [`configure`](Self::configure), but the gates that it would shut stay open until they are
+    /// [released](Self::release): whoever still goes by the snapshot before is served, and does not find all gates of an
+    /// app shut for which the next snapshot has other backends. The next one is to be published meanwhile.
+    ///
+    /// # Errors
+    /// As [`configure`](Self::configure).
+    pub fn configure_ahead(
+        &mut self,
+        configuration: Configuration,
+        now: MonoTime,
+    ) -> Result<(Reconciled, Hold), StaticError> {
+        self.advance(now);
+        let (result, hold) = self.holding(|registry| registry.put_in_force(configuration));
+        debug_assert!(self.check_invariants());
+        result.map(|reconciled| (reconciled, hold))
+    }
+
+    /// Shuts the gates that were held open, but for those of backends that are back.
+    pub fn release(&mut self, hold: Hold) {
+        self.let_shut(hold);
         debug_assert!(self.check_invariants());
     }
 
@@ -137,8 +220,8 @@ impl Registry {
     ///   In a full registry it isn't waited for.
     ///
     /// # Errors
-    /// When the id lives in another app, the lease is out of bounds, or the registry is full. Nothing has
-    /// changed then.
+    /// When the id lives in another app or stands in the configuration file, the lease is out of bounds, or the
+    /// registry is full. Nothing has changed then.
     pub fn handle_register(
         &mut self,
         registration: Registration,
@@ -152,7 +235,8 @@ impl Registry {
 
     /// Renews a lease and takes in what the backend reports about itself; a field that is `None` leaves
     /// what was reported before. O(1); publishes nothing unless the report changes the weight, or whether
-    /// it drains. A backend that drains after its deregistration is not revived by it.
+    /// it drains. A backend that drains after its deregistration is not revived by it, and one of the
+    /// configuration file has no lease to renew.
     ///
     /// # Errors
     /// When the id is unknown, or `fence` names an incarnation that isn't the live one.
@@ -175,14 +259,15 @@ impl Registry {
     /// rest is cut. For one that drains already, a second call can shorten the time, not lengthen it.
     ///
     /// # Errors
-    /// When the id is unknown, or `fence` names an incarnation that isn't the live one.
+    /// When the id is unknown, `fence` names an incarnation that isn't the live one, or the backend stands in
+    /// the configuration file.
     pub fn handle_deregister(
         &mut self,
         id: &BackendId,
         fence: Option<Incarnation>,
         drain: Option<Duration>,
         now: MonoTime,
-    ) -> Result<Deregistered, FencedError> {
+    ) -> Result<Deregistered, DeregisterError> {
         self.advance(now);
         let result = self.deregister(id, fence, drain);
         debug_assert!(self.check_invariants());

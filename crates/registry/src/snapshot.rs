@@ -1,10 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgeproxy_backend::{AppName, Endpoint};
+use edgeproxy_backend::{AppName, Endpoint, MonoTime};
 use hashbrown::HashMap;
 
-use crate::{LoadReport, Overrides, Reason, State};
+use crate::{Cause, LoadReport, Overrides, Reason, Source, State};
 
 /// Every app and its members at one moment. Immutable, cheap to clone; an app that did not change since
 /// the snapshot before is shared with it.
@@ -36,6 +36,19 @@ pub struct Member {
     pub state: State,
     /// Why, when its app was last rebuilt.
     pub reason: Reason,
+    /// Since when it has got requests as any other: it joined then, or came back after failed requests or
+    /// failed probes, which is what a slow start is counted from. On the clock of the registry's caller.
+    ///
+    /// [`MonoTime::NEVER`] while it is on trial, as its ramp has yet to begin; `None` while it gets none.
+    pub since: Option<MonoTime>,
+}
+
+impl Member {
+    /// What keeps it from getting requests; `None`: nothing does.
+    #[must_use]
+    pub const fn excluded_by(&self) -> Option<Cause> {
+        self.state.excluded_by()
+    }
 }
 
 /// All that is known of one backend at one moment, for a listing.
@@ -47,18 +60,28 @@ pub struct Status {
     pub state: State,
     /// Why.
     pub reason: Reason,
-    /// The time since it registered, in this incarnation. Like the next two, without pauses of the process.
+    /// Who says that it is there.
+    pub source: Source,
+    /// The time since it registered, or was first read from the file, in this incarnation. Without pauses of the
+    /// process.
     pub registered: Duration,
-    /// The time since its last heartbeat, or registration.
-    pub last_heartbeat: Duration,
-    /// The time until its lease runs out. Zero for a suspect.
-    pub expires_in: Duration,
-    /// Its lease.
-    pub ttl: Duration,
+    /// Its lease; `None` where it stands in the configuration file and needs none.
+    pub lease: Option<Lease>,
     /// What an operator has set.
     pub overrides: Overrides,
     /// What it last reported about itself.
     pub reported: LoadReport,
+}
+
+/// How a backend that registered stands with its lease. Times are without pauses of the process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lease {
+    /// Its length.
+    pub ttl: Duration,
+    /// The time since the last heartbeat, or registration.
+    pub last_heartbeat: Duration,
+    /// The time until it runs out. Zero for a suspect.
+    pub expires_in: Duration,
 }
 
 /// A part of a listing.

@@ -53,6 +53,17 @@ impl State {
         Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 
+    /// What keeps a backend in this state from getting requests; `None`: nothing does.
+    #[must_use]
+    pub const fn excluded_by(self) -> Option<Cause> {
+        match self {
+            Self::Routable | Self::Suspect | Self::Trial => None,
+            Self::Ejected | Self::Unhealthy => Some(Cause::Health),
+            Self::Disabled => Some(Cause::Operator),
+            Self::Draining => Some(Cause::Lease),
+        }
+    }
+
     /// Whether a backend in this state may get a request.
     #[must_use]
     pub const fn takes_traffic(self) -> bool {
@@ -64,6 +75,17 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
+}
+
+/// What kind of reason keeps a backend out: whether it can't, may not, or doesn't want to get requests.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Cause {
+    /// Failed requests, or failed probes. It may be better than none.
+    Health,
+    /// Somebody switched it off, or its weight is 0.
+    Operator,
+    /// It is leaving, by its own wish or after its deregistration.
+    Lease,
 }
 
 /// Why a backend is in its [`State`]. `Display` is a sentence for people.

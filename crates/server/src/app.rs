@@ -2,21 +2,28 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use edgeproxy_api as api;
 use edgeproxy_backend::AppName;
-use edgeproxy_config::{Settings, Topology};
-use edgeproxy_control::Handle;
+use edgeproxy_config::{Changes, ConfigError, Loaded};
+use edgeproxy_control::{ControlError, Handle};
 use edgeproxy_proxy as proxy;
-use edgeproxy_proxy::{RouteTable, SharedTable};
+use edgeproxy_proxy::SharedTable;
+use edgeproxy_registry::StaticError;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::control::{Control, ControlThread};
 use crate::explain::Explainer;
-use crate::geography::{Geography, GeographyError};
+use crate::geography::{Geography, GeographyError, Surveyed};
+use crate::in_force::InForce;
 use crate::plan::{Plan, PlanError};
+use crate::probe_tls::ProbeTls;
+use crate::reload::{Applier, ReloadError, Reloads, Standing, Trigger};
 use crate::reporter::QueueReporter;
-use crate::tls::{Tls, TlsError};
+use crate::table::TableBuilder;
+use crate::tls::{Made, Tls, TlsError};
 use crate::translate;
-use crate::watch::Watched;
+use crate::watch::Watchlist;
 
 /// Why the server could not be built or started.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +47,9 @@ pub enum BuildError {
     /// What apps, routes or monitors are to be can't be.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The backends of the file can't all be.
+    #[error("[[backends]]: {0}")]
+    Backends(#[from] ControlError<StaticError>),
     /// A certificate, or a key, can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -81,10 +91,11 @@ fn hint(error: &std::io::Error) -> &'static str {
 
 /// A server whose listeners are bound and that serves nobody yet.
 pub struct App {
-    settings: Settings,
+    loaded: Arc<Loaded>,
     plan: Arc<Plan>,
-    watched: Vec<Watched>,
-    geography: Geography,
+    tls: Tls,
+    surveyed: Surveyed,
+    watchlist: Watchlist,
     proxy: proxy::Bound,
     api: Option<TcpListener>,
 }
@@ -95,27 +106,30 @@ impl App {
     ///
     /// # Errors
     /// When an address can't be bound, a certificate can't be used, or a setting makes no sense to the part that it is for.
-    pub fn build(settings: Settings, topology: &Topology) -> Result<Self, BuildError> {
-        let plan = Arc::new(Plan::of(&settings, topology)?);
-        let tls = Tls::load(&settings)?;
+    pub fn build(loaded: Loaded) -> Result<Self, BuildError> {
+        let (settings, topology) = (&loaded.settings, &loaded.topology);
+        let plan = Arc::new(Plan::of(settings, topology)?);
+        let Made { tls, mut watched, .. } = Tls::load(settings, None)?;
         let regions = translate::regions(&topology.geography);
-        let (geography, database) = Geography::load(settings.geoip_path.as_deref(), regions)?;
-        let locate = Arc::new(geography.clone());
+        let mut surveyed = Geography::load(settings.geoip_path.as_deref(), regions, None)?;
+        let locate = Arc::new(surveyed.geography.clone());
         let proxy = proxy::bind(proxy::Config {
             locate: Some(locate),
-            ..translate::proxy(&settings, &tls)
+            ..translate::proxy(settings, &tls)
         })?;
-        let mut watched = tls.watched;
-        watched.extend(database);
+        watched.extend(surveyed.watched.take());
+        let watchlist = Watchlist::default();
+        watchlist.replace(watched);
         let api = settings
             .api_enabled
             .then(|| bind_api(settings.api_listen_addr))
             .transpose()?;
         Ok(Self {
-            settings,
+            loaded: Arc::new(loaded),
             plan,
-            watched,
-            geography,
+            tls,
+            surveyed,
+            watchlist,
             proxy,
             api,
         })
@@ -124,34 +138,55 @@ impl App {
     /// Starts the workers and the control thread.
     ///
     /// # Errors
-    /// When a thread can't be started.
+    /// When a thread can't be started, or the registry has no room for the backends of the file.
     pub fn spawn(self) -> Result<Running, BuildError> {
         let Self {
-            settings,
+            loaded,
             plan,
-            watched,
-            geography,
+            tls,
+            surveyed,
+            watchlist,
             proxy: bound,
             api: api_listener,
         } = self;
         let listening: Vec<Listening> = bound.listeners().map(Listening::of).collect();
         let api_addr = api_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let settings = &loaded.settings;
         let own = bound.local_addrs().iter().copied().chain(api_addr).collect();
-        let (handle, driver) =
-            edgeproxy_control::registry(translate::registry(&settings, plan.others().ledgers));
+        let own: translate::Own = Arc::new(own_listeners(own));
+        let (handle, mut driver) =
+            edgeproxy_control::registry(translate::registry(settings, plan.others().ledgers));
         let (sender, reports) = edgeproxy_control::reports(REPORT_QUEUE);
-        let table: SharedTable = Arc::new(arc_swap::ArcSwap::from_pointee(RouteTable::default()));
+        handle.configure(plan.registry(&loaded.topology))?;
+        // Before the first connection is accepted, so that no request misses a backend of the file.
+        let first = driver.first();
+        let mut builder = TableBuilder::new(Arc::clone(&plan));
+        let table = builder.build(&first.clone().unwrap_or_default(), handle.now());
+        let table: SharedTable = Arc::new(ArcSwap::from_pointee(table));
         let readiness = api::Readiness::starting();
         let workers = bound.spawn(Arc::clone(&table), Arc::new(QueueReporter::new(sender)))?;
         let workers = Arc::new(workers);
+        let (admission, access, bounds) = translate::terms(settings, &own);
+        let terms = api::Terms::new(admission, access, bounds);
+        let geography = Arc::new(ArcSwap::from_pointee(surveyed.geography.clone()));
+        let in_force = InForce::new(&loaded);
+        let (queue, reloads) = mpsc::channel(1);
+        let applier = Applier {
+            queue: reloads,
+            handle: handle.clone(),
+            in_force: in_force.clone(),
+            terms: terms.clone(),
+            backend_tls: tls.backends.clone(),
+            geography: Arc::clone(&geography),
+        };
         let api = api_listener.map(|listener| {
             let state = api::State {
                 handle: handle.clone(),
                 readiness: readiness.clone(),
                 explain: Arc::new(Explainer::new(Arc::clone(&table), handle.clone(), geography)),
-                admission: translate::admission(&settings, own_listeners(own)),
-                access: translate::access(&settings),
-                bounds: translate::bounds(&settings),
+                terms,
+                bounds,
+                configuration: Some(Arc::new(in_force.clone())),
             };
             (listener, state)
         });
@@ -160,9 +195,14 @@ impl App {
             driver,
             reports,
             plan,
+            builder,
+            first,
             table: Arc::clone(&table),
             workers: Arc::clone(&workers),
-            watched,
+            watchlist: watchlist.clone(),
+            applier,
+            max_concurrent_probes: settings.max_concurrent_probes,
+            probe_tls: ProbeTls::new(tls.backends.clone()),
             api,
         })?;
         readiness.ready();
@@ -170,6 +210,18 @@ impl App {
             listening,
             api_addr,
             handle,
+            reloads: Reloads {
+                standing: Mutex::new(Standing {
+                    loaded,
+                    tls,
+                    surveyed,
+                }),
+                queue,
+                in_force,
+                watchlist,
+                workers: Arc::clone(&workers),
+                own,
+            },
             workers,
             readiness,
             control,
@@ -260,6 +312,7 @@ pub struct Running {
     workers: Arc<proxy::Running>,
     readiness: api::Readiness,
     control: ControlThread,
+    reloads: Reloads,
 }
 
 impl Running {
@@ -293,6 +346,22 @@ impl Running {
     #[must_use]
     pub fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// Goes over to a configuration that has been read again, or notes that it couldn't be; says what has changed.
+    ///
+    /// Everything is checked first. Then all of it is in force at once, for the next request, or where it is about a
+    /// client's connection for the next connection; nothing that is under way is cut. Needs a tokio runtime, and reads
+    /// certificates on its thread. One reload waits for the other.
+    ///
+    /// # Errors
+    /// Every problem of what was read, or what of it only a restart can change. Nothing has changed then.
+    pub async fn reload(
+        &self,
+        read: Result<Loaded, ConfigError>,
+        trigger: Trigger,
+    ) -> Result<Changes, ReloadError> {
+        self.reloads.reload(read, trigger).await
     }
 
     /// Stops accepting, lets what is in flight end within the drain time-out, then stops everything.

@@ -1,7 +1,9 @@
 //! The control thread: the registry's driver, the health monitor and the API, on one thread and one
 //! runtime of their own, so that nothing they do costs a worker anything but the loading of a new table.
 
+use std::cell::RefCell;
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,9 +17,13 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::plan::Plan;
+use crate::probe_tls::ProbeTls;
 use crate::probes::Probes;
+use crate::publication::Publication;
+use crate::publisher::{Publisher, Put};
+use crate::reload::Applier;
 use crate::table::TableBuilder;
-use crate::watch::{self, Watched};
+use crate::watch::Watchlist;
 
 /// What the control thread works with.
 pub(crate) struct Control {
@@ -25,9 +31,15 @@ pub(crate) struct Control {
     pub(crate) driver: Driver,
     pub(crate) reports: Reports,
     pub(crate) plan: Arc<Plan>,
+    pub(crate) builder: TableBuilder,
+    /// What the table that is there was built from.
+    pub(crate) first: Option<Snapshot>,
     pub(crate) table: SharedTable,
     pub(crate) workers: Arc<proxy::Running>,
-    pub(crate) watched: Vec<Watched>,
+    pub(crate) watchlist: Watchlist,
+    pub(crate) applier: Applier,
+    pub(crate) max_concurrent_probes: u32,
+    pub(crate) probe_tls: ProbeTls,
     pub(crate) api: Option<(TcpListener, edgeproxy_api::State)>,
 }
 
@@ -78,22 +90,38 @@ impl Control {
             driver,
             reports,
             plan,
+            builder,
+            first,
             table,
             workers,
-            watched,
+            watchlist,
+            applier,
+            max_concurrent_probes,
+            probe_tls,
             api,
         } = self;
-        let (mut probes, prober) = Probes::new(handle, plan.others().monitor.clone());
-        let mut builder = TableBuilder::new(plan);
-        let publish = move |snapshot: &Snapshot| {
-            table.store(Arc::new(builder.build(snapshot)));
+        let tls = Arc::new(probe_tls);
+        let registry = handle.clone();
+        let (probes, prober) = Probes::new(handle, plan, max_concurrent_probes, tls);
+        let put: Put = Box::new(move |built| {
+            table.store(Arc::new(built));
             workers.table_changed();
-            probes.update(snapshot);
+        });
+        let publication = Rc::new(Publication::new(builder, registry, put));
+        let (keeper, measuring) = (Rc::clone(&publication), Rc::clone(&publication));
+        let publisher = Rc::new(RefCell::new(Publisher::new(publication, probes)));
+        let mut publish = {
+            let publisher = Rc::clone(&publisher);
+            move |snapshot: &Snapshot| publisher.borrow_mut().publish(snapshot)
         };
+        first.iter().for_each(&mut publish);
         let background = [
             tokio::task::spawn_local(driver.run(reports, publish, log)),
+            tokio::task::spawn_local(async move { keeper.keep_up().await }),
+            tokio::task::spawn_local(async move { measuring.measure().await }),
             tokio::task::spawn_local(prober),
-            tokio::task::spawn_local(watch::watch(watched)),
+            tokio::task::spawn_local(watchlist.watch()),
+            tokio::task::spawn_local(applier.run(publisher)),
         ];
         match api {
             None => stop.cancelled().await,

@@ -1,13 +1,15 @@
 //! Asks the routing table in force how it would pick, and says it in the API's words.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use edgeproxy_api as api;
 use edgeproxy_api::{Balancing, ClientQuery, ExplainedCandidate, ExplainedClient, ExplainedTier};
 use edgeproxy_backend::{AppName, BackendId};
 use edgeproxy_balance::{Client, Considered, Explanation, Tier, Verdict};
 use edgeproxy_control::Handle;
-use edgeproxy_proxy::{AppRoute, Locate as _, SharedTable};
+use edgeproxy_proxy::{AppRoute, Brought, Locate as _, SharedTable};
 use edgeproxy_registry::State;
 
 use crate::geography::Geography;
@@ -16,11 +18,11 @@ use crate::geography::Geography;
 pub(crate) struct Explainer {
     table: SharedTable,
     handle: Handle,
-    geography: Geography,
+    geography: Arc<ArcSwap<Geography>>,
 }
 
 impl Explainer {
-    pub(crate) fn new(table: SharedTable, handle: Handle, geography: Geography) -> Self {
+    pub(crate) fn new(table: SharedTable, handle: Handle, geography: Arc<ArcSwap<Geography>>) -> Self {
         Self {
             table,
             handle,
@@ -41,15 +43,24 @@ impl api::Explain for Explainer {
     fn explain(&self, app: &AppName, query: &ClientQuery) -> Option<api::Explanation> {
         let table = self.table.load();
         let route = table.app(app)?;
+        let geography = self.geography.load();
         let known = match (query.country, query.ip) {
-            (Some(country), _) => self.geography.country(country),
-            (None, Some(ip)) => self.geography.address(ip.to_canonical()),
+            (Some(country), _) => geography.country(country),
+            (None, Some(ip)) => geography.address(ip.to_canonical()),
             (None, None) => Client::default(),
         };
-        let client = Client {
+        let mut client = Client {
             region: query.region.or(known.region),
             ..known
         };
+        if let Some(keys) = &route.keys {
+            let brought = Brought {
+                ip: query.ip,
+                hash: query.hash.as_deref().map(str::as_bytes),
+                sticky: query.sticky.as_deref().map(str::as_bytes),
+            };
+            keys.explain(&mut client, brought);
+        }
         let explanation = route.explain(client, fastrand::u64(..));
         let names = Names {
             route,
@@ -63,6 +74,11 @@ impl api::Explain for Explainer {
                 country: explanation.client.country,
                 region: explanation.client.region,
             },
+            bound: client
+                .bound
+                .and_then(|identity| route.balancer.bound_to(identity))
+                .map(|endpoint| endpoint.id.clone()),
+            ignores_health: explanation.ignores_health,
             tiers: explanation.tiers.iter().map(tier).collect(),
             candidates: names.candidates(&explanation),
             picked: explanation.picked.and_then(|place| names.id(place)),
@@ -110,13 +126,17 @@ impl Names<'_> {
     }
 
     fn considered(&self, tier: usize, member: &Considered) -> Option<ExplainedCandidate> {
-        let candidate = self.candidate(member.candidate, &member.verdict.to_string())?;
+        let why = match &member.unwell {
+            None => member.verdict.to_string(),
+            Some(reason) => format!("{}, though {reason}", member.verdict),
+        };
+        let candidate = self.candidate(member.candidate, &why)?;
         Some(ExplainedCandidate {
             tier: Some(tier),
             effective_weight: member.effective_weight,
             in_flight: member.in_flight,
             score: member.score,
-            picked: member.verdict == Verdict::Picked,
+            picked: member.verdict.is_picked(),
             ..candidate
         })
     }
@@ -156,11 +176,7 @@ fn tier(tier: &Tier) -> ExplainedTier {
     let is = |verdict| tier.members.iter().all(|member| member.verdict == verdict);
     let why = if tier.members.is_empty() {
         "no backend of its own"
-    } else if tier
-        .members
-        .iter()
-        .any(|member| member.verdict == Verdict::Picked)
-    {
+    } else if tier.members.iter().any(|member| member.verdict.is_picked()) {
         "picked from"
     } else if is(Verdict::Farther) {
         "not needed: a nearer tier has room"

@@ -13,7 +13,7 @@ use edgeproxy_config::Settings;
 use edgeproxy_geo::{Atlas, Database, DatabaseError, Location, Regions};
 use edgeproxy_proxy::Locate;
 
-use crate::watch::{self, Fault, Subject, Watched};
+use crate::watch::{self, Fault, Stamp, Subject, Watched};
 
 /// The longest database that is read: 1 GiB. The largest that are sold have half of that.
 const MAX_BYTES: u64 = 1 << 30;
@@ -49,34 +49,52 @@ pub enum GeographyError {
 #[derive(Clone, Debug)]
 pub(crate) struct Geography(Arc<ArcSwap<Atlas>>);
 
+/// What was made of a configuration, to be handed on to the next.
+pub(crate) struct Surveyed {
+    pub(crate) geography: Geography,
+    /// The database's file, as it was when it was read.
+    file: Option<(PathBuf, Vec<Stamp>)>,
+    pub(crate) watched: Option<Watched>,
+}
+
 impl Geography {
-    /// Reads the database at `path`, if there is to be one, and watches it from then on.
+    /// Reads the database at `path`, if there is to be one, and has it watched from then on. What was read `before` is
+    /// not read again while the file is the same: it may be large.
     pub(crate) fn load(
         path: Option<&Path>,
         regions: Regions,
-    ) -> Result<(Self, Option<Watched>), GeographyError> {
+        before: Option<&Surveyed>,
+    ) -> Result<Surveyed, GeographyError> {
         let Some(path) = path else {
-            let atlas = Atlas {
-                database: None,
-                regions,
-            };
-            return Ok((Self(Arc::new(ArcSwap::from_pointee(atlas))), None));
+            let geography = Self::of(None, regions);
+            return Ok(Surveyed {
+                geography,
+                file: None,
+                watched: None,
+            });
         };
         // Before it is read: what changes meanwhile is read again.
-        let stamps = watch::stamps([path]);
-        let atlas = Atlas {
-            database: Some(read(path)?),
-            regions,
+        let file = (path.to_owned(), watch::stamps([path]));
+        let known = before.filter(|before| before.file.as_ref() == Some(&file));
+        let database = match known.and_then(|before| before.geography.0.load().database.clone()) {
+            Some(database) => database,
+            None => Arc::new(read(path)?),
         };
-        let geography = Self(Arc::new(ArcSwap::from_pointee(atlas)));
+        let geography = Self::of(Some(database), regions);
         let subject = Reread {
             path: path.to_owned(),
             geography: geography.clone(),
         };
-        Ok((
+        let watched = Watched::new("geoip_path".to_owned(), subject, file.1.clone());
+        Ok(Surveyed {
             geography,
-            Some(Watched::new("geoip_path".to_owned(), subject, stamps)),
-        ))
+            file: Some(file),
+            watched: Some(watched),
+        })
+    }
+
+    fn of(database: Option<Arc<Database>>, regions: Regions) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(Atlas { database, regions })))
     }
 }
 
@@ -110,7 +128,7 @@ impl Subject for Reread {
     }
 
     fn reload(&self) -> Result<(), Fault> {
-        let database = Some(read(&self.path)?);
+        let database = Some(Arc::new(read(&self.path)?));
         let regions = self.geography.0.load().regions.clone();
         self.geography.0.store(Arc::new(Atlas { database, regions }));
         Ok(())
@@ -162,8 +180,8 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("countries.mmdb");
         std::fs::write(&path, fixture()).unwrap();
-        let (geography, watched) = Geography::load(Some(&path), Regions::default()).unwrap();
-        let mut watched = watched.unwrap();
+        let surveyed = Geography::load(Some(&path), Regions::default(), None).unwrap();
+        let (geography, mut watched) = (surveyed.geography, surveyed.watched.unwrap());
         assert_eq!(place(&geography, "192.0.2.1"), "Some(BR) Some(sa)");
         assert_eq!(place(&geography, "203.0.113.1"), "None None");
         assert!(watched.look().is_none());
@@ -198,12 +216,13 @@ mod tests {
 
     #[test]
     fn without_a_database_a_named_country_still_has_its_region() {
-        let (geography, watched) = Geography::load(None, Regions::default()).unwrap();
-        assert!(watched.is_none());
+        let surveyed = Geography::load(None, Regions::default(), None).unwrap();
+        assert!(surveyed.watched.is_none());
+        let geography = surveyed.geography;
         assert_eq!(place(&geography, "192.0.2.1"), "None None");
         let Client { region, .. } = geography.country(Country::parse("MX").unwrap());
         assert_eq!(region.unwrap().as_str(), "us");
-        let missing = Geography::load(Some(Path::new("/none.mmdb")), Regions::default()).map(drop);
+        let missing = Geography::load(Some(Path::new("/none.mmdb")), Regions::default(), None).map(drop);
         assert!(
             missing
                 .unwrap_err()

@@ -1,17 +1,18 @@
 //! Joins the crates of edgeproxy into a running server: [`App::build`] binds the listeners,
-//! [`App::spawn`] starts the workers and the control thread, [`Running::drain`] ends them.
+//! [`App::spawn`] starts the workers and the control thread, [`Running::reload`] has them go over to another
+//! configuration, [`Running::drain`] ends them.
 //!
 //! This is the one place where the data plane, the registry and the API meet. The registry's snapshots
 //! become the proxy's routing table; the proxy's reports go into the registry's queue; the API asks the
 //! table in force to explain itself. None of the three knows another.
 //!
 //! ```no_run
-//! use edgeproxy_config::{Settings, Topology};
+//! use edgeproxy_config::Settings;
 //! use edgeproxy_server::App;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let settings = Settings { api_enabled: true, ..Settings::default() };
-//! let running = App::build(settings, &Topology::default())?.spawn()?;
+//! let running = App::build(settings.into())?.spawn()?;
 //! println!("proxy on {}, API on {:?}", running.proxy_addr(), running.api_addr());
 //! tokio::signal::ctrl_c().await?;
 //! running.drain().await;
@@ -21,14 +22,22 @@
 //!
 //! # What it leaves to the caller
 //!
-//! Reading the settings, logging, signals, and the process's limits.
+//! Reading the settings, logging, signals, and the process's limits. When a configuration is to be read again, too: what
+//! was read then goes to [`Running::reload`].
 
 mod app;
 mod control;
 mod explain;
 mod geography;
+mod in_force;
+mod keys;
+mod monitors;
 mod plan;
+mod probe_tls;
 mod probes;
+mod publication;
+mod publisher;
+mod reload;
 mod reporter;
 mod routing;
 mod table;
@@ -38,6 +47,9 @@ mod watch;
 
 pub use app::{App, BuildError, Listening, Running, Serves};
 pub use geography::{GeographyError, check_database};
+pub use monitors::MonitorError;
 pub use plan::PlanError;
+pub use reload::{ReloadError, Trigger};
 pub use routing::RoutingError;
 pub use tls::{TlsError, TlsFault, certificates};
+pub use watch::WatchedFile;

@@ -5,18 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use edgeproxy_backend::{AppName, BackendId};
-use edgeproxy_balance::{Algorithm, Inner, Policy, Spill};
+use edgeproxy_backend::{AppName, BackendId, Region};
+use edgeproxy_balance::{Algorithm, Bound, Inner, Policy, SlowStart, Spill};
 use edgeproxy_config as config;
-use edgeproxy_config::{App, AppSettings, Picker, Picking, Settings, Topology};
-use edgeproxy_health::{Monitor, SettingError};
+use edgeproxy_config::{App, AppSettings, Health, Picker, Picking, Settings, Topology};
 use edgeproxy_proxy as proxy;
 use edgeproxy_proxy::Routes;
-use edgeproxy_registry::{AppPolicy, LastBackend};
+use edgeproxy_registry::{AppPolicy, Configuration, Initial, LastBackend, Monitoring};
 
+use crate::keys::KeysPlan;
+use crate::monitors::{MonitorError, Monitors};
 use crate::routing::{self, RoutingError};
-use crate::translate;
 
 /// Every app as the configuration wants it.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Plan {
     /// An app that the file doesn't name.
     others: AppPlan,
     apps: BTreeMap<AppName, AppPlan>,
+    /// How far the other regions are, as far as that is configured.
+    pub(crate) distances: Vec<(Region, Duration)>,
     /// Which requests go to which app.
     pub(crate) routes: Arc<Routes>,
     /// The threads that forward traffic.
@@ -34,8 +37,8 @@ pub(crate) struct Plan {
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// A health monitor that can't be.
-    #[error("health_monitor: {0}")]
-    Monitor(#[from] SettingError),
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
     /// A route, or an app's prefix, that can't be.
     #[error(transparent)]
     Routing(#[from] RoutingError),
@@ -49,36 +52,48 @@ pub(crate) struct AppPlan {
     /// When the ledgers take one out.
     pub(crate) ledgers: AppPolicy,
     /// How its backends are probed; `None`: not at all.
-    pub(crate) monitor: Option<Arc<Monitor>>,
+    pub(crate) monitors: Option<Monitors>,
     /// Backends that are fallbacks, whatever they registered with.
     pub(crate) fallback: BTreeSet<BackendId>,
     /// How its requests are treated.
     pub(crate) settings: proxy::AppSettings,
+    /// What of a request its backend is picked by.
+    pub(crate) keys: KeysPlan,
+    /// How many of a hundred answers say how they were picked for.
+    pub(crate) decision_percent: u8,
 }
 
 impl Plan {
     /// # Errors
     /// When a health monitor or a route can't be.
     pub(crate) fn of(settings: &Settings, topology: &Topology) -> Result<Self, PlanError> {
-        let monitor = translate::monitor(settings)?;
+        let monitors = Monitors::of_settings(settings)?;
         let others = AppPlan {
             policy: policy(
                 settings,
                 algorithm(settings.algorithm),
                 &AppSettings::of(settings),
             ),
-            ledgers: ledgers(&AppSettings::of(settings)),
-            monitor: monitor.clone(),
+            ledgers: ledgers(&AppSettings::of(settings), None, monitoring(monitors.as_ref())),
+            monitors,
             fallback: BTreeSet::new(),
             settings: routing::app_settings(&AppSettings::of(settings), None)?,
+            keys: KeysPlan::of(
+                (settings.algorithm == config::Algorithm::Hash).then_some(&settings.hash_key),
+                &AppSettings::of(settings),
+            ),
+            decision_percent: percent(settings.decision_header_percent),
         };
         let app = |app: &App| {
+            let monitors = Monitors::of_app(app)?;
             let plan = AppPlan {
                 policy: policy(settings, picking(&app.picking), &app.settings),
-                ledgers: ledgers(&app.settings),
-                monitor: monitor.clone(),
+                ledgers: ledgers(&app.settings, app.health.as_ref(), monitoring(monitors.as_ref())),
+                monitors,
                 fallback: app.fallback.iter().cloned().collect(),
                 settings: routing::app_settings(&app.settings, app.add_prefix.as_ref())?,
+                keys: KeysPlan::of(hash_key(&app.picking), &app.settings),
+                decision_percent: percent(app.settings.decision_header_percent),
             };
             Ok((app.name.clone(), plan))
         };
@@ -86,7 +101,7 @@ impl Plan {
             .apps
             .iter()
             .map(app)
-            .collect::<Result<BTreeMap<_, _>, RoutingError>>()?;
+            .collect::<Result<BTreeMap<_, _>, PlanError>>()?;
         for (name, _) in topology.routes.iter().flat_map(|route| &route.apps) {
             if !apps.contains_key(name) {
                 apps.insert(name.clone(), others.clone());
@@ -95,9 +110,27 @@ impl Plan {
         Ok(Self {
             apps,
             others,
+            distances: topology.geography.rtts_from(settings.region).collect(),
             routes: Arc::new(routing::routes(&topology.routes)?),
             workers: settings.workers.count(),
         })
+    }
+
+    /// What the registry is to put in force, with the backends of the file.
+    pub(crate) fn registry(&self, topology: &Topology) -> Configuration {
+        let apps = self.apps.iter();
+        let backends = topology.backends.iter();
+        Configuration {
+            others: self.others.ledgers,
+            apps: apps.map(|(name, app)| (name.clone(), app.ledgers)).collect(),
+            backends: backends.map(|listed| listed.backend.clone()).collect(),
+        }
+    }
+
+    /// Whether the backends of any app are probed.
+    pub(crate) fn probes(&self) -> bool {
+        let mut every = self.apps.values().chain([&self.others]);
+        every.any(|app| app.monitors.is_some())
     }
 
     /// What holds for that app, whether the file names it or not.
@@ -129,8 +162,26 @@ fn policy(settings: &Settings, algorithm: Algorithm, app: &AppSettings) -> Polic
             config::Spill::Soft => Spill::Soft,
         },
         own_region: Some(settings.region),
-        ..Policy::default()
+        region_order: app.region_order.clone(),
+        // A window of 0 is none, and the aggression's bounds are those of the setting.
+        slow_start: SlowStart::new(app.slow_start, app.slow_start_aggression.as_f64()).ok(),
+        bound: match app.sticky {
+            config::Sticky::Off => Bound::Ignored,
+            _ => Bound::Followed,
+        },
+        panic_permille: u16::try_from(app.panic_threshold.thousandths()).unwrap_or(1_000),
     }
+}
+
+fn hash_key(picking: &Picking) -> Option<&config::HashKey> {
+    match picking.picker() {
+        Picker::Hash(key) => Some(key),
+        _ => None,
+    }
+}
+
+fn percent(percent: u32) -> u8 {
+    u8::try_from(percent).unwrap_or(100)
 }
 
 /// Of an app that the file doesn't name.
@@ -140,6 +191,7 @@ fn algorithm(algorithm: config::Algorithm) -> Algorithm {
         config::Algorithm::Weighted => Algorithm::Weighted,
         config::Algorithm::LeastConnections => Algorithm::LeastConnections,
         config::Algorithm::Ewma => Algorithm::Ewma,
+        config::Algorithm::Hash => Algorithm::Hash,
         config::Algorithm::RegionAffinity => Algorithm::RegionAffinity(Inner::LeastConnections),
     }
 }
@@ -161,14 +213,29 @@ fn picking(picking: &Picking) -> Algorithm {
     }
 }
 
-fn ledgers(app: &AppSettings) -> AppPolicy {
+fn monitoring(monitors: Option<&Monitors>) -> Monitoring {
+    match monitors {
+        Some(_) => Monitoring::On,
+        None => Monitoring::Off,
+    }
+}
+
+fn ledgers(app: &AppSettings, health: Option<&Health>, monitoring: Monitoring) -> AppPolicy {
+    let default = AppPolicy::default();
     AppPolicy {
         max_failures: app.max_failures,
         last_backend: match app.last_backend {
             config::LastBackend::Keep => LastBackend::Keep,
             config::LastBackend::Eject => LastBackend::Eject,
         },
-        ..AppPolicy::default()
+        fall: health.map(|health| health.fall),
+        rise: health.map_or(default.rise, |health| health.rise),
+        initial: match app.initial {
+            config::Initial::Routable => Initial::Routable,
+            config::Initial::ProbeFirst => Initial::ProbeFirst,
+        },
+        monitoring,
+        ..default
     }
 }
 

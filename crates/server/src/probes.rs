@@ -1,21 +1,22 @@
-//! Whom the health monitor probes, and where the results go.
+//! Whom the health monitors probe, and where the results go.
 
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use edgeproxy_backend::Protocol;
 use edgeproxy_control::Handle;
 use edgeproxy_health as health;
-use edgeproxy_health::{Class, First, Monitor, Outcome, Pace, Target};
+use edgeproxy_health::{Class, First, Monitor, Outcome, Pace, Target, TlsClients};
 use edgeproxy_registry as registry;
 use edgeproxy_registry::{Member, Probe, Reason, Snapshot, State};
 
-/// Keeps the health monitor's targets equal to the registry's members.
+use crate::monitors::Monitors;
+use crate::plan::Plan;
+
+/// Keeps the health monitors' targets equal to the registry's members.
 pub(crate) struct Probes {
     health: health::Handle,
-    monitor: Option<Arc<Monitor>>,
-    /// How a backend that speaks TLS is probed: the monitor's requests would be garbage to it.
-    inside_tls: Option<Arc<Monitor>>,
+    plan: Arc<Plan>,
     /// How a suspect is probed, monitor or not.
     suspects: Arc<Monitor>,
     /// Whether there were targets the last time, so that a server without a monitor does nothing.
@@ -24,48 +25,58 @@ pub(crate) struct Probes {
 
 impl Probes {
     /// The probes, and the driver to run beside the registry's.
-    pub(crate) fn new(handle: Handle, monitor: Option<Arc<Monitor>>) -> (Self, impl Future<Output = ()>) {
+    pub(crate) fn new(
+        handle: Handle,
+        plan: Arc<Plan>,
+        max_concurrent: u32,
+        tls: Arc<dyn TlsClients>,
+    ) -> (Self, impl Future<Output = ()>) {
         let sink = move |target: &Target, outcome: &Outcome| report(&handle, target, outcome);
+        let max_concurrent = usize::try_from(max_concurrent).ok().and_then(NonZeroUsize::new);
         let config = health::Config {
+            max_concurrent: max_concurrent.unwrap_or(health::Config::DEFAULT_MAX_CONCURRENT),
             seed: fastrand::u64(..),
-            ..health::Config::default()
         };
         let (health, driver) = health::Driver::new(config, sink);
-        let inside_tls = monitor.as_ref().map(|monitor| {
-            let tcp = Monitor::tcp().with_interval(monitor.interval());
-            // An interval that one monitor has, another can have.
-            Arc::new(tcp.unwrap_or_else(|_| Monitor::tcp()))
-        });
         (
             Self {
                 health,
-                monitor,
-                inside_tls,
+                plan,
                 suspects: Arc::new(Monitor::tcp()),
                 any: false,
             },
-            driver.run(),
+            driver.with_tls(tls).run(),
         )
+    }
+
+    /// Goes over to another plan with the next update. What probes have found so far stands.
+    pub(crate) fn go_over(&mut self, plan: &Arc<Plan>) {
+        self.plan = Arc::clone(plan);
     }
 
     pub(crate) fn update(&mut self, snapshot: &Snapshot) {
         let members = || snapshot.apps.values().flat_map(|app| &app.members);
         let suspected = members().any(|member| member.state == State::Suspect);
-        let wanted = self.monitor.is_some() || suspected;
+        let wanted = self.plan.probes() || suspected;
         if wanted || self.any {
-            self.health
-                .set_targets(members().flat_map(|member| self.targets(member)));
+            let mut targets = Vec::new();
+            for app in snapshot.apps.values() {
+                let monitors = self.plan.app(&app.app).monitors.as_ref();
+                for member in &app.members {
+                    targets.extend(self.targets(monitors, member));
+                }
+            }
+            self.health.set_targets(targets);
         }
         self.any = wanted;
     }
 
-    fn targets(&self, member: &Member) -> impl Iterator<Item = Target> {
+    fn targets(&self, monitors: Option<&Monitors>, member: &Member) -> impl Iterator<Item = Target> + use<> {
+        let endpoint = Arc::clone(&member.endpoint);
         let monitored = !matches!(member.state, State::Disabled | State::Draining);
-        let monitor = match member.endpoint.protocol {
-            Protocol::Https => &self.inside_tls,
-            _ => &self.monitor,
-        };
-        let monitor = monitor.as_ref().filter(|_| monitored);
+        let monitor = monitors
+            .filter(|_| monitored)
+            .map(|monitors| monitors.of(endpoint.protocol));
         let suspects = (member.state == State::Suspect).then_some(&self.suspects);
         let first = if member.reason == Reason::FirstProbe {
             First::AtOnce
@@ -73,7 +84,6 @@ impl Probes {
             First::Spread
         };
         let both = [(Class::Monitor, monitor), (Class::Suspect, suspects)];
-        let endpoint = Arc::clone(&member.endpoint);
         let both = both.map(|(class, monitor)| (class, monitor.cloned()));
         both.into_iter().filter_map(move |(class, monitor)| {
             Some(Target {

@@ -5,6 +5,7 @@ mod files;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,10 +17,21 @@ use edgeproxy_tls::{Alpn, ClientError, IdentityError, Resumption, ServerError, T
 use crate::watch::{self, Watched};
 use files::{BackendFiles, ListenerFiles, Trusted};
 
-/// The TLS of every listener and of the backends, and whose files are to be watched.
+/// The TLS of every listener and of the backends.
 pub(crate) struct Tls {
     pub(crate) listeners: Vec<Option<proxy::Tls>>,
+    /// The same for as long as the server runs: connections of clients that were there before a reload go by what is in
+    /// force as well.
     pub(crate) backends: proxy::BackendTls,
+    sessions: Vec<Sessions>,
+}
+
+/// What was made of settings, and is not in force yet.
+pub(crate) struct Made {
+    pub(crate) tls: Tls,
+    /// What [`Tls::backends`] is to go by.
+    pub(crate) backends: proxy::BackendTls,
+    /// Whose files are to be watched.
     pub(crate) watched: Vec<Watched>,
 }
 
@@ -28,7 +40,7 @@ pub(crate) struct Tls {
 /// # Errors
 /// The first file that can't be used.
 pub fn certificates(settings: &Settings) -> Result<Vec<config::Certified>, TlsError> {
-    Tls::load(settings)?;
+    Tls::load(settings, None)?;
     let listeners = settings.every_listener().into_iter().flat_map(|listener| {
         let pairs = listener.tls.map(|tls| tls.certificates).unwrap_or_default();
         pairs
@@ -50,6 +62,14 @@ pub fn certificates(settings: &Settings) -> Result<Vec<config::Certified>, TlsEr
         }));
     }
     Ok(known)
+}
+
+/// Sessions of a listener that clients can resume while it stays as it is.
+struct Sessions {
+    addr: SocketAddr,
+    alpn: Alpn,
+    tls: config::ListenerTls,
+    resumption: Resumption,
 }
 
 /// Why a listener's TLS, or that of the backends, can't be.
@@ -120,12 +140,12 @@ pub enum TlsFault {
 }
 
 impl Tls {
-    /// Reads every file.
+    /// Reads every file. `before` is what was in force so far.
     ///
     /// # Errors
     /// The first that can't be used.
-    pub(crate) fn load(settings: &Settings) -> Result<Self, TlsError> {
-        let mut watched = Vec::new();
+    pub(crate) fn load(settings: &Settings, before: Option<&Self>) -> Result<Made, TlsError> {
+        let (mut watched, mut sessions) = (Vec::new(), Vec::new());
         let listeners = settings.every_listener().into_iter().map(|listener| {
             let Some(tls) = listener.tls else {
                 return Ok(None);
@@ -134,7 +154,19 @@ impl Tls {
                 ListenerProtocol::Http => Alpn::Http,
                 ListenerProtocol::Tcp { .. } | ListenerProtocol::Sni { .. } => Alpn::None,
             };
-            let (tls, files) = listen(&listener.name, tls, alpn).map_err(|fault| TlsError {
+            let known = before.and_then(|before| before.resumption(listener.addr, alpn, &tls));
+            let listened = known
+                .map_or_else(|| Resumption::new().map_err(TlsFault::from), Ok)
+                .and_then(|resumption| {
+                    sessions.push(Sessions {
+                        addr: listener.addr,
+                        alpn,
+                        tls: tls.clone(),
+                        resumption: resumption.clone(),
+                    });
+                    listen(&listener.name, tls, alpn, resumption)
+                });
+            let (tls, files) = listened.map_err(|fault| TlsError {
                 of: listener.name,
                 fault,
             })?;
@@ -142,21 +174,38 @@ impl Tls {
             Ok(Some(tls))
         });
         let listeners = listeners.collect::<Result<_, TlsError>>()?;
-        let (backends, files) = connect(settings).map_err(|fault| TlsError {
+        let target = before.map(|before| &before.backends);
+        let (backends, files) = connect(settings, target).map_err(|fault| TlsError {
             of: "backend_tls".to_owned(),
             fault,
         })?;
         watched.extend(files);
-        Ok(Self {
+        let tls = Self {
             listeners,
+            backends: target.unwrap_or(&backends).clone(),
+            sessions,
+        };
+        Ok(Made {
+            tls,
             backends,
             watched,
         })
     }
+
+    fn resumption(&self, addr: SocketAddr, alpn: Alpn, tls: &config::ListenerTls) -> Option<Resumption> {
+        let mut sessions = self.sessions.iter();
+        let known = sessions.find(|known| known.addr == addr && known.alpn == alpn && known.tls == *tls)?;
+        Some(known.resumption.clone())
+    }
 }
 
-fn listen(name: &str, tls: config::ListenerTls, alpn: Alpn) -> Result<(proxy::Tls, Watched), TlsFault> {
-    let files = ListenerFiles::new(tls, alpn, Resumption::new()?);
+fn listen(
+    name: &str,
+    tls: config::ListenerTls,
+    alpn: Alpn,
+    resumption: Resumption,
+) -> Result<(proxy::Tls, Watched), TlsFault> {
+    let files = ListenerFiles::new(tls, alpn, resumption);
     // Before they are read: what changes meanwhile is read again.
     let stamps = watch::stamps(files.paths());
     let tls = proxy::Tls::new(files.read()?);
@@ -164,7 +213,11 @@ fn listen(name: &str, tls: config::ListenerTls, alpn: Alpn) -> Result<(proxy::Tl
     Ok((tls, watched))
 }
 
-fn connect(settings: &Settings) -> Result<(proxy::BackendTls, Option<Watched>), TlsFault> {
+/// What changed files make goes to `target`, if that is not the one that is made here.
+fn connect(
+    settings: &Settings,
+    target: Option<&proxy::BackendTls>,
+) -> Result<(proxy::BackendTls, Option<Watched>), TlsFault> {
     let trusted = match &settings.backend_tls_ca {
         _ if settings.backend_tls_insecure => Trusted::Anybody,
         None => Trusted::System,
@@ -185,7 +238,8 @@ fn connect(settings: &Settings) -> Result<(proxy::BackendTls, Option<Watched>), 
                 found: name.as_str().to_owned(),
             })?,
     };
+    let target = target.unwrap_or(&tls).clone();
     let watched =
-        (!stamps.is_empty()).then(|| Watched::new("backend_tls".to_owned(), (files, tls.clone()), stamps));
+        (!stamps.is_empty()).then(|| Watched::new("backend_tls".to_owned(), (files, target), stamps));
     Ok((tls, watched))
 }

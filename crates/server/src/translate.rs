@@ -7,9 +7,8 @@ use std::sync::Arc;
 use edgeproxy_api::{Access, Admission, Bounds};
 use edgeproxy_backend::Country;
 use edgeproxy_config as config;
-use edgeproxy_config::{HealthMonitor, Settings};
+use edgeproxy_config::Settings;
 use edgeproxy_geo::Regions;
-use edgeproxy_health::{Monitor, SettingError};
 use edgeproxy_proxy as proxy;
 use edgeproxy_registry as registry;
 use edgeproxy_registry::AppPolicy;
@@ -106,28 +105,20 @@ pub(crate) fn registry(settings: &Settings, app: AppPolicy) -> registry::Config 
     }
 }
 
-/// How backends are probed, and `None` where they are not.
-pub(crate) fn monitor(settings: &Settings) -> Result<Option<Arc<Monitor>>, SettingError> {
-    let monitor = match &settings.health_monitor {
-        HealthMonitor::Off => return Ok(None),
-        HealthMonitor::Tcp => Monitor::tcp(),
-        HealthMonitor::Http { path } => Monitor::http(path)?,
-    };
-    Ok(Some(Arc::new(monitor.with_interval(settings.health_interval)?)))
-}
+/// Whether an address is one of the server's own listeners.
+pub(crate) type Own = Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>;
 
-pub(crate) fn admission(
-    settings: &Settings,
-    own_listeners: impl Fn(SocketAddr) -> bool + Send + Sync + 'static,
-) -> Admission {
-    Admission {
+/// Which backends may register, who may use the API, and how much of it.
+pub(crate) fn terms(settings: &Settings, own: &Own) -> (Admission, Access, Bounds) {
+    let admission = Admission {
         regions: settings.regions.iter().collect(),
         allowed_cidrs: settings.allowed_backend_cidrs.clone(),
-        own_listeners: Arc::new(own_listeners),
-    }
+        own_listeners: Arc::clone(own),
+    };
+    (admission, access(settings), bounds(settings))
 }
 
-pub(crate) fn access(settings: &Settings) -> Access {
+fn access(settings: &Settings) -> Access {
     let allowed_hosts = settings
         .api_allowed_hosts
         .iter()
@@ -139,7 +130,7 @@ pub(crate) fn access(settings: &Settings) -> Access {
     }
 }
 
-pub(crate) fn bounds(settings: &Settings) -> Bounds {
+fn bounds(settings: &Settings) -> Bounds {
     // 0 stands for no limit.
     let rate = NonZeroU32::new(settings.api_rate_per_peer).unwrap_or(NonZeroU32::MAX);
     Bounds {

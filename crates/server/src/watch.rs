@@ -5,10 +5,11 @@
 //! costs a system call for each file.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 /// The time between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -90,25 +91,116 @@ fn stamp(path: &Path) -> Stamp {
     ))
 }
 
-/// Looks at the files for as long as it is polled. On a thread for what may block, since they may be anywhere.
-pub(crate) async fn watch(mut watched: Vec<Watched>) {
-    if watched.is_empty() {
-        return;
+/// The files that are watched. A clone is the same.
+#[derive(Clone, Default)]
+pub(crate) struct Watchlist(Arc<Mutex<Vec<Watched>>>);
+
+impl Watchlist {
+    /// Has these watched from now on, and no others. Waits while those before are being read.
+    pub(crate) fn replace(&self, watched: Vec<Watched>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = watched;
     }
-    let mut looks = tokio::time::interval(EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        looks.tick().await;
-        let looked = tokio::task::spawn_blocking(move || {
-            watched.iter_mut().for_each(Watched::look_and_tell);
-            watched
-        });
-        match looked.await {
-            Ok(back) => watched = back,
-            Err(error) => {
+
+    fn look(&self) {
+        let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.iter_mut().for_each(Watched::look_and_tell);
+    }
+
+    /// Looks at the files for as long as it is polled. On a thread for what may block, since they may be anywhere.
+    pub(crate) async fn watch(self) {
+        let mut looks = looks();
+        loop {
+            looks.tick().await;
+            let watched = self.clone();
+            if let Err(error) = tokio::task::spawn_blocking(move || watched.look()).await {
                 tracing::error!(%error, "files are not watched any more");
                 return;
             }
         }
+    }
+}
+
+fn looks() -> Interval {
+    let mut looks = tokio::time::interval(EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
+}
+
+/// A file whose changes somebody waits for.
+#[derive(Debug)]
+pub struct WatchedFile {
+    path: PathBuf,
+    /// As it was when it was last told of.
+    told: Stamp,
+    /// As it was at the last look.
+    seen: Stamp,
+    looks: Option<Interval>,
+}
+
+impl WatchedFile {
+    /// The file at `path`, which need not be there, as it is now: to be called before it is read.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        let now = stamp(&path);
+        Self {
+            path,
+            told: now,
+            seen: now,
+            looks: None,
+        }
+    }
+
+    /// As it is now it is known: to be called before it is read for another reason than a change.
+    pub fn known(&mut self) {
+        self.told = stamp(&self.path);
+        self.seen = self.told;
+    }
+
+    /// Resolves when the file has come, gone, or changed, and has been the same at two looks, a second apart. Needs a
+    /// tokio runtime. Cancel safe.
+    pub async fn changed(&mut self) {
+        loop {
+            self.looks.get_or_insert_with(looks).tick().await;
+            let path = self.path.clone();
+            // A look that fails is one that was not had.
+            let Ok(now) = tokio::task::spawn_blocking(move || stamp(&path)).await else {
+                continue;
+            };
+            let settled = now == self.seen;
+            self.seen = now;
+            if settled && now != self.told {
+                self.told = now;
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The clock stands still but for what is waited for, so no second passes in vain.
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_comes_changes_and_goes_is_told_of_once_each() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("edgeproxy.toml");
+        let mut file = WatchedFile::new(path.clone());
+        let silence = async |file: &mut WatchedFile| {
+            let told = tokio::time::timeout(5 * EVERY, file.changed()).await;
+            assert!(told.is_err(), "nothing has changed");
+        };
+        silence(&mut file).await;
+        std::fs::write(&path, "a").unwrap();
+        file.changed().await;
+        silence(&mut file).await;
+        std::fs::write(&path, "bc").unwrap();
+        file.changed().await;
+        std::fs::write(&path, "def").unwrap();
+        file.known();
+        silence(&mut file).await;
+        std::fs::remove_file(&path).unwrap();
+        file.changed().await;
+        silence(&mut file).await;
     }
 }

@@ -169,6 +169,66 @@ async fn another_edgeproxy_is_an_https_backend_and_a_certificate_is_passed_throu
 }
 
 #[tokio::test]
+async fn probes_go_inside_tls_as_traffic_does_or_as_their_monitor_says() {
+    let files = Certificates::new();
+    files.issue("authority", &["shop.example", "127.0.0.1"]);
+    let inner = files.setup().start().await;
+    let inner_addr = tls_addr(&inner).await;
+    let backend = Backend::start("b").await;
+    let registration = Registration::new("b", "shop", backend.addr());
+    inner.api().register_new(&registration).await;
+
+    let app = |name: &str, keys: &str| {
+        format!(
+            "[apps.{name}]\ninitial = \"probe_first\"\n[apps.{name}.health]\ninterval_secs = 1\nfall = 1\n\
+             [apps.{name}.health.http]\npath = \"/up-{name}\"\nheaders = {{ Host = \"shop.example\" }}\n{keys}\n"
+        )
+    };
+    let text = [
+        app("traffic", "use_backend_tls = true"),
+        app("insecure", "tls = true\ntls_insecure = true"),
+        // No authority of the system vouches for it.
+        app("strict", "tls = true"),
+    ];
+    let outer = Edgeproxy::setup()
+        .set("BACKEND_TLS_CA", &files.text("authority.pem"))
+        .set("LOG", "info,edgeproxy_server=debug")
+        .toml(&text.concat())
+        .start()
+        .await;
+    let mut api = outer.api();
+    for name in ["traffic", "insecure", "strict"] {
+        let registration = Registration::new(name, name, inner_addr).with("protocol", "https");
+        api.register_new(&registration).await;
+    }
+    for name in ["traffic", "insecure"] {
+        eventually(PATIENCE, &format!("{name} passes"), async || {
+            let state = api.state(name).await;
+            if state == "routable" { Ok(()) } else { Err(state) }
+        })
+        .await;
+    }
+    until_said(&outer, "tls: invalid peer certificate").await;
+    assert_eq!(api.state("strict").await, "unhealthy");
+    let asked: Vec<String> = backend
+        .seen()
+        .iter()
+        .map(|seen| seen.target.path().to_owned())
+        .collect();
+    for (path, is_asked) in [
+        ("/up-traffic", true),
+        ("/up-insecure", true),
+        ("/up-strict", false),
+    ] {
+        assert_eq!(
+            asked.iter().any(|asked| asked == path),
+            is_asked,
+            "{path} of {asked:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn files_that_cannot_be_used_are_refused_at_the_start_with_what_was_found() {
     let files = Certificates::new();
     files.issue("authority", &["shop.example"]);

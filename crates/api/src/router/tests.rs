@@ -1,6 +1,8 @@
 //! The tables of `spec/discovery-api.md`, row by row, through the router and a running registry.
 
 mod access;
+mod configuration;
+mod configured;
 mod endpoints;
 mod errors;
 mod fuzz;
@@ -22,7 +24,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::{
     Access, Admission, Balancing, Bounds, ClientQuery, Explain, ExplainedCandidate, ExplainedClient,
-    ExplainedTier, Explanation, Readiness,
+    ExplainedTier, Explanation, Readiness, Terms,
 };
 
 /// A router over a running registry.
@@ -46,6 +48,7 @@ struct Setup {
     access: Access,
     admission: Admission,
     bounds: Bounds,
+    configuration: Option<Arc<dyn crate::Configured>>,
 }
 
 /// Explains by the listing alone.
@@ -79,6 +82,12 @@ impl Explain for Listing {
                 country: client.country,
                 region: client.region,
             },
+            bound: client
+                .sticky
+                .as_deref()
+                .and_then(|id| members.iter().find(|status| status.endpoint.id.as_str() == id))
+                .map(|status| status.endpoint.id.clone()),
+            ignores_health: false,
             tiers: vec![ExplainedTier {
                 tier: 0,
                 name: "all".to_owned(),
@@ -124,8 +133,8 @@ impl Fixture {
         let readiness = Readiness::starting();
         let state = State {
             readiness: readiness.clone(),
-            admission: setup.admission,
-            access: setup.access,
+            terms: Terms::new(setup.admission, setup.access, setup.bounds),
+            configuration: setup.configuration,
             bounds: setup.bounds,
             ..state(&handle)
         };

@@ -57,6 +57,53 @@ fn the_hard_limit_is_never_exceeded_by_eight_threads() {
 }
 
 #[test]
+fn the_time_that_connecting_took_is_told_once() {
+    let meter = Meter::new();
+    assert_eq!(meter.take_connect_time(), None);
+    meter.connected(80 * MS);
+    meter.connected(20 * MS);
+    assert_eq!(meter.take_connect_time(), Some(20 * MS));
+    assert_eq!(meter.take_connect_time(), None);
+    meter.connected(Duration::ZERO);
+    assert_eq!(meter.take_connect_time(), Some(Duration::from_micros(1)));
+}
+
+#[test]
+fn all_out_in_a_panic_health_is_ignored_and_an_operator_is_not() {
+    let panic = |endpoint: &Arc<Endpoint>| endpoint.admit(Admission::Panic).map(drop);
+    let endpoint = unlimited();
+    let meter = &endpoint.meter;
+    meter.exclude();
+    assert_eq!(panic(&endpoint), Ok(()));
+    meter.bench();
+    assert_eq!(endpoint.admit(Admission::LastResort).unwrap_err(), Refusal::Shut);
+    assert_eq!(panic(&endpoint), Ok(()));
+    // A trial is still one, and whoever comes meanwhile is none.
+    meter.start_trial();
+    let trial = endpoint.admit(Admission::Panic).unwrap();
+    let besides = endpoint.admit(Admission::Panic).unwrap();
+    assert_eq!((trial.is_trial(), besides.is_trial()), (true, false));
+    assert_eq!((besides.failed(1, NOW), meter.gate()), (None, Gate::TrialBusy));
+    assert_eq!(trial.succeeded(MS, NOW), Some(Signal::TrialPassed));
+    meter.close();
+    assert_eq!(panic(&endpoint), Err(Refusal::Shut));
+    meter.cut();
+    assert_eq!(panic(&endpoint), Err(Refusal::Shut));
+}
+
+#[test]
+fn all_out_in_a_panic_the_hard_limit_holds() {
+    let endpoint = endpoint(Limits::new(1, 1).unwrap());
+    endpoint.meter.exclude();
+    let held = endpoint.admit(Admission::Panic).unwrap();
+    assert_eq!(endpoint.admit(Admission::Panic).unwrap_err(), Refusal::Full);
+    assert_eq!(
+        (held.failed(1, NOW), endpoint.meter.gate()),
+        (None, Gate::Excluded)
+    );
+}
+
+#[test]
 fn a_streak_excludes_at_once_and_reports_once() {
     let endpoint = unlimited();
     let meter = &endpoint.meter;

@@ -27,7 +27,8 @@ impl Word {
             1 => Gate::Excluded,
             2 => Gate::Trial,
             3 => Gate::TrialBusy,
-            4 => Gate::Closed,
+            4 => Gate::Unhealthy,
+            5 => Gate::Closed,
             _ => Gate::Cut,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use edgeproxy_backend::MonoTime;
 
 use super::{Considered, Excluded, Exclusion, Explanation, Tier, Verdict};
-use crate::balancer::{Balancer, Claim, Entry};
+use crate::balancer::{Balancer, Claim, Entry, Grounds};
 use crate::decide::{Decision, Watch, place_of};
 use crate::group::{Group, Picker};
 use crate::rotation::Cursor;
@@ -15,6 +15,7 @@ use crate::{Client, Inner, Target};
 /// Looks at turns instead of taking them, and remembers who was compared.
 struct Peeking {
     compared: Vec<bool>,
+    grounds: Option<Grounds>,
 }
 
 impl Watch for Peeking {
@@ -33,6 +34,10 @@ impl Watch for Peeking {
     fn note(&mut self, _: &Tally, _: u32, _: u32) {}
 
     fn spill(&mut self, _: &AtomicBool, _: bool) {}
+
+    fn granted(&mut self, grounds: Grounds) {
+        self.grounds = Some(grounds);
+    }
 }
 
 pub(crate) fn explain<T: Target>(
@@ -46,6 +51,7 @@ pub(crate) fn explain<T: Target>(
     let mut asked = vec![None; balancer.entries.len()];
     let watch = Peeking {
         compared: vec![false; balancer.entries.len()],
+        grounds: None,
     };
     let mut decision = Decision::new(balancer, client, now, entropy, watch, |member, target: &T| {
         let answer = claim(target);
@@ -63,7 +69,7 @@ pub(crate) fn explain<T: Target>(
         }
     });
     let outcome = decision.make();
-    let compared = decision.watch.compared;
+    let Peeking { compared, grounds } = decision.watch;
     let account = Account {
         balancer,
         client,
@@ -72,6 +78,7 @@ pub(crate) fn explain<T: Target>(
         loads,
         asked,
         compared,
+        as_bound: grounds == Some(Grounds::Bound),
     };
     Explanation {
         algorithm: balancer.policy().algorithm,
@@ -79,6 +86,7 @@ pub(crate) fn explain<T: Target>(
         client: *client,
         tiers: account.tiers(),
         excluded: account.excluded(),
+        ignores_health: balancer.panic,
         picked: outcome.ok(),
         error: outcome.err(),
     }
@@ -96,6 +104,8 @@ struct Account<'a, T> {
     loads: Vec<u32>,
     asked: Vec<Option<Verdict>>,
     compared: Vec<bool>,
+    /// The client was bound to whoever was picked.
+    as_bound: bool,
 }
 
 impl<T: Target> Account<'_, T> {
@@ -119,10 +129,13 @@ impl<T: Target> Account<'_, T> {
                         limits: entry.limits,
                         score: self.score(group, place, at, &turns),
                         verdict: self.verdict(group, at, passed),
+                        unwell: self.balancer.excluded[at]
+                            .as_ref()
+                            .map(|barred| barred.reason().into()),
                     });
                 }
             }
-            passed |= members.iter().any(|member| member.verdict == Verdict::Picked);
+            passed |= members.iter().any(|member| member.verdict.is_picked());
             tiers.push(Tier {
                 number: step.tier,
                 scope: group.scope,
@@ -172,8 +185,11 @@ impl<T: Target> Account<'_, T> {
 
     fn verdict(&self, group: &Group, candidate: usize, farther: bool) -> Verdict {
         let (entry, in_flight) = (&self.balancer.entries[candidate], self.loads[candidate]);
-        if let Some(answer) = self.asked[candidate] {
-            return answer;
+        match self.asked[candidate] {
+            Some(Verdict::Picked) if self.as_bound => return Verdict::PickedAsBound,
+            Some(answer) => return answer,
+            None if self.as_bound && entry.limits.below_hard(in_flight) => return Verdict::NotBound,
+            None => {}
         }
         if !entry.limits.below_hard(in_flight) {
             return Verdict::AtHardLimit;
@@ -212,7 +228,7 @@ impl<T: Target> Account<'_, T> {
         all.filter(|(_, (entry, _))| !entry.routable)
             .map(|(candidate, (entry, reason))| {
                 let reason = match reason {
-                    Some(reason) => Exclusion::Unroutable(reason.clone()),
+                    Some(barred) => Exclusion::Unroutable(barred.reason().into()),
                     None if entry.weight == 0 => Exclusion::WeightZero,
                     None => Exclusion::IdleFallback,
                 };

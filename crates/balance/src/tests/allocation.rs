@@ -77,6 +77,8 @@ fn a_pick_allocates_nothing_whether_granted_refused_or_spilled() {
                         }
                         let nobody = balancer.pick(&near, NOW, 1, |_| Claim::<()>::Shut);
                         assert!(nobody.is_err());
+                        let told = balancer.pick_told(&far, NOW, 1, |_| Claim::Granted(()));
+                        assert_eq!(told.is_err(), load == 2);
                     }
                 };
                 assert_eq!(

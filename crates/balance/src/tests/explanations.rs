@@ -1,8 +1,11 @@
 use std::sync::Arc;
 
-use super::fleet::{NOW, Server, client, country, first, plain, policy, prepare, region, weighing};
+use super::fleet::{
+    ALGORITHMS, NOW, Server, client, country, first, plain, policy, prepare, region, weighing,
+};
 use crate::{
-    Algorithm, Balancer, Candidate, Claim, Client, Exclusion, Inner, PickError, Scope, Spill, Verdict,
+    Algorithm, Balancer, Barred, Candidate, Claim, Client, Exclusion, Grounds, Inner, PickError, Scope,
+    Spill, Verdict,
 };
 
 const ANYONE: Client = super::fleet::ANYONE;
@@ -44,12 +47,65 @@ fn the_way_from_near_to_far_is_shown_with_everyone_once() {
 }
 
 #[test]
+fn a_pick_that_is_told_of_is_the_pick_and_its_grounds_are_those_explained() {
+    for algorithm in ALGORITHMS {
+        let policy = crate::Policy {
+            bound: crate::Bound::Followed,
+            ..plain(algorithm)
+        };
+        let server = |(key, region, country, load)| {
+            Arc::new(
+                Server::new(key, 2)
+                    .at(region, country)
+                    .limits(10, 20)
+                    .loaded(load),
+            )
+        };
+        let servers = [
+            (0, "sa", "BR", 20),
+            (1, "eu", "DE", 12),
+            (2, "eu", "FR", 10),
+            (3, "us", "US", 0),
+        ]
+        .map(server);
+        let (one, other) = (prepare(&policy, &servers), prepare(&policy, &servers));
+        for entropy in 0..40 {
+            for bound in [None, Some(3)] {
+                let client = Client {
+                    bound,
+                    ..client("BR", "sa")
+                };
+                let explained = other.explain(&client, NOW, entropy);
+                let picked = one.pick(&client, NOW, entropy, |server| Claim::Granted(server.key));
+                let told = other.pick_told(&client, NOW, entropy, |server| Claim::Granted(server.key));
+                let (told, grounds) = told.unwrap();
+                assert_eq!(picked, Ok(told), "{algorithm}");
+                let tier = |number| {
+                    explained.tiers.iter().any(|tier| {
+                        tier.number == number && tier.members.iter().any(|member| member.verdict.is_picked())
+                    })
+                };
+                let agrees = match (grounds, algorithm) {
+                    (Grounds::Bound, _) => bound == Some(told),
+                    (Grounds::AboveSoft { tier: number }, Algorithm::RegionAffinity(_)) => {
+                        number == 2 && tier(2)
+                    }
+                    (Grounds::BelowSoft { tier: number }, _) => number == 0 && tier(0),
+                    (Grounds::AboveSoft { .. }, _) => false,
+                };
+                assert!(agrees, "{algorithm}: {grounds:?} {told}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_excluded_are_shown_with_the_reason() {
     let candidate = |key, weight| Candidate::new(Arc::new(Server::new(key, weight)));
     let candidates = vec![
         candidate(0, 0),
         Candidate {
-            excluded: Some("draining".into()),
+            excluded: Some(Barred::Firm("draining".into())),
             ..candidate(1, 1)
         },
         Candidate {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::fleet::{ALGORITHMS, NOW, Server, country, policy, region};
 use crate::decide::SCAN_MAX;
-use crate::{Algorithm, Balancer, Candidate, Claim, Client, Inner, PickError, Policy, Spill};
+use crate::{Algorithm, Balancer, Barred, Candidate, Claim, Client, Inner, PickError, Policy, Spill};
 
 const REGIONS: [&str; 5] = ["eu", "us", "sa", "ap", "af"];
 const COUNTRIES: [&str; 4] = ["DE", "US", "BR", "JP"];
@@ -169,10 +169,9 @@ fn balancer(policy: &Policy, members: &[Member]) -> Balancer<Arc<Server>> {
             .loaded(member.load);
         server.limits = member.limits;
         Candidate {
-            target: Arc::new(server),
             fallback: member.fallback,
-            excluded: member.excluded.then(|| "ejected".into()),
-            since: None,
+            excluded: member.excluded.then(|| Barred::Unwell("ejected".into())),
+            ..Candidate::new(Arc::new(server))
         }
     };
     Balancer::prepare(policy, (0..).zip(members).map(candidate).collect(), NOW, None)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::fleet::{ALGORITHMS, NOW, Server, client, first, policy, prepare, region};
-use crate::{Algorithm, Balancer, Candidate, Client, Inner, PickError, Policy, Spill};
+use crate::{Algorithm, Balancer, Barred, Candidate, Client, Inner, PickError, Policy, Spill};
 
 const INNERS: [Inner; 5] = Inner::ALL;
 
@@ -368,7 +368,7 @@ fn weight_zero_excluded_and_idle_fallback_are_never_picked() {
         ..candidate(key, 1)
     };
     let excluded = |candidate| Candidate {
-        excluded: Some("ejected".into()),
+        excluded: Some(Barred::Unwell("ejected".into())),
         ..candidate
     };
     for algorithm in ALGORITHMS {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use edgeproxy_backend::MonoTime;
 
 use super::fleet::{ALGORITHMS, ANYONE, NOW, Server, first, plain};
-use crate::{Algorithm, Balancer, Candidate, Inner, Policy, SlowStart, Verdict};
+use crate::{Algorithm, Balancer, Barred, Candidate, Inner, PickError, Policy, SlowStart, Verdict};
 
 const WINDOW: Duration = Duration::from_secs(100);
 const INNERS_IN_TURN: [Algorithm; 4] = [
@@ -124,7 +124,7 @@ fn one_that_comes_back_from_trial_ramps_again() {
         vec![
             Candidate::new(Arc::clone(&old.0)),
             Candidate {
-                excluded: Some("ejected".into()),
+                excluded: Some(Barred::Unwell("ejected".into())),
                 ..Candidate::new(Arc::clone(&server))
             },
         ],
@@ -225,7 +225,7 @@ fn its_share_of_the_requests_in_flight_ramps_as_well() {
 }
 
 #[test]
-fn its_soft_limit_ramps_as_well() {
+fn both_its_limits_ramp_so_that_those_who_wait_for_others_do_not_fall_on_it() {
     let limited = |key, since| (Arc::new(Server::new(key, 2).limits(100, 150)), since);
     for algorithm in ALGORITHMS {
         let members = [limited(0, None), limited(1, Some(NOW))];
@@ -240,7 +240,14 @@ fn its_soft_limit_ramps_as_well() {
             (30, Verdict::Ramping)
         );
         members[0].0.set(150);
-        assert_eq!(first(&balancer, ANYONE, 1), Ok(1), "the hard limit does not");
+        members[1].0.set(44);
+        assert_eq!(first(&balancer, ANYONE, 1), Ok(1), "45 are its part of 150");
+        members[1].0.set(45);
+        assert_eq!(
+            first(&balancer, ANYONE, 1),
+            Err(PickError::AllFull),
+            "{algorithm}"
+        );
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{Algorithm, Balancer, Candidate, Claim, Inner, Verdict};
 
 const MS: Duration = Duration::from_millis(1);
 
-fn endpoint(number: u64, weight: u16) -> Arc<Endpoint> {
+pub(super) fn endpoint(number: u64, weight: u16) -> Arc<Endpoint> {
     let mut backend = Backend::new(
         BackendId::parse(&format!("b{number}")).unwrap(),
         AppName::parse("app").unwrap(),
@@ -28,12 +28,12 @@ fn endpoint(number: u64, weight: u16) -> Arc<Endpoint> {
     Arc::new(Endpoint::new(backend, Incarnation::new(number + 1).unwrap()))
 }
 
-fn balancer(endpoints: &[Arc<Endpoint>]) -> Balancer<Arc<Endpoint>> {
+pub(super) fn balancer(endpoints: &[Arc<Endpoint>]) -> Balancer<Arc<Endpoint>> {
     let candidates = endpoints.iter().cloned().map(Candidate::new).collect();
     Balancer::prepare(&plain(Algorithm::Ewma), candidates, NOW, None)
 }
 
-fn pick(balancer: &Balancer<Arc<Endpoint>>, now: MonoTime, entropy: u64) -> InFlight {
+pub(super) fn pick(balancer: &Balancer<Arc<Endpoint>>, now: MonoTime, entropy: u64) -> InFlight {
     let claim = |endpoint: &Arc<Endpoint>| Claim::Granted(endpoint.admit(Admission::Regular).unwrap());
     balancer.pick(&ANYONE, now, entropy, claim).unwrap()
 }

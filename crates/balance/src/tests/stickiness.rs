@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fleet::{ALGORITHMS, ANYONE, NOW, Server, client, policy, prepare, weighing};
-use crate::{Algorithm, Balancer, Bindings, Bound, Candidate, Claim, Client, Key, Policy, Spill};
+use crate::{Algorithm, Balancer, Barred, Bindings, Bound, Candidate, Claim, Client, Key, Policy, Spill};
 
 const BOUND_TO: u64 = 7;
 
@@ -83,7 +83,7 @@ fn a_drain_and_an_ejection_win() {
     everywhere(|policy| {
         for reason in ["draining", "ejected"] {
             let candidate = |server: Arc<Server>| Candidate {
-                excluded: (server.key == BOUND_TO).then(|| reason.into()),
+                excluded: (server.key == BOUND_TO).then(|| Barred::Firm(reason.into())),
                 ..Candidate::new(server)
             };
             let candidates = fleet(|server| server).into_iter().map(candidate).collect();

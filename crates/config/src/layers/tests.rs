@@ -32,6 +32,8 @@ const SAMPLES: &[(&str, [(&str, &str); 2])] = &[
     ("sticky", [("cookie", "\"cookie\""), ("header:a", "\"header:a\"")]),
     ("binding_ttl_secs", [("1", "1"), ("2", "2")]),
     ("sticky_cookie", [("a", "\"a\""), ("B", "\"B\"")]),
+    ("max_bindings", [("8", "8"), ("1000", "1000")]),
+    ("decision_header_percent", [("1", "1"), ("100", "100")]),
     ("slow_start_secs", [("1", "1"), ("2", "2")]),
     ("slow_start_aggression", [("0.5", "0.5"), ("2", "2.000")]),
     (

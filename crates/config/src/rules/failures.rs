@@ -8,6 +8,7 @@ use super::Found;
 use crate::app::App;
 use crate::backend::StaticBackend;
 use crate::layers::Loaded;
+use crate::policy::Initial;
 use crate::problem::Place;
 use crate::settings::AppSettings;
 use crate::types::{HealthMonitor, LastBackend};
@@ -103,6 +104,21 @@ pub(super) fn single_backend(loaded: &Loaded) -> Vec<Found> {
         )
     });
     found.collect()
+}
+
+/// Of an app that says so itself it is refused.
+pub(super) fn probe_first_without_monitor(loaded: &Loaded) -> Vec<Found> {
+    let settings = &loaded.settings;
+    if settings.initial != Initial::ProbeFirst || settings.health_monitor != HealthMonitor::Off {
+        return Vec::new();
+    }
+    vec![Found::at(
+        loaded.place("initial"),
+        "initial is \"probe_first\" and health_monitor is off: a backend of an app without a monitor of its own gets \
+         traffic at once, since it would never pass a first probe"
+            .to_owned(),
+        "write health_monitor = \"tcp\", or \"http:/healthz\" with a path of your backends",
+    )]
 }
 
 pub(super) fn without_monitor(loaded: &Loaded) -> Vec<Found> {

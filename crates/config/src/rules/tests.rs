@@ -103,6 +103,15 @@ fn one_backend_with_max_failures_and_no_monitor_is_the_anti_pattern_and_two_are_
 }
 
 #[test]
+fn a_first_probe_that_nobody_makes_is_told() {
+    let first = "initial = \"probe_first\"\n";
+    assert_eq!(found(first), ["probe-first-without-monitor"]);
+    assert!(found(&format!("{first}health_monitor = \"tcp\"\n")).is_empty());
+    let own = "[apps.shop]\ninitial = \"probe_first\"\n[apps.shop.health]\ntcp = {}\n";
+    assert!(found(own).is_empty());
+}
+
+#[test]
 fn what_an_app_takes_over_is_told_once_and_at_its_source() {
     assert_eq!(
         found("max_failures = 5\n[apps.a]\n[apps.b]\n"),

@@ -1,8 +1,10 @@
-//! How an entry of the list becomes a setting, a field and, where apps may differ, a key of `[apps.NAME]`.
+//! How an entry of the list becomes a setting, a field and, where apps may differ, a key of `[apps.NAME]`. Behind the
+//! default may stand `restart`, where a running process can't change it, and `secret`, where its value is not for
+//! everybody's eyes.
 
 macro_rules! settings {
     (
-        proxy { $( $(#[doc = $doc:literal])+ $field:ident: $type:ty, $key:literal $(/ $env:literal)?, $kind:expr, $default:literal; )+ }
+        proxy { $( $(#[doc = $doc:literal])+ $field:ident: $type:ty, $key:literal $(/ $env:literal)?, $kind:expr, $default:literal $(, $mark:ident)*; )+ }
         apps { $( $(#[doc = $app_doc:literal])+ $app_field:ident: $app_type:ty, $app_key:literal, $app_kind:expr, $app_default:literal; )+ }
     ) => {
         /// Everything that can be configured, valid by its types and checked against each other.
@@ -32,8 +34,11 @@ macro_rules! settings {
                     default: $default,
                     kind: $kind,
                     scope: Scope::Proxy,
+                    reload: settings!(@reload $($mark)*),
+                    secret: settings!(@secret $($mark)*),
                     env_name: settings!(@env $($env)?),
                     doc_text: concat!($($doc),+),
+                    show: |settings| settings.$field.show(),
                     apply: |settings, value| {
                         settings.$field = FromValue::from_value(value)?;
                         Ok(())
@@ -44,8 +49,11 @@ macro_rules! settings {
                     default: $app_default,
                     kind: $app_kind,
                     scope: Scope::App,
+                    reload: Reload::Live,
+                    secret: false,
                     env_name: None,
                     doc_text: concat!($($app_doc),+),
+                    show: |settings| settings.$app_field.show(),
                     apply: |settings, value| {
                         settings.$app_field = FromValue::from_value(value)?;
                         Ok(())
@@ -69,6 +77,11 @@ macro_rules! settings {
                 },
             }, )+ ];
 
+            /// Each by its key, as it is in force.
+            pub(crate) fn shown(&self) -> Vec<(&'static str, Shown)> {
+                vec![$( ($app_key, self.$app_field.show()), )+]
+            }
+
             /// Those of an app that says nothing itself.
             #[must_use]
             pub fn of(settings: &Settings) -> Self {
@@ -86,6 +99,12 @@ macro_rules! settings {
             }
         }
     };
+    (@reload restart $($mark:ident)*) => { Reload::Restart };
+    (@reload $other:ident $($mark:ident)*) => { settings!(@reload $($mark)*) };
+    (@reload) => { Reload::Live };
+    (@secret secret $($mark:ident)*) => { true };
+    (@secret $other:ident $($mark:ident)*) => { settings!(@secret $($mark)*) };
+    (@secret) => { false };
     (@env $env:literal) => { Some($env) };
     (@env) => { None };
 }

@@ -6,7 +6,8 @@ use edgeproxy_backend::{
     Admission, AppName, Backend, BackendAddr, BackendId, Country, MonoTime, Region, TrafficReport,
 };
 use edgeproxy_registry::{
-    Config, Event, EventKind, LoadReport, RegisteredKind, Registration, Snapshot, State,
+    Config, Configuration, Event, EventKind, LoadReport, RegisteredKind, Registration, Snapshot, State,
+    StaticError,
 };
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
@@ -88,6 +89,49 @@ async fn a_registration_resolves_when_it_is_published() {
             .unwrap();
         assert_eq!(running.members(), 0);
         assert!(running.handle.get(&registered.endpoint.id).is_none());
+    })
+    .await;
+}
+
+/// What the file says of one backend.
+fn configuration(id: &str) -> Configuration {
+    Configuration {
+        backends: vec![registration(id, 1).backend],
+        ..Configuration::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_configured_before_anything_runs_is_in_the_first_snapshot_and_in_no_other() {
+    on_one_thread(async {
+        let (handle, mut driver) = registry(Config::default());
+        handle.configure(configuration("a")).unwrap();
+        let first = driver.first().expect("there is something to publish");
+        assert_eq!(first.apps.len(), 1);
+        assert!(driver.first().is_none());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_configured_later_is_published() {
+    on_one_thread(async {
+        let running = start(Config::default(), 16);
+        let reconciled = running.handle.configure(configuration("a")).unwrap();
+        assert_eq!((reconciled.added, running.members()), (1, 0));
+        // A registration resolves with everything that came before it.
+        running.registered("b", 2).await;
+        assert_eq!(running.members(), 2);
+        let twice = Configuration {
+            backends: vec![registration("a", 1).backend, registration("a", 2).backend],
+            ..Configuration::default()
+        };
+        let id = BackendId::parse("a").unwrap();
+        let refused = running.handle.configure(twice).unwrap_err();
+        assert_eq!(refused, ControlError::Refused(StaticError::Twice(id)));
+        running.handle.stop();
+        let stopping = running.handle.configure(configuration("a")).unwrap_err();
+        assert_eq!(stopping, ControlError::Stopping);
     })
     .await;
 }

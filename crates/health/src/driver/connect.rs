@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use edgeproxy_backend::BackendAddr;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::Failure;
 use super::probe::{OwnFault, Stop};
+use super::{Failure, TlsClient};
 
 /// Where a probe connects to.
 pub(super) fn address(backend: BackendAddr, port: Option<NonZeroU16>) -> SocketAddr {
@@ -22,6 +25,33 @@ pub(super) async fn tcp(
 ) -> Result<TcpStream, Stop> {
     match timeout(limit, TcpStream::connect(address(backend, port))).await {
         Ok(connected) => judge(connected),
+        Err(_) => Err(Failure::ConnectTimeout { limit }.into()),
+    }
+}
+
+/// As [`tcp`], with a TLS handshake within the same time.
+pub(super) async fn tls(
+    (backend, port): (BackendAddr, Option<NonZeroU16>),
+    limit: Duration,
+    client: TlsClient,
+    name: ServerName<'static>,
+    protocols: &[&[u8]],
+) -> Result<TlsStream<TcpStream>, Stop> {
+    let began = Instant::now();
+    let stream = tcp(backend, port, limit).await?;
+    let protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    let connector = TlsConnector::from(client.config);
+    let handshake = connector.with_alpn(protocols).connect(name, stream);
+    match timeout(limit.saturating_sub(began.elapsed()), handshake).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => {
+            // What rustls says is in its words; what the system says is in few.
+            let what = match error.get_ref() {
+                Some(inner) => inner.to_string(),
+                None => words(&error),
+            };
+            Err(Failure::Tls { what }.into())
+        }
         Err(_) => Err(Failure::ConnectTimeout { limit }.into()),
     }
 }

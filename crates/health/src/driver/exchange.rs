@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::{Failure, connect};
@@ -21,18 +21,18 @@ use crate::monitor::excerpt;
 use crate::{Header, HttpProbe};
 
 /// The largest response head that is read, and the most fields in it.
-const HEAD_MAX: usize = 32 * 1024;
+pub(super) const HEAD_MAX: usize = 32 * 1024;
 const FIELDS_MAX: usize = 100;
 /// How much of a body is read, and for how long, only to part cleanly.
 const PARTING_BYTES: u64 = 16 * 1024;
-const PARTING_TIME: Duration = Duration::from_secs(1);
+pub(super) const PARTING_TIME: Duration = Duration::from_secs(1);
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("edgeproxy-health/", env!("CARGO_PKG_VERSION")));
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Sends the probe's request, and judges the head of the response.
-pub(super) async fn http1(
-    stream: TcpStream,
+pub(super) async fn http1<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     probe: &HttpProbe,
     address: SocketAddr,
     id: Option<String>,
@@ -61,7 +61,7 @@ pub(super) async fn http1(
         Ok(Err(error)) => return Err(failure(&error)),
         Err(_) => return Err(Failure::ReadTimeout { limit }),
     };
-    let verdict = judge(probe, &response);
+    let verdict = judge(probe, response.status(), response.headers());
     // To close with unread bytes would send an RST, which servers log as an error of their own.
     let _ = timeout(PARTING_TIME, alongside(connection, part(response.into_body()))).await;
     verdict
@@ -108,14 +108,20 @@ fn request(
     if !headers.contains_key(HOST) {
         headers.insert(HOST, value(&address.to_string())?);
     }
+    introduce(headers, id)?;
+    headers.insert(CONNECTION, CLOSE);
+    Ok(request)
+}
+
+/// Adds who asks, and which probe it is.
+pub(super) fn introduce(headers: &mut HeaderMap, id: Option<String>) -> Result<(), Failure> {
     if !headers.contains_key(USER_AGENT) {
         headers.insert(USER_AGENT, AGENT);
     }
     if let Some(id) = id {
         headers.insert(HttpProbe::ID_HEADER, value(&id)?);
     }
-    headers.insert(CONNECTION, CLOSE);
-    Ok(request)
+    Ok(())
 }
 
 /// An address and a probe's id are visible ASCII, so this doesn't fail.
@@ -125,16 +131,14 @@ fn value(text: &str) -> Result<HeaderValue, Failure> {
     })
 }
 
-fn judge(probe: &HttpProbe, response: &Response<Incoming>) -> Result<(), Failure> {
+/// Judges the head of a response.
+pub(super) fn judge(probe: &HttpProbe, found: StatusCode, headers: &HeaderMap) -> Result<(), Failure> {
     let expected = *probe.success_codes();
-    if !expected.contains(response.status()) {
-        return Err(Failure::Status {
-            found: response.status(),
-            expected,
-        });
+    if !expected.contains(found) {
+        return Err(Failure::Status { found, expected });
     }
-    match probe.missing_header(response.headers()) {
-        Some(header) => Err(mismatch(header, response.headers())),
+    match probe.missing_header(headers) {
+        Some(header) => Err(mismatch(header, headers)),
         None => Ok(()),
     }
 }

@@ -58,8 +58,14 @@ pub enum Failure {
     /// connection was given to start from.
     #[error("connect: nobody listens there, the connection met itself")]
     SelfConnect,
-    /// No whole response head in time.
-    #[error("response: no complete head within {limit:?}")]
+    /// A TLS handshake that failed.
+    #[error("tls: {what}")]
+    Tls {
+        /// Why, such as `invalid peer certificate: UnknownIssuer`.
+        what: String,
+    },
+    /// No whole response head, or of a gRPC call no whole answer, in time.
+    #[error("response: not complete within {limit:?}")]
     ReadTimeout {
         /// The time-out.
         limit: Duration,
@@ -72,7 +78,7 @@ pub enum Failure {
         /// Fields allowed.
         max_fields: usize,
     },
-    /// A connection that broke, or something that isn't HTTP/1.1.
+    /// A connection that broke, or something that isn't HTTP of the version that was asked in.
     #[error("response: {what}")]
     Exchange {
         /// What happened.
@@ -85,6 +91,26 @@ pub enum Failure {
         found: StatusCode,
         /// The codes that pass.
         expected: StatusCodes,
+    },
+    /// Something that isn't an answer to a call of gRPC.
+    #[error("grpc: {what}")]
+    NotGrpc {
+        /// What is there instead.
+        what: String,
+    },
+    /// A call of gRPC that failed.
+    #[error("grpc: the call failed with status {code}{message}")]
+    Call {
+        /// The status, by its name where it has one.
+        code: String,
+        /// What the backend says of it, with a colon before it; shortened.
+        message: String,
+    },
+    /// A service that says that it isn't serving.
+    #[error("grpc: the service says {found}, expected SERVING")]
+    NotServing {
+        /// What it says, such as `NOT_SERVING`.
+        found: String,
     },
     /// A header that isn't there.
     #[error("response: no header {name}, expected {expected:?}")]

@@ -1,6 +1,9 @@
+mod grpc;
 mod http;
+mod http2;
 mod life;
 mod tcp;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

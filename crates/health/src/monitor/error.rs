@@ -84,9 +84,23 @@ pub enum Problem {
         /// The header's name.
         name: String,
     },
+    /// A `Host` that names nobody.
+    #[error("has host {found:?}; write a name or an address, and a port if need be, such as shop.example")]
+    Host {
+        /// The text found, shortened.
+        found: String,
+    },
     /// A second `Host`.
     #[error("has host twice; keep one")]
     HostTwice,
+    /// No name of a gRPC service.
+    #[error("is {found:?}, which is no name of a service; write at most {max} of A-Z a-z 0-9 . _")]
+    Service {
+        /// The text found, shortened.
+        found: String,
+        /// Bytes allowed.
+        max: usize,
+    },
     /// No status code, or none that can end an exchange.
     #[error("has {found:?}; a code is between 200 and 599, a range is such as 200-299")]
     StatusCode {

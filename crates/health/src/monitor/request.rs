@@ -3,17 +3,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method};
 
 use super::error::{Problem, SettingError, duration, excerpt};
-use super::{TIMEOUT_MAX, TIMEOUT_MIN, port};
+use super::{Encryption, TIMEOUT_MAX, TIMEOUT_MIN, port};
 use crate::StatusCodes;
 
 /// A name and a value, as they are sent.
 pub type Header = (HeaderName, HeaderValue);
 
-/// An HTTP/1.1 request, and what its response must be. `GET /`, answered with 200 within 30 s, unless set
+/// Which HTTP a probe speaks in the clear. Inside TLS the handshake decides.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Version {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 with prior knowledge (RFC 9113 §3.3), as an `h2c` backend does.
+    Http2,
+}
+
+/// An HTTP request, and what its response must be. `GET /`, answered with 200 within 30 s, unless set
 /// otherwise.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HttpProbe {
@@ -27,6 +37,8 @@ pub struct HttpProbe {
     success_codes: StatusCodes,
     success_headers: Vec<Header>,
     id_header: bool,
+    encryption: Encryption,
+    version: Version,
 }
 
 impl Default for HttpProbe {
@@ -42,6 +54,8 @@ impl Default for HttpProbe {
             success_codes: StatusCodes::OK,
             success_headers: Vec::new(),
             id_header: false,
+            encryption: Encryption::Clear,
+            version: Version::Http1,
         }
     }
 }
@@ -97,7 +111,7 @@ impl HttpProbe {
     ///
     /// # Errors
     /// When the name or the value is none, the field frames the message (`Content-Length`,
-    /// `Connection` …), `Host` comes twice, or the fields pass [`Self::MAX_HEADERS`] or
+    /// `Connection` …), `Host` comes twice or names nobody, or the fields pass [`Self::MAX_HEADERS`] or
     /// [`Self::MAX_HEADER_BYTES`].
     pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, SettingError> {
         const FIELD: &str = "http.headers";
@@ -108,8 +122,15 @@ impl HttpProbe {
             }
             .of(FIELD));
         }
-        if name == header::HOST && self.headers.iter().any(|(name, _)| name == header::HOST) {
-            return Err(Problem::HostTwice.of(FIELD));
+        if name == header::HOST {
+            if self.host().is_some() {
+                return Err(Problem::HostTwice.of(FIELD));
+            }
+            // In HTTP/2 it isn't a field but a part of the target.
+            if Authority::try_from(value.as_bytes()).is_err() {
+                let found = excerpt(String::from_utf8_lossy(value.as_bytes()));
+                return Err(Problem::Host { found }.of(FIELD));
+            }
         }
         push_header(FIELD, &mut self.headers, (name, value))?;
         Ok(self)
@@ -198,6 +219,19 @@ impl HttpProbe {
         }
     }
 
+    /// Speaks TLS, or doesn't. The handshake is part of connecting. Whose name a certificate has to be for is
+    /// that of the `Host` that is sent, if there is one, or else the backend's address.
+    #[must_use]
+    pub fn with_encryption(self, encryption: Encryption) -> Self {
+        Self { encryption, ..self }
+    }
+
+    /// Speaks this version of HTTP in the clear. Inside TLS it offers both, and speaks what the backend chooses.
+    #[must_use]
+    pub fn with_version(self, version: Version) -> Self {
+        Self { version, ..self }
+    }
+
     /// The request's method.
     #[must_use]
     pub const fn method(&self) -> &Method {
@@ -256,6 +290,25 @@ impl HttpProbe {
     #[must_use]
     pub const fn sends_id_header(&self) -> bool {
         self.id_header
+    }
+
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub const fn encryption(&self) -> Encryption {
+        self.encryption
+    }
+
+    /// Which HTTP it speaks in the clear.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The `Host` that is sent, if it isn't the backend's address.
+    #[must_use]
+    pub fn host(&self) -> Option<&HeaderValue> {
+        let host = self.headers.iter().find(|(name, _)| name == header::HOST);
+        host.map(|(_, value)| value)
     }
 
     /// The first field that a response with these fields lacks.

@@ -22,7 +22,7 @@ use crate::http2::sections::Sections;
 use crate::retry::Failed;
 use crate::stream::Heard;
 use crate::timer::Timers;
-use crate::tls::{BackendTls, Offer};
+use crate::tls::{BackendTls, Offer, Permit};
 use crate::wire::{self, Wire};
 
 /// Requests at a time on one connection, or what the backend takes if that is fewer. One connection for everything
@@ -47,7 +47,7 @@ const PACE: Pace = Pace {
 /// The connections of one worker.
 pub(crate) struct Muxes {
     muxes: RefCell<HashMap<Incarnation, Rc<Mux>, foldhash::fast::RandomState>>,
-    idle_timeout: Duration,
+    idle_timeout: Cell<Duration>,
     timers: Timers,
 }
 
@@ -83,6 +83,7 @@ struct Line {
     used: Cell<Instant>,
     /// Of the task that drives it.
     driver: RefCell<Option<Waker>>,
+    permit: Option<Permit>,
 }
 
 /// A connection that is being made, for everybody who waits for one.
@@ -103,9 +104,14 @@ impl Muxes {
     pub(crate) fn new(idle_timeout: Duration, timers: Timers) -> Self {
         Self {
             muxes: RefCell::default(),
-            idle_timeout,
+            idle_timeout: Cell::new(idle_timeout),
             timers,
         }
+    }
+
+    /// Keeps what is idle for another time from now on.
+    pub(crate) fn bound(&self, idle_timeout: Duration) {
+        self.idle_timeout.set(idle_timeout);
     }
 
     /// What leads to `endpoint`.
@@ -136,7 +142,7 @@ impl Muxes {
             }
             let open = matches!(gate, Gate::Open | Gate::Trial | Gate::TrialBusy);
             mux.lines.borrow_mut().retain(|line| {
-                let idle = line.streams.get() == 0 && now - line.used.get() >= self.idle_timeout;
+                let idle = line.streams.get() == 0 && now - line.used.get() >= self.idle_timeout.get();
                 if !open || idle || !line.is_open() {
                     line.close();
                 }
@@ -230,6 +236,7 @@ impl Mux {
             mut conn,
             heard,
             sections,
+            permit,
         } = connected;
         let line = Rc::new(Line {
             sections,
@@ -238,6 +245,7 @@ impl Mux {
             ended: Cell::new(false),
             used: Cell::new(Instant::now()),
             driver: RefCell::default(),
+            permit,
         });
         self.lines.borrow_mut().push(Rc::clone(&line));
         // It can be taken once, and nobody has.
@@ -284,9 +292,11 @@ impl Line {
     fn is_open(&self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         let mut sender = self.sender.borrow_mut();
-        let open = sender
-            .as_mut()
-            .is_some_and(|sender| matches!(sender.poll_ready(&mut cx), Poll::Ready(Ok(()))));
+        let stands = self.permit.as_ref().is_none_or(Permit::stands);
+        let open = stands
+            && sender
+                .as_mut()
+                .is_some_and(|sender| matches!(sender.poll_ready(&mut cx), Poll::Ready(Ok(()))));
         if !open {
             *sender = None;
         }
@@ -349,6 +359,7 @@ struct Connected {
     conn: client::Connection<Heard, Bytes>,
     heard: Arc<AtomicBool>,
     sections: Rc<Sections>,
+    permit: Option<Permit>,
 }
 
 /// What came of a connection that was made.
@@ -364,6 +375,7 @@ async fn open(endpoint: &Endpoint, tls: Option<&BackendTls>) -> Result<Opened, F
         return Ok(Opened::Http1(wire));
     }
     let (heard, sections) = (Arc::new(AtomicBool::new(false)), Rc::<Sections>::default());
+    let permit = wire.permit();
     let io = Heard::new(wire, Arc::clone(&heard), Rc::clone(&sections));
     match handshake(io).await {
         Ok((sender, conn)) => Ok(Opened::Http2(Box::new(Connected {
@@ -371,6 +383,7 @@ async fn open(endpoint: &Endpoint, tls: Option<&BackendTls>) -> Result<Opened, F
             conn,
             heard,
             sections,
+            permit,
         }))),
         Err(error) => {
             tracing::debug!(addr = %endpoint.addr, %error, "a backend does not speak HTTP/2");

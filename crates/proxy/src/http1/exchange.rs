@@ -7,7 +7,6 @@ mod waiting;
 use std::future::poll_fn;
 use std::ops::Range;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -26,6 +25,8 @@ use super::tunnel;
 use super::upload::Upload;
 use crate::answer::Answer;
 use crate::buffer::{Buffer, HeadBuffer};
+use crate::keys::{self, RawFields, Standing};
+use crate::own_fields;
 use crate::pick::{self, Front, Taken};
 use crate::pool::Upstream;
 use crate::queue::Waiting;
@@ -66,6 +67,9 @@ struct Exchange<'a, S> {
     max_body: Option<u64>,
     /// Where it comes from.
     whereabouts: Client,
+    from: &'a request::Client,
+    /// What its answer means for its client's binding.
+    standing: Standing,
     /// Whom it was tried on without success, the latest last, and how that one failed.
     tried: Vec<Incarnation>,
     failed: Option<Failed>,
@@ -137,6 +141,8 @@ impl<S: Socket> Connection<S> {
             patience,
             max_body: request.max_body,
             whereabouts: worker.whereabouts(self.client, request.introduced),
+            from: &self.client,
+            standing: Standing::Unknown,
             tried: Vec::new(),
             failed: None,
             now: &mut self.since,
@@ -211,6 +217,14 @@ impl<S: Socket> Exchange<'_, S> {
             inbound.consume(self.len);
             return Err(answer.into());
         };
+        if let Some(keys) = &app.keys {
+            let asked = keys::Asked {
+                client: *self.from,
+                trusted: &self.worker.config().trusted_proxies,
+                fields: RawFields(inbound.data().get(..self.len).unwrap_or_default()),
+            };
+            self.standing = keys.complete(&mut self.whereabouts, &asked, clock::at(*self.now));
+        }
         inbound.consume(self.len);
         self.worker.count_request(app);
         match self.run(app, &mut None).await {
@@ -300,6 +314,7 @@ impl<S: Socket> Exchange<'_, S> {
                             continue;
                         }
                         self.upload.settle();
+                        self.add_own_fields(app, &place);
                         return Err(After::Crossing(Box::new(crossing.holding(place))));
                     }
                     Err(unanswered) => unanswered,
@@ -317,6 +332,7 @@ impl<S: Socket> Exchange<'_, S> {
                             continue;
                         }
                         self.upload.settle();
+                        self.add_own_fields(app, &place);
                         return Ok(Served {
                             answered,
                             place: Some(place),
@@ -404,7 +420,7 @@ impl<S: Socket> Exchange<'_, S> {
     }
 
     fn pick(&self, app: &AppRoute) -> Result<Taken, PickError> {
-        let place = pick::pick(
+        pick::take(
             app,
             if self.asked.upgrade {
                 Front::Upgrade
@@ -415,8 +431,22 @@ impl<S: Socket> Exchange<'_, S> {
             clock::at(*self.now),
             || self.worker.random(),
             &self.tried,
-        )?;
-        Ok(Taken::new(place, Arc::clone(&app.queue)))
+        )
+    }
+
+    /// Adds what the app says by itself to the head that the client gets.
+    fn add_own_fields(&mut self, app: &AppRoute, taken: &Taken) {
+        if own_fields::may_be(app, taken) {
+            let (standing, attempt) = (self.standing, self.tried.len() + 1);
+            own_fields::add_to_head(
+                &mut self.answer,
+                app,
+                taken,
+                standing,
+                attempt,
+                clock::at(*self.now),
+            );
+        }
     }
 
     /// Begins another attempt.

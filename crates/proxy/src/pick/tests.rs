@@ -18,10 +18,8 @@ fn endpoint(number: u64, change: impl FnOnce(&mut Backend)) -> Arc<Endpoint> {
 
 fn app(endpoints: &[Arc<Endpoint>], last_resort: bool) -> AppRoute {
     let candidate = |e: &Arc<Endpoint>| Candidate {
-        target: Arc::clone(e),
         fallback: e.fallback,
-        excluded: None,
-        since: None,
+        ..Candidate::new(Arc::clone(e))
     };
     let policy = Policy {
         algorithm: Algorithm::RoundRobin,

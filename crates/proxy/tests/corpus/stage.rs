@@ -58,10 +58,8 @@ impl Stage {
         };
         let endpoint = endpoint(origin.addr);
         let candidate = Candidate {
-            target: Arc::clone(&endpoint),
             fallback: endpoint.fallback,
-            excluded: None,
-            since: None,
+            ..Candidate::new(Arc::clone(&endpoint))
         };
         let app = AppRoute {
             balancer: Balancer::prepare(&Policy::default(), vec![candidate], MonoTime::ZERO, None),

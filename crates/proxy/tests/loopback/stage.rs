@@ -84,10 +84,8 @@ pub(crate) fn settings() -> AppSettings {
 /// An app that goes round its endpoints.
 pub(crate) fn app(name: &str, endpoints: &[Arc<Endpoint>]) -> AppRoute {
     let candidate = |endpoint: &Arc<Endpoint>| Candidate {
-        target: Arc::clone(endpoint),
         fallback: endpoint.fallback,
-        excluded: None,
-        since: None,
+        ..Candidate::new(Arc::clone(endpoint))
     };
     let policy = Policy {
         algorithm: Algorithm::RoundRobin,

@@ -364,3 +364,29 @@ async fn many_requests_of_any_size_pass_unmixed_inside_tls_on_both_sides() {
     assert_eq!(endpoint.meter.totals(), (12 * CLIENTS as u64, 0));
     assert_eq!(endpoint.meter.in_flight(), 0);
 }
+
+#[tokio::test]
+async fn connections_from_before_get_no_request_once_backends_are_asked_for_something_else() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let backend = echo(&authority.issue(&["127.0.0.1"])).await;
+    let tls = trusting(&authority);
+    let mut config = with(tls.clone());
+    config.workers = 1;
+    let stage = Stage::start(config, [app("app", &[https(1, backend.addr)])]);
+    let mut client = Client::connect(stage.addr).await;
+    let mut sender = by_http2(&stage).await;
+    let mut ask = async || {
+        let request = Request::post("http://app/").body(Full::from("hello")).unwrap();
+        let by_http2 = sender.send_request(request).await.unwrap().status().as_u16();
+        (client.get("/").await.status, by_http2)
+    };
+    assert_eq!(ask().await, (200, 200));
+    let made = backend.tally().connections;
+    assert_eq!(ask().await, (200, 200));
+    assert_eq!(backend.tally().connections, made, "they are kept");
+    tls.renew(&trusting(&other));
+    assert_eq!(ask().await, (502, 502), "nobody trusts it any more");
+    tls.renew(&trusting(&authority));
+    assert_eq!(ask().await, (200, 200));
+    assert!(backend.tally().connections > made);
+}

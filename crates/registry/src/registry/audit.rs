@@ -6,8 +6,8 @@ use hashbrown::HashSet;
 use super::Registry;
 use crate::clock::Active;
 use crate::entry::{Entry, Life, gate_of};
-use crate::ledger::Standing;
-use crate::{LastBackend, State};
+use crate::ledger::{ProbeLedger, Standing};
+use crate::{LastBackend, Monitoring, Source, State};
 
 macro_rules! hold {
     ($condition:expr, $($message:tt)+) => {
@@ -24,7 +24,7 @@ impl Registry {
         self.timers.len() == self.entries.len()
             && self.drains.slots().len() >= superseded
             && self.drains.slots().is_empty() == self.drains.next_sweep().is_none()
-            && self.entries.len() <= self.config.max_backends
+            && self.entries.len() <= self.most_backends
             && self.apps.len() <= self.config.max_apps
             && self.events.is_within_limit()
             && self.remembered.is_consistent()
@@ -55,6 +55,7 @@ impl Registry {
             "{listed} members, but {} ids",
             self.index.len()
         );
+        self.audit_static()?;
         self.audit_drains()?;
         self.audit_published()
     }
@@ -66,6 +67,10 @@ impl Registry {
             "drains, but is {:?}",
             entry.life
         );
+        hold!(
+            !entry.suspect || entry.source() == Source::Registered,
+            "a suspect without a lease"
+        );
         let armed = self.timers.armed(slot).unwrap_or(Active::NEVER);
         hold!(
             armed <= entry.due(),
@@ -73,8 +78,12 @@ impl Registry {
             entry.due()
         );
         let gate = entry.endpoint.meter.gate();
+        let is_held = self.held.contains(&entry.endpoint);
         if entry.life == Life::Superseded {
-            hold!(gate == Gate::Closed, "superseded, but its gate is {gate:?}");
+            hold!(
+                is_held || gate == Gate::Closed,
+                "superseded, but its gate is {gate:?}"
+            );
             return Ok(());
         }
         let found = self.index.find(&entry.endpoint.id, &self.entries);
@@ -91,13 +100,36 @@ impl Registry {
         let agrees = match gate_of(entry.state) {
             Gate::Open => matches!(gate, Gate::Open | Gate::Excluded),
             Gate::Trial => matches!(gate, Gate::Trial | Gate::TrialBusy | Gate::Excluded),
-            expected => gate == expected,
+            expected => is_held || gate == expected,
         };
         hold!(agrees, "is {}, but its gate is {gate:?}", entry.state);
+        let is_probed = self.apps.get(entry.app).policy.monitoring == Monitoring::On;
+        hold!(
+            is_probed || details.probe == ProbeLedger::CLEAN,
+            "nobody probes it, but probes speak against it"
+        );
         let ejected = matches!(details.traffic.standing(), Standing::Ejected { .. });
         hold!(
             !(ejected && entry.state.takes_traffic()),
             "is ejected, but takes traffic"
+        );
+        Ok(())
+    }
+
+    /// What the file lists is there, and nothing else is there by its word.
+    fn audit_static(&self) -> Result<(), String> {
+        let is_there = |entry: &Entry| entry.source() == Source::File && entry.life == Life::Live;
+        for (id, backend) in &self.listed {
+            let slot = self.index.find(id, &self.entries);
+            let found = slot.map(|slot| &self.entries[slot]);
+            let agrees = found.is_some_and(|entry| is_there(entry) && entry.endpoint.addr == backend.addr);
+            hold!(agrees, "{id} stands in the file, but isn't there as it says");
+        }
+        let there = self.entries.iter().filter(|(_, entry)| is_there(entry)).count();
+        hold!(
+            there == self.listed.len(),
+            "{there} are there by the file's word, but it lists {}",
+            self.listed.len()
         );
         Ok(())
     }

@@ -6,7 +6,7 @@ use edgeproxy_backend::{BackendId, Incarnation, Weight};
 
 use super::Registry;
 use crate::ledger::Asked;
-use crate::{FencedError, LoadReport, Renewed};
+use crate::{FencedError, LoadReport, Renewed, Source};
 
 impl Registry {
     pub(super) fn heartbeat(
@@ -29,7 +29,7 @@ impl Registry {
         let entry = &self.entries[slot];
         Ok(Renewed {
             endpoint: Arc::clone(&entry.endpoint),
-            ttl: entry.ttl(),
+            ttl: (entry.source() == Source::Registered).then(|| entry.ttl()),
         })
     }
 

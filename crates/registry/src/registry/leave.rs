@@ -7,7 +7,7 @@ use edgeproxy_backend::{BackendId, Incarnation};
 
 use super::Registry;
 use crate::entry::Life;
-use crate::{Deregistered, EventKind, FencedError, State};
+use crate::{DeregisterError, Deregistered, EventKind, Source, State};
 
 impl Registry {
     pub(super) fn deregister(
@@ -15,9 +15,13 @@ impl Registry {
         id: &BackendId,
         fence: Option<Incarnation>,
         drain: Option<Duration>,
-    ) -> Result<Deregistered, FencedError> {
+    ) -> Result<Deregistered, DeregisterError> {
         let slot = self.find_fenced(id, fence)?;
-        let endpoint = Arc::clone(&self.entries[slot].endpoint);
+        let entry = &self.entries[slot];
+        if entry.source() == Source::File && entry.life == Life::Live {
+            return Err(DeregisterError::Static(id.clone()));
+        }
+        let endpoint = Arc::clone(&entry.endpoint);
         match drain {
             None => self.drop_entry(slot, EventKind::Removed),
             Some(drain) => self.begin_leaving(slot, drain.min(self.config.drain_max)),
@@ -29,7 +33,7 @@ impl Registry {
         })
     }
 
-    fn begin_leaving(&mut self, slot: u32, drain: Duration) {
+    pub(super) fn begin_leaving(&mut self, slot: u32, drain: Duration) {
         let until = self.now() + drain;
         if self.entries[slot].life == Life::Leaving {
             self.shorten_drain(slot, until);
@@ -46,7 +50,7 @@ impl Registry {
     /// Another incarnation has this one's id: it drains, unseen.
     pub(super) fn supersede(&mut self, slot: u32) {
         let was = self.entries[slot].life;
-        self.entries[slot].endpoint.meter.close();
+        self.shut(slot);
         let app = self.entries[slot].app;
         let stays = self.leave_app(slot);
         let entry = &mut self.entries[slot];
@@ -68,7 +72,7 @@ impl Registry {
 
     /// Removes an entry at once. What it has in flight goes on, unwatched.
     pub(super) fn drop_entry(&mut self, slot: u32, kind: EventKind) {
-        self.entries[slot].endpoint.meter.close();
+        self.shut(slot);
         self.emit(kind, slot);
         self.remove(slot);
     }

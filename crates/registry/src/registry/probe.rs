@@ -4,8 +4,8 @@ use edgeproxy_backend::{BackendId, Incarnation};
 
 use super::Registry;
 use crate::entry::Life;
-use crate::ledger::{Turn, Verdict};
-use crate::{EventKind, Pace, Probe};
+use crate::ledger::{ProbeLedger, Turn, Verdict};
+use crate::{EventKind, Monitoring, Pace, Probe};
 
 impl Registry {
     pub(super) fn probe(
@@ -41,6 +41,9 @@ impl Registry {
             return Pace::Settled; // by far the most frequent case: nothing was against it
         }
         let policy = &self.apps.get(entry.app).policy;
+        if policy.monitoring == Monitoring::Off {
+            return Pace::Settled;
+        }
         let details = entry.details_mut();
         let turn = if passed {
             details.probe.pass(policy)
@@ -56,7 +59,31 @@ impl Registry {
             details.traffic.begin_trial();
         }
         let pace = details.probe.pace();
+        if turn == Some(Turn::Back) {
+            entry.since = self.clock.last();
+        }
         self.reconsider(slot);
         pace
+    }
+
+    /// Empties the probe ledgers of an app that nobody probes any more. Whether somebody is to be rescued shows only
+    /// once all of them are back.
+    pub(super) fn forget_probes(&mut self, app: u32) {
+        let now = self.now();
+        let speaks = |slot: &u32| self.entries[*slot].details().probe != ProbeLedger::CLEAN;
+        let slots: Vec<u32> = self.apps.get(app).members().filter(speaks).collect();
+        for slot in slots {
+            let entry = &mut self.entries[slot];
+            let details = entry.details_mut();
+            let was_out = details.probe.verdict() != Verdict::Healthy;
+            details.probe = ProbeLedger::CLEAN;
+            if was_out {
+                details.traffic.resume_decay(now);
+                entry.since = self.clock.last();
+            }
+            if let Some(transition) = self.settle(slot) {
+                self.announce(slot, transition);
+            }
+        }
     }
 }

@@ -81,6 +81,7 @@ fn snapshot_of(app: &App, entries: &Slots<Entry>, version: u64, now: Active) -> 
             endpoint: Arc::clone(&entry.endpoint),
             state: entry.state,
             reason: entry.reason(now),
+            since: entry.routable_since(),
         }
     }));
     AppSnapshot {

@@ -83,17 +83,13 @@ impl Registry {
 
     pub(super) fn status(&self, slot: u32, now: Active) -> Status {
         let entry = &self.entries[slot];
-        let expires_in = entry.deadline.since(now);
-        // What is left of a lease tells when it began.
-        let last_heartbeat = (now + entry.ttl()).since(entry.deadline);
         Status {
             endpoint: Arc::clone(&entry.endpoint),
             state: entry.state,
             reason: entry.reason(now),
+            source: entry.source(),
             registered: now.since(entry.registered),
-            last_heartbeat,
-            expires_in,
-            ttl: entry.ttl(),
+            lease: entry.lease_left(now),
             overrides: entry.details().overrides,
             reported: entry.reported,
         }

@@ -9,7 +9,8 @@ use super::Registry;
 use crate::entry::{Entry, Life};
 use crate::ledger::{Asked, ProbeLedger};
 use crate::{
-    EventKind, Initial, LoadReport, Overrides, RegisterError, Registered, RegisteredKind, Registration,
+    EventKind, Initial, LoadReport, Monitoring, Overrides, RegisterError, Registered, RegisteredKind,
+    Registration, Source,
 };
 
 impl Registry {
@@ -19,12 +20,15 @@ impl Registry {
         let Some(slot) = self.index.find(&backend.id, &self.entries) else {
             self.check_room(&backend.app, 1)?;
             let overrides = self.remembered.take(&backend.id);
-            let slot = self.insert(backend, ttl, overrides);
+            let slot = self.insert(backend, Some(ttl), overrides);
             return Ok(self.registered(slot, RegisteredKind::New));
         };
         let entry = &self.entries[slot];
         if entry.life == Life::Leaving {
-            return self.take_over(slot, backend, ttl);
+            return self.register_over(slot, backend, ttl);
+        }
+        if entry.source() == Source::File {
+            return Err(RegisterError::Static(backend.id));
         }
         if entry.endpoint.app != backend.app {
             return Err(RegisterError::AppTaken {
@@ -33,7 +37,7 @@ impl Registry {
             });
         }
         if entry.endpoint.addr != backend.addr {
-            return self.take_over(slot, backend, ttl);
+            return self.register_over(slot, backend, ttl);
         }
         self.renew(slot, backend, ttl);
         Ok(self.registered(slot, RegisteredKind::Renewed))
@@ -59,18 +63,25 @@ impl Registry {
         Ok(())
     }
 
-    fn insert(&mut self, mut backend: Backend, ttl: Duration, overrides: Overrides) -> u32 {
+    /// A new incarnation in a place of its own. Without a `ttl` it is one of the file.
+    pub(super) fn insert(
+        &mut self,
+        mut backend: Backend,
+        ttl: Option<Duration>,
+        overrides: Overrides,
+    ) -> u32 {
         let app = self.apps.find_or_add(&backend.app);
         let home = self.apps.get(app);
         // One text for the whole app instead of one for each member.
         backend.app = home.name.clone();
-        let probe_first = home.policy.initial == Initial::ProbeFirst;
+        let probe_first =
+            home.policy.initial == Initial::ProbeFirst && home.policy.monitoring == Monitoring::On;
         let incarnation = self.next_incarnation;
         self.next_incarnation = incarnation.next();
 
         let asked = Asked::of(&backend);
         let endpoint = Arc::new(Endpoint::new(backend.clone(), incarnation));
-        let mut entry = Entry::new(endpoint, ttl, app, self.now());
+        let mut entry = Entry::new(endpoint, ttl, app, (self.now(), self.clock.last()));
         if probe_first {
             entry.details_mut().probe = ProbeLedger::AWAITS_FIRST;
         }
@@ -90,9 +101,20 @@ impl Registry {
         slot
     }
 
-    fn take_over(&mut self, old: u32, backend: Backend, ttl: Duration) -> Result<Registered, RegisterError> {
+    fn register_over(
+        &mut self,
+        old: u32,
+        backend: Backend,
+        ttl: Duration,
+    ) -> Result<Registered, RegisterError> {
         self.check_room(&backend.app, 0)?;
         let superseded = self.entries[old].endpoint.incarnation;
+        let slot = self.take_over(old, backend, Some(ttl));
+        Ok(self.registered(slot, RegisteredKind::Superseded(superseded)))
+    }
+
+    /// Lets a new incarnation have the id of the one in `old`, which drains. There is room for its app.
+    pub(super) fn take_over(&mut self, old: u32, backend: Backend, ttl: Option<Duration>) -> u32 {
         let overrides = self.entries[old].details().overrides;
         let is_full = self.entries.len() >= self.config.max_backends;
         // In before out, so that an app of one member is never without.
@@ -101,7 +123,7 @@ impl Registry {
         if is_full {
             self.let_go(old);
         }
-        Ok(self.registered(slot, RegisteredKind::Superseded(superseded)))
+        slot
     }
 
     fn renew(&mut self, slot: u32, mut backend: Backend, ttl: Duration) {

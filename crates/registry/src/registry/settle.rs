@@ -26,7 +26,8 @@ impl Registry {
     /// closed until its report has been judged, whatever is renewed in the meantime.
     pub(super) fn settle(&mut self, slot: u32) -> Option<Transition> {
         let (before, after) = (self.entries[slot].state, self.entries[slot].decide());
-        if gate_of(before) != Gate::Closed && gate_of(after) == Gate::Closed {
+        let shut = |state| matches!(gate_of(state), Gate::Unhealthy | Gate::Closed);
+        if !shut(before) && shut(after) {
             self.absorb(slot);
         }
         let now = self.now();
@@ -45,7 +46,8 @@ impl Registry {
             return None;
         }
         entry.state = after;
-        if gate_of(before) != gate_of(after) {
+        let gate = gate_of(after);
+        if gate != gate_of(before) && !(gate == Gate::Closed && self.held.takes(&entry.endpoint)) {
             set_gate(entry);
         }
         let app = entry.app;
@@ -98,7 +100,7 @@ impl Registry {
             return;
         };
         let now = self.now();
-        self.entries[slot].details_mut().traffic.readmit(now);
+        self.entries[slot].readmit(now, self.clock.last());
         if let Some(transition) = self.settle(slot) {
             self.announce(slot, transition);
         }
@@ -111,6 +113,7 @@ fn set_gate(entry: &Entry) {
         Gate::Open => meter.open(),
         Gate::Excluded => meter.exclude(),
         Gate::Trial | Gate::TrialBusy => meter.start_trial(),
+        Gate::Unhealthy => meter.bench(),
         Gate::Closed => meter.close(),
         Gate::Cut => meter.cut(),
     }

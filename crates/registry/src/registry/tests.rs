@@ -1,10 +1,14 @@
 //! One test for each row of the specification, by its public face only.
 
+mod configured;
 mod drains;
+mod flapping;
+mod held;
 mod leases;
 mod ledgers;
 mod limits;
 mod publishing;
+mod returning;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,6 +135,10 @@ impl World {
 
     fn get(&self, name: &str) -> Option<Status> {
         self.registry.get(&id(name), self.now)
+    }
+
+    fn expires_in(&self, name: &str) -> Duration {
+        self.get(name).unwrap().lease.unwrap().expires_in
     }
 
     fn state(&self, name: &str) -> Option<State> {

@@ -52,7 +52,7 @@ impl Registry {
         let on_trial = matches!(entry.endpoint.meter.gate(), Gate::Trial | Gate::TrialBusy);
         if entry.state == State::Trial && on_trial {
             let now = self.now();
-            self.entries[slot].details_mut().traffic.readmit(now);
+            self.entries[slot].readmit(now, self.clock.last());
             self.reconsider(slot);
         }
     }

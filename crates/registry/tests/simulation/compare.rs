@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edgeproxy_backend::Gate;
-use edgeproxy_registry::{EventKind, Reason, State, Status};
+use edgeproxy_registry::{Cause, EventKind, Lease, Reason, Source, State, Status};
 
 use crate::shadow::{Phase, Probed, Shadow, Traffic, micros};
 use crate::world::World;
@@ -82,14 +82,21 @@ impl World {
             say("has other overrides")
         });
         self.check(status.state == shadow.state, || say("has another state"));
-        let expires_in = shadow.deadline.saturating_sub(now);
-        self.check(micros(status.expires_in) == expires_in, || {
-            say("expires at another time")
+        let lease = (!shadow.fixed).then(|| {
+            let since = (now + shadow.ttl).saturating_sub(shadow.deadline);
+            (shadow.ttl, since, shadow.deadline.saturating_sub(now))
         });
-        self.check(micros(status.ttl) == shadow.ttl, || say("has another lease"));
-        let since = (now + shadow.ttl).saturating_sub(shadow.deadline);
-        self.check(micros(status.last_heartbeat) == since, || {
-            say("has another last heartbeat")
+        let found_lease = status.lease.map(|lease| {
+            let Lease {
+                ttl,
+                last_heartbeat,
+                expires_in,
+            } = lease;
+            (micros(ttl), micros(last_heartbeat), micros(expires_in))
+        });
+        self.check(found_lease == lease, || say("has another lease"));
+        self.check((status.source == Source::File) == shadow.fixed, || {
+            say("has another source")
         });
         self.check(self.reason_agrees(shadow, status.reason), || {
             say("has another reason")
@@ -232,13 +239,39 @@ impl World {
             let Some(app) = self.snapshot.apps.get(&name) else {
                 self.fail("an app is not published")
             };
-            let found = app
-                .members
-                .iter()
-                .map(|m| (m.endpoint.incarnation, m.state, m.endpoint.limits.hard()));
+            let found = app.members.iter().map(|m| {
+                (
+                    m.endpoint.incarnation,
+                    m.state,
+                    m.endpoint.limits.hard(),
+                    m.since,
+                    m.excluded_by(),
+                )
+            });
             let expected = self.model.members(&name).into_iter().map(|i| &self.model.all[i]);
-            let expected = expected.map(|b| (b.incarnation, b.state, b.effective_limits().1));
+            let expected = expected.map(|b| {
+                let excluded = excluded_by(b);
+                (
+                    b.incarnation,
+                    b.state,
+                    b.effective_limits().1,
+                    b.routable_since(),
+                    excluded,
+                )
+            });
             self.check(found.eq(expected), || format!("{app:?} is published"));
         }
+    }
+}
+
+/// Health alone is what a backend is out for only if nothing else is against it.
+fn excluded_by(shadow: &Shadow) -> Option<Cause> {
+    let well = shadow.probed == Probed::Fine && !matches!(shadow.traffic, Traffic::Out(_));
+    if shadow.overrides.enabled == Some(false) || shadow.effective_weight() == 0 {
+        Some(Cause::Operator)
+    } else if shadow.phase != Phase::Live || shadow.self_draining {
+        Some(Cause::Lease)
+    } else {
+        (!well).then_some(Cause::Health)
     }
 }

@@ -2,16 +2,19 @@
 //! Every backend in one `Vec`, every question a scan, every deadline a plain number that a pause moves.
 
 mod feedback;
+mod file;
 
 use std::sync::Arc;
 
 use edgeproxy_backend::{AppName, BackendAddr, BackendId, Endpoint, Gate, Incarnation, MonoTime};
 use edgeproxy_registry::{
-    AppPolicy, Change, Config, EventKind, Initial, LastBackend, LoadReport, Overrides, Patch, State,
+    AppPolicy, Change, Config, EventKind, Initial, LastBackend, LoadReport, Monitoring, Overrides, Patch,
+    State,
 };
 
 use crate::shadow::{Micros, Phase, Probed, Shadow, Traffic, micros};
 use feedback::SWEEP;
+pub use file::Refused;
 
 pub struct Model {
     pub config: Config,
@@ -21,6 +24,8 @@ pub struct Model {
     pub all: Vec<Shadow>,
     pub policies: Vec<(AppName, AppPolicy)>,
     pub remembered: Vec<(BackendId, Overrides)>,
+    /// What stands in the file.
+    pub file: Vec<Asking>,
     pub distrust: Vec<(AppName, Micros)>,
     pub next_sweep: Option<Micros>,
     pub next_incarnation: u64,
@@ -36,9 +41,17 @@ pub enum Outcome {
     Renewed,
     Superseded(Incarnation),
     AppTaken,
+    Static,
     Ttl,
     TooManyBackends,
     TooManyApps,
+}
+
+/// Whether a backend that joins has a lease.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Kind {
+    Leased,
+    Fixed,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -48,6 +61,7 @@ pub enum Fenced {
     Dead,
 }
 
+#[derive(Clone, PartialEq, Debug)]
 pub struct Asking {
     pub id: BackendId,
     pub app: AppName,
@@ -69,6 +83,7 @@ impl Model {
             all: Vec::new(),
             policies: Vec::new(),
             remembered: Vec::new(),
+            file: Vec::new(),
             distrust: Vec::new(),
             next_sweep: None,
             next_incarnation,
@@ -235,6 +250,7 @@ impl Model {
         let b = &mut self.all[i];
         b.traffic = Traffic::Well;
         b.well_since = Some(now);
+        b.since = now;
         b.excluded = false;
     }
 
@@ -258,6 +274,7 @@ impl Model {
             None if self.all.len() >= self.config.max_backends => Outcome::TooManyBackends,
             None if no_app => Outcome::TooManyApps,
             None => Outcome::New,
+            Some(b) if b.phase == Phase::Live && b.fixed => Outcome::Static,
             Some(b) if b.phase == Phase::Live && b.app != asking.app => Outcome::AppTaken,
             Some(b) if b.phase == Phase::Live && b.addr == asking.addr => Outcome::Renewed,
             Some(_) if no_app => Outcome::TooManyApps,
@@ -270,13 +287,13 @@ impl Model {
             Outcome::New => {
                 let at = self.remembered.iter().position(|(id, _)| *id == asking.id);
                 let overrides = at.map(|at| self.remembered.remove(at).1).unwrap_or_default();
-                self.insert(asking, overrides, endpoint);
+                self.insert(asking, overrides, endpoint, Kind::Leased);
             }
             Outcome::Superseded(_) => {
                 let old = self.listed(&asking.id).unwrap();
                 let overrides = self.all[old].overrides;
                 let full = self.all.len() >= self.config.max_backends;
-                self.insert(asking, overrides, endpoint);
+                self.insert(asking, overrides, endpoint, Kind::Leased);
                 self.supersede(old, full);
             }
             Outcome::Renewed => {
@@ -299,11 +316,12 @@ impl Model {
         }
     }
 
-    fn insert(&mut self, asking: Asking, overrides: Overrides, endpoint: &Arc<Endpoint>) {
+    fn insert(&mut self, asking: Asking, overrides: Overrides, endpoint: &Arc<Endpoint>, kind: Kind) {
         let incarnation = Incarnation::new(self.next_incarnation).unwrap();
         self.next_incarnation += 1;
         let ttl = asking.ttl.unwrap_or(micros(self.config.ttl));
-        let first = self.policy(&asking.app).initial == Initial::ProbeFirst;
+        let policy = self.policy(&asking.app);
+        let first = policy.initial == Initial::ProbeFirst && policy.monitoring == Monitoring::On;
         let mut shadow = Shadow {
             id: asking.id,
             app: asking.app,
@@ -312,6 +330,8 @@ impl Model {
             endpoint: Arc::clone(endpoint),
             phase: Phase::Live,
             state: State::Routable,
+            fixed: kind == Kind::Fixed,
+            since: self.now,
             deadline: self.now + ttl,
             ttl,
             renewals: 0,
@@ -405,9 +425,11 @@ impl Model {
     pub fn heartbeat(&mut self, i: usize, report: &LoadReport) {
         let now = self.now;
         let b = &mut self.all[i];
-        b.deadline = now + b.ttl;
-        b.renewals += 1;
-        b.suspect = false;
+        if !b.fixed {
+            b.deadline = now + b.ttl;
+            b.renewals += 1;
+            b.suspect = false;
+        }
         if let Some(draining) = report.draining {
             b.self_draining = draining;
         }
@@ -417,13 +439,27 @@ impl Model {
         self.settle_all(i);
     }
 
-    pub fn deregister(&mut self, i: usize, drain: Option<Micros>) {
+    /// `None` if it is refused.
+    pub fn deregister(&mut self, i: usize, drain: Option<Micros>) -> Option<()> {
+        if self.all[i].fixed && self.all[i].phase == Phase::Live {
+            return None;
+        }
+        self.leave(i, drain);
+        Some(())
+    }
+
+    fn leave(&mut self, i: usize, drain: Option<Micros>) {
         let incarnation = self.all[i].incarnation;
         let Some(drain) = drain else {
             self.remove(incarnation, EventKind::Removed);
             return;
         };
-        let until = self.now + drain.min(micros(self.config.drain_max));
+        self.leave_within(i, drain.min(micros(self.config.drain_max)));
+    }
+
+    fn leave_within(&mut self, i: usize, drain: Micros) {
+        let incarnation = self.all[i].incarnation;
+        let until = self.now + drain;
         let b = &mut self.all[i];
         if b.phase == Phase::Leaving {
             b.drain_until = b.drain_until.min(until);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use edgeproxy_backend::{AppName, BackendAddr, BackendId, Endpoint, Gate, Incarnation, Weight};
+use edgeproxy_backend::{AppName, BackendAddr, BackendId, Endpoint, Gate, Incarnation, MonoTime, Weight};
 use edgeproxy_registry::{Overrides, State};
 
 pub type Micros = u64;
@@ -43,6 +43,9 @@ pub struct Shadow {
     pub endpoint: Arc<Endpoint>,
     pub phase: Phase,
     pub state: State,
+    /// It stands in the file, and has no lease.
+    pub fixed: bool,
+    pub since: Micros,
     pub deadline: Micros,
     pub ttl: Micros,
     pub renewals: u32,
@@ -85,7 +88,9 @@ impl Shadow {
     }
 
     pub fn lease_end(&self) -> Micros {
-        if self.suspect {
+        if self.fixed {
+            Micros::MAX
+        } else if self.suspect {
             self.deadline + 3 * self.ttl
         } else {
             self.deadline
@@ -108,7 +113,8 @@ impl Shadow {
             State::Routable | State::Suspect => Gate::Open,
             State::Trial => Gate::Trial,
             State::Ejected => Gate::Excluded,
-            State::Unhealthy | State::Draining | State::Disabled => Gate::Closed,
+            State::Unhealthy => Gate::Unhealthy,
+            State::Draining | State::Disabled => Gate::Closed,
         }
     }
 
@@ -131,6 +137,15 @@ impl Shadow {
     }
 
     pub fn seasoned(&self) -> bool {
-        self.phase == Phase::Live && self.renewals >= 3
+        self.phase == Phase::Live && !self.fixed && self.renewals >= 3
+    }
+
+    /// Since when it has got requests as any other.
+    pub fn routable_since(&self) -> Option<MonoTime> {
+        match self.state {
+            State::Routable | State::Suspect => Some(MonoTime::from_micros(self.since)),
+            State::Trial => Some(MonoTime::NEVER),
+            _ => None,
+        }
     }
 }

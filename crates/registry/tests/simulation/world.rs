@@ -11,12 +11,13 @@ use edgeproxy_backend::{
     Region, TrafficReport, Weight,
 };
 use edgeproxy_registry::{
-    AppPolicy, Change, Config, FencedError, Initial, LastBackend, LoadReport, Patch, PatchError, Probe,
-    RegisterError, RegisteredKind, Registration, Registry, Snapshot,
+    AppPolicy, Change, Config, Configuration, DeregisterError, FencedError, Initial, LastBackend, LoadReport,
+    Monitoring, Patch, PatchError, Probe, RegisterError, RegisteredKind, Registration, Registry, Snapshot,
+    StaticError,
 };
 use fastrand::Rng;
 
-use crate::model::{Asking, Fenced, Model, Outcome};
+use crate::model::{Asking, Fenced, Model, Outcome, Refused};
 use crate::shadow::{Micros, Phase, SECOND};
 
 const IDS: usize = 8;
@@ -115,7 +116,10 @@ impl World {
             53..65 => self.outcome(),
             65..75 => self.report(now),
             75..84 => self.probe(now),
-            84 => self.set_policy(now),
+            84 => match self.rng.u32(0..6) {
+                0..4 => self.configure(now),
+                _ => self.set_policy(now),
+            },
             85 => {
                 self.cut_off = if self.rng.bool() {
                     0
@@ -141,16 +145,7 @@ impl World {
             now,
         );
         let expected = self.model.foresee(&asking);
-        let mut backend = Backend::new(
-            asking.id.clone(),
-            asking.app.clone(),
-            Region::parse("eu").unwrap(),
-            Country::parse("DE").unwrap(),
-            asking.addr,
-        );
-        backend.weight = Weight::new(u64::from(asking.weight)).unwrap();
-        backend.limits = Limits::new(asking.soft, asking.hard).unwrap();
-        backend.fallback = asking.fallback;
+        let backend = backend(&asking);
         let ttl = asking.ttl.map(Duration::from_micros);
         let found = self.registry.handle_register(Registration { backend, ttl }, at);
         let outcome = match &found {
@@ -160,6 +155,7 @@ impl World {
                 RegisteredKind::Superseded(incarnation) => Outcome::Superseded(incarnation),
             },
             Err(RegisterError::AppTaken { .. }) => Outcome::AppTaken,
+            Err(RegisterError::Static(_)) => Outcome::Static,
             Err(RegisterError::Ttl { .. }) => Outcome::Ttl,
             Err(RegisterError::TooManyBackends { .. }) => Outcome::TooManyBackends,
             Err(RegisterError::TooManyApps { .. }) => Outcome::TooManyApps,
@@ -242,15 +238,64 @@ impl World {
         let found = self
             .registry
             .handle_deregister(&id, fence, drain.map(Duration::from_micros), at);
-        self.check_fence(expected, found.as_ref().err());
-        if let Fenced::Fine(i) = expected {
-            let found = found.unwrap();
-            let in_flight = self.model.all[i].endpoint.meter.in_flight();
-            self.check(
-                (found.in_flight, found.draining) == (in_flight, drain.is_some()),
-                || format!("{found:?}"),
-            );
-            self.model.deregister(i, drain);
+        let Fenced::Fine(i) = expected else {
+            let Err(DeregisterError::Fenced(error)) = found else {
+                self.fail("not fenced")
+            };
+            self.check_fence(expected, Some(&error));
+            return;
+        };
+        let in_flight = self.model.all[i].endpoint.meter.in_flight();
+        let accepted = self.model.deregister(i, drain).is_some();
+        let agrees = match &found {
+            Ok(found) => accepted && (found.in_flight, found.draining) == (in_flight, drain.is_some()),
+            Err(DeregisterError::Static(_)) => !accepted,
+            Err(DeregisterError::Fenced(_)) => false,
+        };
+        self.check(agrees, || format!("accepted: {accepted}, but {found:?}"));
+    }
+
+    /// The configuration is read again.
+    fn configure(&mut self, now: Micros) {
+        let mut file = self.model.file.clone();
+        file.retain(|_| self.rng.u32(0..4) > 0);
+        for _ in 0..self.rng.u32(0..4) {
+            let asking = Asking {
+                ttl: None,
+                ..self.asking()
+            };
+            // Once in a while the same id stands there twice.
+            if self.rng.u32(0..20) > 0 {
+                file.retain(|other| other.id != asking.id);
+            }
+            file.push(asking);
+        }
+        let others = policy(&mut self.rng);
+        let mut policies = Vec::new();
+        for app in &self.apps {
+            if self.rng.bool() {
+                policies.push((app.clone(), policy(&mut self.rng)));
+            }
+        }
+        let at = self.begin(format!("{file:?} are in the file, {others:?}, {policies:?}"), now);
+        let expected = self.model.foresee_file(&file);
+        let configuration = Configuration {
+            others,
+            apps: policies.clone(),
+            backends: file.iter().map(backend).collect(),
+        };
+        let found = self.registry.configure(configuration, at);
+        match (expected, found) {
+            (Ok(()), Ok(found)) => {
+                let (registry, time) = (&self.registry, self.model.time());
+                let endpoint = |id: &BackendId| registry.get(id, time).unwrap().endpoint;
+                let expected = self.model.configure(others, &policies, file, endpoint);
+                self.check(found == expected, || format!("{found:?}, expected {expected:?}"));
+            }
+            (Err(Refused::Twice), Err(StaticError::Twice(_)))
+            | (Err(Refused::TooManyBackends), Err(StaticError::TooManyBackends { .. }))
+            | (Err(Refused::TooManyApps), Err(StaticError::TooManyApps { .. })) => {}
+            (expected, found) => self.fail(&format!("{found:?}, expected {expected:?}")),
         }
     }
 
@@ -476,6 +521,21 @@ impl Fence {
     }
 }
 
+fn backend(asking: &Asking) -> Backend {
+    Backend {
+        weight: Weight::new(u64::from(asking.weight)).unwrap(),
+        limits: Limits::new(asking.soft, asking.hard).unwrap(),
+        fallback: asking.fallback,
+        ..Backend::new(
+            asking.id.clone(),
+            asking.app.clone(),
+            Region::parse("eu").unwrap(),
+            Country::parse("DE").unwrap(),
+            asking.addr,
+        )
+    }
+}
+
 fn change<T>(rng: &mut Rng, value: impl Fn(&mut Rng) -> T) -> Change<T> {
     match rng.u32(0..10) {
         0 | 1 => Change::Set(value(rng)),
@@ -520,6 +580,11 @@ fn policy(rng: &mut Rng) -> AppPolicy {
             Initial::ProbeFirst
         } else {
             Initial::Routable
+        },
+        monitoring: if rng.u32(0..4) == 0 {
+            Monitoring::Off
+        } else {
+            Monitoring::On
         },
         ejection_base: Duration::from_micros(rng.u64(SECOND..4 * SECOND)),
         // The same for all: what has decayed by one policy would come back by another.

@@ -38,7 +38,7 @@ fn of(folder: &TempDir, names: &[&str]) -> ListenerTls {
 }
 
 fn loaded(tls: ListenerTls) -> Result<Watched, String> {
-    let listened = listen("public", tls, Alpn::Http);
+    let listened = listen("public", tls, Alpn::Http, Resumption::new().unwrap());
     listened
         .map(|(_, watched)| watched)
         .map_err(|fault| fault.to_string())
@@ -145,15 +145,17 @@ fn every_listener_gets_its_own_and_only_those_with_tls_are_watched() {
         backend_tls_ca: path("a.pem"),
         ..Settings::default()
     };
-    let tls = Tls::load(&settings).map_err(|error| error.to_string()).unwrap();
-    let ends: Vec<bool> = tls.listeners.iter().map(Option::is_some).collect();
+    let made = Tls::load(&settings, None)
+        .map_err(|error| error.to_string())
+        .unwrap();
+    let ends: Vec<bool> = made.tls.listeners.iter().map(Option::is_some).collect();
     assert_eq!(ends, [false, true]);
-    assert_eq!(tls.watched.len(), 2);
+    assert_eq!(made.watched.len(), 2);
     let wrong = Settings {
         tls_key: path("none"),
         ..settings
     };
-    let error = Tls::load(&wrong).map(drop).unwrap_err().to_string();
+    let error = Tls::load(&wrong, None).map(drop).unwrap_err().to_string();
     assert!(
         error.starts_with("tls_listen_addr: ") && error.contains("none can't be read"),
         "{error}"

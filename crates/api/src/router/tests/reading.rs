@@ -18,7 +18,7 @@ async fn a_backend_is_listed_with_every_field() {
         json!({
             "id": "a", "app": "myapp", "region": "eu", "country": "DE", "ip": "10.50.1.1", "port": 8080, "weight": 2,
             "soft_limit": 100, "hard_limit": 150, "fallback": false, "protocol": "http1", "ttl_secs": 90,
-            "metadata": { "rack": "12" }, "state": "routable", "reason": "takes traffic", "healthy": true,
+            "metadata": { "rack": "12" }, "source": "registered", "state": "routable", "reason": "takes traffic", "healthy": true,
             "in_flight": 0, "last_heartbeat_secs": 1, "registered_secs": 1, "expires_in_secs": 89, "incarnation": 1,
             "requests_total": 0, "failures_total": 0, "latency_ms": null
         })
@@ -124,7 +124,7 @@ async fn get_apps_shows_policy_states_and_totals() {
         "app": "alpha",
         "policy": {
             "algorithm": "region_affinity", "spill": "hard", "max_failures": 0, "last_backend": "keep", "fall": 3,
-            "rise": 1, "initial": "routable", "ejection_base_secs": 30, "ejection_max_secs": 300
+            "rise": 1, "probed": true, "initial": "routable", "ejection_base_secs": 30, "ejection_max_secs": 300
         },
         "states": { "routable": 1, "disabled": 1 },
         "totals": { "backends": 2, "routable": 1, "in_flight": 0, "requests_total": 0, "failures_total": 0 }
@@ -182,7 +182,9 @@ async fn get_explain_asks_with_what_the_query_says() {
     let f = Fixture::new();
     f.registered("a").await;
     let reply = f
-        .get("/api/v1/explain?app=MyApp&client_ip=::ffff:203.0.113.9&country=br&region=sa")
+        .get(
+            "/api/v1/explain?app=MyApp&client_ip=::ffff:203.0.113.9&country=br&region=sa&hash=u%201&sticky=a",
+        )
         .await;
     assert_eq!(reply.status, 200);
     assert_eq!(
@@ -190,9 +192,11 @@ async fn get_explain_asks_with_what_the_query_says() {
         [
             "algorithm",
             "app",
+            "bound",
             "candidates",
             "client",
             "error",
+            "ignores_health",
             "picked",
             "tiers"
         ]
@@ -201,7 +205,10 @@ async fn get_explain_asks_with_what_the_query_says() {
         reply.body["client"],
         json!({ "ip": "203.0.113.9", "country": "BR", "region": "sa" })
     );
-    assert_eq!(reply.body["picked"], "a");
+    assert_eq!(
+        (&reply.body["picked"], &reply.body["bound"]),
+        (&json!("a"), &json!("a"))
+    );
     assert_eq!(
         members(&reply.body["candidates"][0]),
         [

@@ -100,11 +100,13 @@ pub(crate) const HTTP: &[Key<RawHttp>] = keys!(RawHttp {
     connect_timeout, "connect_timeout_secs", TIMEOUT, "`30`";
     /// How long the head of the response may take after that.
     read_timeout, "read_timeout_secs", TIMEOUT, "`30`";
-    /// Speak TLS.
+    /// Speak TLS, HTTP/2 or HTTP/1.1 inside it as the backend chooses. Its certificate has to come from an authority that
+    /// the system trusts, for the Host that is sent, or else for its IP address.
     tls, "tls", Kind::Switch, "`false`";
-    /// Take any certificate.
+    /// Take any certificate. With `tls`.
     tls_insecure, "tls_insecure", Kind::Switch, "`false`";
-    /// Speak TLS as traffic to the backend does.
+    /// Speak TLS as traffic to the backend does: to one of protocol `https`, by the settings `backend_tls_*`; to any other,
+    /// none.
     use_backend_tls, "use_backend_tls", Kind::Switch, "`false`";
     /// Statuses that pass.
     success_codes, "success_codes", Kind::Codes, "`[200]`";

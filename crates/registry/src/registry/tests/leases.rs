@@ -21,6 +21,23 @@ fn a_lease_ends_at_its_deadline_and_not_before() {
 }
 
 #[test]
+fn a_lease_for_ever_is_a_lease_all_the_same() {
+    let mut world = World::with(Config {
+        ttl_max: Duration::MAX,
+        ..Config::default()
+    });
+    let registration = Registration {
+        backend: backend("a"),
+        ttl: Some(Duration::MAX),
+    };
+    world.registry.handle_register(registration, world.now).unwrap();
+    world.beat("a");
+    assert_eq!(world.get("a").unwrap().source, Source::Registered);
+    world.leave("a", None);
+    assert_eq!(world.state("a"), None);
+}
+
+#[test]
 fn a_heartbeat_renews_for_a_whole_ttl_and_is_no_event() {
     let mut world = World::new();
     world.add("a");
@@ -29,11 +46,18 @@ fn a_heartbeat_renews_for_a_whole_ttl_and_is_no_event() {
     world.beat("a");
     let status = world.get("a").unwrap();
     assert_eq!(
-        (status.expires_in, status.last_heartbeat, status.registered),
-        (TTL, Duration::ZERO, 59 * SEC)
+        (status.lease, status.registered),
+        (
+            Some(Lease {
+                ttl: TTL,
+                last_heartbeat: Duration::ZERO,
+                expires_in: TTL
+            }),
+            59 * SEC
+        )
     );
     world.pass(59 * SEC);
-    assert_eq!(world.get("a").unwrap().expires_in, SEC);
+    assert_eq!(world.expires_in("a"), SEC);
     assert!(world.events().is_empty() && !world.registry.is_dirty());
     world.pass(SEC);
     assert!(world.get("a").is_none());
@@ -132,7 +156,7 @@ fn dead_incarnation_cannot_remove_its_successor() {
         registry
             .handle_deregister(&id("a"), Some(old), None, now)
             .unwrap_err(),
-        dead
+        DeregisterError::Fenced(dead.clone())
     );
     assert_eq!(
         registry
@@ -181,7 +205,7 @@ fn a_pause_extends_every_lease() {
     world.pass(50 * SEC);
     world.now = world.now + 3_600 * SEC; // suspended
     world.registry.handle_timeout(world.now);
-    assert_eq!(world.get("a").unwrap().expires_in, 10 * SEC);
+    assert_eq!(world.expires_in("a"), 10 * SEC);
     assert_eq!(world.registry.stats().pauses, 1);
     world.pass(10 * SEC);
     assert!(world.get("a").is_none());
@@ -196,7 +220,7 @@ fn whatever_call_comes_first_notices_a_pause() {
     world.now = world.now + 3_600 * SEC;
     world.beat("b");
     world.registry.handle_timeout(world.now);
-    assert_eq!(world.get("a").unwrap().expires_in, SEC);
+    assert_eq!(world.expires_in("a"), SEC);
 }
 
 #[test]
@@ -205,7 +229,7 @@ fn a_wall_clock_or_a_call_that_goes_backwards_changes_nothing() {
     world.add("a");
     world.pass(50 * SEC);
     world.registry.handle_timeout(MonoTime::ZERO);
-    assert_eq!(world.get("a").unwrap().expires_in, 10 * SEC);
+    assert_eq!(world.expires_in("a"), 10 * SEC);
 }
 
 /// `names` register and renew three times, 20 s apart; then `silent` seconds pass.

@@ -224,7 +224,7 @@ fn probes_take_even_the_last_one_and_bring_it_back() {
         (status.state, status.reason),
         (State::Unhealthy, Reason::Probes { streak: 3 })
     );
-    assert_eq!(a.meter.gate(), Gate::Closed);
+    assert_eq!(a.meter.gate(), Gate::Unhealthy);
     assert_eq!(
         (world.probe(&a, true), world.probe(&a, true)),
         (Pace::Changing, Pace::Settled)
@@ -262,7 +262,7 @@ fn probe_first_waits_for_the_first_pass() {
         (status.state, status.reason),
         (State::Unhealthy, Reason::FirstProbe)
     );
-    assert_eq!(a.meter.gate(), Gate::Closed);
+    assert_eq!(a.meter.gate(), Gate::Unhealthy);
     world.add("a"); // a renewal is no probe
     assert_eq!(world.state("a"), Some(State::Unhealthy));
     world.probe(&a, true);

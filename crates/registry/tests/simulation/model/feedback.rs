@@ -1,7 +1,7 @@
 //! What the data plane, the probes and the clock tell the model.
 
 use edgeproxy_backend::{AppName, BackendId, Incarnation, Signal, TrafficReport};
-use edgeproxy_registry::{AppPolicy, EventKind, LastBackend, Pace, Probe, State};
+use edgeproxy_registry::{AppPolicy, EventKind, LastBackend, Monitoring, Pace, Probe, State};
 
 use super::Model;
 use crate::shadow::{Micros, Phase, Probed, SECOND, Shadow, Traffic};
@@ -66,6 +66,9 @@ impl Model {
             };
         }
         let policy = self.policy(&self.all[i].app);
+        if policy.monitoring == Monitoring::Off {
+            return Pace::Settled;
+        }
         if passed {
             self.probe_passed(i, &policy);
         } else {
@@ -94,6 +97,7 @@ impl Model {
         if back {
             b.probed = Probed::Fine;
             b.well_since = Some(now);
+            b.since = now;
         }
         if b.probed == Probed::Fine {
             (b.fails, b.passes) = (0, 0);
@@ -122,10 +126,31 @@ impl Model {
         }
     }
 
+    fn unprobed(&mut self, app: &AppName) {
+        let now = self.now;
+        for i in self.members(app) {
+            let b = &mut self.all[i];
+            if b.probed != Probed::Fine {
+                b.well_since = Some(now);
+                b.since = now;
+            }
+            b.probed = Probed::Fine;
+            (b.fails, b.passes) = (0, 0);
+            self.settle_and_tell(i);
+        }
+    }
+
+    pub fn policy_changed(&mut self, app: &AppName) {
+        if self.policy(app).monitoring == Monitoring::Off {
+            self.unprobed(app);
+        }
+        self.rescue(app);
+    }
+
     pub fn set_policy(&mut self, app: &AppName, policy: AppPolicy) {
         self.policies.retain(|(name, _)| name != app);
         self.policies.push((app.clone(), policy));
-        self.rescue(app);
+        self.policy_changed(app);
     }
 
     pub fn timeout(&mut self) {
