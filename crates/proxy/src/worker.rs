@@ -314,13 +314,13 @@ pub(crate) async fn run(
     tokio::task::spawn_local(timers);
     tokio::task::spawn_local(inside::serve(Rc::clone(&latest), asked, inside.clone()));
     tokio::select! {
-        () = serve(&latest, sockets, inside) => {}
+        () = serve(&latest, sockets, &inside) => {}
         () = shared.abort.cancelled() => {}
     }
 }
 
 /// Accepts until it drains, then waits for what is in flight.
-async fn serve(latest: &Latest, sockets: Vec<TcpListener>, inside: TaskTracker) {
+async fn serve(latest: &Latest, sockets: Vec<TcpListener>, inside: &TaskTracker) {
     tokio::select! {
         () = accept_all(latest, &sockets) => {}
         () = latest.parts.shared.drain.cancelled() => {}
