@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use edgeproxy_config::{Loaded, Place, Problem, RawFlags, Report, expiring};
-use edgeproxy_server::{TlsError, certificates};
+use edgeproxy_server::{TlsError, certificates, check_database};
 
 use crate::cli::RunFlags;
 use crate::output::{Format, paint, print, render};
@@ -49,7 +49,7 @@ pub(crate) fn check(options: CheckOptions) -> ExitCode {
         names.push(file.map_or("the defaults".to_owned(), |file| file.display().to_string()));
         report = report.and(Report::of(&loaded));
         if let Ok(loaded) = &loaded {
-            report = report.and(of_certificates(loaded));
+            report = report.and(of_certificates(loaded)).and(of_database(loaded));
         }
     }
     print(&render(&report, format, paint(&io::stdout()), &names.join(", ")));
@@ -76,6 +76,18 @@ fn of_certificates(loaded: &Loaded) -> Report {
             problems: vec![unusable(loaded, &error)],
             findings: Vec::new(),
         },
+    }
+}
+
+/// Whether there is a database of countries where there is to be one.
+fn of_database(loaded: &Loaded) -> Report {
+    let problem = check_database(&loaded.settings).err().map(|error| {
+        let place = loaded.place("geoip_path").cloned().unwrap_or(Place::Defaults);
+        Problem::new(place, format!("geoip_path: {error}"))
+    });
+    Report {
+        problems: problem.into_iter().collect(),
+        findings: Vec::new(),
     }
 }
 

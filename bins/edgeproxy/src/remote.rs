@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use edgeproxy_config::API_ENV;
 use http::Method;
 use serde_json::Value;
 use tokio::runtime;
@@ -73,7 +74,7 @@ impl Api {
         let answer = self.client.send(method, path, body).await.with_context(|| {
             format!(
                 "{} can't be asked; is edgeproxy running there, with api_enabled = true? Name another address by --api, or \
-                 by EDGEPROXY_API",
+                 by {API_ENV}",
                 self.url
             )
         })?;

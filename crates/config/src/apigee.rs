@@ -28,8 +28,9 @@ use std::path::{Path, PathBuf};
 use edgeproxy_backend::Region;
 
 use crate::layers::{ConfigFile, Layers};
-use crate::problem::{Document, Problem};
+use crate::problem::{Document, Place, Problem};
 use crate::report::Report;
+use crate::source::MAX_FILE_BYTES;
 use element::Element;
 use endpoint::Endpoint;
 use join::Read;
@@ -179,11 +180,17 @@ fn refused(toml: &str) -> Vec<Problem> {
         file: Some(file),
         ..Layers::default()
     };
-    layers
-        .load()
-        .err()
-        .map(|error| error.problems)
-        .unwrap_or_default()
+    let refused = layers.load().err();
+    let mut problems = refused.map(|error| error.problems).unwrap_or_default();
+    if toml.len() as u64 > MAX_FILE_BYTES {
+        let message = format!(
+            "would have {} bytes; expected at most {MAX_FILE_BYTES}",
+            toml.len()
+        );
+        let problem = Problem::new(Place::File("edgeproxy.toml".into()), message);
+        problems.push(problem.with_help("import fewer files, and have more than one proxy"));
+    }
+    problems
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::Settings;
 use crate::finding::{Finding, Severity};
 use crate::layers::{Loaded, Origin, RawFlags};
 use crate::problem::{ConfigError, Document, Place, Problem};
-use crate::setting::{CONFIG_ENV, ENV_PREFIX, Setting};
+use crate::setting::{API_ENV, CONFIG_ENV, ENV_PREFIX, Setting};
 use crate::suggest::closest;
 use crate::topology::{Sections, Topology};
 use crate::value::{Mismatch, Value};
@@ -143,7 +143,8 @@ impl<'a> Draft<'a> {
         let mut ours: Vec<(&str, &OsStr)> = env
             .iter()
             .filter_map(|(name, value)| Some((name.to_str()?, value.as_os_str())))
-            .filter(|(name, value)| name.starts_with(ENV_PREFIX) && *name != CONFIG_ENV && !value.is_empty())
+            .filter(|(name, value)| name.starts_with(ENV_PREFIX) && !value.is_empty())
+            .filter(|(name, _)| ![CONFIG_ENV, API_ENV].contains(name))
             .collect();
         ours.sort_unstable();
         for (name, value) in ours {

@@ -85,7 +85,7 @@ pub use report::{Paint, Report};
 pub use route::{BodyLimit, HeaderMatch, HostMatch, Overlap, Route, overlaps};
 pub use rules::{Certified, Rule, check, expiring};
 pub use schema::schema;
-pub use setting::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Reload, Scope, Setting};
+pub use setting::{API_ENV, CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Reload, Scope, Setting};
 pub use settings::{AppSettings, Settings};
 pub use shown::Shown;
 pub use source::{MAX_FILE_BYTES, file_path, load};

@@ -63,6 +63,8 @@ pub(crate) struct Document<'a> {
     pub(crate) text: &'a str,
     /// Where each line begins: thousands of tables are placed, and a file is looked through once.
     lines: Vec<usize>,
+    /// Whether a column is a difference of places. A line may be as long as the file.
+    is_ascii: bool,
 }
 
 impl<'a> Document<'a> {
@@ -72,13 +74,19 @@ impl<'a> Document<'a> {
             path,
             text,
             lines: std::iter::once(0).chain(after).collect(),
+            is_ascii: text.is_ascii(),
         }
     }
 
     /// The place of a range of bytes. A range that lies outside is moved to the end.
     pub(crate) fn place(&self, span: &Range<usize>) -> Place {
         let (line, start) = self.line_of(span.start);
-        let column = self.text[start..self.floor(span.start)].chars().count() + 1;
+        let end = self.floor(span.start);
+        let column = if self.is_ascii {
+            end.saturating_sub(start) + 1
+        } else {
+            self.text[start..end].chars().count() + 1
+        };
         Place::Line {
             path: self.path.to_owned(),
             line,

@@ -107,6 +107,8 @@ pub enum Kind {
 pub const CONFIG_FLAG: &str = "config";
 /// The variable with the path of the configuration file.
 pub const CONFIG_ENV: &str = "EDGEPROXY_CONFIG";
+/// The variable that says where the API is of which commands ask. It is no setting, and none is meant by it.
+pub const API_ENV: &str = "EDGEPROXY_API";
 /// The file that is read when neither flag nor variable names one, if it exists.
 pub const CONFIG_DEFAULT: &str = "edgeproxy.toml";
 

@@ -60,7 +60,7 @@ impl Bound {
     /// Where clients connect to the first listener.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        // There is always one: none is an error.
+        // There is one, unless nobody is to connect.
         self.addrs
             .first()
             .copied()
@@ -79,11 +79,26 @@ impl Bound {
 /// # Errors
 /// When the configuration contradicts itself, or the system refuses an address.
 pub fn bind(config: Config) -> Result<Bound, BindError> {
-    if config.workers == 0 {
-        return Err(BindError::NoWorkers);
-    }
     if config.listeners.is_empty() {
         return Err(BindError::NoListeners);
+    }
+    bind_all(config)
+}
+
+/// Workers that nobody can connect to, for the program's own requests alone: see [`Outbound`](crate::Outbound).
+///
+/// # Errors
+/// When the configuration contradicts itself.
+pub fn without_listeners(config: Config) -> Result<Bound, BindError> {
+    bind_all(Config {
+        listeners: Vec::new(),
+        ..config
+    })
+}
+
+fn bind_all(config: Config) -> Result<Bound, BindError> {
+    if config.workers == 0 {
+        return Err(BindError::NoWorkers);
     }
     check_head_limit(&config)?;
     let pseudonym = match &config.pseudonym {

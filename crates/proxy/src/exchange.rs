@@ -240,9 +240,10 @@ impl Exchange<'_> {
         let mut place = self.place(None).await?;
         loop {
             let unanswered = match self.attempt(place).await {
-                Ok(answered) => match self.another(&answered) {
+                Ok(mut answered) => match self.another(&answered) {
                     None => {
                         self.upload.settle();
+                        self.add_own_fields(&mut answered);
                         return Ok(answered);
                     }
                     Some(other) => {
@@ -280,6 +281,20 @@ impl Exchange<'_> {
         let other = self.pick().ok()?;
         // The place first, as above.
         self.may_retry().then_some(other)
+    }
+
+    /// Adds what the app says by itself to the head that the client gets.
+    fn add_own_fields(&self, (response, taken): &mut Answered) {
+        if own_fields::may_be(&self.app, taken) {
+            let answered = own_fields::Answered {
+                app: &self.app,
+                taken,
+                standing: self.standing,
+                tried: &self.tried,
+                now: clock::now(),
+            };
+            answered.add_to_map(response.headers_mut());
+        }
     }
 
     /// Whether a response of that status counts as a failure. One that agrees to a WebSocket has another for its client.
@@ -384,15 +399,10 @@ impl Exchange<'_> {
                 self.failed(place, Failed::Unhealthy);
                 Ok((response, taken))
             }
-            Ok((mut response, sent)) => {
+            Ok((response, sent)) => {
                 let now = Instant::now();
                 let latency = now.saturating_duration_since(sent);
                 self.tell(place, place.succeeded(latency, clock::at(now)));
-                if own_fields::may_be(&self.app, &taken) {
-                    let (standing, attempt) = (self.standing, self.tried.len() + 1);
-                    let headers = response.headers_mut();
-                    own_fields::add_to_map(headers, &self.app, &taken, standing, attempt, clock::at(now));
-                }
                 Ok((response, taken))
             }
             Err(unanswered) => {

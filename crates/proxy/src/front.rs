@@ -1,7 +1,7 @@
 //! A client's connection: which protocol it speaks, and how it is driven to its end.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,13 +9,14 @@ use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use edgeproxy_balance::Client as Whereabouts;
 use h2::ext::Protocol;
 use h2::server;
 use h2::{Reason, RecvStream};
 use http::header::{self, HeaderValue};
 use http::{Request, Response};
 use http_body::Body;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use crate::Config;
@@ -53,9 +54,69 @@ pub(crate) fn serve<H>(
 pub(crate) async fn serve_tls(worker: Rc<Worker>, stream: Encrypted, peer: SocketAddr) {
     let client = client(&worker, peer, true);
     if stream.protocol() == Some(b"h2") {
-        Box::pin(http2(worker, stream, Vec::new(), client)).await;
+        Box::pin(http2(worker, stream, Vec::new(), client, Guest::Client)).await;
     } else {
         either(worker, stream, client, ()).await;
+    }
+}
+
+/// Serves a connection from inside of the process, which speaks HTTP/2, until it ends.
+pub(crate) async fn serve_inside(worker: Rc<Worker>, stream: UnixStream) {
+    let client = Client {
+        ip: IpAddr::from(Ipv4Addr::LOCALHOST),
+        whereabouts: Whereabouts::default(),
+        // The program can say for whom it asks.
+        trusted: true,
+        tls: false,
+    };
+    Box::pin(http2(worker, stream, Vec::new(), client, Guest::Inside)).await;
+}
+
+/// Whom a connection is of, which decides what it may cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Guest {
+    /// Somebody, who has the limits of the configuration.
+    Client,
+    /// The program itself. It means no harm, and many of its requests share a connection.
+    Inside,
+}
+
+impl Guest {
+    /// What may be on its way on a stream of the program's own, before somebody takes it.
+    pub(crate) const WINDOW: u32 = 256 * 1024;
+    /// And on all of them together, so that one that nobody takes doesn't hold up the others.
+    pub(crate) const CONNECTION_WINDOW: u32 = Self::WINDOW * Self::STREAMS;
+    /// Requests of the program's own at a time, on each worker. The rest wait.
+    const STREAMS: u32 = 1_024;
+
+    fn builder(self, config: &Config) -> server::Builder {
+        let mut builder = server::Builder::new();
+        builder
+            .max_header_list_size(header_list_size(config))
+            .max_send_buffer_size(SEND_BUFFER)
+            .enable_connect_protocol();
+        match self {
+            Self::Client => builder
+                .initial_window_size(WINDOW)
+                .initial_connection_window_size(WINDOW)
+                .max_concurrent_streams(config.max_streams)
+                .max_pending_accept_reset_streams(config.max_reset_streams)
+                .max_local_error_reset_streams(Some(config.max_reset_streams)),
+            Self::Inside => builder
+                .initial_window_size(Self::WINDOW)
+                .initial_connection_window_size(Self::CONNECTION_WINDOW)
+                .max_concurrent_streams(Self::STREAMS)
+                .max_pending_accept_reset_streams(usize::MAX)
+                .max_local_error_reset_streams(None),
+        };
+        builder
+    }
+
+    fn flood(self, config: &Config) -> Flood {
+        match self {
+            Self::Client => Flood::new(config, Instant::now()),
+            Self::Inside => Flood::unbounded(Instant::now()),
+        }
     }
 }
 
@@ -84,7 +145,9 @@ fn either<S: Socket + 'static, H>(
         match connection::serve(Rc::clone(&worker), stream, client).await {
             Ended::Closed => {}
             // On the heap, since few connections need so much.
-            Ended::Http2(stream, first) => Box::pin(http2(worker, stream, first, client)).await,
+            Ended::Http2(stream, first) => {
+                Box::pin(http2(worker, stream, first, client, Guest::Client)).await;
+            }
         }
         drop(hold);
     }
@@ -95,11 +158,11 @@ const WINDOW: u32 = 1024 * 1024;
 /// What is written to a client's stream, and waits for the client to take it.
 const SEND_BUFFER: usize = 256 * 1024;
 
-async fn http2<S: Socket>(worker: Rc<Worker>, stream: S, first: Vec<u8>, client: Client) {
+async fn http2<S: Socket>(worker: Rc<Worker>, stream: S, first: Vec<u8>, client: Client, guest: Guest) {
     let config = worker.config();
     let phase = Rc::new(Phase::new(config, worker.draining().is_cancelled()));
     let heard = Arc::new(AtomicBool::new(false));
-    let flood = Flood::new(config, Instant::now());
+    let flood = guest.flood(config);
     let sections = Rc::<Sections>::default();
     let out = Gathering::new(stream, worker.buffers(), Rc::clone(&phase));
     let io = Observed::new(
@@ -110,16 +173,7 @@ async fn http2<S: Socket>(worker: Rc<Worker>, stream: S, first: Vec<u8>, client:
         flood,
         Rc::clone(&sections),
     );
-    let mut handshake = server::Builder::new()
-        .initial_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .max_concurrent_streams(config.max_streams)
-        .max_pending_accept_reset_streams(config.max_reset_streams)
-        .max_local_error_reset_streams(Some(config.max_reset_streams))
-        .max_header_list_size(header_list_size(config))
-        .max_send_buffer_size(SEND_BUFFER)
-        .enable_connect_protocol()
-        .handshake(io);
+    let mut handshake = guest.builder(config).handshake(io);
     let handshake = poll_fn(|cx| {
         let polled = Pin::new(&mut handshake).poll(cx);
         // If it fails, so does the connection, in its own time.

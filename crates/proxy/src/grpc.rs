@@ -74,7 +74,7 @@ impl Call {
 const FAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// Whether the value of `Content-Type` says gRPC; gRPC-Web is another protocol.
-fn is_grpc(value: &HeaderValue) -> bool {
+pub(crate) fn is_grpc(value: &HeaderValue) -> bool {
     const TYPE: &[u8] = b"application/grpc";
     let value = value.as_bytes();
     value

@@ -35,7 +35,8 @@ use fields::{cookie, field};
 /// # Bindings
 ///
 /// A client is bound when a backend has answered it, and to whoever has answered: so what wins over a binding (a hard
-/// limit, a drain, an ejection, a failure that is retried elsewhere) moves it. A cookie is passed on to the backend as
+/// limit, a drain, an ejection, a failure that is retried elsewhere) moves it. An answer that counts as a failure binds
+/// nobody. A cookie is passed on to the backend as
 /// any other.
 ///
 /// A table of [`Bindings`] is an app's own, is handed on when the app is built anew, and never grows: 65,536 of them, which

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::thread;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::bind::Bound;
+use crate::inside::{ASKING, Asking};
 use crate::worker::{self, Shared};
-use crate::{Config, PrepareError, Prepared, Reporter, SharedTable};
+use crate::{Config, Outbound, PrepareError, Prepared, Reporter, SharedTable};
 
 /// A worker could not be started; those that were have been stopped.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,8 @@ pub struct Running {
     shared: Arc<Shared>,
     changed: watch::Sender<u64>,
     alive: watch::Receiver<usize>,
+    /// Where each worker is asked for a connection from inside.
+    asks: Vec<mpsc::Sender<Asking>>,
 }
 
 impl Bound {
@@ -53,20 +56,23 @@ impl Bound {
         let (changed, _) = watch::channel(0);
         let (count, alive) = watch::channel(0);
         // From here on an error drops it, which stops the workers that have begun.
-        let running = Running {
+        let mut running = Running {
             shared,
             changed,
             alive,
+            asks: Vec::with_capacity(sockets.len()),
         };
         for (worker, sockets) in sockets.into_iter().enumerate() {
             let (shared, changed) = (Arc::clone(&running.shared), running.changed.subscribe());
             let alive = Alive::new(count.clone());
+            let (ask, asked) = mpsc::channel(ASKING);
+            running.asks.push(ask);
             let (started, outcome) = std::sync::mpsc::sync_channel(1);
             thread::Builder::new()
                 .name(format!("proxy-{worker}"))
                 .spawn(move || {
                     let _alive = alive;
-                    work(shared, worker, sockets, changed, &started);
+                    work(shared, worker, sockets, (changed, asked), &started);
                 })
                 .map_err(|source| SpawnError { worker, source })?;
             match outcome.recv() {
@@ -86,7 +92,7 @@ fn work(
     shared: Arc<Shared>,
     worker: usize,
     sockets: Vec<std::net::TcpListener>,
-    changed: watch::Receiver<u64>,
+    (changed, asked): (watch::Receiver<u64>, mpsc::Receiver<Asking>),
     started: &std::sync::mpsc::SyncSender<io::Result<()>>,
 ) {
     let built = Builder::new_current_thread()
@@ -102,7 +108,7 @@ fn work(
     match ready {
         Ok((runtime, sockets)) => {
             let _ = started.send(Ok(()));
-            runtime.block_on(worker::run(shared, worker, sockets, changed));
+            runtime.block_on(worker::run(shared, worker, sockets, changed, asked));
         }
         Err(error) => {
             let _ = started.send(Err(error));
@@ -150,6 +156,13 @@ impl Running {
         }
         self.changed
             .send_modify(|version| *version = version.wrapping_add(1));
+    }
+
+    /// A client of these workers from inside of the process. It needs no listener; see
+    /// [`without_listeners`](crate::without_listeners).
+    #[must_use]
+    pub fn outbound(&self) -> Outbound {
+        Outbound::new(&self.asks, self.shared.config.idle_timeout)
     }
 
     /// Stops accepting. What has been accepted is still answered: HTTP/2 clients get GOAWAY, HTTP/1.1 answers

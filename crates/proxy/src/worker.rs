@@ -11,8 +11,9 @@ use std::time::{Duration, SystemTime};
 use edgeproxy_backend::TrafficReport;
 use edgeproxy_balance::Client as Whereabouts;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::accept::{accept_all, accept_queued};
 use crate::attempt::mux::Muxes;
@@ -20,6 +21,7 @@ use crate::buffer::Buffers;
 use crate::clients::Clients;
 use crate::headers::via::Pseudonym;
 use crate::http1::request::{Client, Rules};
+use crate::inside::{self, Asking};
 use crate::origin::{Introduced, Origins};
 use crate::pool::Pool;
 use crate::slots::Slots;
@@ -296,24 +298,29 @@ impl Worker {
 }
 
 /// Runs a worker until it has drained, or is aborted. `sockets` are in the order of the listeners.
+///
+/// `asked` brings those inside of the process who want to be served as well.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     number: usize,
     sockets: Vec<TcpListener>,
     changed: watch::Receiver<u64>,
+    asked: mpsc::Receiver<Asking>,
 ) {
     let latest = Rc::new(Latest::new(&shared, number));
     let timers = latest.parts.timers.run();
+    let inside = TaskTracker::new();
     tokio::task::spawn_local(keep_up(Rc::clone(&latest), changed));
     tokio::task::spawn_local(timers);
+    tokio::task::spawn_local(inside::serve(Rc::clone(&latest), asked, inside.clone()));
     tokio::select! {
-        () = serve(&latest, sockets) => {}
+        () = serve(&latest, sockets, inside) => {}
         () = shared.abort.cancelled() => {}
     }
 }
 
 /// Accepts until it drains, then waits for what is in flight.
-async fn serve(latest: &Latest, sockets: Vec<TcpListener>) {
+async fn serve(latest: &Latest, sockets: Vec<TcpListener>, inside: TaskTracker) {
     tokio::select! {
         () = accept_all(latest, &sockets) => {}
         () = latest.parts.shared.drain.cancelled() => {}
@@ -324,7 +331,11 @@ async fn serve(latest: &Latest, sockets: Vec<TcpListener>) {
     latest.parts.timers.wake_all();
     let limit = latest.worker().config().drain_timeout;
     // Every slot is free again when every connection has ended.
-    let ended = latest.slots().all();
+    let ended = async {
+        latest.slots().all().await;
+        inside.close();
+        inside.wait().await;
+    };
     if tokio::time::timeout(limit, ended).await.is_err() {
         tracing::warn!("the drain's time is over; what is still in flight is ended");
     }

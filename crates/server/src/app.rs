@@ -322,6 +322,12 @@ impl Running {
         &self.listening
     }
 
+    /// A client of the data plane from inside of the process, for requests of the program's own.
+    #[must_use]
+    pub fn outbound(&self) -> proxy::Outbound {
+        self.workers.outbound()
+    }
+
     /// Where the first listener is, which is that of `listen_addr` unless it is off.
     #[must_use]
     pub fn proxy_addr(&self) -> SocketAddr {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use edgeproxy_backend::Country;
 use edgeproxy_balance::Client;
+use edgeproxy_config::Settings;
 use edgeproxy_geo::{Atlas, Database, DatabaseError, Location, Regions};
 use edgeproxy_proxy::Locate;
 
@@ -132,6 +133,17 @@ impl Subject for Reread {
         self.geography.0.store(Arc::new(Atlas { database, regions }));
         Ok(())
     }
+}
+
+/// Whether the database that the settings name can be used, if they name one.
+///
+/// # Errors
+/// It can't.
+pub fn check_database(settings: &Settings) -> Result<(), GeographyError> {
+    settings
+        .geoip_path
+        .as_deref()
+        .map_or(Ok(()), |path| read(path).map(drop))
 }
 
 fn read(path: &Path) -> Result<Database, GeographyError> {

@@ -46,7 +46,7 @@ mod translate;
 mod watch;
 
 pub use app::{App, BuildError, Listening, Running, Serves};
-pub use geography::GeographyError;
+pub use geography::{GeographyError, check_database};
 pub use monitors::MonitorError;
 pub use plan::PlanError;
 pub use reload::{ReloadError, Trigger};

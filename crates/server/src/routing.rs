@@ -111,3 +111,44 @@ fn prefix(key: &'static str, path: &config::PathPrefix) -> Result<proxy::PathPre
         source,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use edgeproxy_backend::AppName;
+
+    use crate::plan::tests::plan;
+
+    #[test]
+    fn what_an_app_says_is_what_its_requests_go_by_and_the_rest_is_as_the_settings_say() {
+        let plan = plan(
+            "queue_max = 5\nconnect_timeout_secs = 7\nmax_body_bytes = 9\n[apps.shop]\nadd_prefix = \"/base/\"\n\
+             unhealthy_responses = [500, \"502-504\"]\nqueue_max = 6\nlast_backend = \"eject\"\nmax_body_bytes = \
+             \"unlimited\"\n",
+        );
+        let shop = &plan.app(&AppName::parse("shop").unwrap()).settings;
+        assert_eq!(
+            (shop.queue_max, shop.connect_timeout),
+            (6, Duration::from_secs(7))
+        );
+        assert_eq!((shop.max_body_bytes, shop.last_resort), (None, false));
+        assert_eq!(shop.add_prefix.to_string(), "/base");
+        assert!(shop.unhealthy_responses.contains(503) && !shop.unhealthy_responses.contains(501));
+        let other = &plan.others().settings;
+        assert_eq!((other.queue_max, other.max_body_bytes), (5, Some(9)));
+        assert!(other.last_resort && other.add_prefix.is_root() && other.unhealthy_responses.is_empty());
+    }
+
+    #[test]
+    fn every_path_that_the_configuration_takes_the_data_plane_takes() {
+        for path in ["/", "/a", "/a/", "/a/%61;b,c=d&e!$'()*+@:-._~"] {
+            let path = path.replace('*', "");
+            let plan = plan(&format!(
+                "[apps.shop]\nadd_prefix = \"{path}\"\n[[routes]]\npath_prefix = \"{path}\"\nreplace_prefix = \"{path}\"\n\
+                 headers = {{ X-A = \"b c\", X-D = \"*\" }}\napp = \"shop\"\n"
+            ));
+            assert_eq!(plan.routes.len(), 1, "{path}");
+        }
+    }
+}

@@ -333,6 +333,25 @@ mod tests {
     }
 
     #[test]
+    fn an_app_that_is_built_anew_keeps_its_queue_and_its_retry_budget() {
+        let now = MonoTime::from_secs(1);
+        let mut registry = Registry::new(Config::default(), now);
+        let mut builder = TableBuilder::new(Arc::new(plan("[apps.shop]\n[[routes]]\napp = \"shop\"\n")));
+        let before = builder.build(&Snapshot::default(), now);
+        let registration = Registration {
+            backend: backend("a", "shop", 1),
+            ttl: None,
+        };
+        registry.handle_register(registration, now).unwrap();
+        let after = builder.build(&registry.poll_snapshot(now).unwrap(), now);
+        let shop = |table: &RouteTable| Arc::clone(table.app(&AppName::parse("shop").unwrap()).unwrap());
+        let (before, after) = (shop(&before), shop(&after));
+        assert!(!Arc::ptr_eq(&before, &after));
+        assert!(Arc::ptr_eq(&before.queue, &after.queue));
+        assert!(Arc::ptr_eq(&before.retry_budget, &after.retry_budget));
+    }
+
+    #[test]
     fn the_summary_counts_who_is_out_and_why() {
         let now = MonoTime::from_secs(1);
         let mut registry = Registry::new(Config::default(), now);

@@ -87,7 +87,12 @@ async fn max_failures_5_over_two_targets() {
     let statuses = statuses(&mut edgeproxy.client(), 40).await;
     assert!(all(&statuses, StatusCode::OK), "{statuses:?}");
     assert_eq!((target1.connections(), target2.requests()), (5, 40));
-    assert_eq!(edgeproxy.api().state("target1").await, "ejected");
+    let mut api = edgeproxy.api();
+    eventually(PATIENCE, "target1 is ejected", async || {
+        let state = api.state("target1").await;
+        if state == "ejected" { Ok(()) } else { Err(state) }
+    })
+    .await;
 }
 
 /// The anti-pattern: in Apigee 503 until somebody deploys again. Here its users see its own errors, and no longer than those
@@ -126,7 +131,11 @@ async fn a_tcp_monitor_every_5_s_brings_a_target_back() {
     assert!(all(&statuses, StatusCode::OK), "{statuses:?}");
     assert_eq!(target2.requests(), 40);
     assert_eq!(target2.last_seen().target.to_string(), "/test/x?y=1");
-    assert_ne!(api.state("target1").await, "routable");
+    eventually(PATIENCE, "target1 is out", async || {
+        let state = api.state("target1").await;
+        if state == "routable" { Err(state) } else { Ok(()) }
+    })
+    .await;
     target1.listen();
     // Two intervals, and what a busy machine takes.
     let limit = Duration::from_secs(2 * 5 + 5);

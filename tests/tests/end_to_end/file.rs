@@ -291,6 +291,61 @@ async fn ledgers_are_by_app_and_one_app_s_failures_eject_nobody_in_another() {
     assert_eq!(api.state("lenient-broken").await, "routable", "it has no maximum");
 }
 
+/// How a backend of a reloaded file is probed: its probes fail at `/up` and pass at `/down`.
+async fn probed_twofold() -> Backend {
+    let backend = Backend::start("a").await;
+    backend.behave(Behaviour::respond(|seen| {
+        let status = if seen.target.path() == "/up" { 503 } else { 200 };
+        Response::builder()
+            .status(status)
+            .body(Full::default())
+            .expect("a response")
+    }));
+    backend
+}
+
+#[tokio::test]
+async fn a_reload_swaps_monitors_and_keeps_the_ledgers_but_for_probes_that_nobody_makes_any_more() {
+    let a = probed_twofold().await;
+    let text = |health: &str| format!("[apps.shop]\n{health}{}", listed("a", a.addr(), ""));
+    let at = |path: &str, rise: u32| {
+        format!(
+            "[apps.shop.health]\ninterval_secs = 1\nfall = 2\nrise = {rise}\nhttp = {{ path = \"{path}\" }}\n"
+        )
+    };
+    let edgeproxy = file(&text(&at("/up", 1))).start().await;
+    let mut api = edgeproxy.api();
+    becomes(&mut api, "a", "unhealthy").await;
+    let failed = async |api: &mut Api| {
+        let reason = api.backend("a").await.expect(200).json()["reason"].to_string();
+        let digits: String = reason.chars().filter(char::is_ascii_digit).collect();
+        digits.parse::<u32>().unwrap_or(0)
+    };
+    let before = failed(&mut api).await;
+    let incarnation = api.backend("a").await.expect(200).json()["incarnation"].clone();
+
+    // Another monitor, that passes: what the one before has found is there until it has passed often enough.
+    edgeproxy.rewrite(&text(&at("/down", 3)));
+    becomes(&mut api, "a", "routable").await;
+    let kept = a.seen();
+    let passed = kept.iter().filter(|seen| seen.target.path() == "/down").count();
+    assert!(passed >= 3, "{passed} probes have passed");
+    assert!(before >= 2, "{before} had failed");
+
+    // And back; then nobody probes, and nothing is against it.
+    edgeproxy.rewrite(&text(&at("/up", 1)));
+    becomes(&mut api, "a", "unhealthy").await;
+    edgeproxy.rewrite(&text(""));
+    becomes(&mut api, "a", "routable").await;
+    assert_eq!(
+        api.backend("a").await.expect(200).json()["incarnation"],
+        incarnation,
+        "it was the same one all the while"
+    );
+    let policy = api.get("/api/v1/apps/shop").await.expect(200).json()["policy"].clone();
+    assert_eq!(policy["probed"], false, "{policy}");
+}
+
 /// Connections that were accepted and are never answered.
 #[derive(Default)]
 struct Kept {

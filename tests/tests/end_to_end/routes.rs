@@ -196,9 +196,10 @@ async fn an_outage_of_all_is_multiplied_by_no_more_than_the_budget() {
             .await;
         assert_eq!((tally.ok, tally.failed), (0, REQUESTS));
         let sent: u64 = backends.iter().map(Backend::requests).sum();
-        // A fifth of the requests, and the one retry that is held at the beginning.
+        // A fifth of the requests at most, and the one retry that is held at the beginning: as many requests at a time
+        // as there are clients bring more than that one place has room for.
         assert!(
-            (REQUESTS * 11 / 10..=REQUESTS * 12 / 10 + 1).contains(&sent),
+            (REQUESTS + 1..=REQUESTS * 12 / 10 + 1).contains(&sent),
             "{broken:?}: {sent} sent for {REQUESTS}"
         );
     }

@@ -102,3 +102,20 @@ fn a_certificate_that_has_ended_is_told_and_one_that_can_t_be_read() {
     );
     assert_eq!(output.status.code(), Some(2));
 }
+
+#[test]
+fn a_database_of_countries_that_is_none_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("edgeproxy.toml"),
+        format!("{SOUND}geoip_path = \"a.mmdb\"\n"),
+    )
+    .unwrap();
+    let output = edgeproxy_in(folder.path(), &["check"]);
+    let told = stdout(&output);
+    assert!(
+        told.starts_with("edgeproxy.toml:3:1: error: geoip_path: a.mmdb can't be read: No such file"),
+        "{told}"
+    );
+    assert_eq!(output.status.code(), Some(2));
+}

@@ -1,5 +1,7 @@
 //! `LoadBalancer`: which servers take turns, and when one is out.
 
+use std::collections::HashSet;
+
 use super::element::{Element, Spot};
 use super::notes::{Known, Notes, shown};
 use super::rules;
@@ -88,6 +90,7 @@ fn algorithm(notes: &mut Notes<'_>, element: Option<&Element>) -> &'static str {
 fn members(notes: &mut Notes<'_>, element: &Element, algorithm: &str) -> Vec<Member> {
     const SERVER: Known = Known::once(&["Weight", "IsFallback", "IsEnabled"]);
     let mut members: Vec<Member> = Vec::new();
+    let mut named = HashSet::new();
     for server in element.children("Server") {
         notes.only(server, &SERVER);
         let Some(name) = server
@@ -103,7 +106,7 @@ fn members(notes: &mut Notes<'_>, element: &Element, algorithm: &str) -> Vec<Mem
             );
             continue;
         };
-        if members.iter().any(|member| member.name == name) {
+        if !named.insert(name) {
             notes.tell(
                 rules::SERVER_TWICE,
                 &server.at,

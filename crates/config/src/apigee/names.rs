@@ -1,12 +1,16 @@
 //! Names that Apigee permits and this project doesn't, made into some that it does.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use edgeproxy_backend::{AppName, BackendId};
 
 /// Names that are taken.
 #[derive(Debug, Default)]
-pub(super) struct Names(HashSet<String>);
+pub(super) struct Names {
+    taken: HashSet<String>,
+    /// How often each was wanted, so that the thousandth is not compared with all before.
+    wanted: HashMap<String, usize>,
+}
 
 impl Names {
     /// A name of an app, like that one and not taken yet.
@@ -53,13 +57,17 @@ impl Names {
     }
 
     fn free(&mut self, name: &str, joint: char) -> String {
-        let mut free = name.to_owned();
-        let mut number = 1;
-        while !self.0.insert(free.clone()) {
-            number += 1;
-            free = format!("{name}{joint}{number}");
+        let number = self.wanted.entry(name.to_owned()).or_default();
+        loop {
+            *number += 1;
+            let free = match *number {
+                1 => name.to_owned(),
+                number => format!("{name}{joint}{number}"),
+            };
+            if self.taken.insert(free.clone()) {
+                return free;
+            }
         }
-        free
     }
 }
 

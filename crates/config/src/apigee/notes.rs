@@ -1,5 +1,6 @@
 //! What is to be told, and reading values so that nothing is passed over without a word.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::element::{Element, Spot};
@@ -13,7 +14,12 @@ use crate::value::quoted;
 pub(super) struct Notes<'d> {
     documents: &'d [Document<'d>],
     found: Vec<(Spot, Finding)>,
+    /// How many more there were than are kept.
+    more: usize,
 }
+
+/// How many findings are kept. Nobody reads as many, and a file can be made to have any number.
+const MOST: usize = 1_000;
 
 /// What an element may have.
 pub(super) struct Known {
@@ -43,13 +49,24 @@ impl<'d> Notes<'d> {
         Self {
             documents,
             found: Vec::new(),
+            more: 0,
         }
     }
 
     /// The findings, file by file and from top to bottom.
     pub(super) fn finish(mut self) -> Vec<Finding> {
         self.found.sort_by_key(|(spot, _)| (spot.file, spot.span.start));
-        self.found.into_iter().map(|(_, finding)| finding).collect()
+        let mut findings: Vec<Finding> = self.found.into_iter().map(|(_, finding)| finding).collect();
+        if self.more > 0 {
+            findings.push(Finding {
+                rule: rules::NOT_IMPORTED.name,
+                severity: rules::NOT_IMPORTED.severity,
+                place: None,
+                message: format!("there are {} findings more, which are not told", self.more),
+                advice: "import fewer files at a time".to_owned(),
+            });
+        }
+        findings
     }
 
     pub(super) fn place(&self, spot: &Spot) -> Place {
@@ -65,6 +82,10 @@ impl<'d> Notes<'d> {
         message: impl Into<String>,
         advice: impl Into<String>,
     ) {
+        if self.found.len() >= MOST {
+            self.more += 1;
+            return;
+        }
         let finding = Finding {
             rule: rule.name,
             severity: rule.severity,
@@ -101,7 +122,7 @@ impl<'d> Notes<'d> {
                 "remove it; a tag may have been misspelt",
             );
         }
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen: HashSet<&str> = HashSet::new();
         for child in &element.children {
             if !known.has(&child.name) {
                 let message = format!(
@@ -109,14 +130,14 @@ impl<'d> Notes<'d> {
                     child.name, element.name
                 );
                 self.tell(rules::NO_COUNTERPART, &child.at, message, "do without it");
-            } else if known.once.contains(&child.name.as_str()) && seen.contains(&child.name.as_str()) {
+            } else if known.once.contains(&child.name.as_str()) && seen.contains(child.name.as_str()) {
                 let message = format!(
                     "<{}> comes twice in <{}>: the first counts",
                     child.name, element.name
                 );
                 self.tell(rules::DEFINED_TWICE, &child.at, message, "remove one of them");
             }
-            seen.push(&child.name);
+            seen.insert(&child.name);
         }
     }
 

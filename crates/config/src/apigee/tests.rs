@@ -96,6 +96,43 @@ fn a_backend_on_the_proxy_s_own_port_has_the_proxy_move() {
     }
 }
 
+#[test]
+fn what_would_be_too_much_to_read_is_told() {
+    let unknown = format!(
+        "<TargetEndpoint name='a'>{}</TargetEndpoint>",
+        "<X/>".repeat(2_000)
+    );
+    let findings = import("a.xml", unknown.as_bytes()).report.findings;
+    assert_eq!(findings.len(), 1_001);
+    assert_eq!(
+        findings.last().unwrap().message,
+        "there are 1001 findings more, which are not told"
+    );
+    let many: String = (0..9_000).map(|n| format!("<Server name='{n:0>99}'/>")).collect();
+    let endpoint = format!(
+        "<TargetEndpoint name='a'><HTTPTargetConnection><LoadBalancer>{many}</LoadBalancer></HTTPTargetConnection></TargetEndpoint>"
+    );
+    let problems = import("a.xml", endpoint.as_bytes()).report.problems;
+    assert!(
+        problems[0].message.ends_with("expected at most 1048576"),
+        "{problems:?}"
+    );
+}
+
+/// The first of two, whatever the case of its name.
+#[test]
+fn a_header_that_comes_twice_is_kept_once() {
+    let text = "<TargetEndpoint name='a'><HTTPTargetConnection><LoadBalancer/><HealthMonitor><HTTPMonitor><Request>\
+                <Header name='X-A'>1</Header><Header name='x-a'>2</Header></Request></HTTPMonitor></HealthMonitor>\
+                </HTTPTargetConnection></TargetEndpoint>";
+    let imported = import("a.xml", text.as_bytes());
+    assert!(
+        imported.toml.contains("headers = { X-A = \"1\" }"),
+        "{}",
+        imported.toml
+    );
+}
+
 proptest! {
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), json: bool) {

@@ -320,6 +320,7 @@ fn an_unknown_variable_is_a_finding_and_an_empty_one_is_unset() {
             ("EDGEPROXY_REGION", ""),
             ("HOME", "/"),
             ("EDGEPROXY_CONFIG", "x"),
+            ("EDGEPROXY_API", "http://127.0.0.1:8081"),
         ]),
         ..Layers::default()
     };

@@ -437,15 +437,14 @@ impl<S: Socket> Exchange<'_, S> {
     /// Adds what the app says by itself to the head that the client gets.
     fn add_own_fields(&mut self, app: &AppRoute, taken: &Taken) {
         if own_fields::may_be(app, taken) {
-            let (standing, attempt) = (self.standing, self.tried.len() + 1);
-            own_fields::add_to_head(
-                &mut self.answer,
+            let answered = own_fields::Answered {
                 app,
                 taken,
-                standing,
-                attempt,
-                clock::at(*self.now),
-            );
+                standing: self.standing,
+                tried: &self.tried,
+                now: clock::at(*self.now),
+            };
+            answered.add_to_head(&mut self.answer);
         }
     }
 

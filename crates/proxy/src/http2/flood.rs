@@ -62,6 +62,18 @@ impl Flood {
         }
     }
 
+    /// Of frames that nobody sends to do harm.
+    pub(crate) fn unbounded(now: Instant) -> Self {
+        let endless = || Bucket::new(u32::MAX, u32::MAX, now);
+        Self {
+            skip: PREFACE,
+            head: [0; HEAD],
+            have: 0,
+            resets: endless(),
+            control: endless(),
+        }
+    }
+
     /// Bytes have come.
     pub(crate) fn read(&mut self, mut bytes: &[u8]) -> Result<(), Flooded> {
         loop {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use edgeproxy_backend::{Endpoint, Limits, MonoTime};
 use edgeproxy_balance::{Algorithm, Balancer, Barred, Bindings, Bound, Candidate, Policy};
 use edgeproxy_proxy::{
-    AppRoute, Config, CookieName, HashKey, Keys, Listener, RouteTable, Sticky, StickyCookie,
+    AppRoute, AppSettings, Config, CookieName, HashKey, Keys, Listener, RouteTable, Sticky, StickyCookie,
 };
 use http::header::HeaderName;
 
@@ -459,6 +459,35 @@ async fn the_decision_header_tells_backend_attempt_algorithm_and_why() {
         assert_eq!(
             bound.decisions,
             ["backend=\"b2\", attempt=1, algorithm=round_robin, why=bound"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_counts_as_a_failure_binds_nobody_and_is_told_of() {
+    for version in [1, 2] {
+        let unwell = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 1\r\n\r\n";
+        let mut backends = Vec::new();
+        for number in 1..=2 {
+            let answer = format!("{unwell}{number}");
+            backends.push(Backend::start(move |_, _| Reply::Send(answer.clone().into())).await);
+        }
+        let endpoints = endpoints(&backends);
+        let app = AppRoute {
+            decision_percent: 100,
+            settings: AppSettings {
+                unhealthy_responses: [503..=503].into_iter().collect(),
+                ..AppSettings::default()
+            },
+            ..sticking(&endpoints, &by_cookie())
+        };
+        let stage = Stage::start(config(), [app]);
+        let answer = get(stage.addr, version, &[]).await;
+        // Both have been tried, and the first is tried once more.
+        assert_eq!((answer.from.as_str(), answer.cookies.len()), ("1", 0));
+        assert_eq!(
+            answer.decisions,
+            ["backend=\"b1\", attempt=3, algorithm=round_robin, why=below_soft"]
         );
     }
 }

@@ -30,6 +30,7 @@ mod introduced;
 mod keys;
 mod limits;
 mod nearest;
+mod outbound;
 mod pauses;
 mod reconfigured;
 mod retries;

@@ -13,6 +13,8 @@ use crate::{Encryption, GrpcProbe};
 struct Backend {
     addr: SocketAddr,
     asked: mpsc::UnboundedReceiver<Option<String>>,
+    /// Whether each connection of HTTP/1.1 ended as TLS has it.
+    ends: mpsc::UnboundedReceiver<bool>,
     trust: Trust,
 }
 
@@ -28,10 +30,11 @@ async fn encrypted(names: &[&str], alpn: Alpn) -> Backend {
     let acceptor = TlsAcceptor::from(server.build().unwrap());
     let (listener, addr) = listen().await;
     let (tell, asked) = mpsc::unbounded_channel();
+    let (tell_end, ends) = mpsc::unbounded_channel();
     let trust = Trust::from_pem(cert.as_bytes()).unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, tell) = (acceptor.clone(), tell.clone());
+            let (acceptor, tell, tell_end) = (acceptor.clone(), tell.clone(), tell_end.clone());
             tokio::spawn(async move {
                 let Ok(mut stream) = acceptor.accept(stream).await else {
                     return;
@@ -49,13 +52,19 @@ async fn encrypted(names: &[&str], alpn: Alpn) -> Backend {
                     head.push(byte[0]);
                 }
                 let _ = stream
-                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
                     .await;
-                let _ = stream.shutdown().await;
+                // An end of TCP without that of TLS would be an error here.
+                let _ = tell_end.send(stream.read(&mut byte).await.is_ok_and(|count| count == 0));
             });
         }
     });
-    Backend { addr, asked, trust }
+    Backend {
+        addr,
+        asked,
+        ends,
+        trust,
+    }
 }
 
 /// TLS in which each kind of encryption trusts somebody.
@@ -165,6 +174,14 @@ async fn the_name_in_host_is_whom_a_certificate_has_to_be_for() {
         backend.asked.recv().await.unwrap().as_deref(),
         Some("shop.example")
     );
+}
+
+#[tokio::test]
+async fn a_backend_is_left_with_the_end_of_tls() {
+    let mut backend = encrypted(&["127.0.0.1"], Alpn::None).await;
+    let outcome = probe_inside(nobody(), backend.addr, get(Encryption::Unverified)).await;
+    assert!(outcome.passed(), "{outcome}");
+    assert_eq!(soon(backend.ends.recv()).await, Some(true));
 }
 
 #[tokio::test]
