@@ -352,7 +352,8 @@ impl Running {
     ///
     /// Everything is checked first. Then all of it is in force at once, for the next request, or where it is about a
     /// client's connection for the next connection; nothing that is under way is cut. Needs a tokio runtime, and reads
-    /// certificates on its thread. One reload waits for the other.
+    /// certificates on its thread. One reload waits for the other. Dropped halfway it may be in force all the same, and the
+    /// next one is compared with the one before.
     ///
     /// # Errors
     /// Every problem of what was read, or what of it only a restart can change. Nothing has changed then.
