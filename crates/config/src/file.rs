@@ -10,7 +10,7 @@ use crate::problem::{Document, Problem};
 use crate::setting::{CONFIG_ENV, CONFIG_FLAG, ENV_PREFIX, Kind, Setting};
 use crate::suggest::closest;
 use crate::value::{Mismatch, Value};
-use crate::{Settings, app, backend, listeners, region, route};
+use crate::{Settings, app, backend, listeners, region, route, unclosed};
 
 type Section = fn(&Document<'_>, &mut Draft<'_>, &Spanned<DeValue<'_>>);
 
@@ -27,9 +27,20 @@ const SECTIONS: &[(&str, Section)] = &[
 /// A file that is not TOML is only told so: what could be made of the rest of it would be guesses.
 pub(crate) fn read(document: &Document<'_>, draft: &mut Draft<'_>) {
     let (table, errors) = DeTable::parse_recoverable(document.text);
+    let end = document.text.len();
+    let unclosed = unclosed::bracket(document.text).filter(|_| !errors.is_empty());
+    // Behind a bracket that is never closed, whatever is right is wrong.
+    let meant = unclosed.as_ref().map_or(end, |(open, _)| open.start);
+    if let Some((open, close)) = unclosed {
+        let message = syntax(&format!("what begins here is never closed; expected `{close}`"));
+        let help = Some(format!("add `{close}` where it ends"));
+        draft.problem(document.problem(&open, message, help));
+    }
     for error in &errors {
-        let end = document.text.len();
         let span = error.span().unwrap_or(end..end);
+        if span.start > meant {
+            continue;
+        }
         let help = quotes(
             error.message(),
             document.text.get(span.clone()).unwrap_or_default(),

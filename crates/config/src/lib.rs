@@ -67,6 +67,7 @@ mod table;
 mod together;
 mod topology;
 mod types;
+mod unclosed;
 mod value;
 
 pub use apigee::{ApigeeFile, ImportOptions, Imported, MAX_APIGEE_FILE_BYTES, import_apigee};

@@ -72,6 +72,7 @@ fn a_wrong_file_of_each_kind_is_told_with_place_and_mend() {
             "shapes",
             "syntax",
             "top",
+            "unclosed",
             "values",
         ],
     );
