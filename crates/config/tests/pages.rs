@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use edgeproxy_config::{ConfigFile, Layers, Settings, check, reference, schema};
+use edgeproxy_config::{ConfigFile, Layers, Settings, reference, schema};
 
 fn compare(name: &str, made: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -50,18 +50,21 @@ fn the_schema_is_json_and_the_one_in_the_documents() {
     compare("edgeproxy.schema.json", &made);
 }
 
-/// The example is what people copy, so nothing about it may be wrong, or risky.
+/// The examples are what people copy, so nothing about them may be wrong, or risky.
 #[test]
-fn the_example_has_no_findings() {
-    let file = ConfigFile {
-        path: "edgeproxy.toml".into(),
-        text: include_str!("example.toml").to_owned(),
-    };
-    let layers = Layers {
-        file: Some(file),
-        ..Layers::default()
-    };
-    let loaded = layers.load().unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(check(&loaded), []);
-    assert_eq!(loaded.findings(), []);
+fn the_examples_have_no_findings() {
+    let readme = include_str!("../../../README.md");
+    let of_readme = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    for text in [include_str!("example.toml"), of_readme.unwrap()] {
+        let file = ConfigFile {
+            path: "edgeproxy.toml".into(),
+            text: text.to_owned(),
+        };
+        let layers = Layers {
+            file: Some(file),
+            ..Layers::default()
+        };
+        let loaded = layers.load().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(loaded.findings(), []);
+    }
 }

@@ -237,6 +237,29 @@ fn probes_take_even_the_last_one_and_bring_it_back() {
 }
 
 #[test]
+fn an_operator_takes_even_the_last_one_and_brings_it_back() {
+    let mut world = World::with_policy(AppPolicy {
+        last_backend: LastBackend::Keep,
+        ..five()
+    });
+    let a = world.add("a");
+    let switch = |on| Patch {
+        enabled: Change::Set(on),
+        ..Patch::default()
+    };
+    world.patch("a", switch(false)).unwrap();
+    assert_eq!(
+        (world.state("a"), a.meter.gate()),
+        (Some(State::Disabled), Gate::Closed)
+    );
+    world.patch("a", switch(true)).unwrap();
+    assert_eq!(
+        (world.state("a"), a.meter.gate()),
+        (Some(State::Routable), Gate::Open)
+    );
+}
+
+#[test]
 fn a_passing_probe_does_not_erase_failed_requests() {
     let mut world = World::with_policy(AppPolicy {
         fall: Some(1),
