@@ -54,7 +54,10 @@ fn the_schema_is_json_and_the_one_in_the_documents() {
 #[test]
 fn the_examples_have_no_findings() {
     let readme = include_str!("../../../README.md");
-    let of_readme = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let of_readme = readme
+        .split("```toml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
     for text in [include_str!("example.toml"), of_readme.unwrap()] {
         let file = ConfigFile {
             path: "edgeproxy.toml".into(),
