@@ -163,6 +163,36 @@ mod tests {
 
     use super::*;
     use crate::plan::tests::plan;
+    use crate::publisher::Put;
+
+    /// A registry whose snapshots are published by the plan of a file.
+    struct Stage {
+        handle: Handle,
+        publication: Rc<Publication<Put>>,
+        tables: watch::Receiver<Arc<RouteTable>>,
+        _reports: edgeproxy_control::ReportSender,
+    }
+
+    impl Stage {
+        /// Runs its driver on the local set that it is called within.
+        fn new(text: &str) -> Self {
+            let (handle, driver) = edgeproxy_control::registry(Config::default());
+            let (sender, reports) = edgeproxy_control::reports(8);
+            let (put, tables) = watch::channel(Arc::new(RouteTable::default()));
+            let put: Put = Box::new(move |table| drop(put.send(Arc::new(table))));
+            let builder = TableBuilder::new(Arc::new(plan(text)));
+            let publication = Rc::new(Publication::new(builder, handle.clone(), put));
+            let published = Rc::clone(&publication);
+            let publish = move |snapshot: &Snapshot| published.publish(snapshot);
+            tokio::task::spawn_local(driver.run(reports, publish, |_| {}));
+            Self {
+                handle,
+                publication,
+                tables,
+                _reports: sender,
+            }
+        }
+    }
 
     async fn join(handle: &Handle, id: &str, port: u16) {
         join_in(handle, id, port, "eu").await;
@@ -194,45 +224,38 @@ mod tests {
         let local = tokio::task::LocalSet::new();
         local
             .run_until(async {
-                let (handle, driver) = edgeproxy_control::registry(Config::default());
-                let (_sender, reports) = edgeproxy_control::reports(8);
-                let (put, mut tables) = watch::channel(Arc::new(RouteTable::default()));
-                let plan = plan("algorithm = \"weighted\"\nslow_start_secs = 100\n");
-                let builder = TableBuilder::new(Arc::new(plan));
-                let put = move |table| drop(put.send(Arc::new(table)));
-                let publication = Rc::new(Publication::new(builder, handle.clone(), put));
-                let (published, kept_up) = (Rc::clone(&publication), Rc::clone(&publication));
-                let publish = move |snapshot: &Snapshot| published.publish(snapshot);
-                tokio::task::spawn_local(driver.run(reports, publish, |_| {}));
+                let mut stage = Stage::new("algorithm = \"weighted\"\nslow_start_secs = 100\n");
+                let kept_up = Rc::clone(&stage.publication);
                 tokio::task::spawn_local(async move { kept_up.keep_up().await });
 
-                join(&handle, "old", 1).await;
+                join(&stage.handle, "old", 1).await;
                 assert_eq!(
-                    weights(&tables.borrow_and_update()),
+                    weights(&stage.tables.borrow_and_update()),
                     [2.0],
                     "all are new, so none ramps"
                 );
                 tokio::time::sleep(Duration::from_secs(30)).await;
-                join(&handle, "new", 2).await;
-                let joined = handle.now();
+                join(&stage.handle, "new", 2).await;
+                let joined = stage.handle.now();
                 // The first is new as well, but has had all of it and doesn't step down.
-                assert_eq!(weights(&tables.borrow_and_update()), [2.0, 0.2]);
+                assert_eq!(weights(&stage.tables.borrow_and_update()), [2.0, 0.2]);
                 for step in 2..=10_u32 {
-                    tables.changed().await.unwrap();
+                    stage.tables.changed().await.unwrap();
                     let expected = [2.0, f64::from(2 * step) / 10.0];
-                    assert_eq!(weights(&tables.borrow_and_update()), expected);
-                    let since = handle.now().since(joined);
+                    assert_eq!(weights(&stage.tables.borrow_and_update()), expected);
+                    let since = stage.handle.now().since(joined);
                     let due = Duration::from_secs(10) * step;
                     assert!(
                         since >= due && since <= due + Duration::from_secs(11),
                         "{since:?}"
                     );
                 }
-                let quiet = tokio::time::timeout(Duration::from_secs(1_000), tables.changed()).await;
+                let quiet = tokio::time::timeout(Duration::from_secs(1_000), stage.tables.changed()).await;
                 assert!(quiet.is_err(), "nothing is left to be done");
             })
             .await;
     }
+
     /// The scopes of the tiers, nearest first.
     fn tiers(table: &RouteTable, app: &str) -> Vec<String> {
         let app = table.app(&AppName::parse(app).unwrap()).unwrap();
@@ -249,21 +272,14 @@ mod tests {
         let local = tokio::task::LocalSet::new();
         local
             .run_until(async {
-                let (handle, driver) = edgeproxy_control::registry(Config::default());
-                let (_sender, reports) = edgeproxy_control::reports(8);
-                let (put, mut tables) = watch::channel(Arc::new(RouteTable::default()));
-                let builder = TableBuilder::new(Arc::new(plan("")));
-                let put = move |table| drop(put.send(Arc::new(table)));
-                let publication = Rc::new(Publication::new(builder, handle.clone(), put));
-                let (published, measuring) = (Rc::clone(&publication), Rc::clone(&publication));
-                let publish = move |snapshot: &Snapshot| published.publish(snapshot);
-                tokio::task::spawn_local(driver.run(reports, publish, |_| {}));
+                let mut stage = Stage::new("");
+                let measuring = Rc::clone(&stage.publication);
                 tokio::task::spawn_local(async move { measuring.measure().await });
 
                 for (port, region) in [(1, "us"), (2, "ap"), (3, "eu")] {
-                    join_in(&handle, region, port, region).await;
+                    join_in(&stage.handle, region, port, region).await;
                 }
-                let table = Arc::clone(&tables.borrow_and_update());
+                let table = Arc::clone(&stage.tables.borrow_and_update());
                 assert_eq!(
                     tiers(&table, "app").len(),
                     1,
@@ -279,14 +295,14 @@ mod tests {
                 };
                 connected(&table, "us", 120);
                 connected(&table, "ap", 30);
-                tables.changed().await.unwrap();
-                let table = Arc::clone(&tables.borrow_and_update());
+                stage.tables.changed().await.unwrap();
+                let table = Arc::clone(&stage.tables.borrow_and_update());
                 assert_eq!(tiers(&table, "app"), ["region ap", "region us", "elsewhere"]);
                 // Nearer by less than a tenth is no reason to change places.
                 connected(&table, "us", 29);
                 connected(&table, "eu", 400);
-                tables.changed().await.unwrap();
-                let table = Arc::clone(&tables.borrow_and_update());
+                stage.tables.changed().await.unwrap();
+                let table = Arc::clone(&stage.tables.borrow_and_update());
                 assert_eq!(tiers(&table, "app"), ["region ap", "region us", "region eu"]);
             })
             .await;
@@ -297,19 +313,12 @@ mod tests {
         let local = tokio::task::LocalSet::new();
         local
             .run_until(async {
-                let (handle, driver) = edgeproxy_control::registry(Config::default());
-                let (_sender, reports) = edgeproxy_control::reports(8);
-                let (put, mut tables) = watch::channel(Arc::new(RouteTable::default()));
                 let text = "region = \"us\"\n[regions.us]\nrtt_ms = { eu = 90, ap = 150 }\n";
-                let builder = TableBuilder::new(Arc::new(plan(text)));
-                let put = move |table| drop(put.send(Arc::new(table)));
-                let publication = Rc::new(Publication::new(builder, handle.clone(), put));
-                let publish = move |snapshot: &Snapshot| publication.publish(snapshot);
-                tokio::task::spawn_local(driver.run(reports, publish, |_| {}));
+                let mut stage = Stage::new(text);
                 for (port, region) in [(1, "ap"), (2, "eu"), (3, "sa")] {
-                    join_in(&handle, region, port, region).await;
+                    join_in(&stage.handle, region, port, region).await;
                 }
-                let table = Arc::clone(&tables.borrow_and_update());
+                let table = Arc::clone(&stage.tables.borrow_and_update());
                 assert_eq!(tiers(&table, "app"), ["region eu", "region ap", "elsewhere"]);
             })
             .await;

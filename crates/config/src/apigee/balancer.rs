@@ -93,11 +93,7 @@ fn members(notes: &mut Notes<'_>, element: &Element, algorithm: &str) -> Vec<Mem
     let mut named = HashSet::new();
     for server in element.children("Server") {
         notes.only(server, &SERVER);
-        let Some(name) = server
-            .attribute("name")
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-        else {
+        let Some(name) = server.given_name() else {
             notes.tell(
                 rules::SERVER_UNNAMED,
                 &server.at,

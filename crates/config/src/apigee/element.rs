@@ -40,6 +40,12 @@ impl Element {
         found.next().map(|(_, value)| value.as_str())
     }
 
+    /// What `name` calls it: nothing but white space is no name.
+    pub(super) fn given_name(&self) -> Option<&str> {
+        let name = self.attribute("name").map(str::trim);
+        name.filter(|name| !name.is_empty())
+    }
+
     /// The first child of that name.
     pub(super) fn child(&self, name: &str) -> Option<&Self> {
         self.children.iter().find(|child| child.name == name)

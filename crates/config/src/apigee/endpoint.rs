@@ -79,9 +79,7 @@ impl Endpoint {
         }
         let mut endpoint = Self {
             kind: element.name.clone(),
-            name: element
-                .attribute("name")
-                .map_or_else(String::new, |name| name.trim().to_owned()),
+            name: element.given_name().unwrap_or_default().to_owned(),
             at: element.at.clone(),
             description: element
                 .child("Description")

@@ -30,11 +30,7 @@ const KNOWN: Known = Known::once(&["Host", "Port", "IsEnabled", "SSLInfo", "Prot
 impl Server {
     pub(super) fn read(notes: &mut Notes<'_>, element: &Element) -> Option<Self> {
         notes.only(element, &KNOWN);
-        let Some(name) = element
-            .attribute("name")
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-        else {
+        let Some(name) = element.given_name() else {
             notes.tell(
                 rules::SERVER_UNNAMED,
                 &element.at,
