@@ -70,6 +70,7 @@ mod jitter;
 mod ledger;
 mod message;
 mod policy;
+mod record;
 mod registry;
 mod remembered;
 mod slots;
@@ -85,6 +86,7 @@ pub use message::{
     StaticError,
 };
 pub use policy::{AppPolicy, Bounds, Config, Initial, LastBackend, Monitoring};
+pub use record::{Record, Write};
 pub use registry::Registry;
 pub use snapshot::{AppSnapshot, Lease, Member, Page, Snapshot, Stats, Status};
 pub use source::Source;

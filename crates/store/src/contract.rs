@@ -1,0 +1,95 @@
+//! What every store promises.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use edgeproxy_backend::{BackendId, Incarnation};
+use edgeproxy_registry::{Overrides, Record, Write};
+
+/// What a store does, on whatever runtime it is awaited. Dropped halfway, it may have been done or not.
+pub type Task<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where registrations live.
+pub trait Store: fmt::Debug + Send + Sync {
+    /// What it is called in logs and metrics: `memory`, `file`, `etcd`.
+    fn name(&self) -> &'static str;
+
+    /// All that is kept. Damage doesn't end it: what can be read is returned, with
+    /// [findings](Loaded::findings) about the rest, which is set aside.
+    ///
+    /// # Errors
+    /// When nothing can be kept there: no permission, a folder that is missing, another process that has it, or a
+    /// server that can't be reached.
+    fn load(&self) -> Task<'_, Result<Loaded, LoadError>>;
+
+    /// Keeps all of these, in their order. Once it has resolved they survive a crash of the process and of the
+    /// machine, as far as its medium does. A write for a life that is not the latest that the store knows of its id
+    /// changes nothing, and is answered by an [update](Self::update).
+    ///
+    /// # Errors
+    /// When some may not have been kept. The caller commits them again.
+    fn commit<'a>(&'a self, writes: &'a [Write]) -> Task<'a, Result<(), CommitError>>;
+
+    /// The next thing that somebody else has changed. Never resolves where nobody else can. May be dropped and called
+    /// again: nothing is lost by it.
+    fn update(&self) -> Task<'_, Update>;
+}
+
+/// What a store has kept.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Loaded {
+    /// The backends, oldest incarnation first.
+    pub records: Vec<Record>,
+    /// What operators have set, by id.
+    pub overrides: Vec<(BackendId, Overrides)>,
+    /// Later than every incarnation that was ever committed, of backends that are gone as well.
+    pub next_incarnation: Option<Incarnation>,
+    /// What was wrong, in sentences for the log.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that was wrong with what was kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// What was found, where, what became of it, and what to do.
+    pub message: String,
+    /// Whether something that had been acknowledged may be missing.
+    pub is_loss: bool,
+}
+
+/// What somebody else has changed.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Update {
+    /// One id is otherwise than this process wrote it, or than it knew it.
+    Changed(Write),
+    /// Changes were missed: this is all that is kept now.
+    Resync(Loaded),
+    /// The store can't be reached; what this process does is for itself until it is [back](Self::Restored).
+    Lost {
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// The store can be reached again.
+    Restored,
+}
+
+/// Why a store can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct LoadError {
+    /// What was found, where, and what to do.
+    pub message: String,
+    /// What the system said.
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Why a batch may not have been kept.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct CommitError {
+    /// What was found, where, and what to do.
+    pub message: String,
+    /// What the system said.
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}

@@ -1,0 +1,17 @@
+//! Where registrations live, so that a restart forgets none: one trait, and the stores that keep its contract.
+//!
+//! # What is kept
+//!
+//! Of each backend its registration, its incarnation and the length of its lease; of each id what an operator has set
+//! on it, whether a backend of that id is registered or not. Heartbeats, ledgers, meters and what is left of a lease
+//! are not: a heartbeat writes nothing.
+//!
+//! # Who calls it
+//!
+//! One caller: it [loads](Store::load) once, before anything else, and then [commits](Store::commit) one batch after
+//! the other. The next batch is gathered while one is written, so a storm of registrations shares its fsyncs. A batch
+//! that failed is committed again, with what has changed since: writes tell what is, so that harms nothing.
+
+mod contract;
+
+pub use contract::{CommitError, Finding, LoadError, Loaded, Store, Task, Update};
