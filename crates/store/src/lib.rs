@@ -13,5 +13,13 @@
 //! that failed is committed again, with what has changed since: writes tell what is, so that harms nothing.
 
 mod contract;
+mod file;
+mod form;
+mod kept;
+mod memory;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use contract::{CommitError, Finding, LoadError, Loaded, Store, Task, Update};
+pub use file::FileStore;
+pub use memory::Memory;
