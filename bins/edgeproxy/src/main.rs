@@ -7,6 +7,7 @@
 mod check;
 mod cli;
 mod client;
+mod data_dir;
 mod demo;
 mod drain;
 mod explain;

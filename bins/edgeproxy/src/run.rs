@@ -1,6 +1,7 @@
 //! `edgeproxy run`: configuration, build, run, drain.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -10,7 +11,7 @@ use tokio::runtime;
 
 use crate::reload::{Layers, Reloader};
 use crate::signals::{Hangup, Signal, Signals};
-use crate::{limits, logging};
+use crate::{data_dir, limits, logging};
 
 /// Serves until a signal comes.
 pub(crate) fn run(flags: RawFlags) -> ExitCode {
@@ -35,7 +36,8 @@ fn serve(loaded: &Loaded, layers: Layers, mut file: WatchedFile) -> anyhow::Resu
         // Before the listeners, so that no signal comes too early to be noticed.
         let mut signals = Signals::catch().context("signals can't be caught")?;
         let mut hangup = Hangup::catch().context("signals can't be caught")?;
-        let running = start(loaded.clone())?;
+        let folder = data_dir::usual(|name| std::env::var_os(name));
+        let running = start(loaded.clone(), folder)?;
         announce(loaded, &running);
         open_files
             .shortage()
@@ -59,10 +61,12 @@ fn serve(loaded: &Loaded, layers: Layers, mut file: WatchedFile) -> anyhow::Resu
     })
 }
 
-/// Binds and serves. The server's errors end in their cause already, so the chain is cut here.
-pub(crate) fn start(loaded: Loaded) -> anyhow::Result<Running> {
+/// Binds and serves; registrations are kept in `folder` where the settings name none. The server's errors end in their
+/// cause already, so the chain is cut here.
+pub(crate) fn start(loaded: Loaded, folder: Option<PathBuf>) -> anyhow::Result<Running> {
     let told = |error: BuildError| anyhow::Error::msg(error.to_string());
-    App::build(loaded).map_err(told)?.spawn().map_err(told)
+    let app = App::build(loaded).map_err(told)?;
+    app.usually_kept_in(folder).spawn().map_err(told)
 }
 
 async fn drain(running: Running, signal: Signal, signals: &mut Signals) -> anyhow::Result<ExitCode> {
@@ -104,11 +108,13 @@ fn announce(loaded: &Loaded, running: &Running) {
         Some(addr) => tracing::info!("backends register at http://{addr}/api/v1/register"),
         None => tracing::info!("the API is off"),
     }
+    let data_dir = running.data_dir().map(|folder| folder.display().to_string());
     tracing::info!(
         region = %settings.region,
         algorithm = %settings.algorithm,
         spill = %settings.spill,
-        store = "memory",
+        store = running.handle().store_status().name,
+        data_dir,
         configuration = file,
         "settings",
     );

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use edgeproxy_backend::{AppName, BackendId, Incarnation, MonoTime};
+use edgeproxy_backend::{AppName, Backend, BackendId, Incarnation, MonoTime};
 use edgeproxy_registry::{
     AppPolicy, Bounds, Config, Configuration, DeregisterError, Deregistered, FencedError, Hold, Keep, Kept,
     LoadReport, Pace, Page, Patch, PatchError, Probe, Reconciled, RegisterError, Registered, Registration,
@@ -212,15 +212,29 @@ impl Handle {
     /// Brings back what a store has kept, as [`Registry::restore`] does, and gives what can't be. To be called before
     /// the driver runs, and after the configuration is in force.
     #[must_use = "what is lost is to be told"]
-    pub fn restore(&self, loaded: Loaded) -> Vec<Unrestored> {
+    pub fn restore(&self, loaded: Loaded, admit: impl Fn(&Backend) -> Result<(), String>) -> Vec<Unrestored> {
         let Loaded {
             records, overrides, ..
         } = loaded;
         let now = self.shared.clock.now();
         let mut state = self.shared.lock();
-        let unrestored = state.registry.restore(Kept { records, overrides }, now);
+        let unrestored = state.registry.restore(Kept { records, overrides }, admit, now);
         self.shared.keep(&state);
         unrestored
+    }
+
+    /// All that there is to be kept, as a store would load it.
+    #[must_use]
+    pub fn kept(&self) -> Loaded {
+        self.read(|registry, _| {
+            let Kept { records, overrides } = registry.kept();
+            Loaded {
+                records,
+                overrides,
+                next_incarnation: Some(registry.following_incarnation()),
+                findings: Vec::new(),
+            }
+        })
     }
 
     /// Waits until all that has changed is kept, for `limit` at the most, and says whether it is. To be called at the

@@ -66,6 +66,14 @@ pub enum Unrestored {
     /// The configuration file has a backend of that id.
     #[error("backend {0} is not restored: the configuration file has one of that id, which counts")]
     Static(BackendId),
+    /// It may not register any more.
+    #[error("backend {id} is not restored: {why}")]
+    Refused {
+        /// The backend.
+        id: BackendId,
+        /// Why, as it would be told.
+        why: String,
+    },
     /// There is no room for it any more.
     #[error(
         "backend {id} is not restored: the registry is full: {max} backends; raise max_backends, and have it register again"

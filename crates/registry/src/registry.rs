@@ -21,7 +21,7 @@ mod write;
 
 use std::time::Duration;
 
-use edgeproxy_backend::{AppName, BackendId, Incarnation, MonoTime, TrafficReport};
+use edgeproxy_backend::{AppName, Backend, BackendId, Incarnation, MonoTime, TrafficReport};
 use foldhash::fast::FixedState;
 
 use crate::apps::Apps;
@@ -230,10 +230,16 @@ impl Registry {
     /// - A heartbeat, a registration, or a probe that passes, be it the monitor's, ends the doubt, and brings it back.
     /// - Without any of them it expires when its lease ends. The mass-expiry guard doesn't keep it: it hasn't renewed.
     ///
-    /// Gives those that couldn't be brought back. Nothing stops for them.
-    pub fn restore(&mut self, kept: Kept, now: MonoTime) -> Vec<Unrestored> {
+    /// `admit` says whether a backend may be there, or why not. Gives those that couldn't be brought back. Nothing stops
+    /// for them, and a store is told to forget them.
+    pub fn restore(
+        &mut self,
+        kept: Kept,
+        admit: impl Fn(&Backend) -> Result<(), String>,
+        now: MonoTime,
+    ) -> Vec<Unrestored> {
         self.advance(now);
-        let unrestored = self.bring_back(kept);
+        let unrestored = self.bring_back(kept, admit);
         debug_assert!(self.check_invariants());
         unrestored
     }
@@ -273,6 +279,18 @@ impl Registry {
     #[must_use]
     pub fn unwritten(&self) -> usize {
         self.unwritten.len()
+    }
+
+    /// All that a store that knows everything has, oldest incarnation first, and ids in order. O(n).
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        self.all_kept()
+    }
+
+    /// The number that the next incarnation gets.
+    #[must_use]
+    pub const fn following_incarnation(&self) -> Incarnation {
+        self.next_incarnation
     }
 
     /// What an operator has set on an id, whether a backend of that id is registered or not.

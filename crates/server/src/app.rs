@@ -1,4 +1,5 @@
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::plan::{Plan, PlanError};
 use crate::probe_tls::ProbeTls;
 use crate::reload::{Applier, ReloadError, Reloads, Standing, Trigger};
 use crate::reporter::QueueReporter;
+use crate::storage::Storage;
 use crate::table::TableBuilder;
 use crate::tls::{Made, Tls, TlsError};
 use crate::translate;
@@ -56,6 +58,9 @@ pub enum BuildError {
     /// The database of countries can't be used.
     #[error("geoip_path: {0}")]
     Geography(#[from] GeographyError),
+    /// The store of registrations can't be used.
+    #[error("data_dir: {0}")]
+    Store(String),
     /// A thread or a runtime could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -98,6 +103,7 @@ pub struct App {
     watchlist: Watchlist,
     proxy: proxy::Bound,
     api: Option<TcpListener>,
+    usual_data_dir: Option<PathBuf>,
 }
 
 impl App {
@@ -132,13 +138,23 @@ impl App {
             watchlist,
             proxy,
             api,
+            usual_data_dir: None,
         })
+    }
+
+    /// Has registrations kept in that folder where the settings ask for a file, and name no folder. One that can't be
+    /// used is done without.
+    #[must_use]
+    pub fn usually_kept_in(mut self, folder: Option<PathBuf>) -> Self {
+        self.usual_data_dir = folder;
+        self
     }
 
     /// Starts the workers and the control thread.
     ///
     /// # Errors
-    /// When a thread can't be started, or the registry has no room for the backends of the file.
+    /// When a thread can't be started, the registry has no room for the backends of the file, or the folder that the
+    /// settings name for registrations can't be used.
     pub fn spawn(self) -> Result<Running, BuildError> {
         let Self {
             loaded,
@@ -148,16 +164,22 @@ impl App {
             watchlist,
             proxy: bound,
             api: api_listener,
+            usual_data_dir,
         } = self;
         let listening: Vec<Listening> = bound.listeners().map(Listening::of).collect();
         let api_addr = api_listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let settings = &loaded.settings;
         let own = bound.local_addrs().iter().copied().chain(api_addr).collect();
         let own: translate::Own = Arc::new(own_listeners(own));
-        let (handle, mut driver) =
-            edgeproxy_control::registry(translate::registry(settings, plan.others().ledgers));
+        let (admission, access, bounds) = translate::terms(settings, &own);
+        let runtime = ControlThread::runtime()?;
+        let storage = Storage::open(settings, usual_data_dir.as_deref(), &runtime)?;
+        let data_dir = storage.folder.clone();
+        let config = translate::registry(settings, plan.others().ledgers);
+        let (handle, mut driver) = storage.begin(config, &admission, |handle| {
+            handle.configure(plan.registry(&loaded.topology)).map(|_| ())
+        })?;
         let (sender, reports) = edgeproxy_control::reports(REPORT_QUEUE);
-        handle.configure(plan.registry(&loaded.topology))?;
         // Before the first connection is accepted, so that no request misses a backend of the file.
         let first = driver.first();
         let mut builder = TableBuilder::new(Arc::clone(&plan));
@@ -166,7 +188,6 @@ impl App {
         let readiness = api::Readiness::starting();
         let workers = bound.spawn(Arc::clone(&table), Arc::new(QueueReporter::new(sender)))?;
         let workers = Arc::new(workers);
-        let (admission, access, bounds) = translate::terms(settings, &own);
         let terms = api::Terms::new(admission, access, bounds);
         let geography = Arc::new(ArcSwap::from_pointee(surveyed.geography.clone()));
         let in_force = InForce::new(&loaded);
@@ -190,25 +211,29 @@ impl App {
             };
             (listener, state)
         });
-        let control = ControlThread::spawn(Control {
-            handle: handle.clone(),
-            driver,
-            reports,
-            plan,
-            builder,
-            first,
-            table: Arc::clone(&table),
-            workers: Arc::clone(&workers),
-            watchlist: watchlist.clone(),
-            applier,
-            max_concurrent_probes: settings.max_concurrent_probes,
-            probe_tls: ProbeTls::new(tls.backends.clone()),
-            api,
-        })?;
+        let control = ControlThread::spawn(
+            runtime,
+            Control {
+                handle: handle.clone(),
+                driver,
+                reports,
+                plan,
+                builder,
+                first,
+                table: Arc::clone(&table),
+                workers: Arc::clone(&workers),
+                watchlist: watchlist.clone(),
+                applier,
+                max_concurrent_probes: settings.max_concurrent_probes,
+                probe_tls: ProbeTls::new(tls.backends.clone()),
+                api,
+            },
+        )?;
         readiness.ready();
         Ok(Running {
             listening,
             api_addr,
+            data_dir,
             handle,
             reloads: Reloads {
                 standing: Mutex::new(Standing {
@@ -308,6 +333,7 @@ impl Listening {
 pub struct Running {
     listening: Vec<Listening>,
     api_addr: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
     handle: Handle,
     workers: Arc<proxy::Running>,
     readiness: api::Readiness,
@@ -342,6 +368,12 @@ impl Running {
         self.api_addr
     }
 
+    /// The folder that registrations are kept in; `None`: they are kept in memory.
+    #[must_use]
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+
     /// The registry.
     #[must_use]
     pub fn handle(&self) -> &Handle {
@@ -372,10 +404,16 @@ impl Running {
         self.handle.stop();
         self.workers.drain();
         self.workers.stopped().await;
+        if !self.handle.flush(FLUSH).await {
+            tracing::error!("what was registered last could not be kept, and is forgotten");
+        }
         // Only now: whoever watches `/ready` sees the draining to its end.
         self.control.stop(API_GRACE).await;
     }
 }
+
+/// How long the store may take for what has changed last.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// How long the API may finish the replies that it has begun.
 const API_GRACE: Duration = Duration::from_secs(1);

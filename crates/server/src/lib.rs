@@ -40,6 +40,7 @@ mod publisher;
 mod reload;
 mod reporter;
 mod routing;
+mod storage;
 mod table;
 mod tls;
 mod translate;

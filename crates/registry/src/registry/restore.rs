@@ -1,17 +1,21 @@
 //! What a restart brings back.
 
-use edgeproxy_backend::BackendId;
+use edgeproxy_backend::{Backend, BackendId};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use super::Registry;
 use super::write::is_kept;
-use crate::entry::Doubt;
+use crate::entry::{Doubt, Entry, Life};
 use crate::ledger::Asked;
 use crate::{Kept, Overrides, Record, Unrestored};
 
 impl Registry {
-    pub(super) fn bring_back(&mut self, kept: Kept) -> Vec<Unrestored> {
+    pub(super) fn bring_back(
+        &mut self,
+        kept: Kept,
+        admit: impl Fn(&Backend) -> Result<(), String>,
+    ) -> Vec<Unrestored> {
         let Kept {
             mut records,
             overrides,
@@ -26,7 +30,7 @@ impl Registry {
             let refused = if given.contains(&record.incarnation) {
                 Some(twice(&record))
             } else {
-                self.check_restorable(&record)
+                self.check_restorable(&record, &admit)
             };
             self.pass_over(record.incarnation);
             if let Some(refused) = refused {
@@ -52,6 +56,25 @@ impl Registry {
         unrestored
     }
 
+    pub(super) fn all_kept(&self) -> Kept {
+        let listed = || self.entries.iter().map(|(_, entry)| entry);
+        let mut records: Vec<Record> = listed()
+            .filter(|entry| is_kept(entry))
+            .map(Entry::record)
+            .collect();
+        records.sort_by_key(|record| record.incarnation);
+        let set = listed()
+            .filter(|entry| entry.life != Life::Superseded)
+            .map(|entry| &entry.id)
+            .chain(self.remembered.ids());
+        let mut overrides: Vec<(BackendId, Overrides)> = set
+            .map(|id| (id.clone(), self.overrides_of(id)))
+            .filter(|(_, overrides)| *overrides != Overrides::default())
+            .collect();
+        overrides.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        Kept { records, overrides }
+    }
+
     fn hasher(&self) -> FixedState {
         FixedState::with_seed(self.config.seed)
     }
@@ -74,13 +97,20 @@ impl Registry {
         }
     }
 
-    fn check_restorable(&self, record: &Record) -> Option<Unrestored> {
+    fn check_restorable(
+        &self,
+        record: &Record,
+        admit: impl Fn(&Backend) -> Result<(), String>,
+    ) -> Option<Unrestored> {
         let id = &record.backend.id;
         if self.listed.contains_key(id) {
             return Some(Unrestored::Static(id.clone()));
         }
         if self.index.find(id, &self.entries).is_some() {
             return Some(twice(record));
+        }
+        if let Err(why) = admit(&record.backend) {
+            return Some(Unrestored::Refused { id: id.clone(), why });
         }
         let (max_backends, max_apps) = (self.config.max_backends, self.config.max_apps);
         if self.entries.len() >= max_backends {

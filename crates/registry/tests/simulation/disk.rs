@@ -115,7 +115,7 @@ impl World {
         self.check(registry.configure(configuration, at).is_ok(), || {
             "the file is refused".to_owned()
         });
-        let refused = registry.restore(kept, at).len();
+        let refused = registry.restore(kept, |_| Ok(()), at).len();
         let mut model = Model::new(config, now);
         let endpoint = |id: &BackendId| registry.get(id, at).unwrap().endpoint;
         model.configure(others, &policies, file, endpoint);
@@ -133,10 +133,15 @@ impl World {
 
     /// All that was acknowledged is there, and nothing that was acknowledged to be gone.
     pub fn compare_disk(&self) {
+        let told = self.registry.kept();
         if self.registry.unwritten() > 0 {
             return;
         }
         let (registered, overrides) = self.model.durable();
+        self.check(
+            told.overrides == overrides && told.records.len() == registered.len(),
+            || format!("{told:?} is to be kept, expected {registered:?}, {overrides:?}"),
+        );
         let records = &self.disk.records;
         let has = |shadow: &&&crate::shadow::Shadow| {
             let record = records.get(&shadow.id);

@@ -1,0 +1,158 @@
+//! Where registrations are kept, and what of them comes back at the start.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use edgeproxy_api::Admission;
+use edgeproxy_backend::{Backend, Region};
+use edgeproxy_config::{Settings, StoreKind};
+use edgeproxy_control::{Driver, Handle, kept_registry, registry};
+use edgeproxy_registry as registry_crate;
+use edgeproxy_store::{FileStore, LoadError, Loaded, Store};
+use hashbrown::HashMap;
+use tokio::runtime::Runtime;
+
+use crate::BuildError;
+
+/// A store that has been read.
+pub(crate) struct Storage {
+    kept: Option<(Arc<dyn Store>, Loaded)>,
+    began: Instant,
+    /// The folder of a file.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// How many that can't be restored are named in the log.
+const NAMED: usize = 20;
+
+impl Storage {
+    /// Opens what the settings ask for, and reads it on that runtime, which it is used on afterwards. `usual` is the
+    /// folder where the settings name none; without either, nothing is kept.
+    ///
+    /// # Errors
+    /// When a folder that the settings name can't be used.
+    pub(crate) fn open(
+        settings: &Settings,
+        usual: Option<&Path>,
+        runtime: &Runtime,
+    ) -> Result<Self, BuildError> {
+        let began = Instant::now();
+        // Where nobody can register there is nothing to be kept.
+        let is_wanted = settings.api_enabled && settings.store == StoreKind::File;
+        let Some(folder) = settings.data_dir.as_deref().or(usual).filter(|_| is_wanted) else {
+            return Ok(Self::nothing(began));
+        };
+        let store: Arc<dyn Store> = Arc::new(FileStore::open(folder));
+        match load(&*store, runtime) {
+            Ok(loaded) => Ok(Self {
+                kept: Some((store, loaded)),
+                began,
+                folder: Some(folder.to_owned()),
+            }),
+            Err(error) if settings.data_dir.is_some() => Err(BuildError::Store(told(&error))),
+            Err(error) => {
+                tracing::warn!(
+                    "registrations are kept in memory only, and a restart forgets them: {}; name a folder by data_dir, \
+                     or set store = \"memory\" if that is meant",
+                    told(&error)
+                );
+                Ok(Self::nothing(began))
+            }
+        }
+    }
+
+    const fn nothing(began: Instant) -> Self {
+        Self {
+            kept: None,
+            began,
+            folder: None,
+        }
+    }
+
+    /// Begins the registry, puts a configuration in force by `configure`, and brings back what was kept. What is wrong
+    /// with that is logged.
+    pub(crate) fn begin<E>(
+        self,
+        config: registry_crate::Config,
+        admission: &Admission,
+        configure: impl FnOnce(&Handle) -> Result<(), E>,
+    ) -> Result<(Handle, Driver), E> {
+        let Some((store, loaded)) = self.kept else {
+            let (handle, driver) = registry(config);
+            configure(&handle)?;
+            return Ok((handle, driver));
+        };
+        let name = store.name();
+        let (handle, driver) = kept_registry(config, store, &loaded);
+        configure(&handle)?;
+        for finding in &loaded.findings {
+            if finding.is_loss {
+                tracing::error!(store = name, "{}", finding.message);
+            } else {
+                tracing::warn!(store = name, "{}", finding.message);
+            }
+        }
+        let found = loaded.records.len();
+        tell_of_regions(&loaded, admission);
+        let admit = |backend: &Backend| {
+            admission
+                .check(backend.addr)
+                .map_err(|why| format!("its ip {why}"))
+        };
+        let unrestored = handle.restore(loaded, admit);
+        for problem in unrestored.iter().take(NAMED) {
+            tracing::warn!(store = name, "{problem}");
+        }
+        if unrestored.len() > NAMED {
+            tracing::warn!(store = name, "{} more are not restored", unrestored.len() - NAMED);
+        }
+        let folder = self.folder.as_deref().map(|folder| folder.display().to_string());
+        tracing::info!(
+            store = name,
+            folder,
+            backends = found - unrestored.len(),
+            took_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "registrations are restored"
+        );
+        Ok((handle, driver))
+    }
+}
+
+/// On a thread of its own, since this one may be a runtime's already.
+fn load(store: &dyn Store, runtime: &Runtime) -> Result<Loaded, LoadError> {
+    let loaded = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(store.load())).join());
+    loaded.unwrap_or_else(|_| {
+        Err(LoadError {
+            message: "reading the store ended in a panic, which is a bug".to_owned(),
+            source: None,
+        })
+    })
+}
+
+fn told(error: &LoadError) -> String {
+    match &error.source {
+        None => error.message.clone(),
+        Some(source) => format!("{}: {source}", error.message),
+    }
+}
+
+/// Backends of a region that isn't configured any more stay, and are the last to be asked; their next registration is
+/// refused.
+fn tell_of_regions(loaded: &Loaded, admission: &Admission) {
+    let mut unknown: HashMap<Region, usize> = HashMap::default();
+    for record in &loaded.records {
+        let region = record.backend.region;
+        if !admission.regions.iter().any(|(known, _)| *known == region) {
+            *unknown.entry(region).or_default() += 1;
+        }
+    }
+    for (region, backends) in unknown {
+        tracing::warn!(
+            %region,
+            backends,
+            "backends of a region that is not configured are restored, and are asked last; they cannot register again \
+             until [regions] has it"
+        );
+    }
+}
