@@ -17,7 +17,7 @@ mod file;
 mod form;
 mod kept;
 mod memory;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use contract::{CommitError, Finding, LoadError, Loaded, Store, Task, Update};

@@ -17,8 +17,8 @@ pub(super) enum Fate {
     Left(io::Error),
 }
 
-/// What is to be said about a file that could be read.
-pub(super) fn findings(reading: &Reading, fate: &Fate) -> Vec<Finding> {
+/// What is to be said about a file that could be read, with so many registrations.
+pub(super) fn findings(reading: &Reading, records: usize, fate: &Fate) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut tell = |is_loss, what: String| {
         let message = format!("{LOG} {what}{}", fate.told());
@@ -38,7 +38,6 @@ pub(super) fn findings(reading: &Reading, fate: &Fate) -> Vec<Finding> {
     }
     if damage.places > 0 {
         let place = if damage.places == 1 { "place" } else { "places" };
-        let records = reading.kept.records();
         tell(
             true,
             format!(

@@ -112,7 +112,7 @@ impl<D: Disk> Journal<D> {
             end: end as u64,
         });
         let fate = if is_sound { Fate::Used } else { self.replace() };
-        Ok(findings(&reading, &fate))
+        Ok(findings(&reading, self.kept.records(), &fate))
     }
 
     /// Sets a damaged file aside and writes what could be read to a new one. Where that fails it is used as it is: what

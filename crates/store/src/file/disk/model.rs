@@ -67,7 +67,10 @@ impl Model {
     /// An empty disk; what it makes of faults is drawn from `seed`.
     pub(in crate::file) fn new(seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed);
-        Self(Rc::new(RefCell::new(State { random, ..State::default() })))
+        Self(Rc::new(RefCell::new(State {
+            random,
+            ..State::default()
+        })))
     }
 
     /// From the next operation on, which has the number 0.
@@ -102,7 +105,11 @@ impl Model {
     pub(in crate::file) fn put(&self, name: &str, bytes: &[u8]) {
         let mut state = self.0.borrow_mut();
         let (bytes, durable) = (bytes.to_vec(), bytes.to_vec());
-        state.files.push(Content { bytes, durable, pending: Vec::new() });
+        state.files.push(Content {
+            bytes,
+            durable,
+            pending: Vec::new(),
+        });
         let file = state.files.len() - 1;
         state.names.insert(name.to_owned(), file);
         state.durable_names = state.names.clone();
@@ -130,11 +137,19 @@ impl Model {
                     _ => apply(pending, &mut bytes),
                 }
             }
-            found.push(Content { durable: bytes.clone(), bytes, pending: Vec::new() });
+            found.push(Content {
+                durable: bytes.clone(),
+                bytes,
+                pending: Vec::new(),
+            });
         }
         // Names change one after the other.
-        let renamed = state.random.usize(..=state.renamings.len());
-        let names = renamed.checked_sub(1).map_or(&state.durable_names, |last| &state.renamings[last]).clone();
+        let changes = state.renamings.len();
+        let renamed = state.random.usize(..=changes);
+        let names = renamed
+            .checked_sub(1)
+            .map_or(&state.durable_names, |last| &state.renamings[last])
+            .clone();
         let random = state.random.fork();
         Self(Rc::new(RefCell::new(State {
             files: found,
@@ -153,7 +168,9 @@ impl State {
         self.operations += 1;
         match self.fault? {
             Fault::Once(at, kind) => (at == number).then(|| kind.into()),
-            Fault::FullFrom(from) => (takes_room && number >= from).then(|| io::ErrorKind::StorageFull.into()),
+            Fault::FullFrom(from) => {
+                (takes_room && number >= from).then(|| io::ErrorKind::StorageFull.into())
+            }
             Fault::PowerCut(at) => (number >= at).then(|| io::Error::other("power was cut")),
         }
     }
@@ -164,7 +181,10 @@ impl State {
     }
 
     fn file(&self, name: &str) -> io::Result<usize> {
-        self.names.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.names
+            .get(name)
+            .copied()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -186,7 +206,9 @@ impl Disk for Model {
         fails(state.begin(true))?;
         state.files.push(Content::default());
         let file = state.files.len() - 1;
-        state.change_names(|names| drop(names.insert(name.to_owned(), file)));
+        state.change_names(|names| {
+            names.insert(name.to_owned(), file);
+        });
         Ok(file)
     }
 
@@ -200,7 +222,9 @@ impl Disk for Model {
         let mut state = self.0.borrow_mut();
         let error = state.begin(true);
         let at = usize::try_from(at).expect("a small file");
-        let len = error.as_ref().map_or(bytes.len(), |_| state.random.usize(..=bytes.len()));
+        let len = error
+            .as_ref()
+            .map_or(bytes.len(), |_| state.random.usize(..=bytes.len()));
         let write = Pending::Write(at, bytes[..len].to_vec());
         let content = &mut state.files[*file];
         apply(&write, &mut content.bytes);
@@ -254,7 +278,9 @@ impl Disk for Model {
         if state.names.contains_key(other) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        state.change_names(|names| drop(names.insert(other.to_owned(), file)));
+        state.change_names(|names| {
+            names.insert(other.to_owned(), file);
+        });
         Ok(())
     }
 
@@ -273,7 +299,9 @@ impl Disk for Model {
         let mut state = self.0.borrow_mut();
         fails(state.begin(false))?;
         state.file(name)?;
-        state.change_names(|names| drop(names.remove(name)));
+        state.change_names(|names| {
+            names.remove(name);
+        });
         Ok(())
     }
 
