@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::{Api, Client, Listener, Logs, PATIENCE, built, within};
 pub struct Setup {
     env: BTreeMap<String, String>,
     args: Vec<String>,
-    folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 impl Setup {
@@ -26,7 +27,7 @@ impl Setup {
         let setup = Self {
             env: BTreeMap::new(),
             args: Vec::new(),
-            folder,
+            folder: Arc::new(folder),
         };
         setup
             .set("LISTEN_ADDR", "127.0.0.1:0")
@@ -127,6 +128,8 @@ impl Setup {
             proxy: SocketAddr::from(([127, 0, 0, 1], 0)),
             api: None,
             folder: self.folder,
+            env: self.env,
+            args: self.args,
         };
         started.proxy = started.address(Listener::Proxy).await;
         if api {
@@ -181,7 +184,9 @@ pub struct Edgeproxy {
     thread: Option<JoinHandle<()>>,
     proxy: SocketAddr,
     api: Option<SocketAddr>,
-    folder: TempDir,
+    folder: Arc<TempDir>,
+    env: BTreeMap<String, String>,
+    args: Vec<String>,
 }
 
 impl Edgeproxy {
@@ -298,6 +303,26 @@ impl Edgeproxy {
             .expect("a process id is a positive i32");
         if let Err(error) = kill_process(pid, signal) {
             panic!("edgeproxy ({id}) cannot be sent {signal:?}: {error}");
+        }
+    }
+
+    /// Kills it by SIGKILL, and gives the set-up that it was started with, in the same folder.
+    ///
+    /// # Panics
+    /// If it doesn't end in time.
+    pub async fn killed(mut self) -> Setup {
+        self.signal(Signal::KILL);
+        self.ended(PATIENCE).await;
+        self.again()
+    }
+
+    /// The set-up that it was started with, in the same folder.
+    #[must_use]
+    pub fn again(&self) -> Setup {
+        Setup {
+            env: self.env.clone(),
+            args: self.args.clone(),
+            folder: Arc::clone(&self.folder),
         }
     }
 

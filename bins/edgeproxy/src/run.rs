@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use edgeproxy_config::{ConfigError, Finding, Loaded, RawFlags, Severity, expiring};
+use edgeproxy_config::{ConfigError, Finding, Loaded, RawFlags, Severity, StoreKind, expiring};
 use edgeproxy_server::{App, BuildError, Running, Serves, Trigger, WatchedFile, certificates};
 use tokio::runtime;
 
@@ -37,6 +37,13 @@ fn serve(loaded: &Loaded, layers: Layers, mut file: WatchedFile) -> anyhow::Resu
         let mut signals = Signals::catch().context("signals can't be caught")?;
         let mut hangup = Hangup::catch().context("signals can't be caught")?;
         let folder = data_dir::usual(|name| std::env::var_os(name));
+        let kept = loaded.settings.api_enabled && loaded.settings.store == StoreKind::File;
+        if kept && folder.is_none() && loaded.settings.data_dir.is_none() {
+            tracing::warn!(
+                "registrations are kept in memory only, and a restart forgets them: there is neither STATE_DIRECTORY nor a \
+                 home; name a folder by data_dir, or set store = \"memory\" if that is meant"
+            );
+        }
         let running = start(loaded.clone(), folder)?;
         announce(loaded, &running);
         open_files

@@ -21,6 +21,7 @@ mod malformed;
 mod recovery;
 mod region;
 mod reload;
+mod restart;
 mod rolling;
 mod routes;
 mod seed_example;
