@@ -54,6 +54,8 @@ mod driver;
 mod handle;
 mod keeper;
 mod keeping;
+#[cfg(test)]
+mod kept_tests;
 mod reports;
 
 pub use driver::Driver;

@@ -13,7 +13,7 @@ use edgeproxy_proxy::SharedTable;
 use edgeproxy_registry::StaticError;
 use tokio::sync::{Mutex, mpsc};
 
-use crate::control::{Control, ControlThread};
+use crate::control::{Control, ControlRuntime, ControlThread};
 use crate::explain::Explainer;
 use crate::geography::{Geography, GeographyError, Surveyed};
 use crate::in_force::InForce;
@@ -172,7 +172,7 @@ impl App {
         let own = bound.local_addrs().iter().copied().chain(api_addr).collect();
         let own: translate::Own = Arc::new(own_listeners(own));
         let (admission, access, bounds) = translate::terms(settings, &own);
-        let runtime = ControlThread::runtime()?;
+        let runtime = ControlRuntime::new()?;
         let storage = Storage::open(settings, usual_data_dir.as_deref(), &runtime)?;
         let data_dir = storage.folder.clone();
         let config = translate::registry(settings, plan.others().ledgers);

@@ -44,6 +44,31 @@ pub(crate) struct Control {
     pub(crate) api: Option<(TcpListener, edgeproxy_api::State)>,
 }
 
+/// The runtime of the control thread, before there is one: a start that fails drops it on a thread that has a runtime
+/// already, where it can't be waited for.
+pub(crate) struct ControlRuntime(Option<Runtime>);
+
+impl ControlRuntime {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    pub(crate) const fn get(&self) -> Option<&Runtime> {
+        self.0.as_ref()
+    }
+}
+
+impl Drop for ControlRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// The thread, and how to end it.
 pub(crate) struct ControlThread {
     stop: CancellationToken,
@@ -52,19 +77,16 @@ pub(crate) struct ControlThread {
 }
 
 impl ControlThread {
-    /// The runtime of the thread.
-    pub(crate) fn runtime() -> std::io::Result<Runtime> {
-        tokio::runtime::Builder::new_current_thread().enable_all().build()
-    }
-
-    pub(crate) fn spawn(runtime: Runtime, control: Control) -> std::io::Result<Self> {
+    pub(crate) fn spawn(mut runtime: ControlRuntime, control: Control) -> std::io::Result<Self> {
         let stop = CancellationToken::new();
         let (sender, ended) = oneshot::channel();
         let token = stop.clone();
         let thread = std::thread::Builder::new()
             .name("edgeproxy-control".to_owned())
             .spawn(move || {
-                LocalSet::new().block_on(&runtime, control.run(token));
+                if let Some(runtime) = runtime.0.take() {
+                    LocalSet::new().block_on(&runtime, control.run(token));
+                }
                 // The receiver may be gone: then nobody waits.
                 let _ = sender.send(());
             })?;

@@ -11,9 +11,9 @@ use edgeproxy_config::{Settings, StoreKind};
 use edgeproxy_control::{Driver, Handle, kept_registry, registry};
 use edgeproxy_registry::Config;
 use edgeproxy_store::{FileStore, LoadError, Loaded, Store};
-use tokio::runtime::Runtime;
 
 use crate::BuildError;
+use crate::control::ControlRuntime;
 
 /// A store that has been read.
 pub(crate) struct Storage {
@@ -35,7 +35,7 @@ impl Storage {
     pub(crate) fn open(
         settings: &Settings,
         usual: Option<&Path>,
-        runtime: &Runtime,
+        runtime: &ControlRuntime,
     ) -> Result<Self, BuildError> {
         let began = Instant::now();
         // Where nobody can register there is nothing to be kept.
@@ -120,9 +120,13 @@ impl Storage {
 }
 
 /// On a thread of its own, since this one may be a runtime's already.
-fn load(store: &dyn Store, runtime: &Runtime) -> Result<Loaded, LoadError> {
-    let loaded = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(store.load())).join());
-    loaded.unwrap_or_else(|_| {
+fn load(store: &dyn Store, runtime: &ControlRuntime) -> Result<Loaded, LoadError> {
+    let runtime = runtime.get();
+    let loaded = std::thread::scope(|scope| {
+        let load = || runtime.map(|runtime| runtime.block_on(store.load()));
+        scope.spawn(load).join()
+    });
+    loaded.ok().flatten().unwrap_or_else(|| {
         Err(LoadError {
             message: "reading the store ended in a panic, which is a bug".to_owned(),
             source: None,

@@ -188,7 +188,9 @@ async fn agrees(medium: &mut impl Medium, steps: &[Step]) {
                 assert_eq!(loaded.records, model.records(), "after {steps:?}");
                 let overrides: BTreeMap<_, _> = loaded.overrides.into_iter().collect();
                 assert_eq!(overrides, model.overrides(), "after {steps:?}");
-                let next = loaded.next_incarnation.map_or(1, edgeproxy_backend::Incarnation::get);
+                let next = loaded
+                    .next_incarnation
+                    .map_or(1, edgeproxy_backend::Incarnation::get);
                 assert!(next > model.used, "{next} was used, after {steps:?}");
             }
         }
