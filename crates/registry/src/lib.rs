@@ -57,7 +57,8 @@
 //!
 //! Time, and to call in time: an expiry is late by as much as the caller is. Sending probes, and telling
 //! their results. Counting failed requests, which the data plane does in the meter. Which addresses may
-//! register, and who may ask. Where registrations survive a restart. Turning a [`Snapshot`] into a routing
+//! register, and who may ask. Keeping what
+//! [`take_writes`](Registry::take_writes) gives, so that it survives a restart. Turning a [`Snapshot`] into a routing
 //! table.
 
 mod apps;

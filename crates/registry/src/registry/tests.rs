@@ -9,6 +9,7 @@ mod ledgers;
 mod limits;
 mod loads;
 mod publishing;
+mod restored;
 mod returning;
 
 use std::sync::Arc;
