@@ -1,7 +1,6 @@
 //! `kill -9` at random moments, 40 of them or `EDGEPROXY_TEST_KILLS`: what was acknowledged is there.
 
-// What fails in here fails a test.
-#![allow(clippy::expect_used, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
