@@ -135,6 +135,7 @@ async fn other_terms_hold_from_the_next_request_on() {
     let open = Access {
         insecure: true,
         allowed_hosts: vec!["edgeproxy.internal".to_owned()],
+        granted: None,
     };
     let narrow = Admission {
         allowed_cidrs: vec!["192.0.2.0/24".parse().unwrap()],
