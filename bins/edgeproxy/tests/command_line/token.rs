@@ -120,7 +120,7 @@ fn check_tells_of_a_file_that_others_can_read_and_of_entries_that_end_and_of_one
     assert!(edgeproxy_in(folder.path(), &new("agents")).status.success());
     assert_eq!(check().1, Some(0), "{}", check().0);
 
-    let soon = [&new("soon")[..], &["--expires", "3d"]].concat();
+    let soon = [&new("soon")[..], &["--expires", "60h"]].concat();
     assert!(edgeproxy_in(folder.path(), &soon).status.success());
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     let (told, code) = check();

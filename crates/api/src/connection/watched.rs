@@ -78,10 +78,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // Inside TLS what was written may still be here.
+        let poll = Pin::new(&mut self.stream).poll_flush(cx);
+        self.written(poll, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        // Inside TLS there is a last word to be said.
+        let poll = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.written(poll, cx)
     }
 }
