@@ -45,9 +45,7 @@ impl Files {
     }
 
     fn setup(&self) -> Setup {
-        Edgeproxy::setup()
-            .set("API_TOKENS_FILE", &self.text("tokens.toml"))
-            .set("LOG_LEVEL", "trace")
+        Edgeproxy::setup().set("API_TOKENS_FILE", &self.text("tokens.toml"))
     }
 
     /// An authority, and certificates of it: for the API, and for a client.
@@ -200,6 +198,29 @@ async fn a_token_registers_its_apps_and_no_others_and_a_changed_file_is_in_force
     })
     .await;
     assert_eq!(get(&edgeproxy, &agent, "/api/v1/backends").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_reload_that_names_another_file_of_tokens_is_in_force_and_one_that_can_t_be_used_is_refused() {
+    let (files, others) = (Files::new(), Files::new());
+    let (old, new) = (
+        files.token("old", "read", "*").await,
+        others.token("new", "read", "*").await,
+    );
+    let named = |path: &str| format!("api_tokens_file = {path:?}\n");
+    let edgeproxy = Edgeproxy::setup()
+        .toml(&named(&files.text("tokens.toml")))
+        .start()
+        .await;
+    assert_eq!(get(&edgeproxy, &old, "/api/v1/apps").await.status, 200);
+    edgeproxy.rewrite(&named(&others.text("tokens.toml")));
+    until_said(&edgeproxy, "the configuration is in force").await;
+    assert_eq!(get(&edgeproxy, &new, "/api/v1/apps").await.status, 200);
+    assert_eq!(get(&edgeproxy, &old, "/api/v1/apps").await.status, 401);
+    edgeproxy.rewrite(&named(&others.text("nothing.toml")));
+    until_said(&edgeproxy, "the configuration was refused").await;
+    until_said(&edgeproxy, "nothing.toml can't be read").await;
+    assert_eq!(get(&edgeproxy, &new, "/api/v1/apps").await.status, 200);
 }
 
 #[tokio::test]
@@ -369,7 +390,8 @@ async fn no_token_and_no_hash_is_in_a_log_an_error_the_configuration_or_the_proc
         files.token("agent", "register", "shop").await,
         files.token("operator", "operate", "*").await,
     );
-    let edgeproxy = files.setup().set("AUDIT_LOG", "stderr").start().await;
+    let setup = files.setup().set("AUDIT_LOG", "stderr");
+    let edgeproxy = setup.set("LOG", "trace").start().await;
     let backend = Backend::start("b1").await;
     let mut shown = String::new();
     let registration = Registration::new("b1", "shop", backend.addr());
@@ -425,6 +447,10 @@ async fn no_token_and_no_hash_is_in_a_log_an_error_the_configuration_or_the_proc
             "a secret is shown"
         );
     }
+    assert!(
+        shown.contains("API request"),
+        "the most talkative log was there to be looked at"
+    );
     assert!(
         shown.contains("\"name\":\"agent\""),
         "the audit log was there to be looked at"
