@@ -38,10 +38,18 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .collect()
         })
         .collect();
-    // The rows take turns, so that whatever else the machine does falls on all of them.
+    // The rows take turns, in an order that changes, so that whatever else the machine does falls on all of them, and so
+    // does whatever the row before has left in its caches.
     let mut taken: Vec<Vec<u128>> = guesses.iter().map(|_| Vec::with_capacity(ROUNDS)).collect();
-    for _ in 0..ROUNDS {
-        for (guess, taken) in guesses.iter().zip(&mut taken) {
+    let rows = guesses.len();
+    for round in 0..ROUNDS {
+        // Odd steps visit each of the eight rows once.
+        let step = 1 + 2 * (round % 4);
+        for turn in 0..rows {
+            let row = (round / 4 + turn * step) % rows;
+            let (Some(guess), Some(taken)) = (guesses.get(row), taken.get_mut(row)) else {
+                continue;
+            };
             let began = Instant::now();
             black_box(grants.of_token(black_box(guess)));
             taken.push(began.elapsed().as_nanos());

@@ -29,7 +29,7 @@ impl Grants {
         file::parse(text)
     }
 
-    /// Who shows that token. Takes the same time for every text of one length.
+    /// Who shows that token. Takes the same time for every text of one length that is none of those that are known.
     #[must_use]
     pub fn of_token(&self, shown: &[u8]) -> Option<&Arc<Grant>> {
         self.tokens.get(&Digest::of(shown))

@@ -81,7 +81,7 @@ impl Access {
             // Whoever embeds the router has to pass the address on; without it there is no one to trust.
             None => "the peer's address is unknown; serve the router with connect info".to_owned(),
         };
-        Err(unauthorized(error, "Bearer realm=\"edgeproxy\""))
+        Err(unauthorized(error, BEARER))
     }
 
     /// Who it is that asks.
@@ -96,7 +96,7 @@ impl Access {
         };
         let Some(peer) = peer else {
             let error = "the peer's address is unknown; serve the router with connect info";
-            return Err(unauthorized(error, "Bearer realm=\"edgeproxy\"").into());
+            return Err(unauthorized(error, BEARER).into());
         };
         let (grants, ip) = (granted.0.load(), peer.ip());
         if let Some(shown) = bearer(request.headers())? {
@@ -125,7 +125,7 @@ impl Access {
         }
         let error = "this API takes a token: send it as Authorization: Bearer TOKEN; its operator makes one by `edgeproxy \
                      token new`";
-        Err(unauthorized(error, "Bearer realm=\"edgeproxy\"").into())
+        Err(unauthorized(error, BEARER).into())
     }
 }
 
@@ -144,7 +144,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
         return Ok(Some(rest.trim_ascii()));
     }
     let error = "the Authorization is no bearer token; send it as Authorization: Bearer TOKEN";
-    Err(unauthorized(error, "Bearer realm=\"edgeproxy\""))
+    Err(unauthorized(error, BEARER))
 }
 
 fn usable(grant: &Arc<Grant>, ip: IpAddr) -> Result<Caller, Denied> {
@@ -166,7 +166,9 @@ fn usable(grant: &Arc<Grant>, ip: IpAddr) -> Result<Caller, Denied> {
     })
 }
 
-/// RFC 6750 §3.1.
+/// What is asked for (RFC 6750 §3).
+const BEARER: &str = "Bearer realm=\"edgeproxy\"";
+/// What was shown is worth nothing (RFC 6750 §3.1).
 const INVALID: &str = "Bearer realm=\"edgeproxy\", error=\"invalid_token\"";
 
 fn unknown_token() -> Problem {

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use edgeproxy_access::{Grant, Role};
+use edgeproxy_access::{AppPattern, Grant, Role};
 use edgeproxy_backend::{AppName, BackendId, Incarnation};
 use edgeproxy_control::Handle;
 use http::request::Parts;
@@ -108,7 +108,7 @@ impl Caller {
     fn is_for_all(&self) -> bool {
         match self {
             Self::Network => true,
-            Self::Granted(grant) => grant.apps == edgeproxy_access::AppPattern::Any,
+            Self::Granted(grant) => grant.apps == AppPattern::Any,
             Self::Stranger => false,
         }
     }
