@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use edgeproxy_config::API_ENV;
-use edgeproxy_tls::Trust;
+use edgeproxy_tls::{Identity, IdentityError, Trust};
 use http::Method;
 use serde_json::Value;
 use tokio::runtime;
@@ -34,9 +34,49 @@ pub(crate) struct Remote {
     /// The authorities that its certificate has to come from, as PEM; none is those that this system trusts.
     #[arg(long, value_name = "FILE", env = "EDGEPROXY_API_CA")]
     ca: Option<PathBuf>,
+    /// The certificate to show it, as PEM, where it asks for one.
+    #[arg(long, value_name = "FILE", env = "EDGEPROXY_API_CERT", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The private key of that certificate, as PEM.
+    #[arg(long, value_name = "FILE", env = "EDGEPROXY_API_KEY", requires = "cert")]
+    key: Option<PathBuf>,
     /// Print what the API answers, as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl Remote {
+    fn tls(&self, host: &str) -> anyhow::Result<Tls> {
+        let read = |path: &PathBuf| {
+            let shown = path.display().to_string();
+            std::fs::read(path).with_context(|| format!("{shown} can't be read"))
+        };
+        let trust = match given(self.ca.as_ref()) {
+            None => Trust::system(),
+            Some(path) => {
+                let trust = Trust::from_pem(&read(path)?);
+                trust.map_err(|error| anyhow!("{} {error}", path.display()))?
+            }
+        };
+        let identity = match given(self.cert.as_ref()).zip(given(self.key.as_ref())) {
+            None => None,
+            Some((cert, key)) => {
+                let identity = Identity::from_pem(&read(cert)?, &read(key)?);
+                let at_fault = |error: &IdentityError| if error.is_of_key() { key } else { cert };
+                Some(identity.map_err(|error| anyhow!("{} {error}", at_fault(&error).display()))?)
+            }
+        };
+        let config = edgeproxy_tls::Client {
+            trust: Some(trust),
+            identity,
+        };
+        let server_name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
+        Ok(Tls {
+            connector: config.build()?.into(),
+            server_name: server_name
+                .with_context(|| format!("{host:?} is no name that a certificate can have"))?,
+        })
+    }
 }
 
 /// A connection to an API.
@@ -73,7 +113,7 @@ impl Api {
         let Target { scheme, host, port } = target(url)?;
         let mut client = Client::new(format!("{host}:{port}"));
         if scheme == Scheme::Https {
-            client = client.inside(tls(given(remote.ca.as_ref()), &host)?);
+            client = client.inside(remote.tls(&host)?);
         }
         if let Some(path) = given(remote.token_file.as_ref()) {
             if scheme == Scheme::Http && !is_loopback(&host) {
@@ -165,27 +205,6 @@ fn given(path: Option<&PathBuf>) -> Option<&PathBuf> {
 fn is_loopback(host: &str) -> bool {
     let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
     host == "localhost" || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
-}
-
-fn tls(ca: Option<&PathBuf>, host: &str) -> anyhow::Result<Tls> {
-    let trust = match ca {
-        None => Trust::system(),
-        Some(path) => {
-            let shown = path.display();
-            let bundle = std::fs::read(path).with_context(|| format!("{shown} can't be read"))?;
-            Trust::from_pem(&bundle).map_err(|error| anyhow::anyhow!("{shown} {error}"))?
-        }
-    };
-    let config = edgeproxy_tls::Client {
-        trust: Some(trust),
-        identity: None,
-    };
-    let server_name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
-    Ok(Tls {
-        connector: config.build()?.into(),
-        server_name: server_name
-            .with_context(|| format!("{host:?} is no name that a certificate can have"))?,
-    })
 }
 
 /// What a URL says.

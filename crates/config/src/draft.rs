@@ -8,7 +8,7 @@ use crate::Settings;
 use crate::finding::{Finding, Severity};
 use crate::layers::{Loaded, Origin, RawFlags};
 use crate::problem::{ConfigError, Document, Place, Problem};
-use crate::setting::{API_CA_ENV, API_ENV, CONFIG_ENV, ENV_PREFIX, Setting};
+use crate::setting::{API_ENV, CONFIG_ENV, ENV_PREFIX, Setting};
 use crate::suggest::closest;
 use crate::topology::{Sections, Topology};
 use crate::value::{Mismatch, Value};
@@ -144,9 +144,9 @@ impl<'a> Draft<'a> {
             .iter()
             .filter_map(|(name, value)| Some((name.to_str()?, value.as_os_str())))
             .filter(|(name, value)| name.starts_with(ENV_PREFIX) && !value.is_empty())
-            // EDGEPROXY_API_TOKEN_FILE, which the same commands take, is told of: for a misspelt name of the file of tokens
-            // it would leave the API open.
-            .filter(|(name, _)| ![CONFIG_ENV, API_ENV, API_CA_ENV].contains(name))
+            // EDGEPROXY_API_TOKEN_FILE and the others that the same commands take are told of: meant for the file of tokens,
+            // or for the API's TLS, they would leave it open.
+            .filter(|(name, _)| ![CONFIG_ENV, API_ENV].contains(name))
             .collect();
         ours.sort_unstable();
         for (name, value) in ours {

@@ -86,9 +86,7 @@ pub use report::{Paint, Report};
 pub use route::{BodyLimit, HeaderMatch, HostMatch, Overlap, Route, overlaps};
 pub use rules::{Certified, GrantsFile, Rule, check, expiring, granting};
 pub use schema::schema;
-pub use setting::{
-    API_CA_ENV, API_ENV, CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Reload, Scope, Setting,
-};
+pub use setting::{API_ENV, CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Reload, Scope, Setting};
 pub use settings::{AppSettings, Settings};
 pub use shown::Shown;
 pub use source::{MAX_FILE_BYTES, file_path, load};

@@ -109,8 +109,6 @@ pub const CONFIG_FLAG: &str = "config";
 pub const CONFIG_ENV: &str = "EDGEPROXY_CONFIG";
 /// The variable that says where the API is of which commands ask. It is no setting, and none is meant by it.
 pub const API_ENV: &str = "EDGEPROXY_API";
-/// The variable with the authorities of that API's certificate. It is no setting either.
-pub const API_CA_ENV: &str = "EDGEPROXY_API_CA";
 /// The file that is read when neither flag nor variable names one, if it exists.
 pub const CONFIG_DEFAULT: &str = "edgeproxy.toml";
 

@@ -298,6 +298,13 @@ async fn mutual_tls_takes_a_certificate_s_names_for_who_it_is_and_a_stalled_hand
             .text(),
         "b1"
     );
+    let api = url(&edgeproxy, "https", "");
+    let asked = [
+        "backends", "--json", "--api", &api, "--ca", &ca, "--cert", &cert, "--key", &key,
+    ];
+    let output = run(&asked, &[]).await;
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    assert_eq!(printed["total"], 1);
     let (cert, key) = (files.text("other.pem"), files.text("other.key"));
     let health = url(&edgeproxy, "https", "/api/v1/apps");
     let unknown = curl(&["--cacert", &ca, "--cert", &cert, "--key", &key, &health])
