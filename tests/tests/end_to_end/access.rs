@@ -330,6 +330,32 @@ async fn mutual_tls_takes_a_certificate_s_names_for_who_it_is_and_a_stalled_hand
     let output = command.output().await.expect("curl can be started");
     assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
     drop(stalled);
+
+    // Another authority, and certificates of it, for the API and for its clients.
+    let old = fs::read_to_string(files.path("agent.pem")).expect("it was written");
+    let old_key = fs::read_to_string(files.path("agent.key")).expect("it was written");
+    files.certificates();
+    until_said(&edgeproxy, "files have changed and are in force").await;
+    assert_eq!(send("shop").await.status, 200);
+    files.write("agent.pem", &old);
+    files.write("agent.key", &old_key);
+    let (cert, key) = (files.text("agent.pem"), files.text("agent.key"));
+    let mut command = Command::new("curl");
+    command.args([
+        "--silent",
+        "--max-time",
+        "15",
+        "--noproxy",
+        "*",
+        "--cacert",
+        &ca,
+        &health,
+    ]);
+    let output = command.args(["--cert", &cert, "--key", &key]).output().await;
+    assert!(
+        !output.expect("curl can be started").status.success(),
+        "of an authority that counts no more"
+    );
 }
 
 #[tokio::test]
