@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
 
 use crate::life::Exit;
 
@@ -48,7 +48,7 @@ impl Child {
     pub(crate) fn reap(&self) -> Option<Exit> {
         let mut exit = None;
         loop {
-            match waitpid(None, WaitOptions::NOHANG) {
+            match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid == self.pid => {
                     exit = match (status.exit_status(), status.terminating_signal()) {
                         (Some(code), _) => Some(Exit::Code(code)),

@@ -45,7 +45,7 @@ fn what_is_missing_is_named() {
 #[test]
 fn what_is_wrong_is_said_whether_it_came_by_a_flag_or_by_a_variable() {
     let output = agent(
-        &["--app", "shop", "--region", "eu", "--port", "0"],
+        &["--app", "shop", "--region", "eu", "--port", "9"],
         &[("EDGEPROXY_AGENT_API", "http://127.0.0.1:9/x")],
     );
     assert_eq!(output.status.code(), Some(2));

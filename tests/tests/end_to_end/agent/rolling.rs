@@ -58,7 +58,9 @@ async fn a_successor_under_the_same_id_is_not_taken_out_by_its_predecessor() {
     let load = Load::start(edgeproxy.proxy(), Method::GET, "shop", 8);
     load.reaches("b-1", 20).await;
     let new = AgentProcess::of_a_sample("b-1", 2, &ports[1], edgeproxy.api_addr(), &["--ttl", "6s"]);
-    let superseded = old.logs().find(|line| line.contains("has registered as b-1").then_some(()));
+    let superseded = old
+        .logs()
+        .find(|line| line.contains("has registered as b-1").then_some(()));
     assert!(superseded.await.is_some(), "{}", old.logs().text());
     old.signal(Signal::TERM);
     let _ = old.ended(PATIENCE).await;
