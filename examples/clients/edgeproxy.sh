@@ -53,7 +53,7 @@ leave() {
 
 incarnation='' stopping=''
 # Only noted: a request that is under way is to end first. The pause is ended.
-trap 'stopping=1; kill $! 2>/dev/null' TERM INT
+trap 'stopping=1; [ -z "${!:-}" ] || kill $! 2>/dev/null' TERM INT
 register
 while :; do
     sleep "$wait" &

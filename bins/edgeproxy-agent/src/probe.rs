@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use edgeproxy_agent::{ApiUrl, own_ip};
+use edgeproxy_agent::{ApiUrl, own_ips};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 /// What is asked, and where.
 #[derive(Clone, Debug)]
 pub(crate) struct Probe {
-    /// `None`: the address from which this machine reaches the API, since that is what is registered.
+    /// `None`: the addresses from which this machine reaches the API, of which one is registered.
     pub(crate) ip: Option<IpAddr>,
     pub(crate) api: ApiUrl,
     pub(crate) port: NonZeroU16,
@@ -61,18 +61,25 @@ impl Probe {
         results
     }
 
+    /// The first address that answers is the one. A name such as localhost has several, and the server may listen on one.
     async fn once(&self) -> Probed {
-        let ip = match self.ip {
-            Some(ip) => ip,
+        let ips = match self.ip {
+            Some(ip) => vec![ip],
             // Its name can't be resolved yet, perhaps. The server is most likely reached by loopback, too.
-            None => own_ip(&self.api).await.unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            None => own_ips(&self.api)
+                .await
+                .unwrap_or_else(|_| vec![Ipv4Addr::LOCALHOST.into()]),
         };
-        let addr = SocketAddr::new(ip, self.port.get());
-        match timeout(PATIENCE, self.ask(addr)).await {
-            Ok(Ok(())) => Probed::Answered(addr),
-            Ok(Err(error)) => Probed::Silent(format!("{addr}: {error}")),
-            Err(_) => Probed::Silent(format!("{addr}: no answer within {} s", PATIENCE.as_secs())),
+        let mut silent = Vec::new();
+        for ip in ips {
+            let addr = SocketAddr::new(ip, self.port.get());
+            match timeout(PATIENCE, self.ask(addr)).await {
+                Ok(Ok(())) => return Probed::Answered(addr),
+                Ok(Err(error)) => silent.push(format!("{addr}: {error}")),
+                Err(_) => silent.push(format!("{addr}: no answer within {} s", PATIENCE.as_secs())),
+            }
         }
+        Probed::Silent(silent.join(", "))
     }
 
     async fn ask(&self, addr: SocketAddr) -> io::Result<()> {

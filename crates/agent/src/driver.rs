@@ -19,7 +19,7 @@ use crate::session::{Departure, Event, Request, Session};
 pub use agent::{Agent, Builder, Membership, NotRegistered, StartError};
 use agent::{State, Wishes};
 use client::{Client, Terms};
-pub use detect::own_ip;
+pub use detect::own_ips;
 #[cfg(feature = "tls")]
 pub use trust::{Trust, TrustError};
 
@@ -233,3 +233,6 @@ impl Driver {
         self.state.send_modify(|state| state.membership = membership);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,7 @@ mod session;
 pub use answer::{Answer, Body, Reply};
 pub use api_url::{ApiUrl, ApiUrlError};
 #[cfg(feature = "driver")]
-pub use driver::{Agent, Builder, Membership, NotRegistered, StartError, own_ip};
+pub use driver::{Agent, Builder, Membership, NotRegistered, StartError, own_ips};
 #[cfg(feature = "tls")]
 pub use driver::{Trust, TrustError};
 pub use registration::{LoadReport, Registration};

@@ -316,7 +316,7 @@ impl Session {
 
     fn answered(&mut self, now: MonoTime, api: usize, verdict: Verdict) {
         match (&self.phase, verdict) {
-            (Phase::Joining, Verdict::Taken(reply)) => self.registered(now, api, reply),
+            (Phase::Joining, Verdict::Taken(reply)) => self.registered(now, api, &reply),
             (Phase::Doubting, Verdict::Taken(reply)) => self.recognise(now, api, &reply),
             (_, Verdict::Taken(reply)) => self.renewed(now, api, &reply),
             (Phase::Member | Phase::Doubting, Verdict::Unknown(_)) => self.forgotten(now, api),
@@ -342,7 +342,7 @@ impl Session {
         }
     }
 
-    fn registered(&mut self, now: MonoTime, api: usize, reply: Reply) {
+    fn registered(&mut self, now: MonoTime, api: usize, reply: &Reply) {
         let Some(incarnation) = reply.body.incarnation() else {
             let what = "an answer without an incarnation; is that the API of edgeproxy?";
             return self.refused(now, api, what.to_owned());
