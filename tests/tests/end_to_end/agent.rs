@@ -33,6 +33,12 @@ async fn state(api: &mut Api, id: &str, expected: u16) {
     .await;
 }
 
+/// Now or later: what a process has printed is read by a thread.
+async fn says(agent: &AgentProcess, words: &str) {
+    let found = agent.logs().find(|line| line.contains(words).then_some(())).await;
+    assert!(found.is_some(), "{words}: {}", agent.logs().text());
+}
+
 #[tokio::test]
 async fn sigterm_deregisters_lets_what_is_in_flight_end_and_then_reaches_the_server() {
     let edgeproxy = Edgeproxy::setup().start().await;
@@ -88,7 +94,7 @@ async fn one_that_never_opens_its_port_is_stopped_and_was_never_registered() {
     let ended = agent.ended(PATIENCE).await;
     assert_eq!(ended.code(), Some(124), "{ended:?}");
     let told = format!("127.0.0.1:{addr}: Connection refused");
-    assert!(agent.logs().text().contains(&told), "{}", agent.logs().text());
+    says(&agent, &told).await;
     assert_eq!(edgeproxy.api().ids().await, (Vec::new(), 0));
 }
 
@@ -187,8 +193,7 @@ async fn a_registration_that_is_refused_stops_the_server_and_says_why() {
     );
     let ended = agent.ended(PATIENCE).await;
     assert_eq!(ended.code(), Some(125), "{ended:?}");
-    let text = agent.logs().text();
-    assert!(text.contains("refuses to register b-1: 422: ttl_secs"), "{text}");
+    says(&agent, "refuses to register b-1: 422: ttl_secs").await;
     assert!(
         Client::new(port.addr()).get("a", "/").await.is_err(),
         "the server is stopped"
@@ -256,9 +261,9 @@ async fn other_signals_reach_the_server_at_once() {
     }
     let edgeproxy = Edgeproxy::setup().start().await;
     let port = FreePort::take();
-    let script = "import signal, socket, sys\n\
+    let script = "import os, signal, socket, sys\n\
                   for name in ('SIGHUP', 'SIGUSR1', 'SIGUSR2'):\n    \
-                      signal.signal(getattr(signal, name), lambda n, _: print('got', n, flush=True))\n\
+                      signal.signal(getattr(signal, name), lambda n, _: os.write(1, b'got %d\\n' % n))\n\
                   server = socket.socket()\n\
                   server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\n\
                   server.bind(('127.0.0.1', int(sys.argv[1])))\n\
