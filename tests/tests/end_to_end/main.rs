@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod agent;
 mod apigee;
 mod asking;
 mod bad_input;
