@@ -14,7 +14,8 @@ use crate::policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
 use crate::region::RegionTable;
 use crate::status::StatusCodes;
 use crate::types::{
-    Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, Spill, StoreKind, Workers,
+    Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat,
+    RegisterSource, Spill, StoreKind, Workers,
 };
 
 /// A value to be shown. `Display` writes it as the file would have it.
@@ -126,6 +127,8 @@ macro_rules! by_text {
 by_text!(
     Algorithm,
     AppName,
+    AuditLog,
+    ClientAuth,
     HealthMonitor,
     Initial,
     IpNet,
@@ -134,6 +137,7 @@ by_text!(
     LogFormat,
     StoreKind,
     Region,
+    RegisterSource,
     SocketAddr,
     Spill
 );

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use edgeproxy_api as api;
 use edgeproxy_backend::AppName;
+use edgeproxy_config as config;
 use edgeproxy_config::{Changes, ConfigError, Loaded};
 use edgeproxy_control::{ControlError, Handle};
 use edgeproxy_proxy as proxy;
@@ -16,6 +17,7 @@ use tokio::sync::{Mutex, mpsc};
 use crate::control::{Control, ControlRuntime, ControlThread};
 use crate::explain::Explainer;
 use crate::geography::{Geography, GeographyError, Surveyed};
+use crate::grants::{self, TokensError};
 use crate::in_force::InForce;
 use crate::plan::{Plan, PlanError};
 use crate::probe_tls::ProbeTls;
@@ -61,6 +63,17 @@ pub enum BuildError {
     /// The store of registrations can't be used.
     #[error("data_dir: {0}")]
     Store(String),
+    /// The file of tokens can't be used.
+    #[error("api_tokens_file: {0}")]
+    Tokens(#[from] TokensError),
+    /// The audit log can't be written.
+    #[error("audit_log: {log} can't be written: {source}")]
+    Audit {
+        /// Where it was to be.
+        log: config::AuditLog,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A thread or a runtime could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -104,6 +117,8 @@ pub struct App {
     proxy: proxy::Bound,
     api: Option<TcpListener>,
     usual_data_dir: Option<PathBuf>,
+    granted: Option<api::Granted>,
+    audit: Option<(api::Audit, api::AuditWriter)>,
 }
 
 impl App {
@@ -117,6 +132,8 @@ impl App {
         let plan = Arc::new(Plan::of(settings, topology)?);
         let Made { tls, mut watched, .. } = Tls::load(settings, None)?;
         let regions = translate::regions(&topology.geography);
+        let (granted, tokens) = grants::load(settings)?;
+        watched.extend(tokens);
         let mut surveyed = Geography::load(settings.geoip_path.as_deref(), regions, None)?;
         let locate = Arc::new(surveyed.geography.clone());
         let proxy = proxy::bind(proxy::Config {
@@ -130,6 +147,7 @@ impl App {
             .api_enabled
             .then(|| bind_api(settings.api_listen_addr))
             .transpose()?;
+        let audit = audit(settings)?;
         Ok(Self {
             loaded: Arc::new(loaded),
             plan,
@@ -139,6 +157,8 @@ impl App {
             proxy,
             api,
             usual_data_dir: None,
+            granted,
+            audit,
         })
     }
 
@@ -165,13 +185,15 @@ impl App {
             proxy: bound,
             api: api_listener,
             usual_data_dir,
+            granted,
+            audit,
         } = self;
         let listening: Vec<Listening> = bound.listeners().map(Listening::of).collect();
         let api_addr = api_listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let settings = &loaded.settings;
         let own = bound.local_addrs().iter().copied().chain(api_addr).collect();
         let own: translate::Own = Arc::new(own_listeners(own));
-        let (admission, access, bounds) = translate::terms(settings, &own);
+        let (admission, access, bounds) = translate::terms(settings, granted, &own);
         let runtime = ControlRuntime::new()?;
         let storage = Storage::open(settings, usual_data_dir.as_deref(), &runtime)?;
         let data_dir = storage.folder.clone();
@@ -200,6 +222,7 @@ impl App {
             backend_tls: tls.backends.clone(),
             geography: Arc::clone(&geography),
         };
+        let (audit, audit_writer) = audit.unzip();
         let api = api_listener.map(|listener| {
             let state = api::State {
                 handle: handle.clone(),
@@ -208,6 +231,8 @@ impl App {
                 terms,
                 bounds,
                 configuration: Some(Arc::new(in_force.clone())),
+                tls: tls.api.clone(),
+                audit,
             };
             (listener, state)
         });
@@ -250,6 +275,7 @@ impl App {
             workers,
             readiness,
             control,
+            audit_writer,
         })
     }
 }
@@ -269,6 +295,19 @@ fn bind_api(addr: SocketAddr) -> Result<TcpListener, BuildError> {
         addr,
         source,
     })
+}
+
+fn audit(settings: &config::Settings) -> Result<Option<(api::Audit, api::AuditWriter)>, BuildError> {
+    let target = match &settings.audit_log {
+        _ if !settings.api_enabled => return Ok(None),
+        config::AuditLog::Off => return Ok(None),
+        config::AuditLog::Stderr => api::AuditTarget::Stderr,
+        config::AuditLog::File(path) => api::AuditTarget::File(path.clone()),
+    };
+    let log = settings.audit_log.clone();
+    api::Audit::open(target)
+        .map(Some)
+        .map_err(|source| BuildError::Audit { log, source })
 }
 
 /// Whether an address is one of these listeners. A backend at the proxy's own would be a loop. At the API's it
@@ -339,6 +378,7 @@ pub struct Running {
     readiness: api::Readiness,
     control: ControlThread,
     reloads: Reloads,
+    audit_writer: Option<api::AuditWriter>,
 }
 
 impl Running {
@@ -409,6 +449,13 @@ impl Running {
         }
         // Only now: whoever watches `/ready` sees the draining to its end.
         self.control.stop(API_GRACE).await;
+        if let Some(writer) = self.audit_writer {
+            let written = tokio::task::spawn_blocking(|| writer.finish());
+            // A disk that takes nothing keeps nobody from ending.
+            if tokio::time::timeout(AUDIT_GRACE, written).await.is_err() {
+                tracing::warn!("the last lines of the audit log could not be written in time");
+            }
+        }
     }
 }
 
@@ -417,6 +464,8 @@ const FLUSH: Duration = Duration::from_secs(5);
 
 /// How long the API may finish the replies that it has begun.
 const API_GRACE: Duration = Duration::from_secs(1);
+/// How long the last lines of the audit log may take.
+const AUDIT_GRACE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
