@@ -141,6 +141,8 @@ const SAMPLES: &[(&str, [(&str, &str); 2])] = &[
     ),
     ("heartbeat_ttl_secs", [("5", "5"), ("3600", "3_600")]),
     ("max_backends", [("1", "1"), ("7", "7")]),
+    ("store", [("memory", "\"memory\""), ("file", "\"file\"")]),
+    ("data_dir", [("a", "\"a\""), ("/b", "\"/b\"")]),
     ("mass_expiry_guard", [("false", "false"), ("true", "true")]),
     (
         "algorithm",
