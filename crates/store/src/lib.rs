@@ -12,6 +12,13 @@
 //! the other. The next batch is gathered while one is written, so a storm of registrations shares its fsyncs. A batch
 //! that failed is committed again, with what has changed since: writes tell what is, so that harms nothing.
 
+pub mod cluster;
 mod contract;
+#[cfg(feature = "etcd")]
+mod etcd;
+mod proxy_name;
 
 pub use contract::{CommitError, Finding, LoadError, Loaded, Store, Task, Update};
+#[cfg(feature = "etcd")]
+pub use etcd::{Etcd, EtcdAddress, EtcdAddressError, EtcdSettings, EtcdUser};
+pub use proxy_name::{ProxyName, ProxyNameError};
