@@ -14,7 +14,7 @@
 //! | a proxy's membership is gone | its backends are suspect for one TTL: whoever gets a heartbeat adopts them |
 //! | nobody adopted one | the proxy that rendezvous hashing names probes it: refused, it is deleted |
 //! | it answers | it is held until the missing proxy is back or forgotten; then it is adopted |
-//! | the store is lost | nobody's lease ends but by a probe that is refused, and that here alone |
+//! | the store is lost | no lease ends; those that have run out are probed, and who refuses is not routed to |
 //! | the store is back | every lease of one's own is fresh; who is gone there is gone here |
 //!
 //! # How it is called
@@ -91,7 +91,8 @@ pub struct Owned {
 /// What is to be done. Writes are fenced by the incarnation: what the store knows a later life of is left alone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Ask whether the backend's port takes connections, and tell it by [`Cluster::probed`].
+    /// Ask whether the backend's port takes connections, and tell it by [`Cluster::probed`]. One that refuses is not routed
+    /// to, whatever becomes of its registration.
     Probe {
         /// The backend.
         id: BackendId,
@@ -115,13 +116,6 @@ pub enum Action {
         incarnation: Incarnation,
         /// Whose it was. Somebody else's by now is left alone.
         owner: ProxyName,
-    },
-    /// Route to it no longer, here alone: the store can't be asked.
-    Drop {
-        /// The backend.
-        id: BackendId,
-        /// Which life of it.
-        incarnation: Incarnation,
     },
     /// Tell the owners that these have been heard. If that fails, [`Cluster::not_told`].
     Tell {
@@ -183,10 +177,13 @@ impl Cluster {
 
     /// A backend has registered here, or renewed with a change: this proxy is its owner, and writes that itself.
     pub fn registered(&mut self, id: BackendId, incarnation: Incarnation, ttl: Duration, now: MonoTime) {
-        let entry = Entry::new(incarnation, ttl, self.me.clone(), now);
-        let is_written = self.backends.get(&id).is_some_and(|old| old.is_written && old.incarnation == incarnation);
+        let mut entry = Entry::new(incarnation, ttl, self.me.clone(), now);
+        if let Some(known) = self.backends.get(&id) {
+            entry.is_written = known.is_written && known.incarnation == incarnation;
+            entry.armed = known.armed;
+        }
         self.heard.remove(&id);
-        self.backends.insert(id.clone(), Entry { is_written, ..entry });
+        self.backends.insert(id.clone(), entry);
         self.arm(&id, now);
         self.check();
     }
@@ -202,9 +199,6 @@ impl Cluster {
         let Some(entry) = self.backends.get_mut(id) else {
             return Heard::Unknown;
         };
-        if entry.phase == Phase::Doomed {
-            return Heard::Unknown;
-        }
         let in_row = entry.heard_here(now);
         if entry.owner == self.me {
             return Heard::Renewed;
@@ -277,8 +271,8 @@ impl Cluster {
     }
 
     /// A proxy is a member.
-    pub fn joined(&mut self, proxy: ProxyName) {
-        self.members.join(proxy);
+    pub fn joined(&mut self, proxy: ProxyName, now: MonoTime) {
+        self.members.join(proxy, now);
     }
 
     /// A proxy's membership has ended.
@@ -295,26 +289,14 @@ impl Cluster {
     pub fn lost(&mut self) {
         self.is_lost = true;
         // What could not be done is done by what comes back.
-        self.actions.retain(|action| matches!(action, Action::Probe { .. } | Action::Drop { .. }));
+        self.actions.retain(|action| matches!(action, Action::Probe { .. }));
     }
 
     /// The store can be reached again, and nothing was missed.
     pub fn restored(&mut self, now: MonoTime) {
         self.is_lost = false;
-        let me = self.me.clone();
-        let mut doomed = Vec::new();
-        for (id, entry) in &mut self.backends {
-            if entry.phase == Phase::Doomed {
-                doomed.push((id.clone(), entry.deletion(id), entry.owner == me));
-            } else if entry.owner == me {
-                entry.renew(now);
-            }
-        }
-        for (id, deletion, is_mine) in doomed {
-            self.forget_backend(&id);
-            if is_mine {
-                self.actions.push_back(deletion);
-            }
+        for entry in self.backends.values_mut().filter(|entry| entry.owner == self.me) {
+            entry.renew(now);
         }
         self.orphans(now, |_| true);
         if !self.heard.is_empty() {
@@ -337,15 +319,7 @@ impl Cluster {
             self.forget_backend(&id);
         }
         for owned in owned {
-            // What was refused here while the store was lost is decided anew.
-            let phase = self.backends.get(&owned.id).map(|entry| (entry.phase, entry.incarnation));
-            let (id, incarnation) = (owned.id.clone(), owned.incarnation);
             self.put(owned, now);
-            if phase == Some((Phase::Doomed, incarnation))
-                && let Some(entry) = self.backends.get_mut(&id)
-            {
-                entry.phase = Phase::Doomed;
-            }
         }
         self.restored(now);
     }
@@ -356,23 +330,14 @@ impl Cluster {
             return;
         };
         let Phase::Asked { since } = entry.phase else { return };
-        if self.is_lost {
-            match answer {
-                Answer::Refuses => {
-                    self.set_phase(id, Phase::Doomed);
-                    let id = id.clone();
-                    self.actions.push_back(Action::Drop { id, incarnation });
-                }
-                Answer::Answers => self.hold(id, since, now),
-            }
-            return;
-        }
         if !self.is_mine(id) {
             self.set_phase(id, Phase::Held);
             return;
         }
         match answer {
-            Answer::Refuses => self.end(id, now),
+            Answer::Refuses if !self.is_lost => self.end(id, now),
+            // Asked again in a while, until the store is back.
+            Answer::Refuses => {}
             Answer::Answers => self.hold(id, since, now),
         }
         self.check();
@@ -384,14 +349,13 @@ impl Cluster {
         self.backends.get(id).is_some_and(|entry| !self.members.is_alive(&entry.owner))
     }
 
-    /// Whether this proxy routes to that life of it.
+    /// Which life of it is registered, as far as is known here.
     #[must_use]
     pub fn knows(&self, id: &BackendId) -> Option<Incarnation> {
-        let entry = self.backends.get(id)?;
-        (entry.phase != Phase::Doomed).then_some(entry.incarnation)
+        Some(self.backends.get(id)?.incarnation)
     }
 
-    /// How many backends it knows, of those that it routes to no longer as well.
+    /// How many backends it knows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.backends.len()
@@ -454,9 +418,6 @@ impl Cluster {
         let Some(entry) = self.backends.get(id) else { return };
         let incarnation = entry.incarnation;
         let (phase, ends) = (entry.phase, plus(entry.lease_ends, grace));
-        if phase == Phase::Doomed {
-            return;
-        }
         // Heard since: whatever was thought of it, its lease lives.
         if now < ends {
             self.set_phase(id, Phase::Held);
@@ -474,14 +435,14 @@ impl Cluster {
             }
             Phase::Ending => self.ask(id, incarnation, now, now),
             Phase::Answering { since } => self.decide(id, incarnation, since, now),
-            Phase::Doomed => {}
         }
     }
 
     /// It answers, though its lease has run out.
     fn decide(&mut self, id: &BackendId, incarnation: Incarnation, since: MonoTime, now: MonoTime) {
         let missed_by = plus(since, self.policy.member_ttl + self.policy.grace * 2);
-        let somebody_may_have_heard = self.is_lost || now < missed_by || self.members.somebody_is_missing(now, self.policy.forget);
+        let has_yet_to_tell = self.members.somebody_has_yet_to_tell(now, &self.policy);
+        let somebody_may_have_heard = self.is_lost || now < missed_by || has_yet_to_tell;
         if somebody_may_have_heard {
             self.ask(id, incarnation, since, now);
         } else if let Some(entry) = self.backends.get(id).filter(|entry| entry.owner != self.me) {
@@ -535,7 +496,7 @@ impl Cluster {
     fn orphans(&mut self, now: MonoTime, is_fresh: impl Fn(&ProxyName) -> bool) {
         let mut ids = Vec::new();
         for (id, entry) in &mut self.backends {
-            if !self.members.is_alive(&entry.owner) && entry.phase != Phase::Doomed {
+            if !self.members.is_alive(&entry.owner) {
                 if is_fresh(&entry.owner) {
                     entry.renew(now);
                 }

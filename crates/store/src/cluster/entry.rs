@@ -37,8 +37,6 @@ pub(super) enum Phase {
     Answering { since: MonoTime },
     /// Its deletion has been asked for.
     Ending,
-    /// It was refused while the store was lost: it is nobody here, and is deleted when the store is back.
-    Doomed,
 }
 
 impl Entry {
@@ -60,9 +58,7 @@ impl Entry {
     /// It has been heard, somewhere.
     pub(super) fn renew(&mut self, now: MonoTime) {
         self.lease_ends = self.lease_ends.max(plus(now, self.ttl));
-        if self.phase != Phase::Doomed {
-            self.phase = Phase::Held;
-        }
+        self.phase = Phase::Held;
     }
 
     /// It has been heard here. How many times in a row that is.

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use edgeproxy_backend::MonoTime;
 
-use super::plus;
+use super::{ClusterPolicy, plus};
 use crate::ProxyName;
 
 /// Which proxies there are, and which there were.
@@ -15,7 +15,7 @@ pub(super) struct Members {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Presence {
-    Alive,
+    Alive { since: MonoTime },
     Missing { since: MonoTime },
 }
 
@@ -28,9 +28,9 @@ impl Members {
         Self { me, others }
     }
 
-    pub(super) fn join(&mut self, proxy: ProxyName) {
-        if proxy != self.me {
-            self.others.insert(proxy, Presence::Alive);
+    pub(super) fn join(&mut self, proxy: ProxyName, now: MonoTime) {
+        if proxy != self.me && !self.is_alive(&proxy) {
+            self.others.insert(proxy, Presence::Alive { since: now });
         }
     }
 
@@ -44,7 +44,7 @@ impl Members {
 
     /// Whether it was there.
     pub(super) fn part(&mut self, proxy: &ProxyName, now: MonoTime) -> bool {
-        let Some(presence @ Presence::Alive) = self.others.get_mut(proxy) else {
+        let Some(presence @ Presence::Alive { .. }) = self.others.get_mut(proxy) else {
             return false;
         };
         *presence = Presence::Missing { since: now };
@@ -54,18 +54,20 @@ impl Members {
 
     /// These are there, and of those that were only they.
     pub(super) fn replace(&mut self, members: Vec<ProxyName>, now: MonoTime) {
-        for presence in self.others.values_mut().filter(|presence| **presence == Presence::Alive) {
-            *presence = Presence::Missing { since: now };
+        for (name, presence) in &mut self.others {
+            if matches!(presence, Presence::Alive { .. }) && !members.contains(name) {
+                *presence = Presence::Missing { since: now };
+            }
         }
         for member in members {
-            self.join(member);
+            self.join(member, now);
         }
         self.limit();
     }
 
     fn limit(&mut self) {
         let since = |(name, presence): (&ProxyName, &Presence)| match presence {
-            Presence::Alive => None,
+            Presence::Alive { .. } => None,
             Presence::Missing { since } => Some((*since, name.clone())),
         };
         let mut missing: Vec<_> = self.others.iter().filter_map(since).collect();
@@ -77,25 +79,28 @@ impl Members {
     }
 
     pub(super) fn is_alive(&self, proxy: &ProxyName) -> bool {
-        *proxy == self.me || self.others.get(proxy) == Some(&Presence::Alive)
+        *proxy == self.me || matches!(self.others.get(proxy), Some(Presence::Alive { .. }))
     }
 
     /// Those that are there, this one among them.
     pub(super) fn alive(&self) -> impl Iterator<Item = &ProxyName> {
-        let alive = |(name, presence): (_, &Presence)| (*presence == Presence::Alive).then_some(name);
+        let alive = |(name, presence): (_, &Presence)| matches!(presence, Presence::Alive { .. }).then_some(name);
         self.others.iter().filter_map(alive).chain([&self.me])
     }
 
     /// Whether there is nobody else, and has not been lately.
     pub(super) fn is_alone(&self, now: MonoTime, forget: Duration) -> bool {
-        let is_alive = |presence| presence == Presence::Alive;
-        !self.others.values().copied().any(is_alive) && !self.somebody_is_missing(now, forget)
+        !self.others.values().any(|presence| match presence {
+            Presence::Alive { .. } => true,
+            Presence::Missing { since } => plus(*since, forget) > now,
+        })
     }
 
-    /// Whether one may come back with what nobody else has heard.
-    pub(super) fn somebody_is_missing(&self, now: MonoTime, forget: Duration) -> bool {
-        self.others
-            .values()
-            .any(|presence| matches!(presence, Presence::Missing { since } if plus(*since, forget) > now))
+    /// Whether one may have heard what it has not told: it is missing and not forgotten, or has come back just now.
+    pub(super) fn somebody_has_yet_to_tell(&self, now: MonoTime, policy: &ClusterPolicy) -> bool {
+        self.others.values().any(|presence| match presence {
+            Presence::Alive { since } => plus(*since, policy.member_ttl / 2) > now,
+            Presence::Missing { since } => plus(*since, policy.forget) > now,
+        })
     }
 }

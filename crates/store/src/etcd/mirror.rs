@@ -127,7 +127,7 @@ impl Mirror {
     pub(super) fn put(&mut self, kv: &KeyValue) -> Result<(), Finding> {
         match self.keys.kind(&kv.key) {
             Kind::Backend(id) => {
-                if is_older(&self.backends, &id, kv.mod_revision) {
+                if is_known(&self.backends, &id, kv.mod_revision) {
                     return Ok(());
                 }
                 let read = encoding::read_backend(id.clone(), &kv.value);
@@ -138,7 +138,7 @@ impl Mirror {
                 }
             }
             Kind::Overrides(id) => {
-                if is_older(&self.overrides, &id, kv.mod_revision) {
+                if is_known(&self.overrides, &id, kv.mod_revision) {
                     return Ok(());
                 }
                 self.overrides.insert(id.clone(), known_of(kv, None));
@@ -318,6 +318,11 @@ impl Mirror {
             }
         }
     }
+}
+
+/// Whether this or something later is known of it: a watch that begins again tells its first revision twice.
+fn is_known(known: &HashMap<BackendId, Known>, id: &BackendId, revision: i64) -> bool {
+    known.get(id).is_some_and(|known| known.revision >= revision)
 }
 
 fn is_older(known: &HashMap<BackendId, Known>, id: &BackendId, revision: i64) -> bool {

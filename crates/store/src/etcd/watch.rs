@@ -77,7 +77,9 @@ async fn watch(session: &Session, revision: &mut i64, backoff: &mut Backoff) -> 
     let create = WatchCreate {
         key,
         range_end,
-        start_revision: revision.saturating_add(1),
+        // The last one that is known, once more: from the one after it, etcd 3.4.23 leaves out what was deleted at
+        // that revision if it has been compacted at it (etcd 18089), and doesn't say so.
+        start_revision: *revision,
         progress_notify: true,
         prev_kv: true,
         fragment: true,

@@ -12,6 +12,9 @@ const SPREAD: Duration = Duration::from_secs(1);
 
 impl World {
     fn fail(&self, what: &str) -> ! {
+        for (time, event) in self.store.log.iter().rev().take(60).rev() {
+            println!("{:8.2} {event:?}", time.as_micros() as f64 / 1e6);
+        }
         panic!("seed {}, {:?}, at {:.2} s: {what}", self.seed, self.mix, self.now.as_micros() as f64 / 1e6);
     }
 
@@ -31,13 +34,8 @@ impl World {
             if !self.reaches(at) || !is_current {
                 continue;
             }
-            for (id, ended) in &self.store.ended {
-                let was_ended = self.store.backends.get(id).is_none_or(|owned| owned.incarnation <= *ended);
-                let spread = self.backends.iter().find(|backend| backend.id == *id).and_then(|backend| backend.dead_since);
-                if was_ended
-                    && spread.is_some_and(|since| after(since, SPREAD) < self.now)
-                    && proxy.cluster.knows(id).is_some_and(|known| known <= *ended)
-                {
+            for (id, (ended, since)) in &self.store.ended {
+                if after(*since, SPREAD) < self.now && proxy.cluster.knows(id).is_some_and(|known| known <= *ended) {
                     self.fail(&format!("{} still routes to {id}, which has left", proxy.name));
                 }
             }

@@ -21,8 +21,8 @@ pub(crate) struct Store {
     pub(crate) backends: BTreeMap<BackendId, Owned>,
     pub(crate) members: BTreeMap<ProxyName, MonoTime>,
     pub(crate) log: Vec<(MonoTime, Event)>,
-    /// Lives that a DELETE has ended.
-    pub(crate) ended: BTreeMap<BackendId, Incarnation>,
+    /// Lives that a DELETE has ended, and when.
+    pub(crate) ended: BTreeMap<BackendId, (Incarnation, MonoTime)>,
     /// Registrations that were put or deleted.
     pub(crate) writes: usize,
     highest: BTreeMap<BackendId, Incarnation>,
@@ -68,7 +68,7 @@ impl Store {
         assert!(*highest <= owned.incarnation, "an older life was written over a later one: {owned:?}");
         *highest = owned.incarnation;
         let ended = self.ended.get(&owned.id);
-        assert!(ended.is_none_or(|ended| *ended < owned.incarnation), "a removed one has returned: {owned:?}");
+        assert!(ended.is_none_or(|(ended, _)| *ended < owned.incarnation), "a removed one has returned: {owned:?}");
         self.writes += 1;
         self.backends.insert(owned.id.clone(), owned.clone());
         self.log.push((now, Event::Put(owned)));
@@ -89,7 +89,7 @@ impl Store {
         if self.backends.get(id).is_some_and(|owned| owned.incarnation <= incarnation) {
             self.remove(id, incarnation, now);
         }
-        self.ended.insert(id.clone(), incarnation);
+        self.ended.insert(id.clone(), (incarnation, now));
         let highest = self.highest.entry(id.clone()).or_insert(incarnation);
         *highest = incarnation.max(*highest);
     }
