@@ -218,7 +218,12 @@ impl Cluster {
 
     /// A registration is in the store, written by whomever.
     pub fn put(&mut self, owned: Owned, now: MonoTime) {
-        let Owned { id, incarnation, ttl, owner } = owned;
+        let Owned {
+            id,
+            incarnation,
+            ttl,
+            owner,
+        } = owned;
         self.members.note(&owner, now);
         let known = self.backends.get(&id);
         if known.is_some_and(|known| known.incarnation > incarnation && !known.is_written) {
@@ -249,7 +254,11 @@ impl Cluster {
 
     /// A registration is not in the store any more.
     pub fn deleted(&mut self, id: &BackendId, incarnation: Incarnation) {
-        if self.backends.get(id).is_some_and(|known| known.incarnation <= incarnation) {
+        if self
+            .backends
+            .get(id)
+            .is_some_and(|known| known.incarnation <= incarnation)
+        {
             self.forget_backend(id);
         }
         self.check();
@@ -289,7 +298,8 @@ impl Cluster {
     pub fn lost(&mut self) {
         self.is_lost = true;
         // What could not be done is done by what comes back.
-        self.actions.retain(|action| matches!(action, Action::Probe { .. }));
+        self.actions
+            .retain(|action| matches!(action, Action::Probe { .. }));
     }
 
     /// The store can be reached again, and nothing was missed.
@@ -309,12 +319,20 @@ impl Cluster {
     pub fn resync(&mut self, owned: Vec<Owned>, members: Vec<ProxyName>, now: MonoTime) {
         self.is_lost = false;
         self.members.replace(members, now);
-        let there: HashMap<_, _> = owned.iter().map(|owned| (owned.id.clone(), owned.incarnation)).collect();
+        let there: HashMap<_, _> = owned
+            .iter()
+            .map(|owned| (owned.id.clone(), owned.incarnation))
+            .collect();
         let is_gone = |(id, entry): &(&BackendId, &Entry)| match there.get(*id) {
             Some(incarnation) => *incarnation < entry.incarnation && entry.is_written,
             None => entry.is_written,
         };
-        let gone: Vec<_> = self.backends.iter().filter(is_gone).map(|(id, _)| id.clone()).collect();
+        let gone: Vec<_> = self
+            .backends
+            .iter()
+            .filter(is_gone)
+            .map(|(id, _)| id.clone())
+            .collect();
         for id in gone {
             self.forget_backend(&id);
         }
@@ -326,10 +344,16 @@ impl Cluster {
 
     /// A probe that was asked for has its result.
     pub fn probed(&mut self, id: &BackendId, incarnation: Incarnation, answer: Answer, now: MonoTime) {
-        let Some(entry) = self.backends.get(id).filter(|entry| entry.incarnation == incarnation) else {
+        let Some(entry) = self
+            .backends
+            .get(id)
+            .filter(|entry| entry.incarnation == incarnation)
+        else {
             return;
         };
-        let Phase::Asked { since } = entry.phase else { return };
+        let Phase::Asked { since } = entry.phase else {
+            return;
+        };
         if !self.is_mine(id) {
             self.set_phase(id, Phase::Held);
             return;
@@ -346,7 +370,9 @@ impl Cluster {
     /// Whether its lease may have run out unseen: its owner is missing.
     #[must_use]
     pub fn is_suspect(&self, id: &BackendId) -> bool {
-        self.backends.get(id).is_some_and(|entry| !self.members.is_alive(&entry.owner))
+        self.backends
+            .get(id)
+            .is_some_and(|entry| !self.members.is_alive(&entry.owner))
     }
 
     /// Which life of it is registered, as far as is known here.
@@ -406,7 +432,10 @@ impl Cluster {
             let entry = backends.get(id).filter(|entry| entry.owner != *me);
             entry.is_some_and(|entry| entry.last_here.is_some_and(|at| plus(at, entry.ttl) > now))
         };
-        let heard: Vec<_> = std::mem::take(&mut self.heard).into_iter().filter(counts).collect();
+        let heard: Vec<_> = std::mem::take(&mut self.heard)
+            .into_iter()
+            .filter(counts)
+            .collect();
         for ids in heard.chunks(self.policy.told_max.max(1)) {
             self.actions.push_back(Action::Tell { ids: ids.to_vec() });
         }
@@ -415,7 +444,9 @@ impl Cluster {
     /// Something of this backend may be due.
     fn due(&mut self, id: &BackendId, now: MonoTime) {
         let grace = self.grace(now);
-        let Some(entry) = self.backends.get(id) else { return };
+        let Some(entry) = self.backends.get(id) else {
+            return;
+        };
         let incarnation = entry.incarnation;
         let (phase, ends) = (entry.phase, plus(entry.lease_ends, grace));
         // Heard since: whatever was thought of it, its lease lives.
@@ -428,9 +459,15 @@ impl Cluster {
             return;
         }
         match phase {
-            Phase::Held if !self.is_lost && self.members.is_alone(now, self.policy.forget) => self.end(id, now),
+            Phase::Held if !self.is_lost && self.members.is_alone(now, self.policy.forget) => {
+                self.end(id, now)
+            }
             Phase::Held | Phase::Asked { .. } => {
-                let since = if let Phase::Asked { since } = phase { since } else { now };
+                let since = if let Phase::Asked { since } = phase {
+                    since
+                } else {
+                    now
+                };
                 self.ask(id, incarnation, since, now);
             }
             Phase::Ending => self.ask(id, incarnation, now, now),
@@ -455,7 +492,10 @@ impl Cluster {
 
     fn ask(&mut self, id: &BackendId, incarnation: Incarnation, since: MonoTime, now: MonoTime) {
         self.set_phase(id, Phase::Asked { since });
-        self.actions.push_back(Action::Probe { id: id.clone(), incarnation });
+        self.actions.push_back(Action::Probe {
+            id: id.clone(),
+            incarnation,
+        });
         // A result that is lost is asked for again.
         self.arm_at(id, plus(now, self.recheck(id)));
     }
@@ -466,7 +506,9 @@ impl Cluster {
     }
 
     fn end(&mut self, id: &BackendId, now: MonoTime) {
-        let Some(entry) = self.backends.get(id) else { return };
+        let Some(entry) = self.backends.get(id) else {
+            return;
+        };
         self.actions.push_back(entry.deletion(id));
         self.set_phase(id, Phase::Ending);
         self.arm_at(id, plus(now, self.recheck(id)));
@@ -480,12 +522,18 @@ impl Cluster {
 
     /// How much later than told a lease runs out: others may have heard it, and their telling takes its time.
     fn grace(&self, now: MonoTime) -> Duration {
-        if self.members.is_alone(now, self.policy.forget) { Duration::ZERO } else { self.policy.gather + self.policy.grace }
+        if self.members.is_alone(now, self.policy.forget) {
+            Duration::ZERO
+        } else {
+            self.policy.gather + self.policy.grace
+        }
     }
 
     /// Whether this proxy is the one that ends its lease.
     fn is_mine(&self, id: &BackendId) -> bool {
-        let Some(entry) = self.backends.get(id) else { return false };
+        let Some(entry) = self.backends.get(id) else {
+            return false;
+        };
         if self.members.is_alive(&entry.owner) {
             return entry.owner == self.me;
         }
@@ -524,7 +572,9 @@ impl Cluster {
     }
 
     fn arm_at(&mut self, id: &BackendId, at: MonoTime) {
-        let Some(entry) = self.backends.get_mut(id) else { return };
+        let Some(entry) = self.backends.get_mut(id) else {
+            return;
+        };
         if let Some(armed) = entry.armed.replace(at) {
             self.timers.remove(&(armed, id.clone()));
         }
@@ -541,7 +591,10 @@ impl Cluster {
     fn check(&self) {
         debug_assert!(
             self.timers.len() <= self.backends.len()
-                && self.timers.iter().all(|(at, id)| self.backends.get(id).is_some_and(|e| e.armed == Some(*at)))
+                && self
+                    .timers
+                    .iter()
+                    .all(|(at, id)| self.backends.get(id).is_some_and(|e| e.armed == Some(*at)))
                 && self.heard.iter().all(|id| self.backends.contains_key(id)),
             "a timer or a mark of nobody"
         );

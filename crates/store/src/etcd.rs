@@ -148,7 +148,9 @@ impl Etcd {
         };
         let client = Client::new(self.settings.clone());
         let limit = self.settings.load_timeout;
-        let session = Session::begin(client, self.settings.proxy.as_str(), limit).await.map_err(failed)?;
+        let session = Session::begin(client, self.settings.proxy.as_str(), limit)
+            .await
+            .map_err(failed)?;
         let session = Arc::new(session);
         let (loaded, revision) = session.load(limit).await.map_err(failed)?;
         session.hear();
@@ -157,7 +159,11 @@ impl Etcd {
             tokio::spawn(watch::follow(Arc::clone(&session), revision)),
             tokio::spawn(member::keep(Arc::clone(&session), Arc::clone(&lease))),
         ];
-        *self.lock() = Some(Running { session, lease, tasks });
+        *self.lock() = Some(Running {
+            session,
+            lease,
+            tasks,
+        });
         self.loaded.notify_waiters();
         Ok(loaded)
     }
@@ -195,7 +201,8 @@ impl Store for Etcd {
             match self.session() {
                 Some(session) => session.commit(writes).await,
                 None => Err(CommitError {
-                    message: "etcd: nothing is shared, because it has not been loaded or has been left".to_owned(),
+                    message: "etcd: nothing is shared, because it has not been loaded or has been left"
+                        .to_owned(),
                     source: None,
                 }),
             }

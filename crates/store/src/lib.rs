@@ -16,9 +16,17 @@ pub mod cluster;
 mod contract;
 #[cfg(feature = "etcd")]
 mod etcd;
+mod file;
+mod form;
+mod kept;
+mod memory;
 mod proxy_name;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use contract::{CommitError, Finding, LoadError, Loaded, Store, Task, Update};
 #[cfg(feature = "etcd")]
 pub use etcd::{Etcd, EtcdAddress, EtcdAddressError, EtcdSettings, EtcdUser};
+pub use file::FileStore;
+pub use memory::Memory;
 pub use proxy_name::{ProxyName, ProxyNameError};

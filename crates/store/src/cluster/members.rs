@@ -37,7 +37,8 @@ impl Members {
     /// That proxy owns something. If it is not there, it was, and is missing.
     pub(super) fn note(&mut self, proxy: &ProxyName, now: MonoTime) {
         if *proxy != self.me && !self.others.contains_key(proxy) {
-            self.others.insert(proxy.clone(), Presence::Missing { since: now });
+            self.others
+                .insert(proxy.clone(), Presence::Missing { since: now });
             self.limit();
         }
     }
@@ -84,7 +85,8 @@ impl Members {
 
     /// Those that are there, this one among them.
     pub(super) fn alive(&self) -> impl Iterator<Item = &ProxyName> {
-        let alive = |(name, presence): (_, &Presence)| matches!(presence, Presence::Alive { .. }).then_some(name);
+        let alive =
+            |(name, presence): (_, &Presence)| matches!(presence, Presence::Alive { .. }).then_some(name);
         self.others.iter().filter_map(alive).chain([&self.me])
     }
 

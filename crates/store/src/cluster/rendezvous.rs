@@ -6,7 +6,10 @@ use edgeproxy_backend::BackendId;
 use crate::ProxyName;
 
 /// The proxy of these that is to care for that backend.
-pub(super) fn winner<'a>(proxies: impl Iterator<Item = &'a ProxyName>, id: &BackendId) -> Option<&'a ProxyName> {
+pub(super) fn winner<'a>(
+    proxies: impl Iterator<Item = &'a ProxyName>,
+    id: &BackendId,
+) -> Option<&'a ProxyName> {
     proxies.max_by_key(|proxy| (score(proxy, id), *proxy))
 }
 
@@ -28,7 +31,9 @@ mod tests {
 
     #[test]
     fn shares_are_even_and_a_departure_moves_only_what_the_departed_had() {
-        let names: Vec<_> = ["a", "b", "c", "d"].map(|name| ProxyName::parse(name).unwrap()).into();
+        let names: Vec<_> = ["a", "b", "c", "d"]
+            .map(|name| ProxyName::parse(name).unwrap())
+            .into();
         let mut shares = [0; 4];
         for n in 0..4000 {
             let id = BackendId::parse(&format!("backend-{n}")).unwrap();
@@ -39,13 +44,19 @@ mod tests {
             assert!(first == without_d || at == 3);
             assert_eq!(winner(names.iter().rev(), &id), Some(first), "in any order");
         }
-        assert!(shares.iter().all(|share| (800..1200).contains(share)), "{shares:?}");
+        assert!(
+            shares.iter().all(|share| (800..1200).contains(share)),
+            "{shares:?}"
+        );
         assert_eq!(winner([].into_iter(), &BackendId::parse("a").unwrap()), None);
     }
 
     #[test]
     fn a_score_is_the_same_in_every_version() {
-        let (proxy, id) = (ProxyName::parse("edge-1").unwrap(), BackendId::parse("b-1").unwrap());
+        let (proxy, id) = (
+            ProxyName::parse("edge-1").unwrap(),
+            BackendId::parse("b-1").unwrap(),
+        );
         assert_eq!(score(&proxy, &id), 0xacc6_c29a_9201_e928);
     }
 }

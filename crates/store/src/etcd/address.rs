@@ -118,13 +118,18 @@ fn endpoint(text: &str) -> Result<Endpoint, &'static str> {
         },
     };
     let is_v6 = host.contains(':');
-    let permitted = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') || (is_v6 && c == ':');
+    let permitted =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') || (is_v6 && c == ':');
     if host.is_empty() || host.len() > 253 || !host.chars().all(permitted) {
         return Err("is no host name or address");
     }
     let port = match port {
         None => DEFAULT_PORT,
-        Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or("has no port from 1 to 65535")?,
+        Some(port) => port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or("has no port from 1 to 65535")?,
     };
     Ok(Endpoint {
         host: host.to_owned(),
@@ -150,7 +155,10 @@ mod tests {
     fn members_and_prefix_are_read_and_shown_again() {
         for (text, shown) in [
             ("etcd://a", "etcd://a:2379/edgeproxy"),
-            ("etcds://a:1,[::1]:2,[::2]/x/y/", "etcds://a:1,[::1]:2,[::2]:2379/x/y"),
+            (
+                "etcds://a:1,[::1]:2,[::2]/x/y/",
+                "etcds://a:1,[::1]:2,[::2]:2379/x/y",
+            ),
             ("etcd://127.0.0.1:2379/shop", "etcd://127.0.0.1:2379/shop"),
         ] {
             let address: EtcdAddress = text.parse().unwrap();

@@ -40,7 +40,9 @@ mod tests {
     fn pauses_grow_to_their_ceiling_and_differ_by_seed() {
         let pauses = |seed| {
             let mut backoff = Backoff::new(seed);
-            std::iter::repeat_with(|| backoff.next()).take(12).collect::<Vec<_>>()
+            std::iter::repeat_with(|| backoff.next())
+                .take(12)
+                .collect::<Vec<_>>()
         };
         for (at, pause) in pauses(1).into_iter().enumerate() {
             let ceiling = (FIRST * 2_u32.pow(u32::try_from(at).unwrap())).min(LONGEST);

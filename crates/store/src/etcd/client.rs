@@ -39,7 +39,9 @@ pub struct EtcdUser {
 
 impl fmt::Debug for EtcdUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EtcdUser").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("EtcdUser")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,7 +74,9 @@ pub(super) struct Line {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("address", &self.settings.address).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("address", &self.settings.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -82,7 +86,10 @@ impl Client {
         let next = usize::try_from(settings.seed % 1024).unwrap_or(0);
         Self {
             settings,
-            current: Mutex::new(Current { next, ..Current::default() }),
+            current: Mutex::new(Current {
+                next,
+                ..Current::default()
+            }),
             connecting: tokio::sync::Mutex::default(),
         }
     }
@@ -93,7 +100,12 @@ impl Client {
 
     /// Asks until somebody answers, one member after the other, for at most `limit`. The question may reach etcd more
     /// than once, so it has to be one that harms nothing when it does.
-    pub(super) async fn ask<Q, A>(&self, path: &'static str, question: &Q, limit: Duration) -> Result<A, Fault>
+    pub(super) async fn ask<Q, A>(
+        &self,
+        path: &'static str,
+        question: &Q,
+        limit: Duration,
+    ) -> Result<A, Fault>
     where
         Q: Message,
         A: Message + Default,
@@ -130,7 +142,8 @@ impl Client {
     {
         let line = self.line().await?;
         let left = deadline.saturating_duration_since(Instant::now());
-        self.ask_on(&line, path, question, left.min(self.settings.request_timeout)).await
+        self.ask_on(&line, path, question, left.min(self.settings.request_timeout))
+            .await
     }
 
     /// Asks once, on that connection.
@@ -151,13 +164,19 @@ impl Client {
         };
         let answer = match timeout(limit, line.channel.call(path, &extras, question)).await {
             Ok(answer) => answer,
-            Err(_) => Err(Fault::Unreachable(format!("no answer within {} ms", limit.as_millis()))),
+            Err(_) => Err(Fault::Unreachable(format!(
+                "no answer within {} ms",
+                limit.as_millis()
+            ))),
         };
         answer.inspect_err(|fault| self.judge(line, fault))
     }
 
     /// Begins a stream on the connection in use. Whoever holds it tells of its end by [`failed`](Self::failed).
-    pub(super) async fn stream<Q, A>(&self, path: &'static str) -> Result<(Outgoing<Q>, Incoming<A>, Line), Fault> {
+    pub(super) async fn stream<Q, A>(
+        &self,
+        path: &'static str,
+    ) -> Result<(Outgoing<Q>, Incoming<A>, Line), Fault> {
         let line = self.line().await?;
         let extras = Extras {
             token: line.token.clone(),
@@ -208,7 +227,9 @@ impl Client {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.current
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The connection in use, or a new one to the next member.
@@ -250,7 +271,11 @@ impl Client {
 
     fn open_line(&self) -> Option<Line> {
         let current = self.lock();
-        current.line.as_ref().filter(|line| !line.channel.has_ended()).cloned()
+        current
+            .line
+            .as_ref()
+            .filter(|line| !line.channel.has_ended())
+            .cloned()
     }
 
     async fn connect(&self, member: &Endpoint) -> Result<(Channel, Option<HeaderValue>), Fault> {
@@ -294,7 +319,9 @@ async fn authenticate(channel: &Channel, user: &EtcdUser) -> Result<HeaderValue,
         name: user.name.clone(),
         password: user.password.clone(),
     };
-    let answer: AuthenticateResponse = channel.call(path::AUTHENTICATE, &Extras::default(), &question).await?;
+    let answer: AuthenticateResponse = channel
+        .call(path::AUTHENTICATE, &Extras::default(), &question)
+        .await?;
     let mut token = HeaderValue::try_from(answer.token).map_err(|_| Fault::Refused {
         code: code::UNAUTHENTICATED,
         message: "the token that etcd gave can't be sent back".to_owned(),

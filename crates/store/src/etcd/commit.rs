@@ -51,7 +51,9 @@ impl Session {
         while rest.peek().is_some() {
             let mut batch = Vec::new();
             let mut bytes = 0;
-            while let Some(next) = rest.next_if(|next| batch.len() < OPS_MAX && (bytes == 0 || bytes + next.size() <= BYTES_MAX)) {
+            while let Some(next) =
+                rest.next_if(|next| batch.len() < OPS_MAX && (bytes == 0 || bytes + next.size() <= BYTES_MAX))
+            {
                 bytes += next.size();
                 batch.push(next);
             }
@@ -73,7 +75,7 @@ impl Session {
                 }
                 Write::Overridden { id, overrides } => (
                     self.keys.overrides(id),
-                    Some(encoding::overrides(overrides, self.author.start)),
+                    Some(encoding::overrides(id, overrides, self.author.start)),
                 ),
             };
             Planned {
@@ -134,7 +136,11 @@ impl Session {
                 let known = mirror.backend(planned.write.id());
                 let outlived = known.and_then(|known| known.incarnation) > life(&planned.write);
                 // A later life is known: the comparison has to fail, so that it is read and told.
-                let revision = if outlived { i64::MAX } else { known.map_or(0, |known| known.revision) };
+                let revision = if outlived {
+                    i64::MAX
+                } else {
+                    known.map_or(0, |known| known.revision)
+                };
                 question.compare.push(Compare::unchanged(key.clone(), revision));
                 question.failure.push(op(Op::Range(RangeRequest {
                     key: key.clone(),
@@ -179,7 +185,9 @@ impl Session {
             let id = planned.write.id();
             let before = mirror.backend(id);
             let stored = mirror.found(id, there);
-            let Some(ours) = life(&planned.write) else { return true };
+            let Some(ours) = life(&planned.write) else {
+                return true;
+            };
             match (stored, before.and_then(|known| known.incarnation)) {
                 (Some(stored), _) if stored.record.incarnation > ours => {
                     mirror.answer(Write::Registered(stored.record));
@@ -187,7 +195,8 @@ impl Session {
                 }
                 // It is there as it was to be: an answer to this very transaction was lost.
                 (Some(stored), _) => {
-                    let is_done = stored.author == self.author && planned.write == Write::Registered(stored.record);
+                    let is_done =
+                        stored.author == self.author && planned.write == Write::Registered(stored.record);
                     !is_done
                 }
                 // That life was there, and somebody has ended it.
@@ -195,7 +204,10 @@ impl Session {
                     mirror.erased(id, last, i64::MAX);
                     if matches!(planned.write, Write::Registered(_)) {
                         let id = id.clone();
-                        mirror.answer(Write::Gone { id, incarnation: last });
+                        mirror.answer(Write::Gone {
+                            id,
+                            incarnation: last,
+                        });
                     }
                     false
                 }
@@ -214,7 +226,10 @@ impl Session {
             ),
             Fault::Refused { message, .. } => format!("etcd at {members} refuses a transaction: {message}"),
         };
-        CommitError { message, source: None }
+        CommitError {
+            message,
+            source: None,
+        }
     }
 }
 
@@ -281,5 +296,7 @@ const fn op(op: Op) -> RequestOp {
 }
 
 pub(super) fn displaced(name: &str) -> String {
-    format!("another proxy that is called {name:?} too has started; this one shares nothing any more: give each a name of its own")
+    format!(
+        "another proxy that is called {name:?} too has started; this one shares nothing any more: give each a name of its own"
+    )
 }

@@ -138,7 +138,12 @@ impl Channel {
     }
 
     /// Sends one message and waits for one, however long that takes.
-    pub(super) async fn call<Q, A>(&self, path: &'static str, extras: &Extras, question: &Q) -> Result<A, Fault>
+    pub(super) async fn call<Q, A>(
+        &self,
+        path: &'static str,
+        extras: &Extras,
+        question: &Q,
+    ) -> Result<A, Fault>
     where
         Q: Message,
         A: Message + Default,
@@ -169,7 +174,9 @@ impl Channel {
     ) -> Result<(Outgoing<Q>, Incoming<A>), Fault> {
         let request = self.request(path, extras)?;
         let mut sender = self.sender.clone().ready().await.map_err(|e| Fault::of_h2(&e))?;
-        let (response, stream) = sender.send_request(request, false).map_err(|e| Fault::of_h2(&e))?;
+        let (response, stream) = sender
+            .send_request(request, false)
+            .map_err(|e| Fault::of_h2(&e))?;
         let outgoing = Outgoing {
             stream,
             kind: PhantomData,
@@ -264,7 +271,10 @@ impl<A: Message + Default> Incoming<A> {
                     let (head, body) = response.map_err(|e| self.end(Fault::of_h2(&e)))?.into_parts();
                     if head.status != http::StatusCode::OK {
                         let message = format!("HTTP status {} in place of gRPC's", head.status);
-                        return Err(self.end(Fault::Refused { code: code::UNKNOWN, message }));
+                        return Err(self.end(Fault::Refused {
+                            code: code::UNKNOWN,
+                            message,
+                        }));
                     }
                     // An answer without a message has its status where others have their head.
                     if head.headers.contains_key("grpc-status") {
@@ -323,7 +333,9 @@ fn take<A: Message + Default>(buffer: &mut BytesMut) -> Result<Option<A>, Fault>
     }
     let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
     if length > MESSAGE_MAX {
-        return Err(fault(format!("a message of {length} bytes; at most {MESSAGE_MAX} are taken")));
+        return Err(fault(format!(
+            "a message of {length} bytes; at most {MESSAGE_MAX} are taken"
+        )));
     }
     if buffer.len() - PREFIX < length {
         buffer.reserve(PREFIX + length - buffer.len());
@@ -344,7 +356,11 @@ fn status(headers: &HeaderMap) -> Result<(), Fault> {
         Some(0) => Ok(()),
         Some(code) => {
             let message = unescaped(text("grpc-message").unwrap_or_default());
-            let message = if message.is_empty() { format!("gRPC status {code}") } else { message };
+            let message = if message.is_empty() {
+                format!("gRPC status {code}")
+            } else {
+                message
+            };
             Err(Fault::of_status(code, message))
         }
         None => Err(Fault::Unreachable("the answer ended without a status".to_owned())),
@@ -373,7 +389,9 @@ fn unescaped(text: &str) -> String {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]

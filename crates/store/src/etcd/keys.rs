@@ -60,7 +60,10 @@ impl Keys {
     }
 
     pub(super) fn kind(&self, key: &[u8]) -> Kind {
-        let Some(rest) = std::str::from_utf8(key).ok().and_then(|key| key.strip_prefix(&self.root)) else {
+        let Some(rest) = std::str::from_utf8(key)
+            .ok()
+            .and_then(|key| key.strip_prefix(&self.root))
+        else {
             return Kind::Other;
         };
         let id = |text| BackendId::parse(text).ok();
@@ -91,7 +94,12 @@ mod tests {
         assert_eq!(keys.kind(&keys.backend(&id)), Kind::Backend(id.clone()));
         assert_eq!(keys.kind(&keys.overrides(&id)), Kind::Overrides(id.clone()));
         assert_eq!(keys.kind(&keys.proxy("p")), Kind::Proxy("p".to_owned()));
-        for other in [keys.starts(), keys.incarnation(), "/shop/backends/a".into(), "/shop/eu/backends/a b".into()] {
+        for other in [
+            keys.starts(),
+            keys.incarnation(),
+            "/shop/backends/a".into(),
+            "/shop/eu/backends/a b".into(),
+        ] {
             assert_eq!(keys.kind(&other), Kind::Other, "{other:?}");
         }
         let (first, end) = keys.all();

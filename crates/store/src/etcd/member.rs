@@ -1,6 +1,7 @@
 //! That this proxy lives: one key, bound to one lease, however many backends it has.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use tokio::time::{Instant, sleep};
 
@@ -9,19 +10,18 @@ use super::client::path;
 use super::encoding;
 use super::grpc::Fault;
 use super::message::{
-    Done, LeaseGrantRequest, LeaseGrantResponse, LeaseId, LeaseKeepAliveResponse, Op, PutRequest, RequestOp, TxnRequest,
-    TxnResponse,
+    Done, LeaseGrantRequest, LeaseGrantResponse, LeaseId, LeaseKeepAliveResponse, Op, PutRequest, RequestOp,
+    TxnRequest, TxnResponse,
 };
 use super::session::Session;
 
 /// Keeps the key and its lease, for as long as it is polled and nobody else has the name.
-pub(super) async fn keep(session: Arc<Session>, lease: Arc<std::sync::atomic::AtomicI64>) {
+pub(super) async fn keep(session: Arc<Session>, lease: Arc<AtomicI64>) {
     let settings = session.client.settings();
     let mut backoff = Backoff::new(settings.seed ^ 0x6c65_6173_6500);
     while !session.is_displaced() {
-        match join(&session).await {
+        match join(&session, &lease).await {
             Ok(id) => {
-                lease.store(id, std::sync::atomic::Ordering::Relaxed);
                 backoff.reset();
                 stay(&session, id, &mut backoff).await;
             }
@@ -30,12 +30,14 @@ pub(super) async fn keep(session: Arc<Session>, lease: Arc<std::sync::atomic::At
     }
 }
 
-async fn join(session: &Session) -> Result<i64, Fault> {
+async fn join(session: &Session, current: &AtomicI64) -> Result<i64, Fault> {
     let ttl = i64::try_from(session.client.settings().member_ttl.as_secs().max(2)).unwrap_or(i64::MAX);
     let lease: LeaseGrantResponse = session.ask(path::LEASE_GRANT, &LeaseGrantRequest { ttl }).await?;
     if !lease.error.is_empty() {
         return Err(Fault::Unreachable(lease.error));
     }
+    // Before anything is bound to it: whoever leaves meanwhile revokes it.
+    current.store(lease.id, Ordering::Relaxed);
     let put = TxnRequest {
         success: vec![RequestOp {
             request: Some(Op::Put(PutRequest {
@@ -62,7 +64,8 @@ async fn stay(session: &Session, id: i64, backoff: &mut Backoff) {
             }
             let asked = Instant::now();
             // A stream in etcd's API; one question and its answer are as good.
-            let answer: Result<LeaseKeepAliveResponse, _> = session.ask(path::LEASE_KEEP_ALIVE, &LeaseId { id }).await;
+            let answer: Result<LeaseKeepAliveResponse, _> =
+                session.ask(path::LEASE_KEEP_ALIVE, &LeaseId { id }).await;
             match answer {
                 Ok(answer) if answer.ttl > 0 => {
                     renewed = asked;
@@ -79,5 +82,8 @@ async fn stay(session: &Session, id: i64, backoff: &mut Backoff) {
 
 /// Tells the others at once that this proxy ends.
 pub(super) async fn leave(session: &Session, id: i64) -> Result<(), Fault> {
-    session.ask::<_, Done>(path::LEASE_REVOKE, &LeaseId { id }).await.map(|_| ())
+    session
+        .ask::<_, Done>(path::LEASE_REVOKE, &LeaseId { id })
+        .await
+        .map(|_| ())
 }

@@ -80,7 +80,8 @@ impl Mirror {
         self.backends.clear();
         self.overrides.clear();
         // Whatever waits is older than the image.
-        self.queue.retain(|news| matches!(news, News::Other(Update::Lost { .. } | Update::Restored)));
+        self.queue
+            .retain(|news| matches!(news, News::Other(Update::Lost { .. } | Update::Restored)));
         let mut loaded = Loaded::default();
         let mut unread = 0_usize;
         for kv in image.kvs {
@@ -98,7 +99,10 @@ impl Mirror {
         }
         if unread > FINDINGS_MAX {
             loaded.findings.push(Finding {
-                message: format!("etcd: {} more keys can't be read and are left as they are", unread - FINDINGS_MAX),
+                message: format!(
+                    "etcd: {} more keys can't be read and are left as they are",
+                    unread - FINDINGS_MAX
+                ),
                 is_loss: true,
             });
         }
@@ -107,7 +111,7 @@ impl Mirror {
     }
 
     fn load_backend(&mut self, id: BackendId, kv: &KeyValue, loaded: &mut Loaded) -> Result<(), String> {
-        let read = encoding::read_backend(id.clone(), &kv.value);
+        let read = encoding::read_backend(&id, &kv.value);
         self.backends.insert(id, known_of(kv, read.as_ref().ok()));
         loaded.records.push(read?.record);
         Ok(())
@@ -115,7 +119,7 @@ impl Mirror {
 
     fn load_overrides(&mut self, id: BackendId, kv: &KeyValue, loaded: &mut Loaded) -> Result<(), String> {
         self.overrides.insert(id.clone(), known_of(kv, None));
-        let (overrides, _) = encoding::read_overrides(&kv.value)?;
+        let (overrides, _) = encoding::read_overrides(&id, &kv.value)?;
         loaded.overrides.push((id, overrides));
         Ok(())
     }
@@ -130,7 +134,7 @@ impl Mirror {
                 if is_known(&self.backends, &id, kv.mod_revision) {
                     return Ok(());
                 }
-                let read = encoding::read_backend(id.clone(), &kv.value);
+                let read = encoding::read_backend(&id, &kv.value);
                 self.backends.insert(id, known_of(kv, read.as_ref().ok()));
                 let stored = read.map_err(|problem| unreadable(&kv.key, &problem))?;
                 if stored.author.start != self.start {
@@ -142,7 +146,7 @@ impl Mirror {
                     return Ok(());
                 }
                 self.overrides.insert(id.clone(), known_of(kv, None));
-                let read = encoding::read_overrides(&kv.value);
+                let read = encoding::read_overrides(&id, &kv.value);
                 let (overrides, start) = read.map_err(|problem| unreadable(&kv.key, &problem))?;
                 if start != self.start {
                     self.changed(Write::Overridden { id, overrides }, kv.mod_revision);
@@ -159,11 +163,16 @@ impl Mirror {
         match self.keys.kind(key) {
             Kind::Backend(id) => {
                 // Not known: this process has deleted it itself, or never saw it.
-                let Some(known) = self.backends.get(&id).copied().filter(|known| known.revision < revision) else {
+                let Some(known) = self
+                    .backends
+                    .get(&id)
+                    .copied()
+                    .filter(|known| known.revision < revision)
+                else {
                     return;
                 };
                 self.backends.remove(&id);
-                let read = before.and_then(|kv| encoding::read_backend(id.clone(), &kv.value).ok());
+                let read = before.and_then(|kv| encoding::read_backend(&id, &kv.value).ok());
                 let incarnation = read.map(|stored| stored.record.incarnation).or(known.incarnation);
                 if let Some(incarnation) = incarnation {
                     self.bury(id.clone(), incarnation);
@@ -173,7 +182,11 @@ impl Mirror {
                 }
             }
             Kind::Overrides(id) => {
-                if self.overrides.get(&id).is_some_and(|known| known.revision < revision) {
+                if self
+                    .overrides
+                    .get(&id)
+                    .is_some_and(|known| known.revision < revision)
+                {
                     self.overrides.remove(&id);
                     if is_own {
                         return;
@@ -200,7 +213,13 @@ impl Mirror {
         let id = &record.backend.id;
         if !is_older(&self.backends, id, revision) {
             let incarnation = Some(record.incarnation);
-            self.backends.insert(id.clone(), Known { revision, incarnation });
+            self.backends.insert(
+                id.clone(),
+                Known {
+                    revision,
+                    incarnation,
+                },
+            );
         }
     }
 
@@ -221,7 +240,13 @@ impl Mirror {
             self.overrides.remove(id);
         } else {
             let incarnation = None;
-            self.overrides.insert(id.clone(), Known { revision, incarnation });
+            self.overrides.insert(
+                id.clone(),
+                Known {
+                    revision,
+                    incarnation,
+                },
+            );
         }
     }
 
@@ -241,7 +266,7 @@ impl Mirror {
             self.backends.remove(id);
             return None;
         };
-        let read = encoding::read_backend(id.clone(), &kv.value).ok();
+        let read = encoding::read_backend(id, &kv.value).ok();
         self.backends.insert(id.clone(), known_of(kv, read.as_ref()));
         read
     }

@@ -15,7 +15,9 @@ use super::client::{Client, path};
 use super::encoding::Author;
 use super::grpc::{Fault, code};
 use super::keys::Keys;
-use super::message::{Compare, KeyValue, Op, PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse};
+use super::message::{
+    Compare, KeyValue, Op, PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse,
+};
 use super::mirror::{Image, Mirror};
 use crate::Loaded;
 
@@ -53,7 +55,10 @@ impl Session {
     /// When etcd can't be asked.
     pub(super) async fn begin(client: Client, name: &str, limit: Duration) -> Result<Self, Fault> {
         let keys = Keys::new(&client.settings().address.prefix);
-        let start = raise(&client, keys.starts(), limit, |count| Some(count.saturating_add(1))).await?;
+        let start = raise(&client, keys.starts(), limit, |count| {
+            Some(count.saturating_add(1))
+        })
+        .await?;
         let author = Author {
             name: name.to_owned(),
             start,
@@ -83,7 +88,9 @@ impl Session {
         Q: Message,
         A: Message + Default,
     {
-        self.client.ask(path, question, self.client.settings().total_timeout).await
+        self.client
+            .ask(path, question, self.client.settings().total_timeout)
+            .await
     }
 
     /// All that is kept, and its revision, which the watch goes on from.
@@ -91,7 +98,11 @@ impl Session {
         let deadline = Instant::now() + limit;
         let mut image = self.image(deadline).await;
         // Between two pages etcd may forget the revision that the first one was of.
-        while let Err(Fault::Refused { code: code::OUT_OF_RANGE, .. }) = image {
+        while let Err(Fault::Refused {
+            code: code::OUT_OF_RANGE,
+            ..
+        }) = image
+        {
             image = self.image(deadline).await;
         }
         let image = image?;
@@ -227,7 +238,10 @@ async fn raise(
         if answer.succeeded {
             return Ok(value);
         }
-        let found: Option<&KeyValue> = answer.responses.first().and_then(|r| r.range.as_ref()?.kvs.first());
+        let found: Option<&KeyValue> = answer
+            .responses
+            .first()
+            .and_then(|r| r.range.as_ref()?.kvs.first());
         revision = found.map_or(0, |kv| kv.mod_revision);
         let current = found.map_or(0, |kv| number(&kv.value));
         match rule(current) {
@@ -235,12 +249,17 @@ async fn raise(
             None => return Ok(current),
         }
     }
-    Err(Fault::Unreachable(format!("others changed a counter {ROUNDS_MAX} times meanwhile")))
+    Err(Fault::Unreachable(format!(
+        "others changed a counter {ROUNDS_MAX} times meanwhile"
+    )))
 }
 
 /// Something else than a number is as good as none: what is written next is a number.
 fn number(value: &[u8]) -> u64 {
-    std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    std::str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 /// The first incarnation after all those that are told, with the low bits of that start.

@@ -10,7 +10,9 @@ use super::client::{Line, is_stale_token, path};
 use super::encoding;
 use super::grpc::{Fault, code};
 use super::keys::Kind;
-use super::message::{Event, EventKind, RangeRequest, RangeResponse, WatchCreate, WatchRequest, WatchResponse};
+use super::message::{
+    Event, EventKind, RangeRequest, RangeResponse, WatchCreate, WatchRequest, WatchResponse,
+};
 use super::session::Session;
 
 /// Why a watch has ended.
@@ -26,7 +28,10 @@ enum End {
 impl From<Fault> for End {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Refused { code: code::OUT_OF_RANGE, .. } => Self::Compacted,
+            Fault::Refused {
+                code: code::OUT_OF_RANGE,
+                ..
+            } => Self::Compacted,
             fault => Self::Again(fault.to_string()),
         }
     }
@@ -119,7 +124,9 @@ async fn keep_asking(session: &Session, line: &Line) -> Fault {
     };
     loop {
         let limit = settings.request_timeout.min(settings.patience / 2);
-        let answer = session.client.ask_on::<_, RangeResponse>(line, path::RANGE, &question, limit);
+        let answer = session
+            .client
+            .ask_on::<_, RangeResponse>(line, path::RANGE, &question, limit);
         if let Err(fault) = answer.await {
             return fault;
         }
@@ -137,7 +144,10 @@ fn take(session: &Session, revision: &mut i64, message: &WatchResponse) -> Resul
         if is_stale_token(code::INVALID_ARGUMENT, &message.cancel_reason) {
             return Err(End::Again("the token has run out".to_owned()));
         }
-        return Err(End::Again(format!("etcd has ended the watch: {}", message.cancel_reason)));
+        return Err(End::Again(format!(
+            "etcd has ended the watch: {}",
+            message.cancel_reason
+        )));
     }
     let is_whole = !message.fragment;
     let mut last = *revision;

@@ -1,6 +1,12 @@
 //! Several proxies and a modelled store, with delays, partitions, crashes and backends that come, wander and die, by
 //! seed. What must hold is checked at every step, and once more after everything has been well for a while.
-#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by a panic")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by a panic"
+)]
 
 mod rules;
 mod store;
@@ -10,7 +16,11 @@ use world::{Mix, World};
 
 /// Another count: `EDGEPROXY_TEST_SEEDS=2000`. One seed again: `EDGEPROXY_TEST_SEED=17`.
 fn seeds(usual: u64) -> Vec<u64> {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().expect("a number"))
+    };
     match (number("EDGEPROXY_TEST_SEED"), number("EDGEPROXY_TEST_SEEDS")) {
         (Some(seed), _) => vec![seed],
         (None, count) => (0..count.unwrap_or(usual)).collect(),

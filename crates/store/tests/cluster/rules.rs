@@ -15,14 +15,25 @@ impl World {
         for (time, event) in self.store.log.iter().rev().take(60).rev() {
             println!("{:8.2} {event:?}", time.as_micros() as f64 / 1e6);
         }
-        panic!("seed {}, {:?}, at {:.2} s: {what}", self.seed, self.mix, self.now.as_micros() as f64 / 1e6);
+        panic!(
+            "seed {}, {:?}, at {:.2} s: {what}",
+            self.seed,
+            self.mix,
+            self.now.as_micros() as f64 / 1e6
+        );
     }
 
     /// A registration is being removed because its lease is thought to have run out.
     pub(crate) fn may_remove(&self, id: &BackendId, how: &str) {
         let backend = self.backends.iter().find(|backend| backend.id == *id).unwrap();
-        if backend.answers && backend.well_since.is_some_and(|since| after(since, backend.ttl) < self.now) {
-            self.fail(&format!("{id} was {how}, though it answers and is heard: {backend:?}"));
+        if backend.answers
+            && backend
+                .well_since
+                .is_some_and(|since| after(since, backend.ttl) < self.now)
+        {
+            self.fail(&format!(
+                "{id} was {how}, though it answers and is heard: {backend:?}"
+            ));
         }
     }
 
@@ -30,12 +41,16 @@ impl World {
     pub(crate) fn check(&self) {
         for (at, proxy) in self.proxies.iter().enumerate() {
             // Who has heard everything for a while knows what there is, and no more.
-            let is_current = proxy.current_since.is_some_and(|since| after(since, SPREAD) < self.now);
+            let is_current = proxy
+                .current_since
+                .is_some_and(|since| after(since, SPREAD) < self.now);
             if !self.reaches(at) || !is_current {
                 continue;
             }
             for (id, (ended, since)) in &self.store.ended {
-                if after(*since, SPREAD) < self.now && proxy.cluster.knows(id).is_some_and(|known| known <= *ended) {
+                if after(*since, SPREAD) < self.now
+                    && proxy.cluster.knows(id).is_some_and(|known| known <= *ended)
+                {
                     self.fail(&format!("{} still routes to {id}, which has left", proxy.name));
                 }
             }
@@ -44,8 +59,14 @@ impl World {
             // The longest that a machine that is gone may stay, where everybody is in reach.
             let limit = backend.ttl * 3 + POLICY.member_ttl * 2 + Duration::from_secs(10);
             if self.is_quiet
-                && backend.dead_since.is_some_and(|since| after(since, limit) < self.now)
-                && self.proxies.iter().all(|proxy| proxy.current_since.is_some_and(|since| after(since, limit) < self.now))
+                && backend
+                    .dead_since
+                    .is_some_and(|since| after(since, limit) < self.now)
+                && self.proxies.iter().all(|proxy| {
+                    proxy
+                        .current_since
+                        .is_some_and(|since| after(since, limit) < self.now)
+                })
                 && self.store.backends.contains_key(&backend.id)
             {
                 self.fail(&format!("{} is gone and still registered", backend.id));
@@ -63,7 +84,10 @@ impl World {
             for proxy in &self.proxies {
                 if proxy.cluster.knows(&backend.id) != stored.map(|owned| owned.incarnation) {
                     let known = proxy.cluster.knows(&backend.id);
-                    self.fail(&format!("{} knows {} as {known:?}, the store has {stored:?}", proxy.name, backend.id));
+                    self.fail(&format!(
+                        "{} knows {} as {known:?}, the store has {stored:?}",
+                        proxy.name, backend.id
+                    ));
                 }
             }
         }
@@ -75,7 +99,9 @@ impl World {
             Mix::Partitions | Mix::Crashes => 0,
         };
         if writes > allowed {
-            self.fail(&format!("{writes} writes of registrations in {span:?} without a change; at most {allowed}"));
+            self.fail(&format!(
+                "{writes} writes of registrations in {span:?} without a change; at most {allowed}"
+            ));
         }
     }
 }

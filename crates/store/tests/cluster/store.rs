@@ -37,7 +37,12 @@ impl Store {
     }
 
     pub(crate) fn expire(&mut self, now: MonoTime) {
-        let dead: Vec<_> = self.members.iter().filter(|(_, ends)| **ends <= now).map(|(name, _)| name.clone()).collect();
+        let dead: Vec<_> = self
+            .members
+            .iter()
+            .filter(|(_, ends)| **ends <= now)
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in dead {
             self.members.remove(&name);
             self.log.push((now, Event::Parted(name)));
@@ -49,33 +54,60 @@ impl Store {
         let known = self.backends.get(&owned.id).map(|known| known.incarnation);
         let highest = self.highest.get(&owned.id).copied();
         // A life that was there and is gone does not return.
-        let is_late = highest.is_some_and(|highest| highest > owned.incarnation || (highest == owned.incarnation && known.is_none()));
+        let is_late = highest.is_some_and(|highest| {
+            highest > owned.incarnation || (highest == owned.incarnation && known.is_none())
+        });
         if !is_late {
             self.put(owned, now);
         }
     }
 
-    pub(crate) fn adopt(&mut self, id: &BackendId, incarnation: Incarnation, from: &ProxyName, to: &ProxyName, now: MonoTime) {
+    pub(crate) fn adopt(
+        &mut self,
+        id: &BackendId,
+        incarnation: Incarnation,
+        from: &ProxyName,
+        to: &ProxyName,
+        now: MonoTime,
+    ) {
         let is_there = |owned: &&Owned| owned.incarnation == incarnation && owned.owner == *from;
         if let Some(owned) = self.backends.get(id).filter(is_there) {
             let owner = to.clone();
-            self.put(Owned { owner, ..owned.clone() }, now);
+            self.put(
+                Owned {
+                    owner,
+                    ..owned.clone()
+                },
+                now,
+            );
         }
     }
 
     fn put(&mut self, owned: Owned, now: MonoTime) {
         let highest = self.highest.entry(owned.id.clone()).or_insert(owned.incarnation);
-        assert!(*highest <= owned.incarnation, "an older life was written over a later one: {owned:?}");
+        assert!(
+            *highest <= owned.incarnation,
+            "an older life was written over a later one: {owned:?}"
+        );
         *highest = owned.incarnation;
         let ended = self.ended.get(&owned.id);
-        assert!(ended.is_none_or(|(ended, _)| *ended < owned.incarnation), "a removed one has returned: {owned:?}");
+        assert!(
+            ended.is_none_or(|(ended, _)| *ended < owned.incarnation),
+            "a removed one has returned: {owned:?}"
+        );
         self.writes += 1;
         self.backends.insert(owned.id.clone(), owned.clone());
         self.log.push((now, Event::Put(owned)));
     }
 
     /// An owner's deletion, whose fence is incarnation and owner.
-    pub(crate) fn delete(&mut self, id: &BackendId, incarnation: Incarnation, owner: &ProxyName, now: MonoTime) -> bool {
+    pub(crate) fn delete(
+        &mut self,
+        id: &BackendId,
+        incarnation: Incarnation,
+        owner: &ProxyName,
+        now: MonoTime,
+    ) -> bool {
         let is_there = |owned: &Owned| owned.incarnation == incarnation && owned.owner == *owner;
         let deleted = self.backends.get(id).is_some_and(is_there);
         if deleted {
@@ -86,7 +118,11 @@ impl Store {
 
     /// A backend's own leaving.
     pub(crate) fn deregister(&mut self, id: &BackendId, incarnation: Incarnation, now: MonoTime) {
-        if self.backends.get(id).is_some_and(|owned| owned.incarnation <= incarnation) {
+        if self
+            .backends
+            .get(id)
+            .is_some_and(|owned| owned.incarnation <= incarnation)
+        {
             self.remove(id, incarnation, now);
         }
         self.ended.insert(id.clone(), (incarnation, now));

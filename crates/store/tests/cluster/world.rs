@@ -215,7 +215,9 @@ impl World {
         }
         let backend = &mut self.backends[backend];
         let proxy = &mut self.proxies[proxy];
-        let Some(incarnation) = proxy.cluster.knows(&backend.id) else { return };
+        let Some(incarnation) = proxy.cluster.knows(&backend.id) else {
+            return;
+        };
         proxy.cluster.left(&backend.id);
         self.store.deregister(&backend.id, incarnation, self.now);
         (backend.answers, backend.beats) = (false, false);
@@ -299,12 +301,19 @@ impl World {
         }
         for (id, (incarnation, ttl)) in std::mem::take(&mut proxy.pending) {
             match ttl {
-                Some(ttl) => self.store.register(owned(&id, incarnation, ttl, &proxy.name), now),
+                Some(ttl) => self
+                    .store
+                    .register(owned(&id, incarnation, ttl, &proxy.name), now),
                 None => self.store.deregister(&id, incarnation, now),
             }
         }
         // In their order, each some time after it happened.
-        while let Some((_, event)) = self.store.log.get(proxy.position).filter(|(happened, _)| after(*happened, delay) <= now) {
+        while let Some((_, event)) = self
+            .store
+            .log
+            .get(proxy.position)
+            .filter(|(happened, _)| after(*happened, delay) <= now)
+        {
             proxy.position += 1;
             match event.clone() {
                 Event::Put(owned) => proxy.cluster.put(owned, now),
@@ -322,7 +331,11 @@ impl World {
         let proxy = &mut self.proxies[at];
         while let Some((_, id, incarnation)) = proxy.probes.pop_front_if(|(due, ..)| *due <= now) {
             let backend = self.backends.iter().find(|backend| backend.id == id).unwrap();
-            let answer = if backend.answers { Answer::Answers } else { Answer::Refuses };
+            let answer = if backend.answers {
+                Answer::Answers
+            } else {
+                Answer::Refuses
+            };
             proxy.cluster.probed(&id, incarnation, answer, now);
         }
     }
@@ -334,14 +347,24 @@ impl World {
             let proxy = &mut self.proxies[at];
             match action {
                 Action::Probe { id, incarnation } => {
-                    proxy.probes.push_back((after(now, Duration::from_millis(100)), id, incarnation));
+                    proxy
+                        .probes
+                        .push_back((after(now, Duration::from_millis(100)), id, incarnation));
                 }
                 Action::Tell { ids } if reaches => self.store.tell(ids, now),
                 Action::Tell { ids } => proxy.cluster.not_told(ids, now),
-                Action::Adopt { id, incarnation, owner } if reaches => {
+                Action::Adopt {
+                    id,
+                    incarnation,
+                    owner,
+                } if reaches => {
                     self.store.adopt(&id, incarnation, &owner, &proxy.name, now);
                 }
-                Action::Delete { id, incarnation, owner } if reaches => {
+                Action::Delete {
+                    id,
+                    incarnation,
+                    owner,
+                } if reaches => {
                     if self.store.delete(&id, incarnation, &owner, now) {
                         self.may_remove(&id, "deleted");
                     }
@@ -374,8 +397,12 @@ impl World {
             // As the stores give them: later than all that are known, and different by proxy.
             let incarnation = Incarnation::new(self.lives * 8 + home as u64).unwrap();
             backend.incarnation = Some(incarnation);
-            proxy.cluster.registered(backend.id.clone(), incarnation, backend.ttl, now);
-            proxy.pending.insert(backend.id.clone(), (incarnation, Some(backend.ttl)));
+            proxy
+                .cluster
+                .registered(backend.id.clone(), incarnation, backend.ttl, now);
+            proxy
+                .pending
+                .insert(backend.id.clone(), (incarnation, Some(backend.ttl)));
             backend.well_since = None;
         }
         backend.well_since.get_or_insert(now);

@@ -9,7 +9,10 @@ use crate::server::{Servers, run, store};
 pub(crate) const TESTS: &[Test] = &[
     ("the_leader_is_killed_and_commits_and_the_watch_go_on", leader),
     ("every_member_is_killed_in_turn_and_nothing_is_lost", each),
-    ("all_members_are_killed_and_return_and_local_changes_are_written", all),
+    (
+        "all_members_are_killed_and_return_and_local_changes_are_written",
+        all,
+    ),
     ("a_majority_is_lost_and_that_counts_as_away", majority),
 ];
 
@@ -25,7 +28,10 @@ fn leader() {
         servers.kill(leader);
         let began = std::time::Instant::now();
         commit_at_last(&a, &[registered("x", 2)]).await;
-        println!("the leader was killed: the next commit was done after {:?}", began.elapsed());
+        println!(
+            "the leader was killed: the next commit was done after {:?}",
+            began.elapsed()
+        );
         assert_eq!(change(&b).await, registered("x", 2));
         println!("and seen by another proxy after {:?}", began.elapsed());
     });
@@ -47,7 +53,10 @@ fn each() {
             servers.wait();
         }
         let loaded = load(&store(&servers, "c")).await;
-        assert_eq!(loaded.records, [record("x0", 1), record("x1", 2), record("x2", 3)]);
+        assert_eq!(
+            loaded.records,
+            [record("x0", 1), record("x1", 2), record("x2", 3)]
+        );
     });
 }
 

@@ -4,21 +4,42 @@ use edgeproxy_store::{Etcd, Store as _, Update};
 
 use crate::Test;
 use crate::relay::{Relay, Traffic};
-use crate::rows::{change, commit, commit_at_last, gone, is_silent, load, record, registered, update, until};
+use crate::rows::{change, commit, commit_at_last, gone, is_silent, load, record, registered, until, update};
 use crate::server::{Servers, run, settings, store};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("cut_off_in_both_directions_is_told_and_what_was_missed_comes_after", || cut_off(Traffic::Neither)),
-    ("cut_off_towards_etcd_is_told_and_what_was_missed_comes_after", || cut_off(Traffic::OnlyBack)),
-    ("cut_off_from_etcd_is_told_and_what_was_missed_comes_after", || cut_off(Traffic::OnlyThere)),
-    ("a_watch_that_is_compacted_while_it_is_lost_ends_in_a_full_resync", compacted),
-    ("etcd_is_killed_and_returns_and_the_same_commit_is_done_then", killed),
+    (
+        "cut_off_in_both_directions_is_told_and_what_was_missed_comes_after",
+        || cut_off(Traffic::Neither),
+    ),
+    (
+        "cut_off_towards_etcd_is_told_and_what_was_missed_comes_after",
+        || cut_off(Traffic::OnlyBack),
+    ),
+    (
+        "cut_off_from_etcd_is_told_and_what_was_missed_comes_after",
+        || cut_off(Traffic::OnlyThere),
+    ),
+    (
+        "a_watch_that_is_compacted_while_it_is_lost_ends_in_a_full_resync",
+        compacted,
+    ),
+    (
+        "etcd_is_killed_and_returns_and_the_same_commit_is_done_then",
+        killed,
+    ),
     ("a_commit_whose_answer_is_lost_is_done_once", lost_answer),
-    ("nobody_reads_updates_and_the_watch_waits_and_loses_none", slow_reader),
+    (
+        "nobody_reads_updates_and_the_watch_waits_and_loses_none",
+        slow_reader,
+    ),
 ];
 
 fn through(relay: &Relay, servers: &Servers, proxy: &str) -> Etcd {
-    Etcd::new(settings(&format!("{}://{}/test", servers.scheme(), relay.address), proxy))
+    Etcd::new(settings(
+        &format!("{}://{}/test", servers.scheme(), relay.address),
+        proxy,
+    ))
 }
 
 fn cut_off(traffic: Traffic) {
@@ -38,7 +59,10 @@ fn cut_off(traffic: Traffic) {
         } else {
             told
         };
-        assert!(matches!(&told, Update::Lost { reason } if reason.contains("has not been heard of")), "{told:?}");
+        assert!(
+            matches!(&told, Update::Lost { reason } if reason.contains("has not been heard of")),
+            "{told:?}"
+        );
         assert!(a.commit(&[registered("mine", 4)]).await.is_err());
         relay.set(Traffic::Both);
         commit_at_last(&a, &[registered("mine", 4)]).await;
@@ -77,7 +101,9 @@ fn compacted() {
         until(&a, |update| matches!(update, Update::Lost { .. })).await;
         relay.set(Traffic::Both);
         assert_eq!(update(&a).await, Update::Restored);
-        let Update::Resync(loaded) = update(&a).await else { panic!("no resync") };
+        let Update::Resync(loaded) = update(&a).await else {
+            panic!("no resync")
+        };
         assert_eq!(loaded.records, [record("y", 2), record("z", 3)]);
         assert!(loaded.next_incarnation.is_some_and(|next| next.get() > 3));
         is_silent(&a, &b).await;

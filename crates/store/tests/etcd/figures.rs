@@ -10,7 +10,10 @@ use crate::rows::{change, commit, load, registered, until};
 use crate::server::{Servers, run, settings, store};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("a_registration_at_one_proxy_is_known_to_another_within_a_second", propagation),
+    (
+        "a_registration_at_one_proxy_is_known_to_another_within_a_second",
+        propagation,
+    ),
     ("ten_thousand_backends_are_read_again_after_a_compaction", resync),
 ];
 
@@ -37,7 +40,9 @@ fn propagation() {
         }
         took.sort_unstable();
         let (median, worst) = (took[took.len() / 2], took[took.len() - 1]);
-        println!("{ROUNDS} registrations, from the commit to another store, three members: median {median:?}, worst {worst:?}");
+        println!(
+            "{ROUNDS} registrations, from the commit to another store, three members: median {median:?}, worst {worst:?}"
+        );
         assert!(worst < WORST, "{worst:?}");
     });
 }
@@ -51,7 +56,9 @@ fn resync() {
         load(&a).await;
         load(&b).await;
         relay.set(Traffic::Neither);
-        let batch: Vec<_> = (1..=10_000).map(|n| registered(&format!("b-{n:05}"), n)).collect();
+        let batch: Vec<_> = (1..=10_000)
+            .map(|n| registered(&format!("b-{n:05}"), n))
+            .collect();
         let began = Instant::now();
         commit(&b, &batch).await;
         println!("10000 registrations in one commit: {:?}", began.elapsed());
@@ -60,8 +67,13 @@ fn resync() {
         until(&a, |update| matches!(update, Update::Lost { .. })).await;
         relay.set(Traffic::Both);
         let began = Instant::now();
-        let Update::Resync(loaded) = until(&a, |update| matches!(update, Update::Resync(_))).await else { return };
-        println!("resync with 10000 backends, from the end of a partition: {:?}", began.elapsed());
+        let Update::Resync(loaded) = until(&a, |update| matches!(update, Update::Resync(_))).await else {
+            return;
+        };
+        println!(
+            "resync with 10000 backends, from the end of a partition: {:?}",
+            began.elapsed()
+        );
         assert_eq!(loaded.records.len(), 10_000);
         let began = Instant::now();
         assert_eq!(load(&store(&servers, "c")).await.records.len(), 10_000);

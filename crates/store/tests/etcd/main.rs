@@ -12,6 +12,7 @@
 )]
 
 mod cluster;
+mod contract;
 mod faults;
 mod figures;
 mod relay;
@@ -29,7 +30,15 @@ fn main() {
     let missing = server::missing();
     let in_ci = matches!(std::env::var("CI").as_deref(), Ok("true" | "1"));
     let ignored = missing.is_some() && !in_ci;
-    let tests = [single::TESTS, faults::TESTS, cluster::TESTS, secured::TESTS, figures::TESTS].concat();
+    let tests = [
+        contract::TESTS,
+        single::TESTS,
+        faults::TESTS,
+        cluster::TESTS,
+        secured::TESTS,
+        figures::TESTS,
+    ]
+    .concat();
     if asked("--list") {
         // All of them, or with --ignored those that are not run.
         if ignored || !asked("--ignored") {

@@ -54,7 +54,9 @@ impl Relay {
 }
 
 async fn carry(client: TcpStream, port: u16, traffic: watch::Receiver<Traffic>) {
-    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else {
+        return;
+    };
     let (client, server) = (client.into_split(), server.into_split());
     let there = |traffic| matches!(traffic, Traffic::Both | Traffic::OnlyThere);
     let back = |traffic| matches!(traffic, Traffic::Both | Traffic::OnlyBack);
@@ -72,8 +74,12 @@ async fn pump(
 ) {
     let mut buffer = vec![0; 16 << 10];
     loop {
-        let Ok(count @ 1..) = from.read(&mut buffer).await else { return };
-        if traffic.wait_for(|now| passes(*now)).await.is_err() || to.write_all(&buffer[..count]).await.is_err() {
+        let Ok(count @ 1..) = from.read(&mut buffer).await else {
+            return;
+        };
+        if traffic.wait_for(|now| passes(*now)).await.is_err()
+            || to.write_all(&buffer[..count]).await.is_err()
+        {
             return;
         }
     }

@@ -9,8 +9,14 @@ use crate::rows::{commit, commit_at_last, load, record, registered};
 use crate::server::{Extras, Servers, Tls, run, settings, store};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("a_user_is_let_in_by_the_password_again_after_the_token_is_forgotten", password),
-    ("inside_tls_with_a_client_certificate_and_by_no_other_authority", certificates),
+    (
+        "a_user_is_let_in_by_the_password_again_after_the_token_is_forgotten",
+        password,
+    ),
+    (
+        "inside_tls_with_a_client_certificate_and_by_no_other_authority",
+        certificates,
+    ),
 ];
 
 fn user(settings: EtcdSettings, password: &str) -> EtcdSettings {
@@ -41,9 +47,19 @@ fn password() {
         let settings = || settings(&servers.address(), "a");
         let message = Etcd::new(settings()).load().await.unwrap_err().to_string();
         assert!(message.contains("user name is empty"), "{message}");
-        let message = Etcd::new(user(settings(), "wrong")).load().await.unwrap_err().to_string();
-        assert!(message.contains("authentication failed") && !message.contains("wrong"), "{message}");
-        let (a, b) = (Etcd::new(user(settings(), "secret")), Etcd::new(user(settings(), "secret")));
+        let message = Etcd::new(user(settings(), "wrong"))
+            .load()
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("authentication failed") && !message.contains("wrong"),
+            "{message}"
+        );
+        let (a, b) = (
+            Etcd::new(user(settings(), "secret")),
+            Etcd::new(user(settings(), "secret")),
+        );
         assert!(!format!("{a:?}").contains("secret"));
         load(&a).await;
         commit(&a, &[registered("x", 1)]).await;
@@ -85,7 +101,10 @@ fn certificates() {
     let tls = Tls {
         ca: write("ca.pem", ca_pem.clone()),
         server: (write("server.pem", server), write("server.key", server_key)),
-        client: (write("client.pem", client.clone()), write("client.key", client_key.clone())),
+        client: (
+            write("client.pem", client.clone()),
+            write("client.key", client_key.clone()),
+        ),
     };
     let servers = Servers::start(1, &Extras { tls: Some(tls) });
     let with = |trusted: &str, identity: Option<Identity>| {
@@ -105,7 +124,11 @@ fn certificates() {
         load(&a).await;
         commit(&a, &[registered("x", 1)]).await;
         assert_eq!(load(&with(&ca_pem, identity())).await.records, [record("x", 1)]);
-        for refused in [with(&ca_pem, None), with(&other_pem, identity()), store(&servers, "plain")] {
+        for refused in [
+            with(&ca_pem, None),
+            with(&other_pem, identity()),
+            store(&servers, "plain"),
+        ] {
             assert!(refused.load().await.is_err());
         }
     });

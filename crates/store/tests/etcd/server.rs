@@ -15,7 +15,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) fn missing() -> Option<&'static str> {
     let runs = |program: &str, version: &str| {
         let mut command = Command::new(program);
-        let status = command.arg(version).env("ETCDCTL_API", "3").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let status = command
+            .arg(version)
+            .env("ETCDCTL_API", "3")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
         status.is_ok_and(|status| status.success())
     };
     if !runs("etcd", "--version") {
@@ -59,7 +64,11 @@ impl Member {
 
     fn start(&mut self) {
         let mut command = Command::new("etcd");
-        command.args(&self.args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(&self.args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         self.child = Some(command.spawn().expect("etcd starts"));
     }
 }
@@ -124,7 +133,10 @@ impl Servers {
                 ("--listen-peer-urls", peer_url.clone()),
                 ("--initial-advertise-peer-urls", peer_url),
                 ("--initial-cluster", cluster.join(",")),
-                ("--initial-cluster-token", format!("edgeproxy-{}", std::process::id())),
+                (
+                    "--initial-cluster-token",
+                    format!("edgeproxy-{}", std::process::id()),
+                ),
             ]
             .into_iter()
             .flat_map(|(flag, value)| [flag.to_owned(), value])
@@ -142,7 +154,17 @@ impl Servers {
         };
         let mut access = Vec::new();
         if let Some(tls) = &extras.tls {
-            access.extend(["--cacert", &tls.ca, "--cert", &tls.client.0, "--key", &tls.client.1].map(str::to_owned));
+            access.extend(
+                [
+                    "--cacert",
+                    &tls.ca,
+                    "--cert",
+                    &tls.client.0,
+                    "--key",
+                    &tls.client.1,
+                ]
+                .map(str::to_owned),
+            );
         }
         Self {
             members: clients.iter().zip(peers).enumerate().map(member).collect(),
@@ -153,7 +175,12 @@ impl Servers {
     fn are_well(&mut self) -> bool {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            let ended = |member: &mut Member| member.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some());
+            let ended = |member: &mut Member| {
+                member
+                    .child
+                    .as_mut()
+                    .is_none_or(|child| child.try_wait().unwrap().is_some())
+            };
             if self.members.iter_mut().any(ended) {
                 self.members.iter_mut().for_each(Member::kill);
                 return false;
@@ -171,7 +198,9 @@ impl Servers {
     }
 
     pub(crate) fn address(&self) -> String {
-        let members: Vec<_> = (0..self.members.len()).map(|at| format!("127.0.0.1:{}", self.port(at))).collect();
+        let members: Vec<_> = (0..self.members.len())
+            .map(|at| format!("127.0.0.1:{}", self.port(at)))
+            .collect();
         format!("{}://{}/test", self.scheme(), members.join(","))
     }
 
@@ -191,7 +220,10 @@ impl Servers {
     pub(crate) fn wait(&self) {
         let deadline = Instant::now() + PATIENCE;
         while !self.ctl(&["endpoint", "health", "--command-timeout", "1s"]).0 {
-            assert!(Instant::now() < deadline, "etcd is not healthy within {PATIENCE:?}");
+            assert!(
+                Instant::now() < deadline,
+                "etcd is not healthy within {PATIENCE:?}"
+            );
         }
     }
 
@@ -235,23 +267,37 @@ impl Servers {
 
     fn ctl(&self, args: &[&str]) -> (bool, String) {
         let running = self.members.iter().filter(|member| member.child.is_some());
-        let endpoints: Vec<_> = running.map(|member| format!("127.0.0.1:{}", member.client)).collect();
+        let endpoints: Vec<_> = running
+            .map(|member| format!("127.0.0.1:{}", member.client))
+            .collect();
         self.ctl_at(&endpoints.join(","), args)
     }
 
     fn ctl_at(&self, endpoints: &str, args: &[&str]) -> (bool, String) {
         let mut command = Command::new("etcdctl");
-        command.env("ETCDCTL_API", "3").args(["--endpoints", endpoints]).args(&self.access).args(args);
+        command
+            .env("ETCDCTL_API", "3")
+            .args(["--endpoints", endpoints])
+            .args(&self.access)
+            .args(args);
         let output = command.stdin(Stdio::null()).output().expect("etcdctl starts");
         let text = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
     }
 }
 
 /// Ports that nobody has, all different.
 fn free_ports(count: usize) -> Vec<u16> {
-    let sockets: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    sockets.iter().map(|socket| socket.local_addr().unwrap().port()).collect()
+    let sockets: Vec<_> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    sockets
+        .iter()
+        .map(|socket| socket.local_addr().unwrap().port())
+        .collect()
 }
 
 /// A store of a proxy with that name, which isn't patient: a test waits for it.
@@ -270,8 +316,13 @@ pub(crate) fn store(servers: &Servers, proxy: &str) -> Etcd {
 
 /// Runs a test, and fails it if it hangs.
 pub(crate) fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
-        tokio::time::timeout(PATIENCE * 4, test).await.expect("the test hangs");
+        tokio::time::timeout(PATIENCE * 4, test)
+            .await
+            .expect("the test hangs");
     });
 }

@@ -8,16 +8,43 @@ use crate::rows::{change, commit, gone, id, is_silent, life, load, record, regis
 use crate::server::{Servers, run, settings, store};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("what_was_committed_is_loaded_oldest_life_first", committed_is_loaded),
-    ("a_write_for_a_life_that_is_over_changes_nothing_and_is_answered", older_lives),
-    ("no_incarnation_is_given_twice_whoever_starts_and_whatever_is_gone", incarnations),
-    ("what_a_store_writes_itself_is_no_news_to_it_and_is_to_the_others", echoes),
-    ("two_proxies_change_one_backend_the_higher_incarnation_wins_everywhere", higher_wins),
+    (
+        "what_was_committed_is_loaded_oldest_life_first",
+        committed_is_loaded,
+    ),
+    (
+        "a_write_for_a_life_that_is_over_changes_nothing_and_is_answered",
+        older_lives,
+    ),
+    (
+        "no_incarnation_is_given_twice_whoever_starts_and_whatever_is_gone",
+        incarnations,
+    ),
+    (
+        "what_a_store_writes_itself_is_no_news_to_it_and_is_to_the_others",
+        echoes,
+    ),
+    (
+        "two_proxies_change_one_backend_the_higher_incarnation_wins_everywhere",
+        higher_wins,
+    ),
     ("a_late_write_brings_nobody_back", no_return),
-    ("ten_thousand_are_committed_in_transactions_that_etcd_takes_and_loaded_in_pages", many),
-    ("a_value_that_cannot_be_read_is_a_finding_and_is_written_over_by_a_registration", unreadable),
-    ("a_proxy_that_leaves_is_gone_at_once_and_one_with_its_name_displaces_it", names),
-    ("nothing_is_committed_before_a_load_and_an_etcd_that_is_not_there_is_named", not_there),
+    (
+        "ten_thousand_are_committed_in_transactions_that_etcd_takes_and_loaded_in_pages",
+        many,
+    ),
+    (
+        "a_value_that_cannot_be_read_is_a_finding_and_is_written_over_by_a_registration",
+        unreadable,
+    ),
+    (
+        "a_proxy_that_leaves_is_gone_at_once_and_one_with_its_name_displaces_it",
+        names,
+    ),
+    (
+        "nothing_is_committed_before_a_load_and_an_etcd_that_is_not_there_is_named",
+        not_there,
+    ),
 ];
 
 fn committed_is_loaded() {
@@ -41,13 +68,25 @@ fn committed_is_loaded() {
         commit(&a, &batch).await;
         commit(&a, &batch).await;
         let loaded = load(&store(&servers, "b")).await;
-        assert_eq!(loaded.records, [record("early", 4), record("y", 6), record("late", 9)]);
+        assert_eq!(
+            loaded.records,
+            [record("early", 4), record("y", 6), record("late", 9)]
+        );
         let overrides = Overrides {
             weight: Some(edgeproxy_backend::Weight::new(5).unwrap()),
             ..Overrides::default()
         };
         assert_eq!(loaded.overrides, [(id("nobody"), overrides)]);
-        commit(&a, &[gone("late", 9), gone("early", 4), gone("y", 6), weight("nobody", None)]).await;
+        commit(
+            &a,
+            &[
+                gone("late", 9),
+                gone("early", 4),
+                gone("y", 6),
+                weight("nobody", None),
+            ],
+        )
+        .await;
         let loaded = load(&store(&servers, "c")).await;
         assert_eq!((loaded.records, loaded.overrides), (vec![], vec![]));
     });
@@ -84,13 +123,20 @@ fn incarnations() {
             // As the registry gives them, past what was set aside beforehand.
             for n in [0, 1, 1023, 1024, 5000] {
                 let incarnation = next + n * a.stride().get();
-                assert!(given.insert(incarnation % a.stride().get() + n * a.stride().get() * 1_000_000 + incarnation));
+                assert!(
+                    given.insert(
+                        incarnation % a.stride().get() + n * a.stride().get() * 1_000_000 + incarnation
+                    )
+                );
                 commit(&a, &[registered("x", incarnation)]).await;
                 highest = incarnation;
             }
             commit(&a, &[gone("x", highest)]).await;
         }
-        let (a, b) = (load(&store(&servers, "a")).await, load(&store(&servers, "b")).await);
+        let (a, b) = (
+            load(&store(&servers, "a")).await,
+            load(&store(&servers, "b")).await,
+        );
         let rest = |loaded: &edgeproxy_store::Loaded| loaded.next_incarnation.unwrap().get() % (1 << 16);
         assert_ne!(rest(&a), rest(&b), "they differ in the bits below the stride");
     });
@@ -125,7 +171,11 @@ fn higher_wins() {
         for round in 0..20 {
             let (low, high) = (registered("x", round * 10 + 1), registered("x", round * 10 + 2));
             // In either order, and at once.
-            let (first, second) = if round % 2 == 0 { (&low, &high) } else { (&high, &low) };
+            let (first, second) = if round % 2 == 0 {
+                (&low, &high)
+            } else {
+                (&high, &low)
+            };
             let both = (std::slice::from_ref(first), std::slice::from_ref(second));
             tokio::join!(commit(&a, both.0), commit(&b, both.1));
             let loser = if round % 2 == 0 { &a } else { &b };
@@ -163,7 +213,11 @@ fn many() {
         long.backend.metadata = edgeproxy_backend::Metadata::new(pairs).unwrap();
         let batch: Vec<_> = (1..=10_000_u64)
             .map(|n| {
-                let mut record = if n % 50 < 3 { long.clone() } else { record("short", 1) };
+                let mut record = if n % 50 < 3 {
+                    long.clone()
+                } else {
+                    record("short", 1)
+                };
                 record.backend.id = id(&format!("b-{n:05}"));
                 record.incarnation = life(n);
                 edgeproxy_registry::Write::Registered(record)
@@ -192,7 +246,13 @@ fn unreadable() {
         let [finding] = &loaded.findings[..] else {
             panic!("{:?}", loaded.findings)
         };
-        assert!(finding.is_loss && finding.message.contains("/test/backends/x is not what is kept there"), "{finding:?}");
+        assert!(
+            finding.is_loss
+                && finding
+                    .message
+                    .contains("/test/backends/x is not what is kept there"),
+            "{finding:?}"
+        );
         commit(&b, &[registered("x", 3)]).await;
         let loaded = load(&store(&servers, "c")).await;
         assert_eq!(loaded.records, [record("y", 2), record("x", 3)]);
@@ -217,21 +277,45 @@ fn names() {
         load(&first).await;
         let second = store(&servers, "b");
         load(&second).await;
-        let Update::Lost { reason } = update(&first).await else { panic!("not lost") };
-        assert!(reason.contains("another proxy that is called \"b\" too"), "{reason}");
-        assert!(first.commit(&[registered("x", 1)]).await.unwrap_err().to_string().contains("another proxy"));
+        let Update::Lost { reason } = update(&first).await else {
+            panic!("not lost")
+        };
+        assert!(
+            reason.contains("another proxy that is called \"b\" too"),
+            "{reason}"
+        );
+        assert!(
+            first
+                .commit(&[registered("x", 1)])
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("another proxy")
+        );
         commit(&second, &[registered("x", 1)]).await;
     });
 }
 
 fn not_there() {
     run(async {
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let closed = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let mut settings = settings(&format!("etcd://{closed}/test"), "a");
         settings.load_timeout = std::time::Duration::from_millis(300);
         let a = edgeproxy_store::Etcd::new(settings);
-        assert!(a.commit(&[]).await.unwrap_err().to_string().contains("has not been loaded"));
+        assert!(
+            a.commit(&[])
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("has not been loaded")
+        );
         let message = a.load().await.unwrap_err().to_string();
-        assert!(message.contains(&closed.to_string()) && message.contains("refused"), "{message}");
+        assert!(
+            message.contains(&closed.to_string()) && message.contains("refused"),
+            "{message}"
+        );
     });
 }

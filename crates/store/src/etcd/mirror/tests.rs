@@ -98,7 +98,13 @@ fn what_was_written_over_meanwhile_is_no_news_any_more() {
     assert_eq!(mirror.next(), None);
     let revision = 6;
     let incarnation = Some(life(2));
-    assert_eq!(mirror.backend(&id("a")), Some(Known { revision, incarnation }));
+    assert_eq!(
+        mirror.backend(&id("a")),
+        Some(Known {
+            revision,
+            incarnation
+        })
+    );
 }
 
 #[test]
@@ -120,7 +126,10 @@ fn an_image_replaces_everything_and_what_waited() {
     assert_eq!(mirror.next(), Some(Update::Restored));
     assert_eq!(mirror.next(), None);
     assert_eq!(mirror.backend(&id("a")), None);
-    assert_eq!(mirror.backend(&id("c")).map(|known| known.incarnation), Some(None));
+    assert_eq!(
+        mirror.backend(&id("c")).map(|known| known.incarnation),
+        Some(None)
+    );
 }
 
 #[test]
@@ -134,7 +143,11 @@ fn a_thousand_broken_values_are_twenty_findings_and_one() {
     let kvs = (0..1000).map(broken).collect();
     let findings = mirror().replace(Image { revision: 9, kvs }).findings;
     assert_eq!(findings.len(), FINDINGS_MAX + 1);
-    assert!(findings[FINDINGS_MAX].message.contains("980 more"), "{:?}", findings[FINDINGS_MAX]);
+    assert!(
+        findings[FINDINGS_MAX].message.contains("980 more"),
+        "{:?}",
+        findings[FINDINGS_MAX]
+    );
 }
 
 #[test]
