@@ -16,6 +16,7 @@ mod forwarding;
 mod harness;
 mod known_clients;
 mod lease;
+mod load_reports;
 mod malformed;
 mod recovery;
 mod region;

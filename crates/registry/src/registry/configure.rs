@@ -122,6 +122,7 @@ impl Registry {
     }
 
     fn restate(&mut self, slot: u32, mut backend: Backend) {
+        self.forget_load(slot);
         let entry = &mut self.entries[slot];
         // Shares the texts that are there already.
         backend.id = entry.endpoint.id.clone();

@@ -21,6 +21,8 @@ impl Registry {
         entry.renew(now);
         self.stats.heartbeats += 1;
         let changes_draining = entry.take_in(report);
+        self.take_in_load(slot, report);
+        let entry = &mut self.entries[slot];
         if entry.suspect || changes_draining || report.weight.is_some() {
             entry.suspect = false;
             self.apply_weight(slot, report.weight);
