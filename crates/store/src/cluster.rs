@@ -23,8 +23,10 @@
 //! [`tick`](Cluster::tick) when [`poll_timeout`](Cluster::poll_timeout) has come. What is written comes back by
 //! [`put`](Cluster::put) and [`deleted`](Cluster::deleted), as everybody else's does.
 
+mod action;
 mod entry;
 mod members;
+mod policy;
 mod rendezvous;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -33,114 +35,10 @@ use std::time::Duration;
 use edgeproxy_backend::{BackendId, Incarnation, MonoTime};
 
 use crate::ProxyName;
+pub use action::{Action, Answer, Heard, Owned};
 use entry::{Entry, Phase};
 use members::Members;
-
-/// Durations and limits that the rules go by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ClusterPolicy {
-    /// How long after its last sign a proxy's membership is gone.
-    pub member_ttl: Duration,
-    /// How long heartbeats of others' backends are gathered before they are told.
-    pub gather: Duration,
-    /// What telling may take on top of that: so much later a lease runs out where several proxies may have heard it.
-    pub grace: Duration,
-    /// How long a proxy that is missing may return with heartbeats that nobody else got.
-    pub forget: Duration,
-    /// After so many heartbeats in a row, each within half a TTL of the one before, another's backend is adopted.
-    pub adopt_after: u8,
-    /// For so many TTLs after it has changed its owner it is not adopted again while that one lives, so that a backend
-    /// whose heartbeats are shared out costs few writes.
-    pub settle: u32,
-    /// The most ids that are told in one write.
-    pub told_max: usize,
-}
-
-impl ClusterPolicy {
-    /// Leases of members of 10 s, heartbeats told within 250 ms, a missing proxy forgotten after ten minutes.
-    pub const DEFAULT: Self = Self {
-        member_ttl: Duration::from_secs(10),
-        gather: Duration::from_millis(250),
-        grace: Duration::from_millis(750),
-        forget: Duration::from_secs(600),
-        adopt_after: 3,
-        settle: 10,
-        told_max: 1_000,
-    };
-}
-
-impl Default for ClusterPolicy {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
-/// A registration as all proxies see it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Owned {
-    /// The backend.
-    pub id: BackendId,
-    /// Which life of it.
-    pub incarnation: Incarnation,
-    /// The length of its lease.
-    pub ttl: Duration,
-    /// Who holds the lease.
-    pub owner: ProxyName,
-}
-
-/// What is to be done. Writes are fenced by the incarnation: what the store knows a later life of is left alone.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Ask whether the backend's port takes connections, and tell it by [`Cluster::probed`]. One that refuses is not routed
-    /// to, whatever becomes of its registration.
-    Probe {
-        /// The backend.
-        id: BackendId,
-        /// Which life of it.
-        incarnation: Incarnation,
-    },
-    /// Write the registration with this proxy as its owner.
-    Adopt {
-        /// The backend.
-        id: BackendId,
-        /// Which life of it.
-        incarnation: Incarnation,
-        /// Whose it was. Somebody else's by now is left alone.
-        owner: ProxyName,
-    },
-    /// Delete the registration.
-    Delete {
-        /// The backend.
-        id: BackendId,
-        /// Which life of it.
-        incarnation: Incarnation,
-        /// Whose it was. Somebody else's by now is left alone.
-        owner: ProxyName,
-    },
-    /// Tell the owners that these have been heard. If that fails, [`Cluster::not_told`].
-    Tell {
-        /// At most [`ClusterPolicy::told_max`].
-        ids: Vec<BackendId>,
-    },
-}
-
-/// What a probe found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Answer {
-    /// It takes connections.
-    Answers,
-    /// It doesn't.
-    Refuses,
-}
-
-/// What a heartbeat did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Heard {
-    /// Its lease lives on.
-    Renewed,
-    /// Nobody of that id is registered.
-    Unknown,
-}
+pub use policy::ClusterPolicy;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -176,15 +74,15 @@ impl Cluster {
     }
 
     /// A backend has registered here, or renewed with a change: this proxy is its owner, and writes that itself.
-    pub fn registered(&mut self, id: BackendId, incarnation: Incarnation, ttl: Duration, now: MonoTime) {
+    pub fn registered(&mut self, id: &BackendId, incarnation: Incarnation, ttl: Duration, now: MonoTime) {
         let mut entry = Entry::new(incarnation, ttl, self.me.clone(), now);
-        if let Some(known) = self.backends.get(&id) {
+        if let Some(known) = self.backends.get(id) {
             entry.is_written = known.is_written && known.incarnation == incarnation;
             entry.armed = known.armed;
         }
-        self.heard.remove(&id);
+        self.heard.remove(id);
         self.backends.insert(id.clone(), entry);
-        self.arm(&id, now);
+        self.arm(id, now);
         self.check();
     }
 
@@ -460,7 +358,7 @@ impl Cluster {
         }
         match phase {
             Phase::Held if !self.is_lost && self.members.is_alone(now, self.policy.forget) => {
-                self.end(id, now)
+                self.end(id, now);
             }
             Phase::Held | Phase::Asked { .. } => {
                 let since = if let Phase::Asked { since } = phase {
@@ -605,3 +503,6 @@ fn plus(time: MonoTime, span: Duration) -> MonoTime {
     let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
     MonoTime::from_micros(time.as_micros().saturating_add(micros))
 }
+
+#[cfg(test)]
+mod tests;

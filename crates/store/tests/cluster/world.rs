@@ -399,7 +399,7 @@ impl World {
             backend.incarnation = Some(incarnation);
             proxy
                 .cluster
-                .registered(backend.id.clone(), incarnation, backend.ttl, now);
+                .registered(&backend.id, incarnation, backend.ttl, now);
             proxy
                 .pending
                 .insert(backend.id.clone(), (incarnation, Some(backend.ttl)));

@@ -13,7 +13,7 @@ pub(crate) const TESTS: &[Test] = &[
         "contract::what_was_committed_is_loaded_oldest_incarnation_first",
         || {
             holds(async |medium| {
-                testing::what_was_committed_is_loaded_oldest_incarnation_first(medium).await
+                testing::what_was_committed_is_loaded_oldest_incarnation_first(medium).await;
             });
         },
     ),
