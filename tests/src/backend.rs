@@ -117,7 +117,15 @@ impl Backend {
     /// # Panics
     /// If no port can be had.
     pub async fn start(name: &str) -> Self {
-        let reservation = reusable_socket(SocketAddr::from(([127, 0, 0, 1], 0)));
+        Self::start_at(name, SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    /// Starts one that answers, on that address; it may be one that a [`FreePort`](crate::FreePort) holds.
+    ///
+    /// # Panics
+    /// If it can't be had.
+    pub async fn start_at(name: &str, addr: SocketAddr) -> Self {
+        let reservation = reusable_socket(addr);
         let addr = reservation.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             name: name.to_owned(),
@@ -288,7 +296,7 @@ async fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 }
 
 /// A socket that shares its address with the backend's other one.
-fn reusable_socket(addr: SocketAddr) -> TcpSocket {
+pub(crate) fn reusable_socket(addr: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket can be made");
     socket.set_reuseport(true).expect("SO_REUSEPORT can be set");
     socket.bind(addr).expect("loopback can be bound");

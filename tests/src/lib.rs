@@ -1,6 +1,6 @@
 //! What the end-to-end tests share: the real binary as a process ([`Edgeproxy`]), backends that misbehave on
-//! command ([`Backend`]), can be killed ([`ChildBackend`]) or are other people's ([`ForeignBackend`]), and ways to
-//! speak to both ends ([`Client`], [`Wire`], [`Api`], [`curl`], [`Load`], [`foreign_client`]).
+//! command ([`Backend`]), can be killed ([`ChildBackend`]), are kept by an agent ([`AgentProcess`]) or are other people's
+//! ([`ForeignBackend`]), and ways to speak to both ends ([`Client`], [`Wire`], [`Api`], [`curl`], [`Load`], [`foreign_client`]).
 //!
 //! The binary is a process of its own, reached through sockets alone, because that is what its users have:
 //! nothing here links a crate of the product, so a test can't pass by sharing the product's mistake. Ports
@@ -27,6 +27,7 @@
     reason = "a test fails by a panic that says why"
 )]
 
+mod agent;
 mod api;
 mod backend;
 mod child_backend;
@@ -40,6 +41,7 @@ mod logs;
 mod reply;
 mod wire;
 
+pub use agent::{AgentProcess, FreePort};
 pub use api::{Api, Registration};
 pub use backend::{Backend, Behaviour, PROBE_PATH, Responder, Seen};
 pub use child_backend::ChildBackend;

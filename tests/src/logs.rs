@@ -151,10 +151,10 @@ impl Listener {
     }
 
     /// For people: a sentence that goes on with the address.
-    const fn sentence(self) -> &'static str {
+    const fn sentences(self) -> &'static [&'static str] {
         match self {
-            Self::Proxy => "serves HTTP/1.1 and HTTP/2 on ",
-            Self::Api => "backends register at http://",
+            Self::Proxy => &["serves HTTP/1.1 and HTTP/2 on "],
+            Self::Api => &["backends register at http://", "backends register at https://"],
         }
     }
 }
@@ -167,7 +167,8 @@ fn named_addr(line: &str, listener: Listener) -> Option<SocketAddr> {
         Some(fields) => fields.get("message")?.as_str()?.to_owned(),
         None => without_colours(line),
     };
-    if let Some((_, rest)) = plain.split_once(listener.sentence()) {
+    let mut sentences = listener.sentences().iter();
+    if let Some((_, rest)) = sentences.find_map(|sentence| plain.split_once(sentence)) {
         return leading_addr(rest);
     }
     if !plain.contains(listener.event()) {
@@ -225,6 +226,7 @@ mod tests {
             r#"{"fields":{"message":"api listening","addr":"[::1]:4712"}}"#,
             "INFO api listening addr=[::1]:4712",
             "INFO backends register at http://[::1]:4712/api/v1/register",
+            "INFO backends register at https://[::1]:4712/api/v1/register",
         ] {
             assert_eq!(
                 named_addr(line, Listener::Api),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use edgeproxy_config::{Loaded, Place, Problem, RawFlags, Report, expiring};
-use edgeproxy_server::{TlsError, certificates, check_database};
+use edgeproxy_config::{Loaded, Place, Problem, RawFlags, Report, expiring, granting};
+use edgeproxy_server::{TlsError, certificates, check_database, granted};
 
 use crate::cli::RunFlags;
 use crate::output::{Format, paint, print, render};
@@ -49,7 +49,10 @@ pub(crate) fn check(options: CheckOptions) -> ExitCode {
         names.push(file.map_or("the defaults".to_owned(), |file| file.display().to_string()));
         report = report.and(Report::of(&loaded));
         if let Ok(loaded) = &loaded {
-            report = report.and(of_certificates(loaded)).and(of_database(loaded));
+            report = report
+                .and(of_certificates(loaded))
+                .and(of_tokens(loaded))
+                .and(of_database(loaded));
         }
     }
     print(&render(&report, format, paint(&io::stdout()), &names.join(", ")));
@@ -79,6 +82,26 @@ fn of_certificates(loaded: &Loaded) -> Report {
     }
 }
 
+/// What the file of tokens is like: unusable, open to others, or about to end in parts.
+fn of_tokens(loaded: &Loaded) -> Report {
+    match granted(&loaded.settings) {
+        Ok(known) => Report {
+            problems: Vec::new(),
+            findings: known.iter().flat_map(granting).collect(),
+        },
+        Err(error) => {
+            let place = loaded
+                .place("api_tokens_file")
+                .cloned()
+                .unwrap_or(Place::Defaults);
+            Report {
+                problems: vec![Problem::new(place, format!("api_tokens_file: {error}"))],
+                findings: Vec::new(),
+            }
+        }
+    }
+}
+
 /// Whether there is a database of countries where there is to be one.
 fn of_database(loaded: &Loaded) -> Report {
     let problem = check_database(&loaded.settings).err().map(|error| {
@@ -95,6 +118,7 @@ fn unusable(loaded: &Loaded, error: &TlsError) -> Problem {
     let key = match error.of.as_str() {
         "tls_listen_addr" => "tls_cert",
         "backend_tls" => "backend_tls_ca",
+        "api_tls" => "api_tls_cert",
         _ => "",
     };
     let of_key = loaded.place(key).cloned();

@@ -12,6 +12,7 @@ use crate::drain::DrainOptions;
 use crate::explain::ExplainOptions;
 use crate::import::Import;
 use crate::listing::{AppsOptions, BackendsOptions};
+use crate::token::TokenTask;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(crate) enum Task {
     Apps(AppsOptions),
     /// Take one out.
     Drain(DrainOptions),
+    /// Make a token.
+    Token(TokenTask),
     /// Show.
     Demo(DemoOptions),
 }
@@ -72,6 +75,9 @@ enum TaskArgs {
     Apps(AppsOptions),
     /// Give a backend no new requests; those that it has go on.
     Drain(DrainOptions),
+    /// Make tokens for the API, and their entries in the file of tokens.
+    #[command(subcommand)]
+    Token(TokenTask),
     /// Show it at work: a proxy, seven backends in three regions, and a little traffic, all on this machine.
     Demo(DemoOptions),
 }
@@ -110,6 +116,7 @@ impl From<Cli> for Task {
             Some(TaskArgs::Backends(options)) => Self::Backends(options),
             Some(TaskArgs::Apps(options)) => Self::Apps(options),
             Some(TaskArgs::Drain(options)) => Self::Drain(options),
+            Some(TaskArgs::Token(task)) => Self::Token(task),
             Some(TaskArgs::Demo(options)) => Self::Demo(options),
         }
     }

@@ -4,20 +4,33 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
-use http::{HeaderMap, Method, Request, StatusCode};
+use edgeproxy_access::Token;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// One kept-alive HTTP/1.1 connection, opened again when the other side has closed it.
 pub(crate) struct Client {
     /// A host and a port.
     addr: String,
+    inside: Option<Tls>,
+    /// What is sent as `Authorization`.
+    authorization: Option<HeaderValue>,
     sender: Option<SendRequest<Full<Bytes>>>,
+}
+
+/// TLS around a connection.
+pub(crate) struct Tls {
+    pub(crate) connector: TlsConnector,
+    pub(crate) server_name: ServerName<'static>,
 }
 
 /// A response that has been read to its end.
@@ -37,8 +50,28 @@ impl Client {
     pub(crate) fn new(addr: impl Into<String>) -> Self {
         Self {
             addr: addr.into(),
+            inside: None,
+            authorization: None,
             sender: None,
         }
+    }
+
+    /// The same, inside TLS.
+    pub(crate) fn inside(self, tls: Tls) -> Self {
+        Self {
+            inside: Some(tls),
+            ..self
+        }
+    }
+
+    /// The same, with a bearer token.
+    pub(crate) fn with_token(self, token: &Token) -> anyhow::Result<Self> {
+        let mut authorization = HeaderValue::try_from(format!("Bearer {}", token.reveal()))?;
+        authorization.set_sensitive(true);
+        Ok(Self {
+            authorization: Some(authorization),
+            ..self
+        })
     }
 
     /// Sends a request, with a JSON body if there is one, and reads the answer.
@@ -48,10 +81,13 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Answer> {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, &self.addr);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
         let request = match body {
             Some(json) => request
                 .header(CONTENT_TYPE, "application/json")
@@ -93,11 +129,26 @@ impl Client {
             .await
             .with_context(|| format!("no connection to {}", self.addr))?;
         stream.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        // Ends when the sender is dropped; its error is the sender's as well.
-        tokio::spawn(connection);
-        Ok(sender)
+        match &self.inside {
+            None => converse(stream).await,
+            Some(Tls {
+                connector,
+                server_name,
+            }) => {
+                let stream = connector.connect(server_name.clone(), stream).await;
+                converse(stream.with_context(|| format!("no TLS with {}", self.addr))?).await
+            }
+        }
     }
+}
+
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    // Ends when the sender is dropped; its error is the sender's as well.
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 async fn still_open(mut sender: SendRequest<Full<Bytes>>) -> Option<SendRequest<Full<Bytes>>> {

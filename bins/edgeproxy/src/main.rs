@@ -19,6 +19,7 @@ mod reload;
 mod remote;
 mod run;
 mod signals;
+mod token;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         cli::Task::Backends(options) => listing::backends(&options),
         cli::Task::Apps(options) => listing::apps(&options),
         cli::Task::Drain(options) => drain::drain(&options),
+        cli::Task::Token(task) => token::token(&task),
         cli::Task::Demo(options) => demo::run(&options),
     }
 }

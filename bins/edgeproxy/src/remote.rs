@@ -1,16 +1,21 @@
 //! Commands that ask a running edgeproxy by its API.
 
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use edgeproxy_config::API_ENV;
+use edgeproxy_tls::{Identity, IdentityError, Trust};
 use http::Method;
 use serde_json::Value;
 use tokio::runtime;
+use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::client::Client;
+use crate::client::{Client, Tls};
 use crate::output::{print, tell};
+use crate::token;
 
 /// Which edgeproxy is asked, and in which form its answer is printed.
 #[derive(Args, Debug)]
@@ -23,9 +28,55 @@ pub(crate) struct Remote {
         default_value = "http://127.0.0.1:8081"
     )]
     api: String,
+    /// The file that holds the token to show it. There is no flag for the token itself: others could see it.
+    #[arg(long, value_name = "FILE", env = "EDGEPROXY_API_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// The authorities that its certificate has to come from, as PEM; none is those that this system trusts.
+    #[arg(long, value_name = "FILE", env = "EDGEPROXY_API_CA")]
+    ca: Option<PathBuf>,
+    /// The certificate to show it, as PEM, where it asks for one.
+    #[arg(long, value_name = "FILE", env = "EDGEPROXY_API_CERT", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The private key of that certificate, as PEM.
+    #[arg(long, value_name = "FILE", env = "EDGEPROXY_API_KEY", requires = "cert")]
+    key: Option<PathBuf>,
     /// Print what the API answers, as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl Remote {
+    fn tls(&self, host: &str) -> anyhow::Result<Tls> {
+        let read = |path: &PathBuf| {
+            let shown = path.display().to_string();
+            std::fs::read(path).with_context(|| format!("{shown} can't be read"))
+        };
+        let trust = match given(self.ca.as_ref()) {
+            None => Trust::system(),
+            Some(path) => {
+                let trust = Trust::from_pem(&read(path)?);
+                trust.map_err(|error| anyhow!("{} {error}", path.display()))?
+            }
+        };
+        let identity = match given(self.cert.as_ref()).zip(given(self.key.as_ref())) {
+            None => None,
+            Some((cert, key)) => {
+                let identity = Identity::from_pem(&read(cert)?, &read(key)?);
+                let at_fault = |error: &IdentityError| if error.is_of_key() { key } else { cert };
+                Some(identity.map_err(|error| anyhow!("{} {error}", at_fault(&error).display()))?)
+            }
+        };
+        let config = edgeproxy_tls::Client {
+            trust: Some(trust),
+            identity,
+        };
+        let server_name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
+        Ok(Tls {
+            connector: config.build()?.into(),
+            server_name: server_name
+                .with_context(|| format!("{host:?} is no name that a certificate can have"))?,
+        })
+    }
 }
 
 /// A connection to an API.
@@ -41,7 +92,7 @@ pub(crate) fn run(remote: &Remote, ask: impl AsyncFnOnce(&mut Api) -> anyhow::Re
         .build()
         .context("no runtime")
         .and_then(|runtime| {
-            let mut api = Api::at(&remote.api)?;
+            let mut api = Api::at(remote)?;
             runtime.block_on(ask(&mut api))
         });
     match answered {
@@ -57,9 +108,23 @@ pub(crate) fn run(remote: &Remote, ask: impl AsyncFnOnce(&mut Api) -> anyhow::Re
 }
 
 impl Api {
-    fn at(url: &str) -> anyhow::Result<Self> {
+    fn at(remote: &Remote) -> anyhow::Result<Self> {
+        let url = remote.api.as_str();
+        let Target { scheme, host, port } = target(url)?;
+        let mut client = Client::new(format!("{host}:{port}"));
+        if scheme == Scheme::Https {
+            client = client.inside(remote.tls(&host)?);
+        }
+        if let Some(path) = given(remote.token_file.as_ref()) {
+            if scheme == Scheme::Http && !is_loopback(&host) {
+                tell(&format!(
+                    "edgeproxy: the token goes to {url} in the clear, where others may read it; use https\n"
+                ));
+            }
+            client = client.with_token(&token::from_file(path)?)?;
+        }
         Ok(Self {
-            client: Client::new(authority(url)?),
+            client,
             url: url.to_owned(),
         })
     }
@@ -132,14 +197,37 @@ fn fields(problem: &Value) -> String {
     told.collect()
 }
 
-/// The host and the port of a URL.
-fn authority(url: &str) -> anyhow::Result<String> {
+/// An empty variable is none.
+fn given(path: Option<&PathBuf>) -> Option<&PathBuf> {
+    path.filter(|path| !path.as_os_str().is_empty())
+}
+
+fn is_loopback(host: &str) -> bool {
+    let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+/// What a URL says.
+#[derive(Debug, PartialEq, Eq)]
+struct Target {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+/// Reads a URL.
+fn target(url: &str) -> anyhow::Result<Target> {
     let expected = "expected a URL such as http://127.0.0.1:8081";
-    let rest = match url.split_once("://") {
-        Some(("http", rest)) => rest,
-        Some(("https", _)) => bail!("the API is at {url}; the API speaks no TLS: {expected}"),
+    let (scheme, rest) = match url.split_once("://") {
+        None | Some(("http", _)) => (Scheme::Http, url.strip_prefix("http://").unwrap_or(url)),
+        Some(("https", rest)) => (Scheme::Https, rest),
         Some(_) => bail!("the API is at {url}; {expected}"),
-        None => url,
     };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     let uri: http::uri::Authority = authority
@@ -148,8 +236,15 @@ fn authority(url: &str) -> anyhow::Result<String> {
     if uri.host().is_empty() || uri.as_str().contains('@') {
         bail!("the API is at {url}; {expected}");
     }
-    let port = uri.port_u16().unwrap_or(80);
-    Ok(format!("{}:{port}", uri.host()))
+    let usual = match scheme {
+        Scheme::Http => 80,
+        Scheme::Https => 443,
+    };
+    Ok(Target {
+        scheme,
+        host: uri.host().to_owned(),
+        port: uri.port_u16().unwrap_or(usual),
+    })
 }
 
 /// The query of a request.
@@ -184,26 +279,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_says_a_host_and_a_port() {
-        for (url, expected) in [
-            ("http://127.0.0.1:8081", "127.0.0.1:8081"),
-            ("http://localhost:9000/", "localhost:9000"),
-            ("edge.internal:8081", "edge.internal:8081"),
-            ("http://edge.internal", "edge.internal:80"),
-            ("http://[::1]:8081", "[::1]:8081"),
+    fn a_url_says_a_scheme_a_host_and_a_port() {
+        for (url, scheme, host, port) in [
+            ("http://127.0.0.1:8081", Scheme::Http, "127.0.0.1", 8_081),
+            ("http://localhost:9000/", Scheme::Http, "localhost", 9_000),
+            ("edge.internal:8081", Scheme::Http, "edge.internal", 8_081),
+            ("http://edge.internal", Scheme::Http, "edge.internal", 80),
+            ("http://[::1]:8081", Scheme::Http, "[::1]", 8_081),
+            ("https://edge.internal", Scheme::Https, "edge.internal", 443),
+            ("https://[::1]:8081/", Scheme::Https, "[::1]", 8_081),
         ] {
-            assert_eq!(authority(url).unwrap(), expected, "{url}");
+            let host = host.to_owned();
+            assert_eq!(target(url).unwrap(), Target { scheme, host, port }, "{url}");
         }
         for bad in [
             "",
             "http://",
             "ftp://a",
-            "https://a",
+            "https://",
             "http://a/api/v1",
             "http://me@a",
             "http://a b",
         ] {
-            let told = format!("{:#}", authority(bad).unwrap_err());
+            let told = format!("{:#}", target(bad).unwrap_err());
             assert!(told.contains("such as http://127.0.0.1:8081"), "{bad}: {told}");
         }
     }

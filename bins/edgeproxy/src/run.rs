@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use edgeproxy_config::{ConfigError, Finding, Loaded, RawFlags, Severity, expiring};
-use edgeproxy_server::{App, BuildError, Running, Serves, Trigger, WatchedFile, certificates};
+use edgeproxy_config::{ConfigError, Finding, Loaded, RawFlags, Severity, expiring, granting};
+use edgeproxy_server::{App, BuildError, Running, Serves, Trigger, WatchedFile, certificates, granted};
 use tokio::runtime;
 
 use crate::reload::{Layers, Reloader};
@@ -101,7 +101,14 @@ fn announce(loaded: &Loaded, running: &Running) {
         tracing::info!(workers, listener = name, "edgeproxy {version} {served}");
     }
     match running.api_addr() {
-        Some(addr) => tracing::info!("backends register at http://{addr}/api/v1/register"),
+        Some(addr) => {
+            let scheme = if settings.api_tls_cert.is_some() {
+                "https"
+            } else {
+                "http"
+            };
+            tracing::info!("backends register at {scheme}://{addr}/api/v1/register");
+        }
         None => tracing::info!("the API is off"),
     }
     tracing::info!(
@@ -116,6 +123,8 @@ fn announce(loaded: &Loaded, running: &Running) {
     // They have been read a moment ago, and what is wrong with them would have been told then.
     let certificates = certificates(settings).unwrap_or_default();
     expiring(&certificates).iter().for_each(warn);
+    let known = granted(settings).ok().flatten();
+    known.iter().flat_map(granting).for_each(|finding| warn(&finding));
 }
 
 /// Logs a finding as loudly as it is bad.

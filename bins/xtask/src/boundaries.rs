@@ -12,7 +12,7 @@ const DOCUMENT: &str = "docs/architecture.md";
 const HEADING: &str = "Who may import whom";
 
 /// A crate, and those that it never sees, not even through another and not even in its tests.
-const ABSENCES: [(&str, &[&str]); 7] = [
+const ABSENCES: [(&str, &[&str]); 9] = [
     (
         "backend",
         &[
@@ -30,9 +30,21 @@ const ABSENCES: [(&str, &[&str]); 7] = [
         &["balance", "health", "control", "proxy", "api", "config", "server"],
     ),
     (
+        "agent",
+        &[
+            "balance", "registry", "health", "control", "proxy", "api", "config", "server", "tls",
+        ],
+    ),
+    (
         "tls",
         &[
             "balance", "registry", "health", "control", "proxy", "api", "config", "server",
+        ],
+    ),
+    (
+        "access",
+        &[
+            "balance", "registry", "health", "control", "proxy", "api", "config", "server", "tls",
         ],
     ),
     ("control", &["balance", "proxy", "api", "config", "server"]),

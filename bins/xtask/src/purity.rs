@@ -16,7 +16,7 @@ struct PureCrate {
     impure_module: Option<&'static str>,
 }
 
-const PURE: [PureCrate; 4] = [
+const PURE: [PureCrate; 5] = [
     PureCrate {
         package: "edgeproxy-backend",
         features: "--all-features",
@@ -39,6 +39,12 @@ const PURE: [PureCrate; 4] = [
         package: "edgeproxy-health",
         features: "--no-default-features",
         source: "crates/health/src",
+        impure_module: Some("driver"),
+    },
+    PureCrate {
+        package: "edgeproxy-agent",
+        features: "--no-default-features",
+        source: "crates/agent/src",
         impure_module: Some("driver"),
     },
 ];

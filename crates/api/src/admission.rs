@@ -5,6 +5,9 @@ use std::sync::Arc;
 use edgeproxy_backend::{BackendAddr, Country, Region};
 use ipnet::IpNet;
 
+use crate::caller::{Peer, forbidden};
+use crate::problem::Problem;
+
 /// Which backends may register: what is valid by its type may still be no place of ours.
 #[derive(Clone)]
 pub struct Admission {
@@ -12,9 +15,21 @@ pub struct Admission {
     pub regions: Vec<(Region, Country)>,
     /// The networks that a backend's address must be in; empty allows every address.
     pub allowed_cidrs: Vec<IpNet>,
+    /// Which of those a backend may register, by where it registers from.
+    pub source: Source,
     /// Whether an address is one that this process itself listens on: a backend there would be a loop, or
     /// hand the API to every client of the proxy.
     pub own_listeners: Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>,
+}
+
+/// Which address a backend may register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Source {
+    /// Any that is permitted otherwise.
+    #[default]
+    Any,
+    /// The one that its registration comes from.
+    SameAddress,
 }
 
 /// The built-in regions and their countries.
@@ -27,6 +42,7 @@ impl Default for Admission {
         Self {
             regions: BUILT_IN.into_iter().filter_map(region).collect(),
             allowed_cidrs: Vec::new(),
+            source: Source::Any,
             own_listeners: Arc::new(|_| false),
         }
     }
@@ -37,6 +53,7 @@ impl fmt::Debug for Admission {
         f.debug_struct("Admission")
             .field("regions", &self.regions)
             .field("allowed_cidrs", &self.allowed_cidrs)
+            .field("source", &self.source)
             .finish_non_exhaustive()
     }
 }
@@ -54,6 +71,23 @@ impl Admission {
                 known.join(", ")
             )
         })
+    }
+
+    /// Whether whoever is there may register that address. 403, since the address itself is fine.
+    pub(crate) fn check_source(&self, addr: BackendAddr, Peer(peer): Peer) -> Result<(), Problem> {
+        if self.source == Source::Any {
+            return Ok(());
+        }
+        let ip = addr.ip();
+        let from = match peer.map(|peer| peer.ip().to_canonical()) {
+            Some(from) if from == ip.to_canonical() => return Ok(()),
+            Some(from) => from.to_string(),
+            None => "an unknown address".to_owned(),
+        };
+        Err(forbidden(format!(
+            "the ip is {ip}, and this registration comes from {from}; with register_source = \"same_address\" a backend \
+             registers its own address, from there"
+        )))
     }
 
     /// Whether a backend may be at that address.

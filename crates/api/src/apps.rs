@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::backends::{DEFAULT_LIMIT, MAX_LIMIT};
+use crate::caller::Caller;
 use crate::explain::Balancing;
 use crate::extract::PathApp;
 use crate::problem::Problem;
@@ -15,13 +16,19 @@ use crate::query::Params;
 use crate::state::Shared;
 
 /// `GET /api/v1/apps`, sorted by name; the cursor is the last name of the page before.
-pub(crate) async fn list(State(shared): State<Shared>, mut params: Params) -> Result<Response, Problem> {
+/// Only the caller's are listed.
+pub(crate) async fn list(
+    State(shared): State<Shared>,
+    caller: Caller,
+    mut params: Params,
+) -> Result<Response, Problem> {
     let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT);
     let after = params.optional("cursor", |text| {
         AppName::parse(text).map_err(|error| error.to_string())
     });
     params.finish()?;
     let mut names = shared.handle.apps();
+    names.retain(|app| caller.covers(app));
     names.sort_unstable();
     let total = names.len();
     let begin = after.map_or(0, |after| names.partition_point(|name| *name <= after));
@@ -44,11 +51,13 @@ pub(crate) async fn list(State(shared): State<Shared>, mut params: Params) -> Re
 /// `GET /api/v1/apps/{app}`.
 pub(crate) async fn get(
     State(shared): State<Shared>,
+    caller: Caller,
     PathApp(app): PathApp,
     mut params: Params,
 ) -> Result<Response, Problem> {
     let limit = params.limit(DEFAULT_LIMIT, MAX_LIMIT);
     params.finish()?;
+    caller.check_app(&app)?;
     let members = shared.handle.app(&app).ok_or_else(|| {
         Problem::new(
             StatusCode::NOT_FOUND,

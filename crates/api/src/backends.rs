@@ -7,6 +7,8 @@ use edgeproxy_registry::{State as BackendState, Status};
 use http::HeaderValue;
 use http::header::ETAG;
 
+use crate::audit::Change;
+use crate::caller::Caller;
 use crate::dto::{BackendView, DeregisteredView, PageView};
 use crate::extract::PathId;
 use crate::fields::excerpt;
@@ -21,8 +23,12 @@ pub(crate) const DEFAULT_LIMIT: usize = 1_000;
 /// Backends in one reply at the most.
 pub(crate) const MAX_LIMIT: usize = 10_000;
 
-/// `GET /api/v1/backends`.
-pub(crate) async fn list(State(shared): State<Shared>, mut params: Params) -> Result<Response, Problem> {
+/// `GET /api/v1/backends`. Only those of the caller's apps are listed.
+pub(crate) async fn list(
+    State(shared): State<Shared>,
+    caller: Caller,
+    mut params: Params,
+) -> Result<Response, Problem> {
     let app = params.optional("app", |text| {
         AppName::parse(text).map_err(|error| error.to_string())
     });
@@ -43,7 +49,8 @@ pub(crate) async fn list(State(shared): State<Shared>, mut params: Params) -> Re
     params.finish()?;
     let matches = |status: &Status| {
         let backend = &status.endpoint.backend;
-        app.as_ref().is_none_or(|app| backend.app == *app)
+        caller.covers(&backend.app)
+            && app.as_ref().is_none_or(|app| backend.app == *app)
             && region.is_none_or(|region| backend.region == region)
             && state.is_none_or(|state| status.state == state)
     };
@@ -59,17 +66,22 @@ pub(crate) async fn list(State(shared): State<Shared>, mut params: Params) -> Re
 /// `GET /api/v1/backends/{id}`.
 pub(crate) async fn get(
     State(shared): State<Shared>,
+    caller: Caller,
     PathId(id): PathId,
     params: Params,
 ) -> Result<Response, Problem> {
     params.finish()?;
     let status = shared.handle.get(&id).ok_or_else(|| refusal::unknown(&id))?;
+    caller
+        .check_app(&status.endpoint.backend.app)
+        .map_err(|problem| problem.with_id(&id))?;
     Ok(one(&status))
 }
 
 /// `DELETE /api/v1/backends/{id}`.
 pub(crate) async fn delete(
     State(shared): State<Shared>,
+    caller: Caller,
     PathId(id): PathId,
     if_match: IfMatch,
     mut params: Params,
@@ -77,7 +89,7 @@ pub(crate) async fn delete(
     let longest = shared.handle.limits().drain_max;
     let drain = params.optional("drain", |text| drain(text, longest));
     params.finish().map_err(|problem| problem.with_id(&id))?;
-    let fence = if_match.fence(&shared.handle, &id, refusal::unknown)?;
+    let fence = caller.fence(&shared.handle, &id, &if_match, refusal::unknown)?;
     let deregistered = shared
         .handle
         .deregister(&id, fence, drain)
@@ -91,7 +103,15 @@ pub(crate) async fn delete(
         draining: deregistered.draining,
         in_flight: deregistered.in_flight,
     };
-    Ok(Json(view).into_response())
+    let mut response = Json(view).into_response();
+    let drain = drain.map(|drain| ("drain_secs".to_owned(), drain.as_secs().into()));
+    response.extensions_mut().insert(Change {
+        id: id.clone(),
+        app: deregistered.endpoint.backend.app.clone(),
+        incarnation: deregistered.endpoint.incarnation,
+        fields: drain.into_iter().collect(),
+    });
+    Ok(response)
 }
 
 fn drain(text: &str, longest: Duration) -> Result<Duration, String> {

@@ -15,16 +15,26 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 use tower::Service;
 
 use crate::state::Bounds;
+use crate::tls::{ClientNames, Tls, UnderWay};
 use heads::Heads;
 use watched::Watched;
 
 /// The largest head. The API's own requests need a tenth of it.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// Who is at the other end of a connection, as far as it tells.
+#[derive(Clone)]
+struct Origin {
+    peer: SocketAddr,
+    names: Option<ClientNames>,
+}
 
 /// Serves connections, each until it ends.
 #[derive(Clone)]
@@ -61,12 +71,51 @@ impl Acceptor {
         }
     }
 
+    /// A connection in the clear, that has a place.
     pub(crate) async fn serve(
         self,
         stream: TcpStream,
         peer: SocketAddr,
         place: Option<OwnedSemaphorePermit>,
     ) {
+        // An answer is one small write; waiting for more would delay it.
+        let _ = stream.set_nodelay(true);
+        self.converse(stream, Origin { peer, names: None }, place).await;
+    }
+
+    /// A connection inside TLS. It takes a place once it has shaken hands, so that whoever doesn't takes nobody's.
+    pub(crate) async fn serve_tls(self, tls: Tls, stream: TcpStream, peer: SocketAddr, under_way: UnderWay) {
+        let _ = stream.set_nodelay(true);
+        let shaken = timeout(self.bounds.handshake_timeout, async {
+            let stream = tls.accept(stream).await?;
+            // The semaphore is never closed.
+            let place = Arc::clone(&self.places).acquire_owned().await.ok();
+            Ok::<_, std::io::Error>((stream, place))
+        })
+        .await;
+        drop(under_way);
+        let (stream, place) = match shaken {
+            Ok(Ok(shaken)) => shaken,
+            Ok(Err(error)) => {
+                tracing::debug!(%peer, %error, "a TLS handshake with the API failed");
+                return;
+            }
+            Err(_) => {
+                tracing::debug!(%peer, "closing a connection: its TLS handshake took too long");
+                return;
+            }
+        };
+        let names = ClientNames::of(&stream);
+        self.converse(stream, Origin { peer, names }, place).await;
+    }
+
+    async fn converse(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        origin: Origin,
+        place: Option<OwnedSemaphorePermit>,
+    ) {
+        let peer = origin.peer;
         let Self {
             router,
             bounds,
@@ -75,12 +124,10 @@ impl Acceptor {
             http,
         } = self;
         let _place = place;
-        // An answer is one small write; waiting for more would delay it.
-        let _ = stream.set_nodelay(true);
         let (heads, mut reading) = Heads::new();
         let service = service_fn(|request: Request<Incoming>| {
             heads.finished();
-            let answer = answer(router.clone(), request, peer);
+            let answer = answer(router.clone(), request, origin.clone());
             let (heads, places) = (heads.clone(), Arc::clone(&places));
             async move {
                 let mut response = answer.await?;
@@ -115,9 +162,13 @@ impl Acceptor {
 async fn answer(
     mut router: Router,
     mut request: Request<Incoming>,
-    peer: SocketAddr,
+    origin: Origin,
 ) -> Result<Response, Infallible> {
+    let Origin { peer, names } = origin;
     request.extensions_mut().insert(ConnectInfo(peer));
+    if let Some(names) = names {
+        request.extensions_mut().insert(names);
+    }
     router.call(request).await
 }
 

@@ -6,6 +6,7 @@ use edgeproxy_backend::{AppName, BackendId, Country, Region};
 use http::StatusCode;
 use serde::Serialize;
 
+use crate::caller::Caller;
 use crate::fields::excerpt;
 use crate::problem::Problem;
 use crate::query::Params;
@@ -125,7 +126,11 @@ pub struct ExplainedCandidate {
 }
 
 /// `GET /api/v1/explain`.
-pub(crate) async fn explain(State(shared): State<Shared>, mut params: Params) -> Result<Response, Problem> {
+pub(crate) async fn explain(
+    State(shared): State<Shared>,
+    caller: Caller,
+    mut params: Params,
+) -> Result<Response, Problem> {
     let app = params.required("app", |text| {
         AppName::parse(text).map_err(|error| error.to_string())
     });
@@ -143,6 +148,7 @@ pub(crate) async fn explain(State(shared): State<Shared>, mut params: Params) ->
     let hash = params.optional("hash", |text| Ok(text.to_owned()));
     let sticky = params.optional("sticky", |text| Ok(text.to_owned()));
     params.finish()?;
+    app.as_ref().map_or(Ok(()), |app| caller.check_app(app))?;
     // A bad or missing app has been refused above.
     let explanation = app
         .as_ref()

@@ -3,53 +3,84 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode};
 use tokio::time::timeout;
 
 use crate::accept;
+use crate::access::{Denied, secs_up};
+use crate::audit::{Asked, Outcome};
+use crate::caller::{Caller, Peer};
 use crate::problem::Problem;
 use crate::state::Shared;
+use crate::terms::InForce;
 
-/// Refuses whom the API doesn't serve, bounds the time of those that it does, and gives every answer its
-/// common headers.
-pub(crate) async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Refuses whom the API doesn't serve, bounds the time of those that it does, gives every answer its
+/// common headers, and has what it changed or refused written down.
+pub(crate) async fn guard(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let response = match check(&shared, &request) {
-        Ok(()) => timeout(shared.bounds.request_timeout, next.run(request))
-            .await
-            .unwrap_or_else(|_| overdue(shared.bounds.request_timeout).into_response()),
-        Err(problem) => problem.into_response(),
+    let Peer(peer) = Peer::of(request.extensions());
+    let request_id = shared.next_request_id();
+    let (caller, answered) = match admit(&shared.terms.in_force(), &request, peer) {
+        Ok(caller) => {
+            // Nobody behind this has any use for it.
+            request.headers_mut().remove(AUTHORIZATION);
+            request.extensions_mut().insert(caller.clone());
+            let answered = timeout(shared.bounds.request_timeout, next.run(request)).await;
+            (Some(caller), answered.ok())
+        }
+        Err(Denied { caller, problem }) => (caller, Some(problem.into_response())),
     };
-    let response = finish(&method, response);
+    let outcome = answered.as_ref().map_or(Outcome::Unknown, Outcome::of);
+    let response = answered.unwrap_or_else(|| overdue(shared.bounds.request_timeout).into_response());
+    let mut response = finish(&method, response);
+    if let Some(audit) = &shared.audit {
+        let asked = Asked {
+            request_id: &request_id,
+            method: &method,
+            path: uri.path(),
+            peer,
+            caller: caller.as_ref(),
+        };
+        audit.tell(&asked, outcome, &response);
+    }
+    if let Ok(request_id) = HeaderValue::try_from(request_id) {
+        response.headers_mut().insert(REQUEST_ID, request_id);
+    }
     tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), "API request");
     response
 }
 
 /// The cheapest check first, and none that remembers anything of a peer that is not served at all.
-fn check(shared: &Shared, request: &Request) -> Result<(), Problem> {
-    let peer = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|ConnectInfo(peer)| *peer);
-    let terms = shared.terms.in_force();
+fn admit(terms: &InForce, request: &Request, peer: Option<SocketAddr>) -> Result<Caller, Denied> {
     terms.access.check_peer(peer)?;
     if let Some(peer) = peer {
-        terms.rate.check(peer.ip()).map_err(too_many)?;
+        let rates = &terms.counted.rates;
+        rates.check(peer.ip(), request.method()).map_err(too_many)?;
     }
-    terms.hosts.check(request)?;
-    accept::check(request.headers())
+    let caller = terms.access.identify(request, peer, &terms.counted.failures)?;
+    let checked = terms
+        .hosts
+        .check(request)
+        .and_then(|()| accept::check(request.headers()));
+    match checked {
+        Ok(()) => Ok(caller),
+        Err(problem) => Err(Denied {
+            caller: Some(caller),
+            problem,
+        }),
+    }
 }
 
 fn too_many(wait: Duration) -> Problem {
-    let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     let error = "too many requests from this address; send fewer, or wait as Retry-After says";
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, error).with_retry_after(secs.max(1))
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, error).with_retry_after(secs_up(wait))
 }
-
 fn overdue(limit: Duration) -> Problem {
     let error = format!(
         "there was no answer within {} s; a change may still take effect, and sending it again is safe",

@@ -2,6 +2,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
 use serde::Serialize;
 
+use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::readiness::Phase;
 use crate::state::Shared;
@@ -14,14 +15,23 @@ struct Health {
     uptime_secs: u64,
 }
 
-/// `GET /health`: the process answers.
-pub(crate) async fn health(State(shared): State<Shared>) -> impl IntoResponse {
+/// `GET /health`: the process answers. A stranger, where there are tokens, learns no more than that.
+pub(crate) async fn health(State(shared): State<Shared>, caller: Caller) -> Response {
+    if matches!(caller, Caller::Stranger) {
+        return Json(Alive { status: "ok" }).into_response();
+    }
     Json(Health {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
         backends: shared.handle.stats().backends,
         uptime_secs: shared.handle.uptime().as_secs(),
     })
+    .into_response()
+}
+
+#[derive(Serialize)]
+struct Alive {
+    status: &'static str,
 }
 
 #[derive(Serialize)]

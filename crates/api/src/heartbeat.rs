@@ -1,7 +1,10 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
 use edgeproxy_registry::LoadReport;
+use serde_json::{Map, Value};
 
+use crate::audit::Change;
+use crate::caller::Caller;
 use crate::dto::{RenewedView, heartbeat_interval_secs};
 use crate::extract::{OptionalJson, PathId};
 use crate::fields::{Fields, flag, permille, whole_u32};
@@ -16,6 +19,7 @@ const MEMBERS: [&str; 4] = ["in_flight", "utilization", "draining", "weight"];
 /// `POST /api/v1/heartbeat/{id}`.
 pub(crate) async fn heartbeat(
     State(shared): State<Shared>,
+    caller: Caller,
     PathId(id): PathId,
     if_match: IfMatch,
     OptionalJson(body): OptionalJson,
@@ -24,7 +28,7 @@ pub(crate) async fn heartbeat(
         Some(fields) => report(fields).map_err(|problem| problem.with_id(&id))?,
         None => Default::default(),
     };
-    let fence = if_match.fence(&shared.handle, &id, refusal::unknown_heartbeat)?;
+    let fence = caller.fence(&shared.handle, &id, &if_match, refusal::unknown_heartbeat)?;
     let renewed = shared
         .handle
         .heartbeat(&id, fence, &report)
@@ -38,7 +42,28 @@ pub(crate) async fn heartbeat(
         state: shared.handle.get(&id).map(|status| status.state.as_str()),
         warnings,
     };
-    Ok(Json(view).into_response())
+    let mut response = Json(view).into_response();
+    if let Some(fields) = changes(&report) {
+        response.extensions_mut().insert(Change {
+            id: id.clone(),
+            app: renewed.endpoint.backend.app.clone(),
+            incarnation: renewed.endpoint.incarnation,
+            fields,
+        });
+    }
+    Ok(response)
+}
+
+/// What of a report changes whom requests go to by its own word, and not by measure.
+fn changes(report: &LoadReport) -> Option<Map<String, Value>> {
+    let draining = report.draining.map(|draining| ("draining", draining.into()));
+    let weight = report.weight.map(|weight| ("weight", weight.get().into()));
+    let fields: Map<String, Value> = [draining, weight]
+        .into_iter()
+        .flatten()
+        .map(|(field, value)| (field.to_owned(), value))
+        .collect();
+    (!fields.is_empty()).then_some(fields)
 }
 
 fn report(mut fields: Fields) -> Result<(LoadReport, Vec<String>), Problem> {

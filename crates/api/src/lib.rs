@@ -15,8 +15,13 @@
 //! # Who is served
 //!
 //! Without tokens: peers on loopback and private networks. The address is the socket's, and no
-//! forwarding header changes it, so a reverse proxy in front makes all of its clients private. Changing
-//! requests must be addressed to the listener's own name and must not come from another site's page.
+//! forwarding header changes it, so a reverse proxy in front makes all of its clients private. With
+//! [`Granted`]: whoever shows a token or a certificate, for what its role and its apps allow; nobody else, on loopback
+//! either, sees more than that the process answers. What each endpoint takes is a list (`endpoint`) of which the router is
+//! made, so that none can be without its need. Changing requests must be addressed to the listener's own name and must not
+//! come from another site's page, whoever sends them.
+//!
+//! Every change, and every attempt that was refused, can be written down ([`Audit`]).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -53,19 +58,23 @@
 //!
 //! Where to listen, when to stop ([`Handle::stop`](edgeproxy_control::Handle::stop) and
 //! [`Readiness::drain`] first, then `shutdown`), what a pick is ([`Explain`]), what the
-//! configuration is ([`Configured`]), and tokens and TLS. Heads
+//! configuration is ([`Configured`]), reading the files of tokens and of TLS, and noticing that they have changed. Heads
 //! that are no HTTP at all are refused by hyper, with a bare 400 or 431 and a closed connection.
 
 mod accept;
 mod access;
 mod admission;
 mod apps;
+mod audit;
 mod backends;
+mod caller;
 mod configuration;
 mod connection;
 mod dto;
+mod endpoint;
 mod explain;
 mod extract;
+mod failures;
 mod fields;
 mod guard;
 mod health;
@@ -80,13 +89,16 @@ mod rate;
 mod readiness;
 mod refusal;
 mod register;
+mod request_id;
 mod router;
 mod serve;
 mod state;
 mod terms;
+mod tls;
 
-pub use access::Access;
-pub use admission::Admission;
+pub use access::{Access, Granted};
+pub use admission::{Admission, Source};
+pub use audit::{Audit, AuditTarget, AuditWriter};
 pub use configuration::{Configuration, Configured, LastReload, Layer, ReloadProblem, SettingInForce};
 pub use explain::{
     Balancing, ClientQuery, Explain, ExplainedCandidate, ExplainedClient, ExplainedTier, Explanation,
@@ -96,3 +108,4 @@ pub use router::router;
 pub use serve::serve;
 pub use state::{Bounds, State};
 pub use terms::Terms;
+pub use tls::Tls;

@@ -1,14 +1,16 @@
 use axum::extract::State;
 use axum::response::Response;
 use edgeproxy_registry::{Change, Patch};
+use serde_json::{Map, Value};
 
 use crate::backends::one;
+use crate::caller::Caller;
 use crate::extract::{MergePatch, PathId};
 use crate::fields::{Fields, did_you_mean, excerpt, flag, whole_u32};
 use crate::if_match::IfMatch;
 use crate::problem::Problem;
 use crate::state::Shared;
-use crate::{refusal, register};
+use crate::{audit, refusal, register};
 
 /// The members that an operator can change.
 const MEMBERS: [&str; 4] = ["enabled", "weight", "soft_limit", "hard_limit"];
@@ -16,19 +18,53 @@ const MEMBERS: [&str; 4] = ["enabled", "weight", "soft_limit", "hard_limit"];
 /// `PATCH /api/v1/backends/{id}`.
 pub(crate) async fn patch(
     State(shared): State<Shared>,
+    caller: Caller,
     PathId(id): PathId,
     if_match: IfMatch,
     MergePatch(fields): MergePatch,
 ) -> Result<Response, Problem> {
     let patch = parse(fields).map_err(|problem| problem.with_id(&id))?;
-    let fence = if_match.fence(&shared.handle, &id, refusal::unknown)?;
+    let fence = caller.fence(&shared.handle, &id, &if_match, refusal::unknown)?;
     let status = shared
         .handle
         .patch(&id, fence, &patch)
         .await
         .map_err(|error| refusal::of_patch(error, &id, contradicting(&patch)))?;
     tracing::info!(%id, ?patch, "an operator changed a backend");
-    Ok(one(&status))
+    let mut response = one(&status);
+    response.extensions_mut().insert(audit::Change {
+        id,
+        app: status.endpoint.backend.app.clone(),
+        incarnation: status.endpoint.incarnation,
+        fields: changes(&patch),
+    });
+    Ok(response)
+}
+
+/// What was changed, by its new value; `null` is cleared.
+fn changes(patch: &Patch) -> Map<String, Value> {
+    fn to<T: Copy + Into<Value>>(change: Change<T>) -> Option<Value> {
+        match change {
+            Change::Keep => None,
+            Change::Clear => Some(Value::Null),
+            Change::Set(value) => Some(value.into()),
+        }
+    }
+    let weight = match patch.weight {
+        Change::Keep => None,
+        Change::Clear => Some(Value::Null),
+        Change::Set(weight) => Some(weight.get().into()),
+    };
+    let changes = [
+        to(patch.enabled),
+        weight,
+        to(patch.soft_limit),
+        to(patch.hard_limit),
+    ];
+    let named = MEMBERS.into_iter().zip(changes);
+    named
+        .filter_map(|(member, value)| Some((member.to_owned(), value?)))
+        .collect()
 }
 
 /// Unlike a registration, a patch with an unknown member is refused: an answer of 200 to `{"enable":false}`

@@ -43,6 +43,13 @@ struct Content {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
+/// What an answer refuses, for the audit log.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused {
+    pub(crate) id: Option<BackendId>,
+    pub(crate) error: String,
+}
+
 #[derive(Serialize)]
 struct Body<'a> {
     /// RFC 9457 §4.2.1: the status says it all.
@@ -117,6 +124,10 @@ impl Problem {
         )
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
     pub(crate) fn with_id(mut self, id: &BackendId) -> Self {
         self.0.id = Some(id.clone());
         self
@@ -159,6 +170,7 @@ impl IntoResponse for Problem {
         for (name, value) in headers {
             response.headers_mut().insert(name, value);
         }
+        response.extensions_mut().insert(Refused { id, error });
         response
     }
 }

@@ -6,6 +6,36 @@ use std::time::{Duration, Instant};
 
 use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use http::Method;
+
+use crate::host::is_changing;
+
+/// How many requests each peer may send: counted apart for those that change something and those that don't, so that a
+/// page that is looked at too often costs no heartbeat.
+pub(crate) struct Rates {
+    changes: RateLimit,
+    reads: RateLimit,
+}
+
+impl Rates {
+    pub(crate) fn new(per_sec: NonZeroU32, burst: NonZeroU32, peers: usize) -> Self {
+        let limit = || RateLimit::new(per_sec, burst, peers);
+        Self {
+            changes: limit(),
+            reads: limit(),
+        }
+    }
+
+    /// Counts a request of `ip`, or says how long it has to wait.
+    pub(crate) fn check(&self, ip: IpAddr, method: &Method) -> Result<(), Duration> {
+        let limit = if is_changing(method) {
+            &self.changes
+        } else {
+            &self.reads
+        };
+        limit.check(ip)
+    }
+}
 
 /// How many requests each peer may send, by the generic cell rate algorithm. Bounded in memory.
 ///
@@ -71,7 +101,7 @@ impl RateLimit {
 }
 
 /// The address that a budget belongs to.
-fn network(ip: IpAddr) -> IpAddr {
+pub(crate) fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,

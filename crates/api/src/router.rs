@@ -3,34 +3,20 @@ use std::any::Any;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use http::StatusCode;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::guard::guard;
 use crate::problem::Problem;
 use crate::state::{Shared, State};
-use crate::{apps, backends, configuration, explain, extract, health, heartbeat, patch, register};
+use crate::{endpoint, extract};
 
 /// The API as a service, without a socket. The peer's address is read from axum's
 /// [`ConnectInfo`](axum::extract::ConnectInfo)`<SocketAddr>`; a request without it is refused as from
 /// nobody.
 pub fn router(state: State) -> Router {
     let shared = Shared::new(state);
-    let paths = Router::new()
-        .route("/health", get(health::health))
-        .route("/ready", get(health::ready))
-        .route("/api/v1/register", post(register::register))
-        .route("/api/v1/heartbeat/{id}", post(heartbeat::heartbeat))
-        .route("/api/v1/backends", get(backends::list))
-        .route(
-            "/api/v1/backends/{id}",
-            get(backends::get).delete(backends::delete).patch(patch::patch),
-        )
-        .route("/api/v1/apps", get(apps::list))
-        .route("/api/v1/apps/{app}", get(apps::get))
-        .route("/api/v1/explain", get(explain::explain))
-        .route("/api/v1/config", get(configuration::get))
+    let paths = endpoint::routes()
         .fallback(extract::no_such_path)
         .with_state(shared.clone());
     // A layer on `paths` itself would run inside of what adds `Allow` to a 405.

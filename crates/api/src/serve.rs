@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::connection::Acceptor;
 use crate::router::router;
 use crate::state::State;
+use crate::tls::Handshakes;
 
 /// Serves the API on `listener` until `shutdown` resolves, and then until requests under way have ended,
 /// or [`Bounds::drain_timeout`](crate::Bounds::drain_timeout) has passed. Runs on any tokio runtime; one
@@ -26,20 +28,27 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let bounds = state.bounds;
-    tracing::info!(addr = %listener.local_addr()?, "serving the API");
+    let tls = state.tls.clone();
+    tracing::info!(addr = %listener.local_addr()?, tls = tls.is_some(), "serving the API");
     let places = Arc::new(Semaphore::new(
         bounds.connections.clamp(1, Semaphore::MAX_PERMITS),
     ));
     let (stop, stopping) = watch::channel(());
     let acceptor = Acceptor::new(router(state), bounds, Arc::clone(&places), stopping);
     let mut connections = JoinSet::new();
+    let mut handshakes = Handshakes::new(bounds.handshakes);
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
-            (stream, peer, place) = accept(&listener, &places) => {
+            (stream, peer, place) = accept_with_place(&listener, &places), if tls.is_none() => {
                 connections.spawn(acceptor.clone().serve(stream, peer, place));
+            }
+            (stream, peer) = accept(&listener), if tls.is_some() => {
+                let Some(tls) = tls.clone() else { continue };
+                let acceptor = acceptor.clone();
+                handshakes.begin(|under_way| connections.spawn(acceptor.serve_tls(tls, stream, peer, under_way)));
             }
         }
     }
@@ -56,17 +65,22 @@ pub async fn serve(
 }
 
 /// A place first, then a connection: whoever finds no place waits in the kernel's queue, not in ours.
-async fn accept(
+async fn accept_with_place(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> (TcpStream, std::net::SocketAddr, Option<OwnedSemaphorePermit>) {
-    /// Out of file descriptors or memory: trying again at once would only burn a core.
-    const PAUSE: Duration = Duration::from_millis(50);
+) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
     // The semaphore is never closed.
     let place = Arc::clone(places).acquire_owned().await.ok();
+    let (stream, peer) = accept(listener).await;
+    (stream, peer, place)
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    /// Out of file descriptors or memory: trying again at once would only burn a core.
+    const PAUSE: Duration = Duration::from_millis(50);
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer, place),
+            Ok(accepted) => return accepted,
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "the API can't accept a connection");

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use edgeproxy_control::Handle;
 
-use crate::{Configured, Explain, Readiness, Terms};
+use crate::audit::Audit;
+use crate::request_id::RequestIds;
+use crate::{Configured, Explain, Readiness, Terms, Tls};
 
 /// All that the API needs from the rest of the server.
 #[derive(Clone)]
@@ -23,6 +25,10 @@ pub struct State {
     pub bounds: Bounds,
     /// Who knows the configuration. `None`: there is none to show.
     pub configuration: Option<Arc<dyn Configured>>,
+    /// What it is served inside of. `None`: in the clear.
+    pub tls: Option<Tls>,
+    /// Where changes and refusals are written down. `None`: nowhere.
+    pub audit: Option<Audit>,
 }
 
 impl State {
@@ -36,6 +42,8 @@ impl State {
             terms: Terms::default(),
             bounds: Bounds::default(),
             configuration: None,
+            tls: None,
+            audit: None,
         }
     }
 }
@@ -53,14 +61,21 @@ impl fmt::Debug for State {
 /// How much the API serves at once. Bodies end at 64 KiB, heads at 16 KiB and 100 fields; those are fixed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
-    /// Requests that one peer may send per second, on average. 20,000.
+    /// Requests that one peer may send per second, on average, of those that change something and of those that don't. 20,000.
     pub requests_per_sec: NonZeroU32,
     /// Requests that one peer may send at once. 40,000.
     pub burst: NonZeroU32,
+    /// Wrong tokens that one peer may show in a minute. 60: a few agents that were given a wrong one don't lock out the
+    /// others behind the same address, and a guess is hopeless at any rate.
+    pub failures_per_min: NonZeroU32,
     /// Peers that are remembered for it; beyond that they share budgets. 16,384.
     pub peers: usize,
     /// Connections at once; the next waits in the listener's queue. 1,024.
     pub connections: usize,
+    /// TLS handshakes at once, which take no connection's place; one more ends the oldest. 256.
+    pub handshakes: usize,
+    /// The time for a TLS handshake. 10 s.
+    pub handshake_timeout: Duration,
     /// The time for a request's head, from its first byte, or from the connection's beginning. 10 s.
     pub head_timeout: Duration,
     /// The time that a connection may be idle between two requests. Longer than heartbeats are apart, so
@@ -81,8 +96,11 @@ impl Default for Bounds {
         Self {
             requests_per_sec: at_least_one(20_000),
             burst: at_least_one(40_000),
+            failures_per_min: at_least_one(60),
             peers: 16_384,
             connections: 1_024,
+            handshakes: 256,
+            handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(10),
@@ -99,11 +117,22 @@ fn at_least_one(number: u32) -> NonZeroU32 {
 
 /// The [`State`], shared by every request.
 #[derive(Clone)]
-pub(crate) struct Shared(Arc<State>);
+pub(crate) struct Shared(Arc<Inner>);
+
+struct Inner {
+    state: State,
+    requests: RequestIds,
+}
 
 impl Shared {
     pub(crate) fn new(state: State) -> Self {
-        Self(Arc::new(state))
+        let requests = RequestIds::new();
+        Self(Arc::new(Inner { state, requests }))
+    }
+
+    /// By what a request is called in the answer and in the audit log.
+    pub(crate) fn next_request_id(&self) -> String {
+        self.0.requests.next()
     }
 }
 
@@ -111,6 +140,6 @@ impl Deref for Shared {
     type Target = State;
 
     fn deref(&self) -> &State {
-        &self.0
+        &self.0.state
     }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::failures::Failures;
 use crate::host::Hosts;
-use crate::rate::RateLimit;
+use crate::rate::Rates;
 use crate::{Access, Admission, Bounds};
 
 /// Which backends may register, who may use the API, and how often: the part that can be replaced while it is served,
@@ -20,15 +21,22 @@ pub(crate) struct InForce {
     pub(crate) admission: Admission,
     pub(crate) access: Access,
     pub(crate) hosts: Hosts,
-    pub(crate) rate: Arc<RateLimit>,
+    pub(crate) counted: Arc<Counted>,
     limits: Limits,
 }
 
-/// What a rate limit is made of.
+/// What peers have used up.
+pub(crate) struct Counted {
+    pub(crate) rates: Rates,
+    pub(crate) failures: Failures,
+}
+
+/// What limits by peer are made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Limits {
     requests_per_sec: NonZeroU32,
     burst: NonZeroU32,
+    failures_per_min: NonZeroU32,
     peers: usize,
 }
 
@@ -37,9 +45,9 @@ impl Terms {
     #[must_use]
     pub fn new(admission: Admission, access: Access, bounds: Bounds) -> Self {
         let limits = Limits::of(bounds);
-        let rate = Arc::new(limits.limit());
+        let counted = Arc::new(limits.counted());
         Self(Arc::new(ArcSwap::from_pointee(InForce::new(
-            admission, access, limits, rate,
+            admission, access, limits, counted,
         ))))
     }
 
@@ -47,13 +55,13 @@ impl Terms {
     /// then.
     pub fn replace(&self, admission: Admission, access: Access, bounds: Bounds) {
         let (limits, before) = (Limits::of(bounds), self.0.load());
-        let rate = if limits == before.limits {
-            Arc::clone(&before.rate)
+        let counted = if limits == before.limits {
+            Arc::clone(&before.counted)
         } else {
-            Arc::new(limits.limit())
+            Arc::new(limits.counted())
         };
         self.0
-            .store(Arc::new(InForce::new(admission, access, limits, rate)));
+            .store(Arc::new(InForce::new(admission, access, limits, counted)));
     }
 
     pub(crate) fn in_force(&self) -> Arc<InForce> {
@@ -62,13 +70,13 @@ impl Terms {
 }
 
 impl InForce {
-    fn new(admission: Admission, access: Access, limits: Limits, rate: Arc<RateLimit>) -> Self {
+    fn new(admission: Admission, access: Access, limits: Limits, counted: Arc<Counted>) -> Self {
         let hosts = Hosts::new(&access.allowed_hosts);
         Self {
             admission,
             access,
             hosts,
-            rate,
+            counted,
             limits,
         }
     }
@@ -79,18 +87,23 @@ impl Limits {
         let Bounds {
             requests_per_sec,
             burst,
+            failures_per_min,
             peers,
             ..
         } = bounds;
         Self {
             requests_per_sec,
             burst,
+            failures_per_min,
             peers,
         }
     }
 
-    fn limit(self) -> RateLimit {
-        RateLimit::new(self.requests_per_sec, self.burst, self.peers)
+    fn counted(self) -> Counted {
+        Counted {
+            rates: Rates::new(self.requests_per_sec, self.burst, self.peers),
+            failures: Failures::new(self.failures_per_min, self.peers),
+        }
     }
 }
 

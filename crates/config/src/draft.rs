@@ -144,6 +144,8 @@ impl<'a> Draft<'a> {
             .iter()
             .filter_map(|(name, value)| Some((name.to_str()?, value.as_os_str())))
             .filter(|(name, value)| name.starts_with(ENV_PREFIX) && !value.is_empty())
+            // EDGEPROXY_API_TOKEN_FILE and the others that the same commands take are told of: meant for the file of tokens,
+            // or for the API's TLS, they would leave it open.
             .filter(|(name, _)| ![CONFIG_ENV, API_ENV].contains(name))
             .collect();
         ours.sort_unstable();

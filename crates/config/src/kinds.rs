@@ -16,6 +16,11 @@ pub(crate) const PATH: Kind = Kind::Text {
     expected: "the path of a PEM file, such as \"/etc/edgeproxy/cert.pem\"",
 };
 
+pub(crate) const TOKENS: Kind = Kind::Text {
+    name: "PATH",
+    expected: "the path of a file of tokens, such as \"/etc/edgeproxy/tokens.toml\"",
+};
+
 pub(crate) const DATABASE: Kind = Kind::Text {
     name: "PATH",
     expected: "the path of a MaxMind database of countries, such as \"/etc/edgeproxy/country.mmdb\"",

@@ -84,7 +84,7 @@ pub use reference::reference;
 pub use region::{Geography, RegionTable};
 pub use report::{Paint, Report};
 pub use route::{BodyLimit, HeaderMatch, HostMatch, Overlap, Route, overlaps};
-pub use rules::{Certified, Rule, check, expiring};
+pub use rules::{Certified, GrantsFile, Rule, check, expiring, granting};
 pub use schema::schema;
 pub use setting::{API_ENV, CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Reload, Scope, Setting};
 pub use settings::{AppSettings, Settings};
@@ -93,6 +93,6 @@ pub use source::{MAX_FILE_BYTES, file_path, load};
 pub use status::StatusCodes;
 pub use topology::Topology;
 pub use types::{
-    Algorithm, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, ProxyVersion, Spill,
-    TlsVersion, Workers,
+    Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat,
+    ProxyVersion, RegisterSource, Spill, TlsVersion, Workers,
 };

@@ -18,6 +18,8 @@ pub(crate) const INVALID: &str = "invalid-configuration";
 pub(crate) const OTHERS: &[(&str, Severity)] = &[
     (INVALID, Severity::Error),
     ("certificate-expires", Severity::Warning),
+    ("tokens-readable", Severity::Warning),
+    ("token-expires", Severity::Warning),
     ("unknown-variable", Severity::Warning),
 ];
 

@@ -4,6 +4,7 @@
 mod access;
 mod certificates;
 mod failures;
+mod grants;
 mod routing;
 mod shares;
 mod timing;
@@ -13,6 +14,7 @@ use crate::layers::Loaded;
 use crate::problem::Place;
 
 pub use certificates::{Certified, expiring};
+pub use grants::{GrantsFile, granting};
 
 /// A rule of [`check`].
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +39,7 @@ impl Rule {
         warning("api-off", access::api_off),
         warning("api-insecure", access::api_insecure),
         warning("api-open-address", access::api_open_address),
+        warning("tokens-in-the-clear", access::tokens_in_the_clear),
         warning("tls-off", access::tls_off),
         warning("backend-tls-insecure", access::backend_tls_insecure),
         warning("single-backend-max-failures", failures::single_backend),
@@ -87,7 +90,8 @@ impl Found {
     }
 }
 
-/// Looks for everything that [`Rule::ALL`] names. Pure; certificates are for [`expiring`].
+/// Looks for everything that [`Rule::ALL`] names. Pure; certificates are for [`expiring`], and the
+/// file of tokens is for [`granting`].
 ///
 /// ```
 /// use edgeproxy_config::{ConfigFile, Layers, check};

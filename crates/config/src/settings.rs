@@ -11,7 +11,7 @@ use std::time::Duration;
 use edgeproxy_backend::{AppName, Region};
 use ipnet::IpNet;
 
-use crate::kinds::{DATABASE, NETWORKS, PATH, SOCKET, SOCKET_OR_OFF, bytes, number, seconds};
+use crate::kinds::{DATABASE, NETWORKS, PATH, SOCKET, SOCKET_OR_OFF, TOKENS, bytes, number, seconds};
 use crate::listeners::Listener;
 use crate::policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
 use crate::region::RegionTable;
@@ -19,7 +19,10 @@ use crate::setting::{Kind, Reload, Scope, Setting};
 use crate::shown::{Show, Shown};
 use crate::status::StatusCodes;
 use crate::table::{Field, Key};
-use crate::types::{Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, Spill, Workers};
+use crate::types::{
+    Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat,
+    RegisterSource, Spill, Workers,
+};
 use crate::value::FromValue;
 
 use define::settings;
@@ -66,16 +69,43 @@ proxy {
     /// Where the discovery API listens. Port 0 lets the system choose one.
     api_listen_addr: SocketAddr, "api_listen_addr", SOCKET, "0.0.0.0:8081", restart;
 
-    /// Serve the API to any peer. Without it only loopback and private networks are served.
+    /// Serve the API to any peer. Without it only loopback and private networks are served, and with
+    /// api_tokens_file whoever has a token.
     api_insecure: bool, "api_insecure", Kind::Switch, "false";
+
+    /// Who may use the API for what: tokens and clients' certificates with their roles and apps. With it everybody
+    /// needs one, on loopback as well. It is read again when it changes.
+    api_tokens_file: Option<PathBuf>, "api_tokens_file", TOKENS, "";
+
+    /// The certificate of the API, and the chain that leads to an authority, as PEM; none is no TLS. It is read again
+    /// when it changes.
+    api_tls_cert: Option<PathBuf>, "api_tls_cert", PATH, "", restart;
+
+    /// The private key of api_tls_cert, as PEM, unencrypted.
+    api_tls_key: Option<PathBuf>, "api_tls_key", PATH, "", restart;
+
+    /// The authorities that issue certificates of the API's clients, as PEM. What each client may do stands in
+    /// api_tokens_file.
+    api_tls_client_ca: Option<PathBuf>, "api_tls_client_ca", PATH, "", restart;
+
+    /// Whether clients of the API have to show a certificate, where there is an api_tls_client_ca.
+    api_tls_client_auth: ClientAuth, "api_tls_client_auth", Kind::OneOf(ClientAuth::NAMES), "required", restart;
 
     /// Host names by which backends reach the API, besides localhost and the machine's own. A change that
     /// is addressed to any other name is refused, since a web page could have made a browser send it.
     api_allowed_hosts: Vec<HostName>, "api_allowed_hosts",
         Kind::List { name: "NAME,…", expected: "a host name without a port, such as \"edgeproxy.internal\"" }, "";
 
-    /// How many API requests a peer may make per second, with a burst of as many; 0 is no limit.
+    /// How many API requests a peer may make per second, with a burst of as many, counted apart for those that change
+    /// something and those that don't; 0 is no limit. An IPv6 peer is its /64.
     api_rate_per_peer: u32, "api_rate_per_peer", number(0, 1_000_000), "10000";
+
+    /// Which address a backend may register: any, or same_address, the one that it registers from.
+    register_source: RegisterSource, "register_source", Kind::OneOf(RegisterSource::NAMES), "any";
+
+    /// Where every change by the API, and every attempt that was refused, is written down: off, stderr, or a file.
+    audit_log: AuditLog, "audit_log",
+        Kind::Text { name: "off|stderr|PATH", expected: "\"off\", \"stderr\", or the path of a file such as \"/var/log/edgeproxy/audit.jsonl\"" }, "off", restart;
 
     /// The networks that a backend's address must be in; none means any.
     allowed_backend_cidrs: Vec<IpNet>, "allowed_backend_cidrs", NETWORKS, "";

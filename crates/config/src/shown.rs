@@ -13,7 +13,10 @@ use ipnet::IpNet;
 use crate::policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
 use crate::region::RegionTable;
 use crate::status::StatusCodes;
-use crate::types::{Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, Spill, Workers};
+use crate::types::{
+    Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat,
+    RegisterSource, Spill, Workers,
+};
 
 /// A value to be shown. `Display` writes it as the file would have it.
 ///
@@ -124,6 +127,8 @@ macro_rules! by_text {
 by_text!(
     Algorithm,
     AppName,
+    AuditLog,
+    ClientAuth,
     HealthMonitor,
     Initial,
     IpNet,
@@ -131,6 +136,7 @@ by_text!(
     LogFilter,
     LogFormat,
     Region,
+    RegisterSource,
     SocketAddr,
     Spill
 );

@@ -13,6 +13,8 @@ pub(crate) fn check(draft: &mut Draft<'_>) {
     tcp_is_whole(draft);
     tls_is_whole(draft);
     backend_tls_is_whole(draft);
+    api_tls_is_whole(draft);
+    api_is_open_or_closed(draft);
     somebody_listens(draft);
     listeners_differ(draft);
     topology::resolve(draft);
@@ -113,6 +115,60 @@ fn backend_tls_is_whole(draft: &mut Draft<'_>) {
             "backend_tls_insecure",
             "backend_tls_insecure is true and there is a backend_tls_ca; expected one of them".to_owned(),
             Some("remove backend_tls_insecure: with it the authorities are never asked".to_owned()),
+        );
+    }
+}
+
+/// A client's authority says who it is; what it may do stands elsewhere.
+fn api_tls_is_whole(draft: &mut Draft<'_>) {
+    let keys = [
+        "api_tls_cert",
+        "api_tls_key",
+        "api_tls_client_ca",
+        "api_tokens_file",
+    ];
+    if !draft.all_valid(&keys) {
+        return;
+    }
+    let settings = &draft.settings;
+    let cert = ("api_tls_cert", settings.api_tls_cert.is_some());
+    let key = ("api_tls_key", settings.api_tls_key.is_some());
+    let asks = settings.api_tls_client_ca.is_some();
+    let grants = settings.api_tokens_file.is_some();
+    pair_is_whole(draft, cert, key);
+    if asks && !cert.1 && !key.1 {
+        draft.conflict(
+            "api_tls_client_ca",
+            "there is an api_tls_client_ca and no api_tls_cert; expected both, since certificates are shown within TLS"
+                .to_owned(),
+            Some(
+                "name the PEM files by api_tls_cert (EDGEPROXY_API_TLS_CERT) and api_tls_key (EDGEPROXY_API_TLS_KEY)"
+                    .to_owned(),
+            ),
+        );
+    }
+    if asks && !grants {
+        draft.conflict(
+            "api_tls_client_ca",
+            "there is an api_tls_client_ca and no api_tokens_file; expected both, since an authority says who clients are \
+             and not what they may do"
+                .to_owned(),
+            Some(
+                "name a file by api_tokens_file (EDGEPROXY_API_TOKENS_FILE), with [[certificates]] for the clients"
+                    .to_owned(),
+            ),
+        );
+    }
+}
+
+fn api_is_open_or_closed(draft: &mut Draft<'_>) {
+    let settings = &draft.settings;
+    let both = settings.api_insecure && settings.api_tokens_file.is_some();
+    if both && draft.all_valid(&["api_insecure", "api_tokens_file"]) {
+        draft.conflict(
+            "api_insecure",
+            "api_insecure is true and there is an api_tokens_file; expected one of them".to_owned(),
+            Some("remove api_insecure: with tokens any peer is served that has one".to_owned()),
         );
     }
 }

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 
 use edgeproxy_backend::{AppName, NameError};
 
@@ -117,6 +118,49 @@ words! {
         Optional = "optional",
         /// They have to.
         Required = "required",
+    }
+}
+
+words! {
+    /// Which address a backend may register.
+    RegisterSource {
+        /// Any that is permitted otherwise.
+        Any = "any",
+        /// The one that its registration comes from.
+        SameAddress = "same_address",
+    }
+}
+
+/// Where changes by the API are written down.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AuditLog {
+    /// Nowhere.
+    Off,
+    /// To standard error, between the lines of the log.
+    Stderr,
+    /// To a file.
+    File(PathBuf),
+}
+
+impl FromValue for AuditLog {
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value.as_text()? {
+            "" | "off" => Ok(Self::Off),
+            "stderr" => Ok(Self::Stderr),
+            // A word alone is a misspelt one rather than a file in whatever folder this is.
+            text if text.contains(['/', '.']) && !text.ends_with('/') => Ok(Self::File(text.into())),
+            text => Err(Mismatch::text(text).help("a file in the working directory is written \"./NAME\"")),
+        }
+    }
+}
+
+impl fmt::Display for AuditLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Stderr => f.write_str("stderr"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
     }
 }
 
@@ -334,6 +378,17 @@ mod tests {
         ] {
             let mismatch = HealthMonitor::from_value(&text(bad)).unwrap_err();
             assert_eq!(mismatch.help.as_deref(), Some(help), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_audit_log_is_off_stderr_or_a_file() {
+        let of = |word: &str| AuditLog::from_value(&text(word));
+        assert_eq!(of("off"), Ok(AuditLog::Off));
+        assert_eq!(of("stderr"), Ok(AuditLog::Stderr));
+        assert_eq!(of("./audit"), Ok(AuditLog::File("./audit".into())));
+        for bad in ["on", "stdout", "audit", "/var/log/"] {
+            assert!(of(bad).is_err(), "{bad}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use edgeproxy_api as api;
 use edgeproxy_backend::AppName;
+use edgeproxy_config as config;
 use edgeproxy_config::{Changes, ConfigError, Loaded};
 use edgeproxy_control::{ControlError, Handle};
 use edgeproxy_proxy as proxy;
@@ -15,6 +16,7 @@ use tokio::sync::{Mutex, mpsc};
 use crate::control::{Control, ControlThread};
 use crate::explain::Explainer;
 use crate::geography::{Geography, GeographyError, Surveyed};
+use crate::grants::{self, TokensError};
 use crate::in_force::InForce;
 use crate::plan::{Plan, PlanError};
 use crate::probe_tls::ProbeTls;
@@ -56,6 +58,17 @@ pub enum BuildError {
     /// The database of countries can't be used.
     #[error("geoip_path: {0}")]
     Geography(#[from] GeographyError),
+    /// The file of tokens can't be used.
+    #[error("api_tokens_file: {0}")]
+    Tokens(#[from] TokensError),
+    /// The audit log can't be written.
+    #[error("audit_log: {log} can't be written: {source}")]
+    Audit {
+        /// Where it was to be.
+        log: config::AuditLog,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A thread or a runtime could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -98,6 +111,8 @@ pub struct App {
     watchlist: Watchlist,
     proxy: proxy::Bound,
     api: Option<TcpListener>,
+    granted: Option<api::Granted>,
+    audit: Option<(api::Audit, api::AuditWriter)>,
 }
 
 impl App {
@@ -111,6 +126,8 @@ impl App {
         let plan = Arc::new(Plan::of(settings, topology)?);
         let Made { tls, mut watched, .. } = Tls::load(settings, None)?;
         let regions = translate::regions(&topology.geography);
+        let (granted, tokens) = grants::load(settings)?;
+        watched.extend(tokens);
         let mut surveyed = Geography::load(settings.geoip_path.as_deref(), regions, None)?;
         let locate = Arc::new(surveyed.geography.clone());
         let proxy = proxy::bind(proxy::Config {
@@ -124,6 +141,7 @@ impl App {
             .api_enabled
             .then(|| bind_api(settings.api_listen_addr))
             .transpose()?;
+        let audit = audit(settings)?;
         Ok(Self {
             loaded: Arc::new(loaded),
             plan,
@@ -132,6 +150,8 @@ impl App {
             watchlist,
             proxy,
             api,
+            granted,
+            audit,
         })
     }
 
@@ -148,6 +168,8 @@ impl App {
             watchlist,
             proxy: bound,
             api: api_listener,
+            granted,
+            audit,
         } = self;
         let listening: Vec<Listening> = bound.listeners().map(Listening::of).collect();
         let api_addr = api_listener.as_ref().map(TcpListener::local_addr).transpose()?;
@@ -166,7 +188,7 @@ impl App {
         let readiness = api::Readiness::starting();
         let workers = bound.spawn(Arc::clone(&table), Arc::new(QueueReporter::new(sender)))?;
         let workers = Arc::new(workers);
-        let (admission, access, bounds) = translate::terms(settings, &own);
+        let (admission, access, bounds) = translate::terms(settings, granted, &own);
         let terms = api::Terms::new(admission, access, bounds);
         let geography = Arc::new(ArcSwap::from_pointee(surveyed.geography.clone()));
         let in_force = InForce::new(&loaded);
@@ -179,6 +201,7 @@ impl App {
             backend_tls: tls.backends.clone(),
             geography: Arc::clone(&geography),
         };
+        let (audit, audit_writer) = audit.unzip();
         let api = api_listener.map(|listener| {
             let state = api::State {
                 handle: handle.clone(),
@@ -187,6 +210,8 @@ impl App {
                 terms,
                 bounds,
                 configuration: Some(Arc::new(in_force.clone())),
+                tls: tls.api.clone(),
+                audit,
             };
             (listener, state)
         });
@@ -225,6 +250,7 @@ impl App {
             workers,
             readiness,
             control,
+            audit_writer,
         })
     }
 }
@@ -244,6 +270,19 @@ fn bind_api(addr: SocketAddr) -> Result<TcpListener, BuildError> {
         addr,
         source,
     })
+}
+
+fn audit(settings: &config::Settings) -> Result<Option<(api::Audit, api::AuditWriter)>, BuildError> {
+    let target = match &settings.audit_log {
+        _ if !settings.api_enabled => return Ok(None),
+        config::AuditLog::Off => return Ok(None),
+        config::AuditLog::Stderr => api::AuditTarget::Stderr,
+        config::AuditLog::File(path) => api::AuditTarget::File(path.clone()),
+    };
+    let log = settings.audit_log.clone();
+    api::Audit::open(target)
+        .map(Some)
+        .map_err(|source| BuildError::Audit { log, source })
 }
 
 /// Whether an address is one of these listeners. A backend at the proxy's own would be a loop. At the API's it
@@ -313,6 +352,7 @@ pub struct Running {
     readiness: api::Readiness,
     control: ControlThread,
     reloads: Reloads,
+    audit_writer: Option<api::AuditWriter>,
 }
 
 impl Running {
@@ -374,11 +414,20 @@ impl Running {
         self.workers.stopped().await;
         // Only now: whoever watches `/ready` sees the draining to its end.
         self.control.stop(API_GRACE).await;
+        if let Some(writer) = self.audit_writer {
+            let written = tokio::task::spawn_blocking(|| writer.finish());
+            // A disk that takes nothing keeps nobody from ending.
+            if tokio::time::timeout(AUDIT_GRACE, written).await.is_err() {
+                tracing::warn!("the last lines of the audit log could not be written in time");
+            }
+        }
     }
 }
 
 /// How long the API may finish the replies that it has begun.
 const API_GRACE: Duration = Duration::from_secs(1);
+/// How long the last lines of the audit log may take.
+const AUDIT_GRACE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -29,6 +29,7 @@ mod app;
 mod control;
 mod explain;
 mod geography;
+mod grants;
 mod in_force;
 mod keys;
 mod monitors;
@@ -47,6 +48,7 @@ mod watch;
 
 pub use app::{App, BuildError, Listening, Running, Serves};
 pub use geography::{GeographyError, check_database};
+pub use grants::{TokensError, granted};
 pub use monitors::MonitorError;
 pub use plan::PlanError;
 pub use reload::{ReloadError, Trigger};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use edgeproxy_api::{Access, Admission, Bounds, ReloadProblem, Terms};
+use edgeproxy_api::{Access, Admission, Bounds, Granted, ReloadProblem, Terms};
 use edgeproxy_config::{Changes, ConfigError, Frozen, Loaded, Settings};
 use edgeproxy_control::{ControlError, Handle};
 use edgeproxy_proxy as proxy;
@@ -19,6 +19,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::BuildError;
 use crate::geography::{Geography, Surveyed};
+use crate::grants;
 use crate::in_force::InForce;
 use crate::plan::Plan;
 use crate::publisher::Publisher;
@@ -230,6 +231,8 @@ struct Prospect {
     config: Prepared,
     made: Made,
     surveyed: Surveyed,
+    granted: Option<Granted>,
+    tokens: Option<Watched>,
 }
 
 impl Reloads {
@@ -272,6 +275,8 @@ impl Reloads {
             config,
             made,
             mut surveyed,
+            granted,
+            tokens,
         } = prospect;
         let (applied, outcome) = oneshot::channel();
         let settings = &loaded.settings;
@@ -281,7 +286,7 @@ impl Reloads {
             changes: changes.lines().take(MOST_TOLD).collect(),
             configuration: plan.registry(&loaded.topology),
             bounds: translate::registry(settings, plan.others().ledgers).bounds(),
-            terms: translate::terms(settings, &self.own),
+            terms: translate::terms(settings, granted, &self.own),
             backend_tls: if asks(&standing.loaded.settings) == asks(settings) {
                 Demands::Same(made.backends)
             } else {
@@ -298,7 +303,12 @@ impl Reloads {
             Ok(Err(ControlError::Refused(error))) => return Err(ReloadError::Backends(error)),
             Ok(Err(ControlError::Stopping)) | Err(_) => return Err(ReloadError::Stopping),
         }
-        let watched = made.watched.into_iter().chain(surveyed.watched.take());
+        made.api.into_iter().for_each(|(tls, config)| tls.replace(config));
+        let watched = made
+            .watched
+            .into_iter()
+            .chain(surveyed.watched.take())
+            .chain(tokens);
         self.watch(watched.collect()).await;
         *standing = Standing {
             loaded,
@@ -313,6 +323,7 @@ impl Reloads {
         let build = |error| ReloadError::Build(error);
         let plan = Plan::of(settings, topology).map_err(|error| build(error.into()))?;
         let made = Tls::load(settings, Some(&standing.tls)).map_err(|error| build(error.into()))?;
+        let (granted, tokens) = grants::load(settings).map_err(|error| build(error.into()))?;
         let regions = translate::regions(&topology.geography);
         let surveyed = Geography::load(settings.geoip_path.as_deref(), regions, Some(&standing.surveyed))
             .map_err(|error| build(error.into()))?;
@@ -325,6 +336,8 @@ impl Reloads {
             config: self.workers.prepare(config).map_err(ReloadError::Workers)?,
             made,
             surveyed,
+            granted,
+            tokens,
         })
     }
 

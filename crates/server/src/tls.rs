@@ -7,8 +7,10 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use edgeproxy_api as api;
 use edgeproxy_config as config;
 use edgeproxy_config::{ListenerProtocol, Settings};
 use edgeproxy_proxy as proxy;
@@ -23,6 +25,8 @@ pub(crate) struct Tls {
     /// The same for as long as the server runs: connections of clients that were there before a reload go by what is in
     /// force as well.
     pub(crate) backends: proxy::BackendTls,
+    /// That of the API, the same for as long as the server runs.
+    pub(crate) api: Option<api::Tls>,
     sessions: Vec<Sessions>,
 }
 
@@ -31,6 +35,8 @@ pub(crate) struct Made {
     pub(crate) tls: Tls,
     /// What [`Tls::backends`] is to go by.
     pub(crate) backends: proxy::BackendTls,
+    /// What [`Tls::api`] is to go by.
+    pub(crate) api: Option<(api::Tls, Arc<rustls::ServerConfig>)>,
     /// Whose files are to be watched.
     pub(crate) watched: Vec<Watched>,
 }
@@ -52,9 +58,11 @@ pub fn certificates(settings: &Settings) -> Result<Vec<config::Certified>, TlsEr
         .clone()
         .zip(settings.backend_tls_key.clone());
     let own = own.map(|(cert, key)| ("backend_tls".to_owned(), cert, key));
+    let of_api = api_tls(settings).into_iter().flat_map(|tls| tls.certificates);
+    let of_api = of_api.map(|pair| (API.to_owned(), pair.cert, pair.key));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut known = Vec::new();
-    for (of, file, key) in listeners.chain(own) {
+    for (of, file, key) in listeners.chain(own).chain(of_api) {
         let identity = files::identity(&file, &key).map_err(|fault| TlsError { of, fault })?;
         known.extend(identity.ends().map(|ends| config::Certified {
             file,
@@ -76,7 +84,7 @@ struct Sessions {
 #[derive(Debug, thiserror::Error)]
 #[error("{of}: {fault}")]
 pub struct TlsError {
-    /// The listener's name, or `backend_tls`.
+    /// The listener's name, `backend_tls`, or `api_tls`.
     pub of: String,
     /// What is wrong.
     pub fault: TlsFault,
@@ -180,14 +188,25 @@ impl Tls {
             fault,
         })?;
         watched.extend(files);
+        let api =
+            serve(settings, before.and_then(|before| before.api.as_ref())).map_err(|fault| TlsError {
+                of: API.to_owned(),
+                fault,
+            })?;
+        let api = api.map(|(tls, config, files)| {
+            watched.push(files);
+            (tls, config)
+        });
         let tls = Self {
             listeners,
+            api: api.as_ref().map(|(tls, _)| tls.clone()),
             backends: target.unwrap_or(&backends).clone(),
             sessions,
         };
         Ok(Made {
             tls,
             backends,
+            api,
             watched,
         })
     }
@@ -211,6 +230,37 @@ fn listen(
     let tls = proxy::Tls::new(files.read()?);
     let watched = Watched::new(name.to_owned(), (files, tls.clone()), stamps);
     Ok((tls, watched))
+}
+
+/// Whose files those of the API are, for messages.
+const API: &str = "api_tls";
+
+/// The TLS of the API, if there is to be any.
+fn api_tls(settings: &Settings) -> Option<config::ListenerTls> {
+    let (cert, key) = (settings.api_tls_cert.clone()?, settings.api_tls_key.clone()?);
+    settings.api_enabled.then(|| config::ListenerTls {
+        client_auth: settings.api_tls_client_auth,
+        client_ca: settings.api_tls_client_ca.clone(),
+        ..config::ListenerTls::of(cert, key)
+    })
+}
+
+/// What changed files make goes to `target`, if the API is served by that already.
+fn serve(
+    settings: &Settings,
+    target: Option<&api::Tls>,
+) -> Result<Option<(api::Tls, Arc<rustls::ServerConfig>, Watched)>, TlsFault> {
+    let Some(tls) = api_tls(settings) else {
+        return Ok(None);
+    };
+    let files = ListenerFiles::new(tls, Alpn::Http1, Resumption::new()?);
+    let stamps = watch::stamps(files.paths());
+    let config = files.read()?;
+    let tls = target
+        .cloned()
+        .unwrap_or_else(|| api::Tls::new(Arc::clone(&config)));
+    let watched = Watched::new(API.to_owned(), (files, tls.clone()), stamps);
+    Ok(Some((tls, config, watched)))
 }
 
 /// What changed files make goes to `target`, if that is not the one that is made here.

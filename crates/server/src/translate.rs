@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use edgeproxy_api::{Access, Admission, Bounds};
+use edgeproxy_api::{Access, Admission, Bounds, Granted, Source};
 use edgeproxy_backend::Country;
 use edgeproxy_config as config;
 use edgeproxy_config::Settings;
@@ -109,16 +109,20 @@ pub(crate) fn registry(settings: &Settings, app: AppPolicy) -> registry::Config 
 pub(crate) type Own = Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>;
 
 /// Which backends may register, who may use the API, and how much of it.
-pub(crate) fn terms(settings: &Settings, own: &Own) -> (Admission, Access, Bounds) {
+pub(crate) fn terms(settings: &Settings, granted: Option<Granted>, own: &Own) -> (Admission, Access, Bounds) {
     let admission = Admission {
         regions: settings.regions.iter().collect(),
         allowed_cidrs: settings.allowed_backend_cidrs.clone(),
+        source: match settings.register_source {
+            config::RegisterSource::Any => Source::Any,
+            config::RegisterSource::SameAddress => Source::SameAddress,
+        },
         own_listeners: Arc::clone(own),
     };
-    (admission, access(settings), bounds(settings))
+    (admission, access(settings, granted), bounds(settings))
 }
 
-fn access(settings: &Settings) -> Access {
+fn access(settings: &Settings, granted: Option<Granted>) -> Access {
     let allowed_hosts = settings
         .api_allowed_hosts
         .iter()
@@ -127,6 +131,7 @@ fn access(settings: &Settings) -> Access {
     Access {
         insecure: settings.api_insecure,
         allowed_hosts,
+        granted,
     }
 }
 
@@ -136,6 +141,7 @@ fn bounds(settings: &Settings) -> Bounds {
     Bounds {
         requests_per_sec: rate,
         burst: rate,
+        handshake_timeout: settings.handshake_timeout,
         ..Bounds::default()
     }
 }

@@ -130,6 +130,18 @@ fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, IdentityError>
     Ok(parsed.valid_dns_names().map(str::to_ascii_lowercase).collect())
 }
 
+/// Whom a certificate is for: the DNS names and URIs of its subject alternative names (RFC 5280 §4.2.1.6), DNS names in lower
+/// case. The common name is none of them (RFC 6125 §6.4.4). Whether anybody has vouched for it is not asked here.
+#[must_use]
+pub fn subjects(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok(parsed) = EndEntityCert::try_from(certificate) else {
+        return Vec::new();
+    };
+    let uris = parsed.valid_uri_names().map(str::to_owned);
+    uris.chain(parsed.valid_dns_names().map(str::to_ascii_lowercase))
+        .collect()
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")
@@ -170,6 +182,19 @@ mod tests {
         let chain = params.self_signed(&key).unwrap().pem();
         let identity = read(&chain, &key.serialize_pem()).unwrap();
         assert_eq!(identity.ends(), Some(Duration::from_secs(1_927_670_400)));
+    }
+
+    #[test]
+    fn a_certificate_is_for_its_uris_and_dns_names_and_not_for_its_common_name() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["Agent.internal".to_owned()]).unwrap();
+        params
+            .subject_alt_names
+            .push(rcgen::SanType::URI("spiffe://prod/agent".try_into().unwrap()));
+        params.distinguished_name.push(rcgen::DnType::CommonName, "root");
+        let made = params.self_signed(&key).unwrap();
+        assert_eq!(subjects(made.der()), ["spiffe://prod/agent", "agent.internal"]);
+        assert!(subjects(&CertificateDer::from(vec![1, 2, 3])).is_empty());
     }
 
     #[test]

@@ -33,7 +33,7 @@ mod server;
 mod trust;
 
 pub use client::{Client, ClientError};
-pub use identity::{Identity, IdentityError};
+pub use identity::{Identity, IdentityError, subjects};
 pub use server::{Alpn, ClientAuth, Resumption, Server, ServerError, Version};
 pub use trust::{Trust, TrustError};
 

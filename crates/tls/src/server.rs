@@ -41,6 +41,8 @@ pub enum Version {
 pub enum Alpn {
     /// `h2`, or else `http/1.1`. A client that offers others only is refused.
     Http,
+    /// `http/1.1`. A client that offers others only is refused.
+    Http1,
     /// Whatever: nothing is agreed on.
     None,
 }
@@ -147,9 +149,11 @@ impl Server {
             ),
         };
         let mut config = builder.with_cert_resolver(Arc::new(Choice::new(&self.default, &self.others)));
-        if self.alpn == Alpn::Http {
-            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        }
+        config.alpn_protocols = match self.alpn {
+            Alpn::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            Alpn::Http1 => vec![b"http/1.1".to_vec()],
+            Alpn::None => Vec::new(),
+        };
         config.ticketer = Arc::clone(&self.resumption.tickets);
         config.session_storage = Arc::clone(&self.resumption.sessions);
         Ok(Arc::new(config))

@@ -1,4 +1,4 @@
-//! A backend as a process of its own, for the tests that kill one: `sample_backend NAME WORK_MS`. It prints
+//! A backend as a process of its own, for the tests that kill one: `sample_backend NAME WORK_MS [PORT]`. It prints
 //! where it listens, and ends with its standard input.
 #![allow(
     clippy::print_stdout,
@@ -18,11 +18,14 @@ fn main() {
         .next()
         .and_then(|work| work.parse().ok())
         .expect("usage: sample_backend NAME WORK_MS");
+    let port = args
+        .next()
+        .map_or(0, |port| port.parse().expect("PORT is a number"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime can be made");
-    let backend = runtime.block_on(Backend::start(&name));
+    let backend = runtime.block_on(Backend::start_at(&name, ([127, 0, 0, 1], port).into()));
     if work_ms > 0 {
         backend.behave(Behaviour::AnswerAfter(Duration::from_millis(work_ms)));
     }

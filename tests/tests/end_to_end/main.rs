@@ -5,6 +5,8 @@
     reason = "a test fails by a panic that says why"
 )]
 
+mod access;
+mod agent;
 mod apigee;
 mod asking;
 mod bad_input;

@@ -10,6 +10,7 @@
 mod asking;
 mod check;
 mod import;
+mod token;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -56,6 +57,8 @@ fn help_is_printed() {
         &["backends", "--help"],
         &["apps", "--help"],
         &["drain", "--help"],
+        &["token", "--help"],
+        &["token", "new", "--help"],
         &["demo", "--help"],
     ] {
         let output = edgeproxy(args);

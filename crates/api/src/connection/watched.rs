@@ -5,7 +5,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::heads::Heads;
@@ -13,16 +12,16 @@ use super::heads::Heads;
 /// A stream that tells when the first bytes of a head arrive, and that fails when its peer takes nothing
 /// of what is written: an answer may be megabytes, and whoever asks for it and doesn't read it would keep
 /// it in memory for ever.
-pub(super) struct Watched {
-    stream: TcpStream,
+pub(super) struct Watched<S> {
+    stream: S,
     heads: Heads,
     write_timeout: Duration,
     /// Runs while the peer takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Watched {
-    pub(super) fn new(stream: TcpStream, heads: Heads, write_timeout: Duration) -> Self {
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, heads: Heads, write_timeout: Duration) -> Self {
         Self {
             stream,
             heads,
@@ -44,7 +43,7 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -59,7 +58,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.written(poll, cx)
@@ -79,10 +78,14 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // Inside TLS what was written may still be here.
+        let poll = Pin::new(&mut self.stream).poll_flush(cx);
+        self.written(poll, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        // Inside TLS there is a last word to be said.
+        let poll = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.written(poll, cx)
     }
 }

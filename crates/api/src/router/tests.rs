@@ -1,11 +1,14 @@
 //! The tables of `spec/discovery-api.md`, row by row, through the router and a running registry.
 
 mod access;
+mod audited;
 mod configuration;
 mod configured;
 mod endpoints;
 mod errors;
 mod fuzz;
+mod granted;
+mod matrix;
 mod reading;
 
 use std::net::SocketAddr;

@@ -110,6 +110,22 @@ const SAMPLES: &[(&str, [(&str, &str); 2])] = &[
         "api_listen_addr",
         [("127.0.0.1:3", "\"127.0.0.1:3\""), ("0.0.0.0:0", "\"0.0.0.0:0\"")],
     ),
+    ("api_tokens_file", [("t.toml", "\"t.toml\""), ("/u", "\"/u\"")]),
+    ("api_tls_cert", [("c", "\"c\""), ("d", "\"d\"")]),
+    ("api_tls_key", [("k", "\"k\""), ("l", "\"l\"")]),
+    ("api_tls_client_ca", [("c", "\"c\""), ("d", "\"d\"")]),
+    (
+        "api_tls_client_auth",
+        [("off", "\"off\""), ("optional", "\"optional\"")],
+    ),
+    (
+        "register_source",
+        [("any", "\"any\""), ("same_address", "\"same_address\"")],
+    ),
+    (
+        "audit_log",
+        [("stderr", "\"stderr\""), ("./audit", "\"./audit\"")],
+    ),
     ("api_insecure", [("true", "true"), ("false", "false")]),
     ("api_rate_per_peer", [("0", "0"), ("5", "5")]),
     (
@@ -194,6 +210,13 @@ fn each_layer_overrides_the_next_for_every_setting() {
             "tls_enabled" => env(&[("EDGEPROXY_TLS_CERT", "c"), ("EDGEPROXY_TLS_KEY", "k")]),
             "tls_cert" => env(&[("EDGEPROXY_TLS_KEY", "k")]),
             "tls_key" => env(&[("EDGEPROXY_TLS_CERT", "c")]),
+            "api_tls_cert" => env(&[("EDGEPROXY_API_TLS_KEY", "k")]),
+            "api_tls_key" => env(&[("EDGEPROXY_API_TLS_CERT", "c")]),
+            "api_tls_client_ca" => env(&[
+                ("EDGEPROXY_API_TLS_CERT", "c"),
+                ("EDGEPROXY_API_TLS_KEY", "k"),
+                ("EDGEPROXY_API_TOKENS_FILE", "t"),
+            ]),
             "backend_tls_cert" => env(&[("EDGEPROXY_BACKEND_TLS_KEY", "k")]),
             "backend_tls_key" => env(&[("EDGEPROXY_BACKEND_TLS_CERT", "c")]),
             _ => vec![],

@@ -38,7 +38,8 @@ pub(super) fn api_insecure(loaded: &Loaded) -> Vec<Found> {
 pub(super) fn api_open_address(loaded: &Loaded) -> Vec<Found> {
     let settings = &loaded.settings;
     let address = settings.api_listen_addr;
-    let open = settings.api_enabled && !settings.api_insecure && !address.ip().to_canonical().is_loopback();
+    let closed = settings.api_insecure || settings.api_tokens_file.is_some();
+    let open = settings.api_enabled && !closed && !address.ip().to_canonical().is_loopback();
     open.then(|| {
         Found::at(
             loaded.place("api_listen_addr"),
@@ -46,13 +47,32 @@ pub(super) fn api_open_address(loaded: &Loaded) -> Vec<Found> {
                 "the API listens on {address} without tokens: loopback and private networks are served, any other peer gets 401"
             ),
             format!(
-                "write api_listen_addr = \"127.0.0.1:{}\" where all backends are on this machine, or keep strangers out of your private networks",
+                "write api_listen_addr = \"127.0.0.1:{}\" where all backends are on this machine, or give everybody a token by api_tokens_file",
                 address.port()
             ),
         )
     })
     .into_iter()
     .collect()
+}
+
+pub(super) fn tokens_in_the_clear(loaded: &Loaded) -> Vec<Found> {
+    let settings = &loaded.settings;
+    let address = settings.api_listen_addr;
+    let sent = settings.api_enabled && settings.api_tokens_file.is_some();
+    let seen = settings.api_tls_cert.is_none() && !address.ip().to_canonical().is_loopback();
+    (sent && seen)
+        .then(|| {
+            Found::at(
+                loaded.place("api_tokens_file"),
+                format!(
+                    "the API listens on {address} without TLS: whoever sits between reads the tokens, and can use them"
+                ),
+                "name a certificate by api_tls_cert and api_tls_key, or listen on loopback",
+            )
+        })
+        .into_iter()
+        .collect()
 }
 
 pub(super) fn tls_off(loaded: &Loaded) -> Vec<Found> {

@@ -44,6 +44,67 @@ fn an_api_on_loopback_is_no_finding_and_a_wider_one_is() {
 }
 
 #[test]
+fn tokens_go_through_tls_or_stay_on_this_machine() {
+    let mut settings = Settings {
+        api_enabled: true,
+        api_tokens_file: Some("tokens.toml".into()),
+        ..Settings::default()
+    };
+    assert_eq!(rules(&settings), ["tokens-in-the-clear"]);
+    settings.api_tls_cert = Some("cert.pem".into());
+    assert!(rules(&settings).is_empty());
+    settings.api_tls_cert = None;
+    settings.api_listen_addr = "[::1]:8081".parse().unwrap();
+    assert!(rules(&settings).is_empty());
+}
+
+#[test]
+fn a_client_authority_needs_a_certificate_and_a_file_that_says_what_clients_may_do() {
+    let refused = |text: &str| {
+        let file = ConfigFile {
+            path: "edgeproxy.toml".into(),
+            text: text.to_owned(),
+        };
+        let layers = Layers {
+            file: Some(file),
+            ..Layers::default()
+        };
+        layers
+            .load()
+            .map_or_else(|error| error.to_string(), |_| String::new())
+    };
+    let pair = "api_tls_cert = \"c\"\napi_tls_key = \"k\"\n";
+    for (text, expected) in [
+        (
+            "api_tls_cert = \"c\"",
+            "there is a api_tls_cert and no api_tls_key",
+        ),
+        (
+            "api_tls_client_ca = \"ca\"\napi_tokens_file = \"t\"",
+            "no api_tls_cert; expected both",
+        ),
+        (
+            &*format!("{pair}api_tls_client_ca = \"ca\""),
+            "no api_tokens_file; expected both",
+        ),
+        (
+            "api_insecure = true\napi_tokens_file = \"t\"",
+            "there is an api_tokens_file; expected one of them",
+        ),
+        (
+            &*format!("{pair}api_tls_client_ca = \"ca\"\napi_tokens_file = \"t\""),
+            "",
+        ),
+    ] {
+        let told = refused(text);
+        assert!(
+            told.contains(expected) && told.is_empty() == expected.is_empty(),
+            "{text}\n{told}"
+        );
+    }
+}
+
+#[test]
 fn a_certificate_that_nobody_is_shown_and_certificates_that_nobody_looks_at_are_told() {
     let mut settings = Settings {
         tls_cert: Some("c".into()),

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use edgeproxy_api as api;
 use edgeproxy_config as config;
 use edgeproxy_proxy as proxy;
 use edgeproxy_tls::{Alpn, Client, ClientAuth, Identity, Resumption, Server, Trust, Version};
@@ -127,6 +128,17 @@ impl BackendFiles {
 }
 
 impl Subject for (ListenerFiles, proxy::Tls) {
+    fn paths(&self) -> Vec<&Path> {
+        self.0.paths().collect()
+    }
+
+    fn reload(&self) -> Result<(), Fault> {
+        self.1.replace(self.0.read()?);
+        Ok(())
+    }
+}
+
+impl Subject for (ListenerFiles, api::Tls) {
     fn paths(&self) -> Vec<&Path> {
         self.0.paths().collect()
     }

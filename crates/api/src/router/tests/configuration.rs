@@ -135,6 +135,7 @@ async fn other_terms_hold_from_the_next_request_on() {
     let open = Access {
         insecure: true,
         allowed_hosts: vec!["edgeproxy.internal".to_owned()],
+        granted: None,
     };
     let narrow = Admission {
         allowed_cidrs: vec!["192.0.2.0/24".parse().unwrap()],
@@ -142,7 +143,7 @@ async fn other_terms_hold_from_the_next_request_on() {
     };
     let slow = Bounds {
         requests_per_sec: std::num::NonZeroU32::MIN,
-        burst: std::num::NonZeroU32::new(2).unwrap(),
+        burst: std::num::NonZeroU32::MIN,
         ..Bounds::default()
     };
     terms.replace(narrow, open.clone(), slow);

@@ -1,0 +1,58 @@
+//! For backends: registers one with edgeproxy, keeps its lease alive with heartbeats, and takes it out again before it
+//! stops.
+//!
+#![cfg_attr(feature = "driver", doc = "```no_run")]
+#![cfg_attr(not(feature = "driver"), doc = "```ignore")]
+//! use std::num::NonZeroU16;
+//! use std::time::Duration;
+//! use edgeproxy_agent::{Agent, LoadReport, Registration};
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let port = NonZeroU16::new(8080).ok_or("a port is not 0")?;
+//! let registration = Registration::new("shop-1".parse()?, "shop".parse()?, "eu".parse()?, port);
+//! let agent = Agent::builder()
+//!     .api("http://10.0.0.1:8081".parse()?)
+//!     .api("http://10.0.0.2:8081".parse()?) // another proxy of the same registry
+//!     .drain(Duration::from_secs(30))
+//!     .start(registration)?; // once the port is open
+//! agent.registered().await?; // requests come from now on
+//! agent.report(LoadReport { utilization: Some(0.7), ..LoadReport::default() });
+//! // … serve, until it is time to stop …
+//! agent.leave().await; // resolves when nothing is in flight any more
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Why the decisions hold no socket
+//!
+//! To send a heartbeat is easy; to do the right thing when it fails is not. Which answers are to be tried again, where
+//! and when; what to do when the API has forgotten the backend, when somebody else has its id, when a registration is
+//! under way and the process is to stop. [`Session`] decides that, as a state machine that is told the time and the
+//! answers. A test runs an outage of five minutes in a millisecond, and a simulation finds the order of events that
+//! breaks it. The driver (feature `driver`) only sends what the session says.
+//!
+//! # What it leaves to the caller
+//!
+//! - To begin when the backend serves: a registered backend gets requests.
+//! - To [leave](Agent::leave) before it stops. A dropped `Agent` sends no more heartbeats and says nothing: the lease
+//!   runs out, a minute later unless told otherwise. Only `leave` can wait for an answer, which a destructor can't.
+//! - The feature `tls` for APIs at `https://`.
+//!
+//! The binary `edgeproxy-agent` does all this for a server in whatever language.
+
+mod answer;
+mod api_url;
+#[cfg(feature = "driver")]
+mod driver;
+mod jitter;
+mod registration;
+mod session;
+
+pub use answer::{Answer, Body, Reply};
+pub use api_url::{ApiUrl, ApiUrlError};
+#[cfg(feature = "driver")]
+pub use driver::{Agent, Builder, Membership, NotRegistered, StartError, own_ips};
+#[cfg(feature = "tls")]
+pub use driver::{Trust, TrustError};
+pub use registration::{LoadReport, Registration};
+pub use session::{Ask, Departure, Event, Request, Session, Settings};
