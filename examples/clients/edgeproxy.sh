@@ -56,6 +56,7 @@ incarnation='' stopping=''
 trap 'stopping=1; [ -z "${!:-}" ] || kill $! 2>/dev/null' TERM INT
 register
 while :; do
+    [ -z "$stopping" ] || leave
     sleep "$wait" &
     [ -n "$stopping" ] || wait $!
     [ -z "$stopping" ] || leave

@@ -55,12 +55,19 @@ impl AgentProcess {
         Self::start_by(Command::new(built("edgeproxy-agent")), flags, command)
     }
 
-    /// The same, by a command that takes the agent's path as an argument that has been given already.
+    /// The same, by a program that becomes the agent: its path is that program's last argument.
     ///
     /// # Panics
     /// If it can't be started.
     #[must_use]
-    pub fn start_by(mut agent: Command, flags: &[&str], command: &[OsString]) -> Self {
+    pub fn start_under(program: &[&str], flags: &[&str], command: &[OsString]) -> Self {
+        let (name, args) = program.split_first().expect("a program has a name");
+        let mut wrapped = Command::new(name);
+        wrapped.args(args).arg(built("edgeproxy-agent"));
+        Self::start_by(wrapped, flags, command)
+    }
+
+    fn start_by(mut agent: Command, flags: &[&str], command: &[OsString]) -> Self {
         let (reader, writer) = std::io::pipe().expect("a pipe can be made");
         let other = writer.try_clone().expect("a pipe can be shared");
         agent.args(flags).env_clear();

@@ -114,12 +114,18 @@ fn hold(root: &Path, book: &Book) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The tests of a source file: functions below an attribute that ends in `test`, and those of `proptest!`.
+/// The tests of a source file: functions below an attribute that ends in `test`, those of `proptest!`, and names in a list
+/// `TESTS`, where a harness of its own has one.
 fn tests(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut is_test = false;
+    let mut is_list = false;
     for line in text.lines().map(str::trim) {
-        if let Some(attribute) = line.strip_prefix("#[") {
+        is_list = (is_list || line.contains("const TESTS: ")) && line != "];";
+        let quoted = line.trim_start_matches('(').strip_prefix('"');
+        if let Some((name, _)) = quoted.filter(|_| is_list).and_then(|rest| rest.split_once('"')) {
+            found.insert(name.to_owned());
+        } else if let Some(attribute) = line.strip_prefix("#[") {
             let path = attribute.split(['(', ']']).next().unwrap_or_default();
             is_test |= path == "test" || path.ends_with("::test");
         } else if let Some((_, rest)) = line.split_once("fn ") {
@@ -197,6 +203,8 @@ mod tests {
             tests(text),
             BTreeSet::from(["one", "two", "four"].map(str::to_owned))
         );
+        let list = "pub(crate) const TESTS: &[Test] = &[\n    (\"a\", one),\n    (\n        \"b\",\n    ),\n];\n    \"c\"";
+        assert_eq!(tests(list), BTreeSet::from(["a", "b"].map(str::to_owned)));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub fn registry(config: Config) -> (Handle, Driver) {
 /// [`Handle::restore`], once the configuration is in force.
 pub fn kept_registry(mut config: Config, store: Arc<dyn Store>, loaded: &Loaded) -> (Handle, Driver) {
     config.keep = Keep::Registrations;
+    config.stride = store.stride();
     config.first_incarnation = first_incarnation(config.first_incarnation, loaded, config.stride);
     begin(config, Some(Arc::new(Keeping::new(store))))
 }

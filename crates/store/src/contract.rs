@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 
 use edgeproxy_backend::{BackendId, Incarnation};
@@ -34,6 +35,13 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// The next thing that somebody else has changed. Never resolves where nobody else can. May be dropped and called
     /// again: nothing is lost by it.
     fn update(&self) -> Task<'_, Update>;
+
+    /// The distance between the incarnations that this process may give: [`Loaded::next_incarnation`], and whole strides
+    /// beyond it. Where several processes share the store they differ in what is left of a number when it is divided by
+    /// the stride, so that no two ever give the same, also while they can't reach each other.
+    fn stride(&self) -> NonZeroU64 {
+        NonZeroU64::MIN
+    }
 }
 
 /// What a store has kept.

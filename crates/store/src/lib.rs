@@ -14,17 +14,25 @@
 
 //! # Which ones there are
 //!
-//! [`Memory`] for as long as the process lives, and [`FileStore`] in a folder. A store of one's own has the contract's
+//! [`Memory`] for as long as the process lives, [`FileStore`] in a folder, and, behind the feature `etcd`, `Etcd` for several
+//! proxies. A store of one's own has the contract's
 //! tests at hand: the module `testing`, behind the feature of that name.
 
+pub mod cluster;
 mod contract;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod file;
 mod form;
 mod kept;
 mod memory;
+mod proxy_name;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use contract::{CommitError, Finding, LoadError, Loaded, Store, Task, Update};
+#[cfg(feature = "etcd")]
+pub use etcd::{Etcd, EtcdAddress, EtcdAddressError, EtcdSettings, EtcdUser};
 pub use file::FileStore;
 pub use memory::Memory;
+pub use proxy_name::{ProxyName, ProxyNameError};

@@ -45,7 +45,8 @@ async fn sigterm_deregisters_lets_what_is_in_flight_end_and_then_reaches_the_ser
     let mut api = edgeproxy.api();
     let port = FreePort::take();
     let mut agent = AgentProcess::of_a_sample("b-1", 1_000, &port, edgeproxy.api_addr(), &[]);
-    agent.registered(&mut api, "b-1").await;
+    // From then on it is routed to.
+    says(&agent, "registered b-1").await;
     let mut under_way = Wire::connect(edgeproxy.proxy()).await;
     under_way.send(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").await;
     eventually(PATIENCE, "the request is in flight", async || {
@@ -160,13 +161,17 @@ async fn after_an_outage_of_the_api_it_comes_back_by_itself() {
         .await;
     let again = setup().set("API_LISTEN_ADDR", &addr.to_string()).start().await;
     agent.registered(&mut again.api(), "b-1").await;
-    let reply = again
-        .client()
-        .get("shop", "/")
-        .await
-        .expect("an answer")
-        .expect(200);
-    assert_eq!(reply.text(), "b-1");
+    // It may be listed a moment before it is routed to.
+    let mut client = again.client();
+    eventually(PATIENCE, "the backend is routed to", async || {
+        let reply = client.get("shop", "/").await.expect("an answer");
+        if reply.status == 200 && reply.text() == "b-1" {
+            Ok(())
+        } else {
+            Err(format!("{reply:?}"))
+        }
+    })
+    .await;
     // The broken connection was noticed: nobody waited for the heartbeat, 15 s and more away.
     assert!(lost.elapsed() < Duration::from_secs(14), "{:?}", lost.elapsed());
 }
@@ -288,4 +293,46 @@ async fn other_signals_reach_the_server_at_once() {
         assert!(found.is_some(), "{expected}");
     }
     assert_eq!(edgeproxy.api().backend("b-1").await.status, 200);
+}
+
+/// Orphans are left to the first process of a container, and to whoever asks the kernel for them: so no container is
+/// needed here.
+#[tokio::test]
+async fn it_buries_what_is_left_to_it_as_the_first_process_of_a_container_has_to() {
+    /// `PR_SET_CHILD_SUBREAPER`, which outlives exec.
+    const REAPER: &str = "import ctypes, os, sys\n\
+                          assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0\n\
+                          os.execv(sys.argv[1], sys.argv[1:])\n";
+    if !has("python3") {
+        return;
+    }
+    let edgeproxy = Edgeproxy::setup().start().await;
+    let backend = Backend::start("b-1").await;
+    let (url, port) = (
+        edgeproxy.api_addr().to_string(),
+        backend.addr().port().to_string(),
+    );
+    let flags = ["--api", &url, "--app", "shop", "--region", "eu", "--port", &port];
+    // The inner shell leaves an orphan.
+    let script = "sh -c 'sleep 60 & echo orphan $!'; exec sleep 60 </dev/null";
+    let command: [OsString; 3] = ["sh".into(), "-c".into(), script.into()];
+    let mut agent = AgentProcess::start_under(&["python3", "-c", REAPER], &flags, &command);
+    let orphan = |line: &str| line.strip_prefix("orphan ")?.parse::<i32>().ok();
+    let orphan = agent.logs().find(orphan).await.expect("it says who it is");
+    let place = std::path::PathBuf::from(format!("/proc/{orphan}"));
+    assert!(place.exists());
+    let orphan = rustix::process::Pid::from_raw(orphan).expect("a process id");
+    kill_process(orphan, Signal::KILL).expect("it is running");
+    // A zombie would still be there.
+    eventually(PATIENCE, "the orphan is buried", async || {
+        if place.exists() {
+            Err("it is there".to_owned())
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    // And the server's own end is not mistaken for it.
+    kill_process(agent.server().await, Signal::KILL).expect("it is running");
+    assert_eq!(agent.ended(PATIENCE).await.code(), Some(128 + 9));
 }

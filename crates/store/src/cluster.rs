@@ -1,0 +1,508 @@
+//! Who holds whose lease, among proxies that share a store: a state machine without I/O.
+//!
+//! # The rules
+//!
+//! A registration names its **owner**, the proxy that renews and ends its lease. A heartbeat writes nothing at the
+//! owner. At another proxy it is told to the owner, gathered with others; after three in a row that proxy adopts the
+//! backend, by one write. So what is written grows with changes, and with backends that wander, but not with heartbeats.
+//!
+//! | event | what follows |
+//! |---|---|
+//! | a lease runs out, and its owner is alone in the cluster | it is deleted |
+//! | a lease runs out in a cluster | its owner probes it: refused, it is deleted at once |
+//! | it answers the probe | it is held until a proxy that was cut off would have been missed; if none is missing then, it is deleted |
+//! | a proxy's membership is gone | its backends are suspect for one TTL: whoever gets a heartbeat adopts them |
+//! | nobody adopted one | the proxy that rendezvous hashing names probes it: refused, it is deleted |
+//! | it answers | it is held until the missing proxy is back or forgotten; then it is adopted |
+//! | the store is lost | no lease ends; those that have run out are probed, and who refuses is not routed to |
+//! | the store is back | every lease of one's own is fresh; who is gone there is gone here |
+//!
+//! # How it is called
+//!
+//! Inputs are methods; after any of them, [`poll_action`](Cluster::poll_action) until it is `None`, and
+//! [`tick`](Cluster::tick) when [`poll_timeout`](Cluster::poll_timeout) has come. What is written comes back by
+//! [`put`](Cluster::put) and [`deleted`](Cluster::deleted), as everybody else's does.
+
+mod action;
+mod entry;
+mod members;
+mod policy;
+mod rendezvous;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use edgeproxy_backend::{BackendId, Incarnation, MonoTime};
+
+use crate::ProxyName;
+pub use action::{Action, Answer, Heard, Owned};
+use entry::{Entry, Phase};
+use members::Members;
+pub use policy::ClusterPolicy;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Cluster {
+    me: ProxyName,
+    policy: ClusterPolicy,
+    members: Members,
+    backends: HashMap<BackendId, Entry>,
+    /// Lazily kept: an entry that is due later than its timer is armed again when that fires.
+    timers: BTreeSet<(MonoTime, BackendId)>,
+    /// Others' backends that have been heard here, since the last telling.
+    heard: BTreeSet<BackendId>,
+    tell_at: Option<MonoTime>,
+    actions: VecDeque<Action>,
+    is_lost: bool,
+}
+
+impl Cluster {
+    /// Alone, with the store in reach.
+    #[must_use]
+    pub fn new(me: ProxyName, policy: ClusterPolicy) -> Self {
+        Self {
+            members: Members::new(me.clone()),
+            me,
+            policy,
+            backends: HashMap::new(),
+            timers: BTreeSet::new(),
+            heard: BTreeSet::new(),
+            tell_at: None,
+            actions: VecDeque::new(),
+            is_lost: false,
+        }
+    }
+
+    /// A backend has registered here, or renewed with a change: this proxy is its owner, and writes that itself.
+    pub fn registered(&mut self, id: &BackendId, incarnation: Incarnation, ttl: Duration, now: MonoTime) {
+        let mut entry = Entry::new(incarnation, ttl, self.me.clone(), now);
+        if let Some(known) = self.backends.get(id) {
+            entry.is_written = known.is_written && known.incarnation == incarnation;
+            entry.armed = known.armed;
+        }
+        self.heard.remove(id);
+        self.backends.insert(id.clone(), entry);
+        self.arm(id, now);
+        self.check();
+    }
+
+    /// A backend has been taken out here.
+    pub fn left(&mut self, id: &BackendId) {
+        self.forget_backend(id);
+        self.check();
+    }
+
+    /// A heartbeat has come here.
+    pub fn heartbeat(&mut self, id: &BackendId, now: MonoTime) -> Heard {
+        let Some(entry) = self.backends.get_mut(id) else {
+            return Heard::Unknown;
+        };
+        let in_row = entry.heard_here(now);
+        if entry.owner == self.me {
+            return Heard::Renewed;
+        }
+        let is_alive = self.members.is_alive(&entry.owner);
+        let may_adopt = !is_alive || (in_row >= self.policy.adopt_after && now >= entry.settled);
+        if may_adopt && !self.is_lost {
+            // Asked for again by the next heartbeat, should it fail.
+            self.actions.push_back(entry.adoption(id));
+        }
+        // Told as well: until it is adopted its owner has to know.
+        self.heard.insert(id.clone());
+        let tell_at = plus(now, self.policy.gather);
+        self.tell_at = Some(self.tell_at.map_or(tell_at, |at| at.min(tell_at)));
+        Heard::Renewed
+    }
+
+    /// A registration is in the store, written by whomever.
+    pub fn put(&mut self, owned: Owned, now: MonoTime) {
+        let Owned {
+            id,
+            incarnation,
+            ttl,
+            owner,
+        } = owned;
+        self.members.note(&owner, now);
+        let known = self.backends.get(&id);
+        if known.is_some_and(|known| known.incarnation > incarnation && !known.is_written) {
+            // A life that has begun here and is still to be written.
+            return;
+        }
+        let mut entry = Entry::new(incarnation, ttl, owner, now);
+        entry.is_written = true;
+        match known {
+            Some(known) if known.incarnation == incarnation => {
+                entry.last_here = known.last_here;
+                entry.in_row = known.in_row;
+                entry.lease_ends = entry.lease_ends.max(known.lease_ends);
+                entry.armed = known.armed;
+                entry.settled = known.settled;
+                if known.owner != entry.owner {
+                    entry.in_row = 0;
+                    entry.settled = plus(now, ttl * self.policy.settle);
+                }
+            }
+            Some(known) => entry.armed = known.armed,
+            None => {}
+        }
+        self.backends.insert(id.clone(), entry);
+        self.arm(&id, now);
+        self.check();
+    }
+
+    /// A registration is not in the store any more.
+    pub fn deleted(&mut self, id: &BackendId, incarnation: Incarnation) {
+        if self
+            .backends
+            .get(id)
+            .is_some_and(|known| known.incarnation <= incarnation)
+        {
+            self.forget_backend(id);
+        }
+        self.check();
+    }
+
+    /// Another proxy has told that it has heard these.
+    pub fn heard(&mut self, ids: &[BackendId], now: MonoTime) {
+        for id in ids {
+            if let Some(entry) = self.backends.get_mut(id) {
+                entry.renew(now);
+            }
+        }
+    }
+
+    /// Telling has failed; it is tried again.
+    pub fn not_told(&mut self, ids: impl IntoIterator<Item = BackendId>, now: MonoTime) {
+        self.heard.extend(ids);
+        self.tell_at = Some(plus(now, self.policy.gather));
+    }
+
+    /// A proxy is a member.
+    pub fn joined(&mut self, proxy: ProxyName, now: MonoTime) {
+        self.members.join(proxy, now);
+    }
+
+    /// A proxy's membership has ended.
+    pub fn parted(&mut self, proxy: &ProxyName, now: MonoTime) {
+        if *proxy == self.me || !self.members.part(proxy, now) {
+            return;
+        }
+        // Whoever was to care for others' orphans may have been that one.
+        self.orphans(now, |owner| owner == proxy);
+        self.check();
+    }
+
+    /// The store can't be reached.
+    pub fn lost(&mut self) {
+        self.is_lost = true;
+        // What could not be done is done by what comes back.
+        self.actions
+            .retain(|action| matches!(action, Action::Probe { .. }));
+    }
+
+    /// The store can be reached again, and nothing was missed.
+    pub fn restored(&mut self, now: MonoTime) {
+        self.is_lost = false;
+        for entry in self.backends.values_mut().filter(|entry| entry.owner == self.me) {
+            entry.renew(now);
+        }
+        self.orphans(now, |_| true);
+        if !self.heard.is_empty() {
+            self.tell_at = Some(now);
+        }
+        self.check();
+    }
+
+    /// The store can be reached again, and this is all that is there.
+    pub fn resync(&mut self, owned: Vec<Owned>, members: Vec<ProxyName>, now: MonoTime) {
+        self.is_lost = false;
+        self.members.replace(members, now);
+        let there: HashMap<_, _> = owned
+            .iter()
+            .map(|owned| (owned.id.clone(), owned.incarnation))
+            .collect();
+        let is_gone = |(id, entry): &(&BackendId, &Entry)| match there.get(*id) {
+            Some(incarnation) => *incarnation < entry.incarnation && entry.is_written,
+            None => entry.is_written,
+        };
+        let gone: Vec<_> = self
+            .backends
+            .iter()
+            .filter(is_gone)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in gone {
+            self.forget_backend(&id);
+        }
+        for owned in owned {
+            self.put(owned, now);
+        }
+        self.restored(now);
+    }
+
+    /// A probe that was asked for has its result.
+    pub fn probed(&mut self, id: &BackendId, incarnation: Incarnation, answer: Answer, now: MonoTime) {
+        let Some(entry) = self
+            .backends
+            .get(id)
+            .filter(|entry| entry.incarnation == incarnation)
+        else {
+            return;
+        };
+        let Phase::Asked { since } = entry.phase else {
+            return;
+        };
+        if !self.is_mine(id) {
+            self.set_phase(id, Phase::Held);
+            return;
+        }
+        match answer {
+            Answer::Refuses if !self.is_lost => self.end(id, now),
+            // Asked again in a while, until the store is back.
+            Answer::Refuses => {}
+            Answer::Answers => self.hold(id, since, now),
+        }
+        self.check();
+    }
+
+    /// Whether its lease may have run out unseen: its owner is missing.
+    #[must_use]
+    pub fn is_suspect(&self, id: &BackendId) -> bool {
+        self.backends
+            .get(id)
+            .is_some_and(|entry| !self.members.is_alive(&entry.owner))
+    }
+
+    /// Which life of it is registered, as far as is known here.
+    #[must_use]
+    pub fn knows(&self, id: &BackendId) -> Option<Incarnation> {
+        Some(self.backends.get(id)?.incarnation)
+    }
+
+    /// How many backends it knows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.backends.len()
+    }
+
+    /// Whether it knows none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.backends.is_empty()
+    }
+
+    /// What is to be done next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`tick`](Self::tick) is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<MonoTime> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let tell_at = self.tell_at.filter(|_| !self.is_lost);
+        [timer, tell_at].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: MonoTime) {
+        while let Some((at, _)) = self.timers.first()
+            && *at <= now
+            && let Some((_, id)) = self.timers.pop_first()
+        {
+            if let Some(entry) = self.backends.get_mut(&id) {
+                entry.armed = None;
+                self.due(&id, now);
+            }
+        }
+        if !self.is_lost && self.tell_at.is_some_and(|at| at <= now) {
+            self.tell(now);
+        }
+        self.check();
+    }
+
+    fn tell(&mut self, now: MonoTime) {
+        self.tell_at = None;
+        let backends = &self.backends;
+        let me = &self.me;
+        // Heard so long ago that its lease would have run out since says nothing any more.
+        let counts = |id: &BackendId| {
+            let entry = backends.get(id).filter(|entry| entry.owner != *me);
+            entry.is_some_and(|entry| entry.last_here.is_some_and(|at| plus(at, entry.ttl) > now))
+        };
+        let heard: Vec<_> = std::mem::take(&mut self.heard)
+            .into_iter()
+            .filter(counts)
+            .collect();
+        for ids in heard.chunks(self.policy.told_max.max(1)) {
+            self.actions.push_back(Action::Tell { ids: ids.to_vec() });
+        }
+    }
+
+    /// Something of this backend may be due.
+    fn due(&mut self, id: &BackendId, now: MonoTime) {
+        let grace = self.grace(now);
+        let Some(entry) = self.backends.get(id) else {
+            return;
+        };
+        let incarnation = entry.incarnation;
+        let (phase, ends) = (entry.phase, plus(entry.lease_ends, grace));
+        // Heard since: whatever was thought of it, its lease lives.
+        if now < ends {
+            self.set_phase(id, Phase::Held);
+            self.arm_at(id, ends);
+            return;
+        }
+        if !self.is_mine(id) {
+            return;
+        }
+        match phase {
+            Phase::Held if !self.is_lost && self.members.is_alone(now, self.policy.forget) => {
+                self.end(id, now);
+            }
+            Phase::Held | Phase::Asked { .. } => {
+                let since = if let Phase::Asked { since } = phase {
+                    since
+                } else {
+                    now
+                };
+                self.ask(id, incarnation, since, now);
+            }
+            Phase::Ending => self.ask(id, incarnation, now, now),
+            Phase::Answering { since } => self.decide(id, incarnation, since, now),
+        }
+    }
+
+    /// It answers, though its lease has run out.
+    fn decide(&mut self, id: &BackendId, incarnation: Incarnation, since: MonoTime, now: MonoTime) {
+        let missed_by = plus(since, self.policy.member_ttl + self.policy.grace * 2);
+        let has_yet_to_tell = self.members.somebody_has_yet_to_tell(now, &self.policy);
+        let somebody_may_have_heard = self.is_lost || now < missed_by || has_yet_to_tell;
+        if somebody_may_have_heard {
+            self.ask(id, incarnation, since, now);
+        } else if let Some(entry) = self.backends.get(id).filter(|entry| entry.owner != self.me) {
+            self.actions.push_back(entry.adoption(id));
+            self.arm_at(id, plus(now, self.recheck(id)));
+        } else {
+            self.end(id, now);
+        }
+    }
+
+    fn ask(&mut self, id: &BackendId, incarnation: Incarnation, since: MonoTime, now: MonoTime) {
+        self.set_phase(id, Phase::Asked { since });
+        self.actions.push_back(Action::Probe {
+            id: id.clone(),
+            incarnation,
+        });
+        // A result that is lost is asked for again.
+        self.arm_at(id, plus(now, self.recheck(id)));
+    }
+
+    fn hold(&mut self, id: &BackendId, since: MonoTime, now: MonoTime) {
+        self.set_phase(id, Phase::Answering { since });
+        self.arm_at(id, plus(now, self.recheck(id)));
+    }
+
+    fn end(&mut self, id: &BackendId, now: MonoTime) {
+        let Some(entry) = self.backends.get(id) else {
+            return;
+        };
+        self.actions.push_back(entry.deletion(id));
+        self.set_phase(id, Phase::Ending);
+        self.arm_at(id, plus(now, self.recheck(id)));
+    }
+
+    /// Between two looks at one whose lease has run out: a quarter of its TTL, 1 to 5 s.
+    fn recheck(&self, id: &BackendId) -> Duration {
+        let ttl = self.backends.get(id).map_or(Duration::ZERO, |entry| entry.ttl);
+        (ttl / 4).clamp(Duration::from_secs(1), Duration::from_secs(5))
+    }
+
+    /// How much later than told a lease runs out: others may have heard it, and their telling takes its time.
+    fn grace(&self, now: MonoTime) -> Duration {
+        if self.members.is_alone(now, self.policy.forget) {
+            Duration::ZERO
+        } else {
+            self.policy.gather + self.policy.grace
+        }
+    }
+
+    /// Whether this proxy is the one that ends its lease.
+    fn is_mine(&self, id: &BackendId) -> bool {
+        let Some(entry) = self.backends.get(id) else {
+            return false;
+        };
+        if self.members.is_alive(&entry.owner) {
+            return entry.owner == self.me;
+        }
+        rendezvous::winner(self.members.alive(), id) == Some(&self.me)
+    }
+
+    /// Those whose owner is missing are suspect; with a fresh TTL where that is news.
+    fn orphans(&mut self, now: MonoTime, is_fresh: impl Fn(&ProxyName) -> bool) {
+        let mut ids = Vec::new();
+        for (id, entry) in &mut self.backends {
+            if !self.members.is_alive(&entry.owner) {
+                if is_fresh(&entry.owner) {
+                    entry.renew(now);
+                }
+                ids.push(id.clone());
+            }
+        }
+        for id in ids {
+            self.arm(&id, now);
+        }
+    }
+
+    fn set_phase(&mut self, id: &BackendId, phase: Phase) {
+        if let Some(entry) = self.backends.get_mut(id) {
+            entry.phase = phase;
+        }
+    }
+
+    /// Sees to it that it is looked at when its lease may have run out.
+    fn arm(&mut self, id: &BackendId, now: MonoTime) {
+        let grace = self.grace(now);
+        if let Some(entry) = self.backends.get(id) {
+            let at = plus(entry.lease_ends, grace).max(now);
+            self.arm_at(id, at);
+        }
+    }
+
+    fn arm_at(&mut self, id: &BackendId, at: MonoTime) {
+        let Some(entry) = self.backends.get_mut(id) else {
+            return;
+        };
+        if let Some(armed) = entry.armed.replace(at) {
+            self.timers.remove(&(armed, id.clone()));
+        }
+        self.timers.insert((at, id.clone()));
+    }
+
+    fn forget_backend(&mut self, id: &BackendId) {
+        self.heard.remove(id);
+        if let Some(Entry { armed: Some(at), .. }) = self.backends.remove(id) {
+            self.timers.remove(&(at, id.clone()));
+        }
+    }
+
+    fn check(&self) {
+        debug_assert!(
+            self.timers.len() <= self.backends.len()
+                && self
+                    .timers
+                    .iter()
+                    .all(|(at, id)| self.backends.get(id).is_some_and(|e| e.armed == Some(*at)))
+                && self.heard.iter().all(|id| self.backends.contains_key(id)),
+            "a timer or a mark of nobody"
+        );
+    }
+}
+
+fn plus(time: MonoTime, span: Duration) -> MonoTime {
+    let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    MonoTime::from_micros(time.as_micros().saturating_add(micros))
+}
+
+#[cfg(test)]
+mod tests;

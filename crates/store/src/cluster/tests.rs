@@ -1,0 +1,181 @@
+use super::*;
+
+const TTL: Duration = Duration::from_secs(6);
+
+fn name(text: &str) -> ProxyName {
+    ProxyName::parse(text).unwrap()
+}
+
+fn id() -> BackendId {
+    BackendId::parse("b").unwrap()
+}
+
+fn at(seconds: u64) -> MonoTime {
+    MonoTime::from_secs(seconds)
+}
+
+fn owned(owner: &str) -> Owned {
+    Owned {
+        id: id(),
+        incarnation: Incarnation::FIRST,
+        ttl: TTL,
+        owner: name(owner),
+    }
+}
+
+/// A proxy `a` that knows of one backend, which another proxy owns.
+fn beside(other: &str) -> Cluster {
+    let mut cluster = Cluster::new(name("a"), ClusterPolicy::DEFAULT);
+    cluster.resync(vec![owned(other)], vec![name("a"), name(other)], at(0));
+    cluster
+}
+
+fn actions(cluster: &mut Cluster) -> Vec<Action> {
+    std::iter::from_fn(|| cluster.poll_action()).collect()
+}
+
+/// Lets time pass, second by second, while every probe is answered so. What was done besides, and when.
+fn pass(cluster: &mut Cluster, seconds: std::ops::Range<u64>, answer: Answer) -> Vec<(u64, Action)> {
+    let mut done = Vec::new();
+    for second in seconds {
+        cluster.tick(at(second));
+        while let Some(action) = cluster.poll_action() {
+            match action {
+                Action::Probe { id, incarnation } => cluster.probed(&id, incarnation, answer, at(second)),
+                other => done.push((second, other)),
+            }
+        }
+    }
+    done
+}
+
+fn adoption(owner: &str) -> Action {
+    let incarnation = Incarnation::FIRST;
+    let (id, owner) = (id(), name(owner));
+    Action::Adopt {
+        id,
+        incarnation,
+        owner,
+    }
+}
+
+fn deletion(owner: &str) -> Action {
+    let incarnation = Incarnation::FIRST;
+    let (id, owner) = (id(), name(owner));
+    Action::Delete {
+        id,
+        incarnation,
+        owner,
+    }
+}
+
+#[test]
+fn alone_a_lease_ends_at_its_ttl_and_nobody_is_probed() {
+    let mut cluster = Cluster::new(name("a"), ClusterPolicy::DEFAULT);
+    cluster.registered(&id(), Incarnation::FIRST, TTL, at(0));
+    assert_eq!(cluster.poll_timeout(), Some(at(6)));
+    cluster.tick(at(5));
+    assert_eq!(actions(&mut cluster), []);
+    cluster.tick(at(6));
+    assert_eq!(actions(&mut cluster), [deletion("a")]);
+}
+
+#[test]
+fn in_a_cluster_a_lease_that_has_run_out_is_probed_first_and_deleted_when_that_is_refused() {
+    let mut cluster = beside("b");
+    cluster.registered(&id(), Incarnation::FIRST, TTL, at(0));
+    let done = pass(&mut cluster, 1..8, Answer::Refuses);
+    assert_eq!(done, [(7, deletion("a"))]);
+}
+
+#[test]
+fn who_answers_is_held_until_a_proxy_that_was_cut_off_would_have_been_missed() {
+    let mut cluster = beside("b");
+    cluster.registered(&id(), Incarnation::FIRST, TTL, at(0));
+    let done = pass(&mut cluster, 1..30, Answer::Answers);
+    let (first, action) = &done[0];
+    assert_eq!(*action, deletion("a"));
+    assert!((18..22).contains(first), "{first}");
+}
+
+#[test]
+fn the_owner_is_gone_and_the_first_heartbeat_is_an_adoption() {
+    let mut cluster = beside("b");
+    assert!(!cluster.is_suspect(&id()));
+    cluster.parted(&name("b"), at(1));
+    assert!(cluster.is_suspect(&id()));
+    assert_eq!(cluster.heartbeat(&id(), at(2)), Heard::Renewed);
+    assert_eq!(actions(&mut cluster), [adoption("b")]);
+    cluster.put(owned("a"), at(2));
+    assert!(!cluster.is_suspect(&id()));
+}
+
+#[test]
+fn the_owner_is_gone_and_nobody_hears_the_backend_which_refuses() {
+    let mut cluster = beside("b");
+    cluster.parted(&name("b"), at(1));
+    let done = pass(&mut cluster, 1..9, Answer::Refuses);
+    assert_eq!(
+        done,
+        [(8, deletion("b"))],
+        "one TTL later, and what telling takes"
+    );
+}
+
+#[test]
+fn the_owner_is_forgotten_and_who_answers_is_adopted_then() {
+    let mut cluster = beside("b");
+    cluster.parted(&name("b"), at(1));
+    let forgotten = 1 + ClusterPolicy::DEFAULT.forget.as_secs();
+    assert_eq!(pass(&mut cluster, 1..forgotten, Answer::Answers), []);
+    let done = pass(&mut cluster, forgotten..forgotten + 5, Answer::Answers);
+    assert_eq!(done[0].1, adoption("b"));
+}
+
+#[test]
+fn three_heartbeats_in_a_row_adopt_it_and_one_that_is_shared_out_is_told_to_its_owner() {
+    let mut cluster = beside("b");
+    // Not in a row: each more than half a TTL after the one before.
+    for second in [0, 4, 8, 12] {
+        cluster.heartbeat(&id(), at(second));
+        cluster.tick(plus(at(second), ClusterPolicy::DEFAULT.gather));
+        let ids = vec![id()];
+        assert_eq!(actions(&mut cluster), [Action::Tell { ids }]);
+    }
+    for second in [13, 14] {
+        cluster.heartbeat(&id(), at(second));
+    }
+    assert!(actions(&mut cluster).contains(&adoption("b")));
+    // And not again soon.
+    cluster.put(owned("a"), at(14));
+    cluster.put(owned("b"), at(15));
+    for second in 16..30 {
+        cluster.heartbeat(&id(), at(second));
+    }
+    assert!(!actions(&mut cluster).contains(&adoption("b")));
+}
+
+#[test]
+fn while_the_store_is_lost_nothing_is_written_and_what_was_heard_is_told_when_it_is_back() {
+    let mut cluster = beside("b");
+    cluster.lost();
+    for second in 1..5 {
+        cluster.heartbeat(&id(), at(second));
+        cluster.tick(at(second));
+    }
+    assert_eq!(actions(&mut cluster), []);
+    cluster.restored(at(5));
+    cluster.tick(at(5));
+    assert_eq!(actions(&mut cluster), [Action::Tell { ids: vec![id()] }]);
+}
+
+#[test]
+fn a_resync_takes_who_is_gone_and_leaves_whom_only_this_proxy_knows_yet() {
+    let mut cluster = beside("b");
+    let other = BackendId::parse("new").unwrap();
+    cluster.lost();
+    cluster.registered(&other, Incarnation::FIRST, TTL, at(1));
+    cluster.resync(Vec::new(), vec![name("b")], at(2));
+    assert_eq!(cluster.knows(&id()), None);
+    assert_eq!(cluster.knows(&other), Some(Incarnation::FIRST));
+}

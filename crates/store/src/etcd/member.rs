@@ -1,0 +1,89 @@
+//! That this proxy lives: one key, bound to one lease, however many backends it has.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use tokio::time::{Instant, sleep};
+
+use super::backoff::Backoff;
+use super::client::path;
+use super::encoding;
+use super::grpc::Fault;
+use super::message::{
+    Done, LeaseGrantRequest, LeaseGrantResponse, LeaseId, LeaseKeepAliveResponse, Op, PutRequest, RequestOp,
+    TxnRequest, TxnResponse,
+};
+use super::session::Session;
+
+/// Keeps the key and its lease, for as long as it is polled and nobody else has the name.
+pub(super) async fn keep(session: Arc<Session>, lease: Arc<AtomicI64>) {
+    let settings = session.client.settings();
+    let mut backoff = Backoff::new(settings.seed ^ 0x6c65_6173_6500);
+    while !session.is_displaced() {
+        match join(&session, &lease).await {
+            Ok(id) => {
+                backoff.reset();
+                stay(&session, id, &mut backoff).await;
+            }
+            Err(_) => sleep(backoff.next()).await,
+        }
+    }
+}
+
+async fn join(session: &Session, current: &AtomicI64) -> Result<i64, Fault> {
+    let ttl = i64::try_from(session.client.settings().member_ttl.as_secs().max(2)).unwrap_or(i64::MAX);
+    let lease: LeaseGrantResponse = session.ask(path::LEASE_GRANT, &LeaseGrantRequest { ttl }).await?;
+    if !lease.error.is_empty() {
+        return Err(Fault::Unreachable(lease.error));
+    }
+    // Before anything is bound to it: whoever leaves meanwhile revokes it.
+    current.store(lease.id, Ordering::Relaxed);
+    let put = TxnRequest {
+        success: vec![RequestOp {
+            request: Some(Op::Put(PutRequest {
+                key: session.keys.proxy(&session.author.name),
+                value: encoding::member(session.author.start).into(),
+                lease: lease.id,
+            })),
+        }],
+        ..TxnRequest::default()
+    };
+    session.ask::<_, TxnResponse>(path::TXN, &put).await?;
+    Ok(lease.id)
+}
+
+/// Renews the lease until it has run out, as far as one can tell from here.
+async fn stay(session: &Session, id: i64, backoff: &mut Backoff) {
+    let ttl = session.client.settings().member_ttl;
+    let mut renewed = Instant::now();
+    loop {
+        sleep(ttl / 3).await;
+        loop {
+            if session.is_displaced() {
+                return;
+            }
+            let asked = Instant::now();
+            // A stream in etcd's API; one question and its answer are as good.
+            let answer: Result<LeaseKeepAliveResponse, _> =
+                session.ask(path::LEASE_KEEP_ALIVE, &LeaseId { id }).await;
+            match answer {
+                Ok(answer) if answer.ttl > 0 => {
+                    renewed = asked;
+                    backoff.reset();
+                    break;
+                }
+                Ok(_) => return,
+                Err(_) if renewed.elapsed() > ttl => return,
+                Err(_) => sleep(backoff.next()).await,
+            }
+        }
+    }
+}
+
+/// Tells the others at once that this proxy ends.
+pub(super) async fn leave(session: &Session, id: i64) -> Result<(), Fault> {
+    session
+        .ask::<_, Done>(path::LEASE_REVOKE, &LeaseId { id })
+        .await
+        .map(|_| ())
+}

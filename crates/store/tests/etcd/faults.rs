@@ -1,0 +1,172 @@
+//! One member, and what can come between.
+
+use edgeproxy_store::{Etcd, Store as _, Update};
+
+use crate::Test;
+use crate::relay::{Relay, Traffic};
+use crate::rows::{change, commit, commit_at_last, gone, is_silent, load, record, registered, until, update};
+use crate::server::{Servers, run, settings, store};
+
+pub(crate) const TESTS: &[Test] = &[
+    (
+        "cut_off_in_both_directions_is_told_and_what_was_missed_comes_after",
+        || cut_off(Traffic::Neither),
+    ),
+    (
+        "cut_off_towards_etcd_is_told_and_what_was_missed_comes_after",
+        || cut_off(Traffic::OnlyBack),
+    ),
+    (
+        "cut_off_from_etcd_is_told_and_what_was_missed_comes_after",
+        || cut_off(Traffic::OnlyThere),
+    ),
+    (
+        "a_watch_that_is_compacted_while_it_is_lost_ends_in_a_full_resync",
+        compacted,
+    ),
+    (
+        "etcd_is_killed_and_returns_and_the_same_commit_is_done_then",
+        killed,
+    ),
+    ("a_commit_whose_answer_is_lost_is_done_once", lost_answer),
+    (
+        "nobody_reads_updates_and_the_watch_waits_and_loses_none",
+        slow_reader,
+    ),
+];
+
+fn through(relay: &Relay, servers: &Servers, proxy: &str) -> Etcd {
+    Etcd::new(settings(
+        &format!("{}://{}/test", servers.scheme(), relay.address),
+        proxy,
+    ))
+}
+
+fn cut_off(traffic: Traffic) {
+    let servers = Servers::one();
+    run(async {
+        let relay = Relay::before(servers.port(0)).await;
+        let (a, b) = (through(&relay, &servers, "a"), store(&servers, "b"));
+        load(&a).await;
+        load(&b).await;
+        commit(&a, &[registered("mine", 1), registered("theirs", 2)]).await;
+        relay.set(traffic);
+        commit(&b, &[gone("theirs", 2), registered("new", 3)]).await;
+        let told = update(&a).await;
+        // What etcd sends may still arrive where only the questions don't.
+        let told = if traffic == Traffic::OnlyBack && matches!(told, Update::Changed(_)) {
+            until(&a, |update| matches!(update, Update::Lost { .. })).await
+        } else {
+            told
+        };
+        assert!(
+            matches!(&told, Update::Lost { reason } if reason.contains("has not been heard of")),
+            "{told:?}"
+        );
+        assert!(a.commit(&[registered("mine", 4)]).await.is_err());
+        relay.set(Traffic::Both);
+        commit_at_last(&a, &[registered("mine", 4)]).await;
+        if traffic == Traffic::OnlyBack {
+            until(&a, |update| *update == Update::Restored).await;
+        } else {
+            let mut changes = Vec::new();
+            while changes.len() < 2 {
+                if let Update::Changed(write) = update(&a).await {
+                    changes.push(write);
+                }
+            }
+            changes.sort_by_key(|write| write.id().clone());
+            assert_eq!(changes, [registered("new", 3), gone("theirs", 2)]);
+        }
+        // What was written over before it was asked for is told no more.
+        let last = registered("mine", 4);
+        while change(&b).await != last {}
+        let loaded = load(&store(&servers, "c")).await;
+        assert_eq!(loaded.records, [record("new", 3), record("mine", 4)]);
+    });
+}
+
+fn compacted() {
+    let servers = Servers::one();
+    run(async {
+        let relay = Relay::before(servers.port(0)).await;
+        let (a, b) = (through(&relay, &servers, "a"), store(&servers, "b"));
+        load(&a).await;
+        load(&b).await;
+        commit(&a, &[registered("x", 1), registered("y", 2)]).await;
+        relay.set(Traffic::Neither);
+        commit(&b, &[gone("x", 1), registered("z", 3)]).await;
+        let revision = servers.revision();
+        servers.control(&["compact", &revision.to_string()]);
+        until(&a, |update| matches!(update, Update::Lost { .. })).await;
+        relay.set(Traffic::Both);
+        assert_eq!(update(&a).await, Update::Restored);
+        let Update::Resync(loaded) = update(&a).await else {
+            panic!("no resync")
+        };
+        assert_eq!(loaded.records, [record("y", 2), record("z", 3)]);
+        assert!(loaded.next_incarnation.is_some_and(|next| next.get() > 3));
+        is_silent(&a, &b).await;
+    });
+}
+
+fn killed() {
+    let mut servers = Servers::one();
+    run(async {
+        let a = store(&servers, "a");
+        load(&a).await;
+        commit(&a, &[registered("x", 1)]).await;
+        servers.kill(0);
+        let message = a.commit(&[registered("x", 2)]).await.unwrap_err().to_string();
+        assert!(message.contains("can't be reached"), "{message}");
+        assert!(matches!(update(&a).await, Update::Lost { .. }));
+        servers.start_again(0);
+        assert_eq!(update(&a).await, Update::Restored);
+        commit_at_last(&a, &[registered("x", 2)]).await;
+        assert_eq!(load(&store(&servers, "b")).await.records, [record("x", 2)]);
+    });
+}
+
+fn lost_answer() {
+    let servers = Servers::one();
+    run(async {
+        let relay = Relay::before(servers.port(0)).await;
+        let (a, b) = (through(&relay, &servers, "a"), store(&servers, "b"));
+        load(&a).await;
+        load(&b).await;
+        commit(&a, &[registered("x", 1), registered("y", 1)]).await;
+        assert_eq!(change(&b).await, registered("x", 1));
+        assert_eq!(change(&b).await, registered("y", 1));
+        relay.set(Traffic::OnlyThere);
+        let batch = [registered("x", 2), gone("y", 1)];
+        let writing = a.commit(&batch);
+        let seen = async {
+            assert_eq!(change(&b).await, registered("x", 2));
+            assert_eq!(change(&b).await, gone("y", 1));
+            relay.set(Traffic::Both);
+        };
+        // The commit asks again by itself.
+        let (written, ()) = tokio::join!(writing, seen);
+        if written.is_err() {
+            commit_at_last(&a, &batch).await;
+        }
+        is_silent(&b, &a).await;
+        assert_eq!(load(&store(&servers, "c")).await.records, [record("x", 2)]);
+    });
+}
+
+fn slow_reader() {
+    let servers = Servers::one();
+    run(async {
+        let (a, b) = (store(&servers, "a"), store(&servers, "b"));
+        load(&a).await;
+        load(&b).await;
+        // More than what waits at most, each with an id of its own.
+        let batch: Vec<_> = (1..=9_000).map(|n| registered(&format!("b-{n:05}"), n)).collect();
+        commit(&b, &batch).await;
+        for write in batch {
+            assert_eq!(update(&a).await, Update::Changed(write));
+        }
+        is_silent(&a, &b).await;
+    });
+}
