@@ -21,6 +21,7 @@ pub fn registry(config: Config) -> (Handle, Driver) {
         state: Mutex::new(State {
             registry: Registry::new(config.clone(), clock.now()),
             generation: 0,
+            paused: false,
         }),
         config,
         clock,
@@ -67,6 +68,8 @@ pub(crate) struct State {
     /// Counts the changes that call for a snapshot. Not the snapshot's own version: a change that is undone
     /// before it was published never gets one, and whoever waits for it would wait for ever.
     pub(crate) generation: u64,
+    /// Nothing changes and no lease runs out, since somebody else may be going on with what is here.
+    pub(crate) paused: bool,
 }
 
 /// Why a call changed nothing.
@@ -268,6 +271,19 @@ impl Handle {
         self.shared.stopping.store(true, Ordering::Release);
     }
 
+    /// Until [`resume`](Self::resume), every change is refused as [`ControlError::Stopping`], and no time passes: what is
+    /// read from now on stays so, while another process takes it over. Reading, publishing and the ledgers go on.
+    pub fn pause(&self) {
+        self.shared.lock().paused = true;
+    }
+
+    /// Goes on after a [`pause`](Self::pause). No lease runs out for it: the registry takes it as time in which nobody
+    /// could reach it.
+    pub fn resume(&self) {
+        self.shared.lock().paused = false;
+        self.shared.wake.notify_one();
+    }
+
     fn read<T>(&self, ask: impl FnOnce(&Registry, MonoTime) -> T) -> T {
         let now = self.shared.clock.now();
         ask(&self.shared.lock().registry, now)
@@ -283,6 +299,9 @@ impl Handle {
         }
         let now = self.shared.clock.now();
         let mut state = self.shared.lock();
+        if state.paused {
+            return Err(ControlError::Stopping);
+        }
         let value = apply(&mut state.registry, now)?;
         state.generation += u64::from(state.registry.is_dirty());
         Ok((value, state.generation))

@@ -20,6 +20,7 @@ use crate::plan::{Plan, PlanError};
 use crate::probe_tls::ProbeTls;
 use crate::reload::{Applier, ReloadError, Reloads, Standing, Trigger};
 use crate::reporter::QueueReporter;
+use crate::sockets::{self, Brought, OpenSocket, Placed};
 use crate::table::TableBuilder;
 use crate::tls::{Made, Tls, TlsError};
 use crate::translate;
@@ -37,6 +38,19 @@ pub enum BuildError {
         addr: SocketAddr,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A socket that a service manager brought is for nobody.
+    #[error(
+        "the socket {name:?}{} that the service manager passed is for no listener: there are {known}; call it so by \
+         FileDescriptorName=, or let it go", at(addr)
+    )]
+    Unplaced {
+        /// What the manager calls it.
+        name: String,
+        /// Where it listens, unless it is of another kind.
+        addr: Option<SocketAddr>,
+        /// The names that there are, and the addresses.
+        known: String,
     },
     /// The data plane refuses its settings.
     #[error(transparent)]
@@ -78,6 +92,10 @@ impl From<proxy::BindError> for BuildError {
     }
 }
 
+fn at(addr: &Option<SocketAddr>) -> String {
+    addr.map(|addr| format!(" on {addr}")).unwrap_or_default()
+}
+
 fn hint(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {
@@ -98,6 +116,7 @@ pub struct App {
     watchlist: Watchlist,
     proxy: proxy::Bound,
     api: Option<TcpListener>,
+    untaken: Vec<usize>,
 }
 
 impl App {
@@ -107,23 +126,35 @@ impl App {
     /// # Errors
     /// When an address can't be bound, a certificate can't be used, or a setting makes no sense to the part that it is for.
     pub fn build(loaded: Loaded) -> Result<Self, BuildError> {
+        Self::build_with(loaded, Vec::new())
+    }
+
+    /// As [`App::build`], where some of the listeners are open already. Those that nobody brought are bound.
+    ///
+    /// # Errors
+    /// As of [`App::build`], or a service manager brought a socket that is for no listener.
+    pub fn build_with(loaded: Loaded, sockets: Vec<OpenSocket>) -> Result<Self, BuildError> {
         let (settings, topology) = (&loaded.settings, &loaded.topology);
         let plan = Arc::new(Plan::of(settings, topology)?);
         let Made { tls, mut watched, .. } = Tls::load(settings, None)?;
         let regions = translate::regions(&topology.geography);
         let mut surveyed = Geography::load(settings.geoip_path.as_deref(), regions, None)?;
         let locate = Arc::new(surveyed.geography.clone());
-        let proxy = proxy::bind(proxy::Config {
+        let config = proxy::Config {
             locate: Some(locate),
             ..translate::proxy(settings, &tls)
-        })?;
+        };
+        let api_addr = settings.api_enabled.then_some(settings.api_listen_addr);
+        let Placed {
+            listeners,
+            api,
+            untaken,
+        } = sockets::place(sockets, &config.listeners, api_addr)?;
+        let proxy = proxy::bind_with(config, listeners)?;
         watched.extend(surveyed.watched.take());
         let watchlist = Watchlist::default();
         watchlist.replace(watched);
-        let api = settings
-            .api_enabled
-            .then(|| bind_api(settings.api_listen_addr))
-            .transpose()?;
+        let api = api_addr.map(|addr| bind_api(addr, api)).transpose()?;
         Ok(Self {
             loaded: Arc::new(loaded),
             plan,
@@ -132,7 +163,14 @@ impl App {
             watchlist,
             proxy,
             api,
+            untaken,
         })
+    }
+
+    /// The listeners of the process before that this one doesn't have, by the numbers that came with their sockets.
+    #[must_use]
+    pub fn untaken(&self) -> &[usize] {
+        &self.untaken
     }
 
     /// Starts the workers and the control thread.
@@ -146,9 +184,11 @@ impl App {
             tls,
             surveyed,
             watchlist,
-            proxy: bound,
+            proxy: mut bound,
             api: api_listener,
+            untaken: _,
         } = self;
+        let sockets = open_sockets(&mut bound, api_listener.as_ref(), loaded.settings.api_listen_addr)?;
         let listening: Vec<Listening> = bound.listeners().map(Listening::of).collect();
         let api_addr = api_listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let settings = &loaded.settings;
@@ -225,17 +265,51 @@ impl App {
             workers,
             readiness,
             control,
+            sockets,
         })
     }
+}
+
+/// All of the sockets once more, as they can be handed on.
+fn open_sockets(
+    bound: &mut proxy::Bound,
+    api: Option<&TcpListener>,
+    api_asked: SocketAddr,
+) -> std::io::Result<Vec<OpenSocket>> {
+    let listeners: Vec<_> = bound.listeners().map(|(listener, _)| listener.clone()).collect();
+    let api_number = listeners.len();
+    let of_each = listeners.into_iter().zip(bound.take_sockets());
+    let mut sockets = Vec::new();
+    for (number, (listener, own)) in of_each.enumerate() {
+        sockets.extend(own.into_iter().map(|socket| OpenSocket {
+            name: listener.name.clone(),
+            brought: Brought::ByPredecessor {
+                asked: listener.addr,
+                listener: number,
+            },
+            socket,
+        }));
+    }
+    if let Some(socket) = api {
+        sockets.push(OpenSocket {
+            name: sockets::API.to_owned(),
+            brought: Brought::ByPredecessor {
+                asked: api_asked,
+                listener: api_number,
+            },
+            socket: socket.try_clone()?,
+        });
+    }
+    Ok(sockets)
 }
 
 /// Reports of the data plane that may wait. Only changes of a backend's fate are reported, so thousands at
 /// once mean that everything is failing; what doesn't fit is found by comparison.
 const REPORT_QUEUE: usize = 4_096;
 
-fn bind_api(addr: SocketAddr) -> Result<TcpListener, BuildError> {
+fn bind_api(addr: SocketAddr, open: Option<TcpListener>) -> Result<TcpListener, BuildError> {
     let bind = || {
-        let listener = TcpListener::bind(addr)?;
+        let listener = open.map_or_else(|| TcpListener::bind(addr), Ok)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
@@ -313,6 +387,7 @@ pub struct Running {
     readiness: api::Readiness,
     control: ControlThread,
     reloads: Reloads,
+    sockets: Vec<OpenSocket>,
 }
 
 impl Running {
@@ -365,10 +440,47 @@ impl Running {
         self.reloads.reload(read, trigger).await
     }
 
+    /// Every socket that it listens on, for the process that is to take its place.
+    #[must_use]
+    pub fn sockets(&self) -> &[OpenSocket] {
+        &self.sockets
+    }
+
+    /// From now on nothing that another process takes over changes any more: see [`Handle::pause`].
+    pub fn pause(&self) {
+        self.handle.pause();
+    }
+
+    /// Goes on after a [`pause`](Self::pause), when nobody took it over.
+    pub fn resume(&self) {
+        self.handle.resume();
+    }
+
+    /// Resolves once every worker and the control thread have answered that they go round. One that hangs never does, so
+    /// a time-out is the caller's.
+    pub async fn pulse(&self) {
+        tokio::join!(self.workers.pulse(), self.control.pulse());
+    }
+
+    /// Leaves to another process that accepts on the same sockets. As [`drain`](Self::drain), but clients without a
+    /// request under way are waited for, so that none is closed on while it sends; what they ask then is routed by the
+    /// last table. `untaken` are the numbers of the listeners that the other one doesn't have.
+    pub async fn leave(self, untaken: &[usize]) {
+        self.readiness.drain();
+        self.handle.stop();
+        drop(self.sockets);
+        self.control.stop_api();
+        self.workers.leave(untaken);
+        self.workers.stopped().await;
+        self.control.stop(API_GRACE).await;
+    }
+
     /// Stops accepting, lets what is in flight end within the drain time-out, then stops everything.
     /// Resolves when nothing runs any more.
     pub async fn drain(self) {
         self.readiness.drain();
+        // Nobody is to connect to what the workers don't serve.
+        drop(self.sockets);
         self.handle.stop();
         self.workers.drain();
         self.workers.stopped().await;

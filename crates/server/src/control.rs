@@ -12,7 +12,7 @@ use edgeproxy_control::{Driver, Handle, Reports};
 use edgeproxy_proxy as proxy;
 use edgeproxy_proxy::SharedTable;
 use edgeproxy_registry::{Event, Snapshot};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +46,9 @@ pub(crate) struct Control {
 /// The thread, and how to end it.
 pub(crate) struct ControlThread {
     stop: CancellationToken,
+    /// Ends the API alone.
+    stop_api: CancellationToken,
+    pulses: mpsc::Sender<oneshot::Sender<()>>,
     ended: oneshot::Receiver<()>,
     thread: JoinHandle<()>,
 }
@@ -57,15 +60,36 @@ impl ControlThread {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let token = stop.clone();
+        let (token, api_token) = (stop.clone(), stop.child_token());
+        let stop_api = api_token.clone();
+        let (pulses, felt) = mpsc::channel(1);
         let thread = std::thread::Builder::new()
             .name("edgeproxy-control".to_owned())
             .spawn(move || {
-                LocalSet::new().block_on(&runtime, control.run(token));
+                LocalSet::new().block_on(&runtime, control.run(token, api_token, felt));
                 // The receiver may be gone: then nobody waits.
                 let _ = sender.send(());
             })?;
-        Ok(Self { stop, ended, thread })
+        Ok(Self {
+            stop,
+            stop_api,
+            pulses,
+            ended,
+            thread,
+        })
+    }
+
+    /// Resolves once the thread has answered.
+    pub(crate) async fn pulse(&self) {
+        let (sender, answer) = oneshot::channel();
+        if self.pulses.send(sender).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+
+    /// Ends the API, in peace, and nothing else.
+    pub(crate) fn stop_api(&self) {
+        self.stop_api.cancel();
     }
 
     /// Ends the API, which has `grace` to finish its replies, then everything.
@@ -84,7 +108,12 @@ impl ControlThread {
 }
 
 impl Control {
-    async fn run(self, stop: CancellationToken) {
+    async fn run(
+        self,
+        stop: CancellationToken,
+        stop_api: CancellationToken,
+        pulses: mpsc::Receiver<oneshot::Sender<()>>,
+    ) {
         let Self {
             handle,
             driver,
@@ -122,11 +151,12 @@ impl Control {
             tokio::task::spawn_local(prober),
             tokio::task::spawn_local(watchlist.watch()),
             tokio::task::spawn_local(applier.run(publisher)),
+            tokio::task::spawn_local(answer(pulses)),
         ];
-        match api {
-            None => stop.cancelled().await,
-            Some((listener, state)) => serve(listener, state, stop).await,
+        if let Some((listener, state)) = api {
+            serve(listener, state, stop_api).await;
         }
+        stop.cancelled().await;
         for task in background {
             task.abort();
         }
@@ -141,6 +171,13 @@ async fn serve(listener: TcpListener, state: edgeproxy_api::State, stop: Cancell
     if let Err(error) = served {
         tracing::error!(%error, "the API has stopped; the proxy goes on with the last routing table");
         stop.cancelled().await;
+    }
+}
+
+async fn answer(mut pulses: mpsc::Receiver<oneshot::Sender<()>>) {
+    while let Some(asked) = pulses.recv().await {
+        // Whoever asked may have lost patience.
+        let _ = asked.send(());
     }
 }
 
