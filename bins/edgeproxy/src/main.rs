@@ -4,12 +4,14 @@
 //! signal n without draining (130 for SIGINT, 143 for SIGTERM). Of `check` and `import`: 0 nothing to tell, 1 findings, 2
 //! what can't be used.
 
+mod activation;
 mod check;
 mod cli;
 mod client;
 mod demo;
 mod drain;
 mod explain;
+mod handover;
 mod import;
 mod limits;
 mod listing;
@@ -18,6 +20,7 @@ mod output;
 mod reload;
 mod remote;
 mod run;
+mod service;
 mod signals;
 
 use std::process::ExitCode;

@@ -45,7 +45,10 @@ const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// The next connection of any listener, and which that was. The socket that had one last is asked last.
-async fn next(sockets: &[(usize, TcpListener)], first: &mut usize) -> io::Result<(usize, TcpStream, SocketAddr)> {
+async fn next(
+    sockets: &[(usize, TcpListener)],
+    first: &mut usize,
+) -> io::Result<(usize, TcpStream, SocketAddr)> {
     poll_fn(|cx| {
         let (before, from) = sockets.split_at((*first).min(sockets.len()));
         let indices = (before.len()..sockets.len()).chain(0..before.len());

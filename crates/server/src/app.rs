@@ -42,7 +42,8 @@ pub enum BuildError {
     /// A socket that a service manager brought is for nobody.
     #[error(
         "the socket {name:?}{} that the service manager passed is for no listener: there are {known}; call it so by \
-         FileDescriptorName=, or let it go", at(addr)
+         FileDescriptorName=, or let it go",
+        at(addr)
     )]
     Unplaced {
         /// What the manager calls it.

@@ -110,9 +110,7 @@ pub(crate) fn place(
                 placed.api = Some(open.socket);
             }
             (Some(number), _) if !is_of_api || theirs.is_none() => {
-                if let (Some(own), Some(owner)) =
-                    (placed.listeners.get_mut(number), owners.get_mut(number))
-                {
+                if let (Some(own), Some(owner)) = (placed.listeners.get_mut(number), owners.get_mut(number)) {
                     own.push(open.socket);
                     *owner = theirs;
                 }
