@@ -62,7 +62,7 @@ fn show_in_runtime(options: &DemoOptions) -> anyhow::Result<ExitCode> {
 async fn show(options: &DemoOptions) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::catch().context("signals can't be caught")?;
     let settings = settings(options)?;
-    let running = run::start(settings.clone().into())?;
+    let running = run::start(settings.clone().into(), None)?;
     let api = running.api_addr().context("the API did not start")?;
     let fleet = Fleet::start(api).await?;
     let mut screen = Screen::on_stdout();

@@ -67,7 +67,7 @@ enum Message {
     /// The new one can't.
     Refused { reason: String },
     /// Where the new one is to go on from.
-    State,
+    State { state: String },
     /// The new one serves.
     Ready,
     /// The old one leaves.

@@ -8,6 +8,7 @@ mod activation;
 mod check;
 mod cli;
 mod client;
+mod data_dir;
 mod demo;
 mod drain;
 mod explain;

@@ -1,6 +1,7 @@
 //! `edgeproxy run`: configuration, build, run, drain or hand over.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 
@@ -12,7 +13,7 @@ use tokio::runtime;
 use crate::handover::{self, Given, Giving, Predecessor, Taken};
 use crate::reload::{Layers, Reloader};
 use crate::signals::{Request, Signal, Signals};
-use crate::{activation, limits, logging, service};
+use crate::{activation, data_dir, limits, logging, service};
 
 /// Serves until a signal comes, or another process takes its place.
 pub(crate) fn run(flags: RawFlags) -> ExitCode {
@@ -52,7 +53,9 @@ fn serve(
         // Before the listeners, so that no signal comes too early to be noticed.
         let mut signals = Signals::catch().context("signals can't be caught")?;
         let requests = Requests::catch().context("signals can't be caught")?;
-        let (running, taken) = begin(loaded.clone(), activated, Predecessor::find()?).await?;
+        let folder = data_dir::usual(|name| std::env::var_os(name));
+        let predecessor = Predecessor::find()?;
+        let (running, taken) = begin(loaded.clone(), folder, activated, predecessor).await?;
         announce(loaded, &running);
         open_files
             .shortage()
@@ -73,17 +76,24 @@ fn serve(
 /// Binds, or takes what is there, and serves.
 async fn begin(
     loaded: Loaded,
+    folder: Option<PathBuf>,
     mut sockets: Vec<OpenSocket>,
     predecessor: Option<Predecessor>,
 ) -> anyhow::Result<(Running, Option<Taken>)> {
     let Some(mut predecessor) = predecessor else {
         let app = App::build_with(loaded, sockets).map_err(told)?;
-        return Ok((app.spawn().map_err(told)?, None));
+        let running = app.usually_kept_in(folder).spawn().map_err(told)?;
+        return Ok((running, None));
     };
     sockets.extend(predecessor.sockets().await?);
     let started = async {
         let app = App::build_with(loaded, sockets).map_err(told)?;
-        predecessor.prepared(&app).await?;
+        let state = predecessor.prepared(&app).await?;
+        let app = app.usually_kept_in(folder);
+        let app = match state {
+            Some(state) => app.going_on_from(&state).map_err(told)?,
+            None => app,
+        };
         app.spawn().map_err(told)
     };
     match started.await {
@@ -95,9 +105,10 @@ async fn begin(
     }
 }
 
-/// Binds and serves.
-pub(crate) fn start(loaded: Loaded) -> anyhow::Result<Running> {
-    App::build(loaded).map_err(told)?.spawn().map_err(told)
+/// Binds and serves; registrations are kept in `folder` where the settings name none.
+pub(crate) fn start(loaded: Loaded, folder: Option<PathBuf>) -> anyhow::Result<Running> {
+    let app = App::build(loaded).map_err(told)?;
+    app.usually_kept_in(folder).spawn().map_err(told)
 }
 
 /// The server's errors end in their cause already, so the chain is cut here.
@@ -251,11 +262,13 @@ fn announce(loaded: &Loaded, running: &Running) {
         Some(addr) => tracing::info!("backends register at http://{addr}/api/v1/register"),
         None => tracing::info!("the API is off"),
     }
+    let data_dir = running.data_dir().map(|folder| folder.display().to_string());
     tracing::info!(
         region = %settings.region,
         algorithm = %settings.algorithm,
         spill = %settings.spill,
-        store = "memory",
+        store = running.handle().store_status().name,
+        data_dir,
         configuration = file,
         "settings",
     );

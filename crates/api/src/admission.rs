@@ -57,7 +57,10 @@ impl Admission {
     }
 
     /// Whether a backend may be at that address.
-    pub(crate) fn check(&self, addr: BackendAddr) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Why not, in words that follow on the name of the field, `ip`.
+    pub fn check(&self, addr: BackendAddr) -> Result<(), String> {
         let ip = addr.ip();
         if !self.allowed_cidrs.is_empty() && !self.allowed_cidrs.iter().any(|net| net.contains(&ip)) {
             let nets: Vec<String> = self.allowed_cidrs.iter().take(8).map(IpNet::to_string).collect();

@@ -7,7 +7,7 @@ use edgeproxy_registry::{State as BackendState, Status};
 use http::HeaderValue;
 use http::header::ETAG;
 
-use crate::dto::{BackendView, DeregisteredView, PageView};
+use crate::dto::{BackendView, DeregisteredView, OneView, PageView};
 use crate::extract::PathId;
 use crate::fields::excerpt;
 use crate::if_match::IfMatch;
@@ -64,7 +64,7 @@ pub(crate) async fn get(
 ) -> Result<Response, Problem> {
     params.finish()?;
     let status = shared.handle.get(&id).ok_or_else(|| refusal::unknown(&id))?;
-    Ok(one(&status))
+    Ok(one(&status, Vec::new()))
 }
 
 /// `DELETE /api/v1/backends/{id}`.
@@ -78,11 +78,12 @@ pub(crate) async fn delete(
     let drain = params.optional("drain", |text| drain(text, longest));
     params.finish().map_err(|problem| problem.with_id(&id))?;
     let fence = if_match.fence(&shared.handle, &id, refusal::unknown)?;
-    let deregistered = shared
+    let acknowledged = shared
         .handle
         .deregister(&id, fence, drain)
         .await
         .map_err(|error| refusal::of_deregister(error, &id))?;
+    let deregistered = acknowledged.outcome;
     let view = DeregisteredView {
         id: &id,
         deregistered: true,
@@ -90,6 +91,7 @@ pub(crate) async fn delete(
         incarnation: deregistered.endpoint.incarnation.get(),
         draining: deregistered.draining,
         in_flight: deregistered.in_flight,
+        warnings: acknowledged.unkept.iter().map(ToString::to_string).collect(),
     };
     Ok(Json(view).into_response())
 }
@@ -112,8 +114,12 @@ fn drain(text: &str, longest: Duration) -> Result<Duration, String> {
 }
 
 /// One backend, its incarnation as the entity tag that `If-Match` takes.
-pub(crate) fn one(status: &Status) -> Response {
-    let mut response = Json(BackendView::from(status)).into_response();
+pub(crate) fn one(status: &Status, warnings: Vec<String>) -> Response {
+    let view = OneView {
+        backend: BackendView::from(status),
+        warnings,
+    };
+    let mut response = Json(view).into_response();
     // Digits and quotes: this can't fail.
     if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", status.endpoint.incarnation)) {
         response.headers_mut().insert(ETAG, tag);

@@ -81,6 +81,15 @@ impl<'a> From<&'a Status> for BackendView<'a> {
     }
 }
 
+/// One backend, with what its reader should know besides.
+#[derive(Serialize)]
+pub(crate) struct OneView<'a> {
+    #[serde(flatten)]
+    pub(crate) backend: BackendView<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
+}
+
 /// What is left of a lease is rounded up, so that 0 means that it is over.
 fn whole_secs_up(duration: Duration) -> u64 {
     duration
@@ -197,6 +206,8 @@ pub(crate) struct DeregisteredView<'a> {
     pub(crate) incarnation: u64,
     pub(crate) draining: bool,
     pub(crate) in_flight: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// A page of backends.

@@ -28,7 +28,8 @@ pub(crate) async fn patch(
         .await
         .map_err(|error| refusal::of_patch(error, &id, contradicting(&patch)))?;
     tracing::info!(%id, ?patch, "an operator changed a backend");
-    Ok(one(&status))
+    let warnings = status.unkept.iter().map(ToString::to_string).collect();
+    Ok(one(&status, warnings))
 }
 
 /// Unlike a registration, a patch with an unknown member is refused: an answer of 200 to `{"enable":false}`

@@ -20,11 +20,14 @@ pub(crate) async fn register(
 ) -> Result<Response, Problem> {
     let parsed = parse::registration(fields, &shared.terms.in_force().admission, shared.handle.limits())?;
     let id = parsed.registration.backend.id.clone();
-    let registered = shared
+    let acknowledged = shared
         .handle
         .register(parsed.registration)
         .await
         .map_err(|error| refusal::of_register(error, &id))?;
+    let mut warnings = parsed.warnings;
+    warnings.extend(acknowledged.unkept.as_ref().map(ToString::to_string));
+    let registered = acknowledged.outcome;
     let view = RegisteredView {
         id: &id,
         registered: true,
@@ -32,7 +35,7 @@ pub(crate) async fn register(
         incarnation: registered.endpoint.incarnation.get(),
         ttl_secs: registered.ttl.as_secs(),
         heartbeat_interval_secs: heartbeat_interval_secs(registered.ttl),
-        warnings: parsed.warnings,
+        warnings,
     };
     Ok(match registered.kind {
         RegisteredKind::New | RegisteredKind::Superseded(_) => {

@@ -21,6 +21,11 @@ pub(crate) const DATABASE: Kind = Kind::Text {
     expected: "the path of a MaxMind database of countries, such as \"/etc/edgeproxy/country.mmdb\"",
 };
 
+pub(crate) const FOLDER: Kind = Kind::Text {
+    name: "FOLDER",
+    expected: "the path of a folder, such as \"/var/lib/edgeproxy\"",
+};
+
 pub(crate) const SOCKET_OR_OFF: Kind = Kind::Text {
     name: "IP:PORT|off",
     expected: "an IP address and a port, such as \"0.0.0.0:8080\" or \"[::]:8080\", or \"off\"",

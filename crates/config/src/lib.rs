@@ -94,5 +94,5 @@ pub use status::StatusCodes;
 pub use topology::Topology;
 pub use types::{
     Algorithm, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, ProxyVersion, Spill,
-    TlsVersion, Workers,
+    StoreKind, TlsVersion, Workers,
 };

@@ -11,7 +11,7 @@ use std::time::Duration;
 use edgeproxy_backend::{AppName, Region};
 use ipnet::IpNet;
 
-use crate::kinds::{DATABASE, NETWORKS, PATH, SOCKET, SOCKET_OR_OFF, bytes, number, seconds};
+use crate::kinds::{DATABASE, FOLDER, NETWORKS, PATH, SOCKET, SOCKET_OR_OFF, bytes, number, seconds};
 use crate::listeners::Listener;
 use crate::policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
 use crate::region::RegionTable;
@@ -19,7 +19,9 @@ use crate::setting::{Kind, Reload, Scope, Setting};
 use crate::shown::{Show, Shown};
 use crate::status::StatusCodes;
 use crate::table::{Field, Key};
-use crate::types::{Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, Spill, Workers};
+use crate::types::{
+    Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, Spill, StoreKind, Workers,
+};
 use crate::value::FromValue;
 
 use define::settings;
@@ -85,6 +87,15 @@ proxy {
 
     /// How many backends there may be, over all apps.
     max_backends: usize, "max_backends", number(1, 10_000_000), "100000";
+
+    /// Where registrations are kept, so that a restart forgets none: in a file in data_dir, or in memory alone, where
+    /// none outlives the process.
+    store: StoreKind, "store", Kind::OneOf(StoreKind::NAMES), "file", restart;
+
+    /// The folder that the file of store is in; it is made if it isn't there, and no two processes share it. None is the
+    /// first of $STATE_DIRECTORY, $XDG_STATE_HOME/edgeproxy and ~/.local/state/edgeproxy that there is; where that can't
+    /// be used either, registrations are kept in memory, and the log says so.
+    data_dir: Option<PathBuf>, "data_dir", FOLDER, "", restart;
 
     /// Keep the backends of an app while most of them seem to expire at once, since then the network is
     /// the likelier culprit.

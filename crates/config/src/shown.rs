@@ -13,7 +13,9 @@ use ipnet::IpNet;
 use crate::policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
 use crate::region::RegionTable;
 use crate::status::StatusCodes;
-use crate::types::{Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, Spill, Workers};
+use crate::types::{
+    Algorithm, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, Spill, StoreKind, Workers,
+};
 
 /// A value to be shown. `Display` writes it as the file would have it.
 ///
@@ -130,6 +132,7 @@ by_text!(
     LastBackend,
     LogFilter,
     LogFormat,
+    StoreKind,
     Region,
     SocketAddr,
     Spill

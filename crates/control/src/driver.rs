@@ -4,6 +4,7 @@ use edgeproxy_registry::{Event, Snapshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::handle::Shared;
+use crate::keeper::Keeper;
 use crate::reports::{Batch, Reports};
 
 /// Feeds the registry time and reports, and hands out its snapshots and events. There is one for each
@@ -45,8 +46,18 @@ impl Driver {
     }
 
     /// Runs until the future is dropped. `publish` and `on_event` are called on this task, without a lock
-    /// held.
-    pub async fn run(
+    /// held. The store, if there is one, is written to meanwhile.
+    pub async fn run(self, reports: Reports, publish: impl FnMut(&Snapshot), on_event: impl FnMut(&Event)) {
+        match self.shared.keeping.clone() {
+            None => self.turns(reports, publish, on_event).await,
+            Some(keeping) => {
+                let keeper = Keeper::new(Arc::clone(&self.shared), keeping);
+                tokio::join!(self.turns(reports, publish, on_event), keeper.run());
+            }
+        }
+    }
+
+    async fn turns(
         mut self,
         mut reports: Reports,
         mut publish: impl FnMut(&Snapshot),
@@ -105,6 +116,7 @@ impl Driver {
                 events.push(event);
             }
             let snapshot = may_publish.then(|| state.registry.poll_snapshot(now)).flatten();
+            self.shared.keep(&state);
             let dirty = state.registry.is_dirty();
             (
                 snapshot,

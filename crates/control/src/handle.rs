@@ -1,33 +1,64 @@
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use edgeproxy_backend::{AppName, BackendId, Incarnation, MonoTime};
+use edgeproxy_backend::{AppName, Backend, BackendId, Incarnation, MonoTime};
 use edgeproxy_registry::{
-    AppPolicy, Bounds, Config, Configuration, DeregisterError, Deregistered, FencedError, Hold, LoadReport,
-    Pace, Page, Patch, PatchError, Probe, Reconciled, RegisterError, Registered, Registration, Registry,
-    Renewed, Snapshot, StaticError, Stats, Status,
+    AppPolicy, Bounds, Config, Configuration, DeregisterError, Deregistered, FencedError, Hold, Keep, Kept,
+    LoadReport, Pace, Page, Patch, PatchError, Probe, Reconciled, RegisterError, Registered, Registration,
+    Registry, Renewed, Snapshot, StaticError, Stats, Status, Unrestored,
 };
+use edgeproxy_store::{Loaded, Store};
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::driver::Driver;
+use crate::keeping::{Acknowledged, Degraded, Keeping, StoreStatus};
 
-/// Begins a registry: the handle to call it by, and the driver to run on the control thread's runtime.
+/// Begins a registry that a restart empties: the handle to call it by, and the driver to run on the control thread's
+/// runtime.
 pub fn registry(config: Config) -> (Handle, Driver) {
+    begin(config, None)
+}
+
+/// Begins a registry that is kept in a store, of which `loaded` is what there was. What was registered comes back by
+/// [`Handle::restore`], once the configuration is in force.
+pub fn kept_registry(mut config: Config, store: Arc<dyn Store>, loaded: &Loaded) -> (Handle, Driver) {
+    config.keep = Keep::Registrations;
+    config.first_incarnation = first_incarnation(config.first_incarnation, loaded, config.stride);
+    begin(config, Some(Arc::new(Keeping::new(store))))
+}
+
+/// Numbers that are left out by a restart. Those that were given while the store couldn't be written to, or in the
+/// instant before a crash, are among them, and aren't given again: a process that was stopped and still has one can't
+/// take its successor for itself.
+const LEFT_OUT: u64 = 1_000_000;
+
+fn first_incarnation(first: Incarnation, loaded: &Loaded, stride: NonZeroU64) -> Incarnation {
+    let next = loaded.next_incarnation.map(Incarnation::get);
+    let left_out = LEFT_OUT.saturating_mul(stride.get());
+    let first_after = next.and_then(|next| Incarnation::new(next.saturating_add(left_out)));
+    first_after.map_or(first, |after| after.max(first))
+}
+
+fn begin(config: Config, keeping: Option<Arc<Keeping>>) -> (Handle, Driver) {
     let clock = Clock::start();
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
             registry: Registry::new(config.clone(), clock.now()),
             generation: 0,
             paused: false,
+            change: 0,
         }),
         config,
         clock,
         wake: Notify::new(),
         published: watch::Sender::new(0),
         stopping: AtomicBool::new(false),
+        keeping,
     });
     (
         Handle {
@@ -46,12 +77,28 @@ pub(crate) struct Shared {
     /// The newest generation that needs no publication any more.
     pub(crate) published: watch::Sender<u64>,
     stopping: AtomicBool,
+    /// Where it is kept, if it is.
+    pub(crate) keeping: Option<Arc<Keeping>>,
 }
 
 impl Shared {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // The registry keeps its invariants at every return; a panic elsewhere doesn't spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody else has changed something, which is published soon, and waited for by nobody.
+    pub(crate) fn changed_elsewhere(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Has the store told of what it doesn't know.
+    pub(crate) fn keep(&self, state: &State) {
+        if let Some(keeping) = &self.keeping
+            && state.registry.writes_waiting() > 0
+        {
+            keeping.wake.notify_one();
+        }
     }
 }
 
@@ -70,6 +117,8 @@ pub(crate) struct State {
     pub(crate) generation: u64,
     /// Nothing changes and no lease runs out, since somebody else may be going on with what is here.
     pub(crate) paused: bool,
+    /// Counts the changes that a store is to be told of.
+    pub(crate) change: u64,
 }
 
 /// Why a call changed nothing.
@@ -90,7 +139,8 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Registers or renews a backend, and resolves once the table that routes to it has been published.
+    /// Registers or renews a backend, and resolves once the table that routes to it has been published, and a store
+    /// keeps it. Where that fails, or takes more than 5 s, it resolves all the same, and says so.
     /// Dropped halfway, the registration stands all the same.
     ///
     /// # Errors
@@ -98,7 +148,7 @@ impl Handle {
     pub async fn register(
         &self,
         registration: Registration,
-    ) -> Result<Registered, ControlError<RegisterError>> {
+    ) -> Result<Acknowledged<Registered>, ControlError<RegisterError>> {
         self.publish(|registry, now| registry.handle_register(registration, now))
             .await
     }
@@ -113,7 +163,7 @@ impl Handle {
         fence: Option<Incarnation>,
         report: &LoadReport,
     ) -> Result<Renewed, ControlError<FencedError>> {
-        let (renewed, generation) =
+        let (renewed, Changed { generation, .. }) =
             self.change(|registry, now| registry.handle_heartbeat(id, fence, report, now))?;
         // Most heartbeats change nothing that anyone but the lease would see.
         if generation > *self.shared.published.borrow() {
@@ -122,8 +172,8 @@ impl Handle {
         Ok(renewed)
     }
 
-    /// Takes a backend out for good, and resolves once the table without it has been published. `drain`
-    /// keeps it listed until its work in flight has ended, and cuts what is left after that time.
+    /// Takes a backend out for good, and resolves once the table without it has been published, and a store has
+    /// forgotten it, as [`register`](Self::register) does. `drain` keeps it listed until its work in flight has ended, and cuts what is left after that time.
     ///
     /// # Errors
     /// As [`Registry::handle_deregister`], or the server is stopping.
@@ -132,12 +182,12 @@ impl Handle {
         id: &BackendId,
         fence: Option<Incarnation>,
         drain: Option<Duration>,
-    ) -> Result<Deregistered, ControlError<DeregisterError>> {
+    ) -> Result<Acknowledged<Deregistered>, ControlError<DeregisterError>> {
         self.publish(|registry, now| registry.handle_deregister(id, fence, drain, now))
             .await
     }
 
-    /// An operator's change; resolves once it has been published.
+    /// An operator's change; resolves once it has been published and is kept, as [`register`](Self::register) does.
     ///
     /// # Errors
     /// As [`Registry::handle_patch`], or the server is stopping.
@@ -146,7 +196,7 @@ impl Handle {
         id: &BackendId,
         fence: Option<Incarnation>,
         patch: &Patch,
-    ) -> Result<Status, ControlError<PatchError>> {
+    ) -> Result<Acknowledged<Status>, ControlError<PatchError>> {
         self.publish(|registry, now| registry.handle_patch(id, fence, patch, now))
             .await
     }
@@ -160,6 +210,79 @@ impl Handle {
         let (reconciled, _) = self.change(|registry, now| registry.configure(configuration, now))?;
         self.shared.wake.notify_one();
         Ok(reconciled)
+    }
+
+    /// Brings back what a store has kept, as [`Registry::restore`] does, and gives what can't be. To be called before
+    /// the driver runs, and after the configuration is in force.
+    #[must_use = "what is lost is to be told"]
+    pub fn restore(&self, loaded: Loaded, admit: impl Fn(&Backend) -> Result<(), String>) -> Vec<Unrestored> {
+        let Loaded {
+            records, overrides, ..
+        } = loaded;
+        let now = self.shared.clock.now();
+        let mut state = self.shared.lock();
+        let unrestored = state.registry.restore(Kept { records, overrides }, admit, now);
+        self.shared.keep(&state);
+        unrestored
+    }
+
+    /// All that there is to be kept, as a store would load it.
+    #[must_use]
+    pub fn kept(&self) -> Loaded {
+        self.read(|registry, _| {
+            let Kept { records, overrides } = registry.kept();
+            Loaded {
+                records,
+                overrides,
+                next_incarnation: Some(registry.following_incarnation()),
+                findings: Vec::new(),
+            }
+        })
+    }
+
+    /// Waits until all that has changed is kept, for `limit` at the most, and says whether it is. To be called at the
+    /// end, after [`stop`](Self::stop), while the driver still runs.
+    pub async fn flush(&self, limit: Duration) -> bool {
+        let Some(keeping) = &self.shared.keeping else {
+            return true;
+        };
+        let mut progress = keeping.progress.subscribe();
+        let flushed = async {
+            loop {
+                if self.shared.lock().registry.unwritten() == 0 {
+                    return;
+                }
+                progress.mark_unchanged();
+                keeping.wake.notify_one();
+                keeping.hurry.notify_one();
+                // Each end of a commit is told there. The sender lives in what `self` holds.
+                let _ = progress.changed().await;
+            }
+        };
+        timeout(limit, flushed).await.is_ok()
+    }
+
+    /// How the store is.
+    #[must_use]
+    pub fn store_status(&self) -> StoreStatus {
+        let Some(keeping) = &self.shared.keeping else {
+            return StoreStatus {
+                name: "memory",
+                degraded: None,
+                pending: 0,
+                last_commit: None,
+            };
+        };
+        let progress = keeping.progress.borrow().clone();
+        StoreStatus {
+            name: keeping.store.name(),
+            degraded: progress.degraded.map(|(since, reason)| Degraded {
+                lasting: since.elapsed(),
+                reason,
+            }),
+            pending: self.shared.lock().registry.unwritten(),
+            last_commit: progress.last_commit,
+        }
     }
 
     /// Puts a configuration's apps, backends and bounds in force, all at once, and has what follows from it published
@@ -282,6 +405,18 @@ impl Handle {
     pub fn resume(&self) {
         self.shared.lock().paused = false;
         self.shared.wake.notify_one();
+        if let Some(keeping) = &self.shared.keeping {
+            keeping.wake.notify_one();
+        }
+    }
+
+    /// Gives the store back, so that another process can have it. Nothing is written until [`resume`](Self::resume),
+    /// which takes it again. To be called after [`pause`](Self::pause) and [`flush`](Self::flush).
+    pub async fn give_store(&self) {
+        if let Some(keeping) = &self.shared.keeping {
+            keeping.is_given.store(true, Ordering::Release);
+            keeping.store.release().await;
+        }
     }
 
     fn read<T>(&self, ask: impl FnOnce(&Registry, MonoTime) -> T) -> T {
@@ -289,11 +424,11 @@ impl Handle {
         ask(&self.shared.lock().registry, now)
     }
 
-    /// Applies a change; the number is the generation that holds it.
+    /// Applies a change.
     fn change<T, E>(
         &self,
         apply: impl FnOnce(&mut Registry, MonoTime) -> Result<T, E>,
-    ) -> Result<(T, u64), ControlError<E>> {
+    ) -> Result<(T, Changed), ControlError<E>> {
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(ControlError::Stopping);
         }
@@ -304,20 +439,41 @@ impl Handle {
         }
         let value = apply(&mut state.registry, now)?;
         state.generation += u64::from(state.registry.is_dirty());
-        Ok((value, state.generation))
+        // While anything waits or is under way, whoever changes anything waits for it.
+        state.change += u64::from(state.registry.unwritten() > 0);
+        self.shared.keep(&state);
+        Ok((
+            value,
+            Changed {
+                generation: state.generation,
+                change: state.change,
+            },
+        ))
     }
 
     async fn publish<T, E>(
         &self,
         apply: impl FnOnce(&mut Registry, MonoTime) -> Result<T, E>,
-    ) -> Result<T, ControlError<E>> {
-        let (value, generation) = self.change(apply)?;
+    ) -> Result<Acknowledged<T>, ControlError<E>> {
+        let (outcome, Changed { generation, change }) = self.change(apply)?;
         self.shared.wake.notify_one();
         let mut published = self.shared.published.subscribe();
         // The sender lives in what `self` holds, so this ends with a publication or not at all.
         let _ = published.wait_for(|published| *published >= generation).await;
-        Ok(value)
+        let unkept = match &self.shared.keeping {
+            Some(keeping) => keeping.kept(change).await,
+            None => None,
+        };
+        Ok(Acknowledged { outcome, unkept })
     }
+}
+
+/// What holds a change.
+struct Changed {
+    /// The generation that it is published with.
+    generation: u64,
+    /// The change that it is kept with.
+    change: u64,
 }
 
 #[cfg(test)]

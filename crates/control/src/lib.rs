@@ -14,6 +14,13 @@
 //! takes more than half of the thread, however large the table. [`Handle::register`] resolves once its
 //! endpoint has been published: whoever reads the reply may rely on being routed to.
 //!
+//! # Keeping
+//!
+//! With a store ([`kept_registry`]) a registration also resolves only once it is kept: what has changed is committed in
+//! one batch, and what changes meanwhile is the next one, so a storm shares its writes to the disk. A store that fails
+//! stops nobody: callers are told by [`Acknowledged::unkept`], and it is tried again until it can be written. A heartbeat
+//! waits for no store.
+//!
 //! ```
 //! use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, Region};
 //! use edgeproxy_control::{registry, reports};
@@ -45,8 +52,11 @@
 mod clock;
 mod driver;
 mod handle;
+mod keeper;
+mod keeping;
 mod reports;
 
 pub use driver::Driver;
-pub use handle::{ControlError, Handle, registry};
+pub use handle::{ControlError, Handle, kept_registry, registry};
+pub use keeping::{Acknowledged, Degraded, StoreStatus, Unkept};
 pub use reports::{ReportSender, Reports, reports};

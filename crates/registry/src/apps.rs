@@ -94,6 +94,17 @@ impl App {
         self.by_state[state as usize] -= 1;
     }
 
+    /// Puts the members in the order of their incarnations, where some have come that are older than those before them.
+    fn sort(&mut self, entries: &mut Slots<Entry>) {
+        self.members.retain(|slot| *slot != HOLE);
+        self.holes = 0;
+        self.members
+            .sort_by_key(|slot| entries[*slot].endpoint.incarnation);
+        for (position, slot) in (0..).zip(&self.members) {
+            entries[*slot].position = position;
+        }
+    }
+
     /// Closes the holes if that pays: each closing costs as much as the holes that made it necessary.
     fn close_holes(&mut self, entries: &mut Slots<Entry>) {
         if self.holes * 2 <= self.members.len().max(32) {
@@ -195,6 +206,21 @@ impl Apps {
     pub(crate) fn join(&mut self, slot: u32, entries: &mut Slots<Entry>) {
         let entry = &mut entries[slot];
         entry.position = self.apps[entry.app].push(slot, entry.state);
+    }
+
+    /// Puts the newest member of an app where it belongs, if it is older than another. O(n) then.
+    pub(crate) fn put_in_order(&mut self, app: u32, entries: &mut Slots<Entry>) {
+        let mut latest = self.apps[app].members.iter().rev().filter(|slot| **slot != HOLE);
+        let newest = latest.next().map(|slot| entries[*slot].endpoint.incarnation);
+        let before = latest.next().map(|slot| entries[*slot].endpoint.incarnation);
+        if newest < before {
+            self.apps[app].sort(entries);
+        }
+    }
+
+    /// Puts the members of an app in the order of registration. O(n).
+    pub(crate) fn sort(&mut self, app: u32, entries: &mut Slots<Entry>) {
+        self.apps[app].sort(entries);
     }
 
     /// Takes the entry in `slot` out of its app, and removes the app if that was the last.

@@ -7,7 +7,7 @@ use edgeproxy_backend::{Backend, BackendId, Endpoint, Gate, MonoTime, Weight};
 
 use crate::clock::Active;
 use crate::ledger::{Asked, ProbeLedger, Standing, Traffic, Verdict, in_force};
-use crate::{Lease, LoadReport, Overrides, Reason, Source, State};
+use crate::{Lease, LoadReport, Overrides, Reason, Record, Source, State};
 
 /// One incarnation of a backend. There may be a million, so what most never need is boxed.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(crate) struct Entry {
     /// Up to [`SEASONED`].
     renewals: u8,
     pub(crate) life: Life,
-    pub(crate) suspect: bool,
+    pub(crate) doubt: Doubt,
     /// What [`Self::decide`] said when it was last settled. The meter's gate follows from it.
     pub(crate) state: State,
     details: Option<Box<Details>>,
@@ -43,6 +43,19 @@ pub(crate) enum Life {
     Leaving,
     /// Another incarnation has its id; it drains, and nobody sees it.
     Superseded,
+}
+
+/// Why a probe is asked whether a backend is still there, although nothing speaks against it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Doubt {
+    /// There is no doubt.
+    None,
+    /// Its lease ran out, together with most of its app's.
+    Suspect,
+    /// It was restored, and nobody has heard of it since. It gets requests meanwhile.
+    Restored,
+    /// As before, and a probe didn't reach it.
+    Absent,
 }
 
 /// What speaks against a backend, or was laid over it.
@@ -108,7 +121,7 @@ impl Entry {
             reported: LoadReport::default(),
             renewals: 0,
             life: Life::Live,
-            suspect: false,
+            doubt: Doubt::None,
             state: State::Routable,
             details: None,
         };
@@ -166,7 +179,7 @@ impl Entry {
         self.ttl_micros = 0;
         self.deadline = Active::NEVER;
         self.renewals = 0;
-        self.suspect = false;
+        self.doubt = Doubt::None;
     }
 
     /// Begins a lease of that length.
@@ -204,12 +217,12 @@ impl Entry {
     /// Whether two thirds of its lease have passed in silence. Heartbeats are due after each third, so at
     /// least one didn't arrive.
     pub(crate) fn is_missing(&self, now: Active) -> bool {
-        self.suspect || self.deadline <= now + self.ttl() / 3
+        self.doubt == Doubt::Suspect || self.deadline <= now + self.ttl() / 3
     }
 
     /// When it is removed for want of heartbeats.
     pub(crate) fn lease_end(&self) -> Active {
-        if self.suspect {
+        if self.doubt == Doubt::Suspect {
             self.deadline + self.ttl().saturating_mul(SUSPECT_TTLS)
         } else {
             self.deadline
@@ -246,6 +259,19 @@ impl Entry {
         self.details().asked.unwrap_or_else(|| Asked::of(&self.endpoint))
     }
 
+    /// What a store keeps of it.
+    pub(crate) fn record(&self) -> Record {
+        let mut backend = self.endpoint.backend.clone();
+        let asked = self.asked();
+        backend.weight = asked.weight;
+        backend.limits = asked.limits;
+        Record {
+            backend,
+            incarnation: self.endpoint.incarnation,
+            ttl: self.ttl(),
+        }
+    }
+
     /// Makes the endpoint what was asked for with the overrides laid over it, and says whether that is
     /// a change.
     pub(crate) fn overlay(&mut self, asked: Asked, mut backend: Backend) -> bool {
@@ -278,13 +304,13 @@ impl Entry {
         if self.life != Life::Live || self.reported.draining == Some(true) {
             return State::Draining;
         }
-        if details.probe.verdict() != Verdict::Healthy {
+        if details.probe.verdict() != Verdict::Healthy || self.doubt == Doubt::Absent {
             return State::Unhealthy;
         }
         match details.traffic.standing() {
             Standing::Ejected { .. } => State::Ejected,
             Standing::Trial => State::Trial,
-            Standing::Well if self.suspect => State::Suspect,
+            Standing::Well if self.doubt == Doubt::Suspect => State::Suspect,
             Standing::Well => State::Routable,
         }
     }
@@ -293,6 +319,7 @@ impl Entry {
     pub(crate) fn reason(&self, now: Active) -> Reason {
         let details = self.details();
         match self.state {
+            State::Routable if self.doubt == Doubt::Restored => Reason::Restored,
             State::Routable => Reason::Well,
             State::Suspect => Reason::MassExpiry {
                 since: now.since(self.deadline),
@@ -308,6 +335,7 @@ impl Entry {
             },
             State::Unhealthy => match details.probe.verdict() {
                 Verdict::AwaitsFirst => Reason::FirstProbe,
+                Verdict::Healthy if self.doubt == Doubt::Absent => Reason::Absent,
                 Verdict::Healthy | Verdict::Unhealthy => Reason::Probes {
                     streak: details.probe.failed(),
                 },

@@ -78,6 +78,7 @@ mod snapshot;
 mod source;
 mod state;
 mod timers;
+mod unwritten;
 
 pub use event::{Event, EventKind};
 pub use message::{
@@ -85,8 +86,8 @@ pub use message::{
     Patch, PatchError, Probe, Reconciled, RegisterError, Registered, RegisteredKind, Registration, Renewed,
     StaticError,
 };
-pub use policy::{AppPolicy, Bounds, Config, Initial, LastBackend, Monitoring};
-pub use record::{Record, Write};
+pub use policy::{AppPolicy, Bounds, Config, Initial, Keep, LastBackend, Monitoring};
+pub use record::{Kept, Record, Unrestored, Write};
 pub use registry::Registry;
 pub use snapshot::{AppSnapshot, Lease, Member, Page, Snapshot, Stats, Status};
 pub use source::Source;

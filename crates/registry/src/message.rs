@@ -244,7 +244,7 @@ pub struct Overrides {
 pub enum Probe {
     /// The app's health monitor: counts in the probe ledger.
     Monitor,
-    /// The TCP probe of a suspect: decides whether it is still there.
+    /// The TCP probe of one that is in doubt, a suspect or one that was restored: decides whether it is still there.
     Suspect,
 }
 

@@ -1,3 +1,4 @@
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use edgeproxy_backend::Incarnation;
@@ -30,8 +31,13 @@ pub struct Config {
     pub tick_tolerance: Duration,
     /// Whether a mass expiry is distrusted.
     pub mass_expiry_guard: bool,
-    /// The number of the first incarnation.
+    /// The number of the first incarnation. Beyond every one that there was before a restart.
     pub first_incarnation: Incarnation,
+    /// How far the number of an incarnation is from the one before, so that several registries whose numbers begin
+    /// apart never give the same. 1.
+    pub stride: NonZeroU64,
+    /// Whether anybody wants to know what is to be kept. Nobody.
+    pub keep: Keep,
     /// Seeds the jitter of ejection times and the hashes of names; the same seed and inputs give the same
     /// outputs. Draw it at random where others choose the ids, lest they choose ones that collide. 0.
     pub seed: u64,
@@ -55,10 +61,22 @@ impl Default for Config {
             tick_tolerance: Duration::from_secs(1),
             mass_expiry_guard: true,
             first_incarnation: Incarnation::FIRST,
+            stride: NonZeroU64::MIN,
+            keep: Keep::Nothing,
             seed: 0,
             app: AppPolicy::default(),
         }
     }
+}
+
+/// Whether a store is to be told of what changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Keep {
+    /// Nobody asks, and nothing is noted.
+    #[default]
+    Nothing,
+    /// What outlives the process is noted until it is [taken](crate::Registry::take_writes).
+    Registrations,
 }
 
 /// What of [`Config`] can change while the registry is in use. Each is as it is there.

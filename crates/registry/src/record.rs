@@ -50,3 +50,56 @@ impl Write {
         }
     }
 }
+
+/// All that was kept.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Kept {
+    /// The backends.
+    pub records: Vec<Record>,
+    /// What operators have set, by id, whether it is registered or not.
+    pub overrides: Vec<(BackendId, Overrides)>,
+}
+
+/// Why a backend that was kept is not there after a restart. A store is told to forget it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unrestored {
+    /// The configuration file has a backend of that id.
+    #[error("backend {0} is not restored: the configuration file has one of that id, which counts")]
+    Static(BackendId),
+    /// It may not register any more.
+    #[error("backend {id} is not restored: {why}")]
+    Refused {
+        /// The backend.
+        id: BackendId,
+        /// Why, as it would be told.
+        why: String,
+    },
+    /// There is no room for it any more.
+    #[error(
+        "backend {id} is not restored: the registry is full: {max} backends; raise max_backends, and have it register again"
+    )]
+    TooManyBackends {
+        /// The backend.
+        id: BackendId,
+        /// The limit.
+        max: usize,
+    },
+    /// There is no room for its app any more.
+    #[error("backend {id} is not restored: the registry is full: {max} apps")]
+    TooManyApps {
+        /// The backend.
+        id: BackendId,
+        /// The limit.
+        max: usize,
+    },
+    /// Its number has been given again, or it was kept twice.
+    #[error(
+        "backend {id} is not restored: incarnation {found} of it is not the only one of that number or id"
+    )]
+    Twice {
+        /// The backend.
+        id: BackendId,
+        /// The number that was kept.
+        found: Incarnation,
+    },
+}

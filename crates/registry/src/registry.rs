@@ -4,6 +4,7 @@ mod audit;
 mod configure;
 mod drain;
 mod expiry;
+mod foreign;
 mod guard;
 mod heartbeat;
 mod hold;
@@ -13,12 +14,14 @@ mod probe;
 mod publish;
 mod query;
 mod register;
+mod restore;
 mod settle;
 mod traffic;
+mod write;
 
 use std::time::Duration;
 
-use edgeproxy_backend::{AppName, BackendId, Incarnation, MonoTime, TrafficReport};
+use edgeproxy_backend::{AppName, Backend, BackendId, Incarnation, MonoTime, TrafficReport};
 use foldhash::fast::FixedState;
 
 use crate::apps::Apps;
@@ -30,10 +33,11 @@ use crate::jitter::Jitter;
 use crate::remembered::Remembered;
 use crate::slots::{MAX_SLOTS, Slots};
 use crate::timers::Timers;
+use crate::unwritten::Unwritten;
 use crate::{
-    AppPolicy, Bounds, Config, Configuration, DeregisterError, Deregistered, Event, FencedError, Hold,
-    LoadReport, Pace, Patch, PatchError, Probe, Reconciled, RegisterError, Registered, Registration, Renewed,
-    Snapshot, StaticError, Stats, Status,
+    AppPolicy, Bounds, Config, Configuration, DeregisterError, Deregistered, Event, FencedError, Hold, Kept,
+    LoadReport, Overrides, Pace, Patch, PatchError, Probe, Reconciled, RegisterError, Registered,
+    Registration, Renewed, Snapshot, StaticError, Stats, Status, Unrestored, Write,
 };
 use configure::Listed;
 use drain::Drains;
@@ -84,6 +88,8 @@ pub struct Registry {
     publisher: Publisher,
     jitter: Jitter,
     next_incarnation: Incarnation,
+    /// What a store doesn't know yet, if there is one.
+    unwritten: Unwritten,
     stats: Stats,
     /// Whose gates are held open.
     held: Held,
@@ -110,6 +116,7 @@ impl Registry {
             publisher: Publisher::default(),
             jitter: Jitter::new(config.seed),
             next_incarnation: config.first_incarnation,
+            unwritten: Unwritten::new(config.seed),
             stats: Stats::default(),
             held: Held::default(),
             most_backends: config.max_backends,
@@ -207,6 +214,107 @@ impl Registry {
     /// Shuts the gates that were held open, but for those of backends that are back.
     pub fn release(&mut self, hold: Hold) {
         self.let_shut(hold);
+        debug_assert!(self.check_invariants());
+    }
+
+    /// Brings back what was kept before a restart; to be called once, before anything registers. Where the configuration
+    /// has backends, [`configure`](Self::configure) comes first, since they count, and need the room; then
+    /// [`Config::first_incarnation`] has to be beyond all that were kept.
+    ///
+    /// - Each has its incarnation, a fresh lease, and what an operator has set laid over it. Its statistics, its ledgers
+    ///   and its renewals begin anew. No event tells of it.
+    /// - It is routable at once, also where new backends wait for their first probe; its reason is
+    ///   [`Restored`](crate::Reason::Restored), and a [probe](Probe::Suspect) is to be sent.
+    /// - A probe that fails takes it out of rotation right then: it is unhealthy, and
+    ///   [`Absent`](crate::Reason::Absent). Nobody is deregistered by it.
+    /// - A heartbeat, a registration, or a probe that passes, be it the monitor's, ends the doubt, and brings it back.
+    /// - Without any of them it expires when its lease ends. The mass-expiry guard doesn't keep it: it hasn't renewed.
+    ///
+    /// `admit` says whether a backend may be there, or why not. Gives those that couldn't be brought back. Nothing stops
+    /// for them, and a store is told to forget them.
+    pub fn restore(
+        &mut self,
+        kept: Kept,
+        admit: impl Fn(&Backend) -> Result<(), String>,
+        now: MonoTime,
+    ) -> Vec<Unrestored> {
+        self.advance(now);
+        let unrestored = self.bring_back(kept, admit);
+        debug_assert!(self.check_invariants());
+        unrestored
+    }
+
+    /// What a store doesn't know yet, as it is now, of `max` ids at the most, oldest change first. They are due again
+    /// after [`handle_not_kept`](Self::handle_not_kept), and so is what changes meanwhile after
+    /// [`handle_kept`](Self::handle_kept): one of the two is to be called. Always empty with [`Keep::Nothing`].
+    ///
+    /// A heartbeat or a renewal that changes nothing but the lease is nothing to be kept.
+    ///
+    /// [`Keep::Nothing`]: crate::Keep::Nothing
+    pub fn take_writes(&mut self, max: usize) -> Vec<Write> {
+        let writes = self.take_due(max);
+        debug_assert!(self.check_invariants());
+        writes
+    }
+
+    /// These have been kept.
+    pub fn handle_kept(&mut self, writes: &[Write]) {
+        self.unwritten.kept(writes);
+        debug_assert!(self.check_invariants());
+    }
+
+    /// These may not have been kept. They are the next to be taken.
+    pub fn handle_not_kept(&mut self, writes: &[Write]) {
+        self.unwritten.not_kept(writes);
+        debug_assert!(self.check_invariants());
+    }
+
+    /// Of how many ids there is something to be [taken](Self::take_writes).
+    #[must_use]
+    pub fn writes_waiting(&self) -> usize {
+        self.unwritten.waiting()
+    }
+
+    /// Of how many ids a store doesn't know the latest: those that wait, and those that have been taken.
+    #[must_use]
+    pub fn unwritten(&self) -> usize {
+        self.unwritten.len()
+    }
+
+    /// All that a store that knows everything has, oldest incarnation first, and ids in order. O(n).
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        self.all_kept()
+    }
+
+    /// The number that the next incarnation gets.
+    #[must_use]
+    pub const fn following_incarnation(&self) -> Incarnation {
+        self.next_incarnation
+    }
+
+    /// What an operator has set on an id, whether a backend of that id is registered or not.
+    #[must_use]
+    pub fn overrides(&self, id: &BackendId) -> Overrides {
+        self.overrides_of(id)
+    }
+
+    /// Takes in what somebody else has changed in the store that both keep theirs in.
+    ///
+    /// Of two lives of an id the later one wins. What was changed here and isn't written yet stays, and is written: the
+    /// store knows which of the two is later. A backend of the configuration file stays, whatever others say. One that
+    /// there is no room for is left out.
+    pub fn handle_foreign(&mut self, change: Write, now: MonoTime) {
+        self.advance(now);
+        self.take_over_change(change);
+        debug_assert!(self.check_invariants());
+    }
+
+    /// Changes of others were missed: this is all that is kept now. What isn't in it is gone, but for what was
+    /// [changed here](Self::handle_foreign) and isn't written yet.
+    pub fn handle_resync(&mut self, kept: Kept, now: MonoTime) {
+        self.advance(now);
+        self.take_over_all(kept);
         debug_assert!(self.check_invariants());
     }
 

@@ -27,20 +27,37 @@ impl Remembered {
         }
     }
 
-    pub(crate) fn put(&mut self, id: &BackendId, overrides: Overrides) {
-        if overrides == Overrides::default() || self.max == 0 {
-            return;
+    /// Gives the one that is forgotten for it.
+    pub(crate) fn put(&mut self, id: &BackendId, overrides: Overrides) -> Option<BackendId> {
+        if overrides == Overrides::default() {
+            return None;
+        }
+        if self.max == 0 {
+            return Some(id.clone());
         }
         let _ = self.take(id);
-        while self.by_id.len() >= self.max {
-            let Some((_, oldest)) = self.by_age.pop_first() else {
-                break;
-            };
+        let mut forgotten = None;
+        if self.by_id.len() >= self.max
+            && let Some((_, oldest)) = self.by_age.pop_first()
+        {
             self.by_id.remove(&oldest);
+            forgotten = Some(oldest);
         }
         self.by_id.insert(id.clone(), (self.next, overrides));
         self.by_age.insert(self.next, id.clone());
         self.next += 1;
+        forgotten
+    }
+
+    pub(crate) fn get(&self, id: &BackendId) -> Overrides {
+        self.by_id
+            .get(id)
+            .map(|(_, overrides)| *overrides)
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &BackendId> {
+        self.by_id.keys()
     }
 
     pub(crate) fn take(&mut self, id: &BackendId) -> Overrides {
@@ -68,11 +85,11 @@ mod tests {
             enabled: Some(false),
             ..Overrides::default()
         };
-        remembered.put(&id(1), off);
-        remembered.put(&id(2), off);
-        remembered.put(&id(1), off); // younger than 2 now
-        remembered.put(&id(3), off);
-        remembered.put(&id(4), Overrides::default()); // nothing to remember
+        assert_eq!(remembered.put(&id(1), off), None);
+        assert_eq!(remembered.put(&id(2), off), None);
+        assert_eq!(remembered.put(&id(1), off), None); // younger than 2 now
+        assert_eq!(remembered.put(&id(3), off), Some(id(2)));
+        assert_eq!(remembered.put(&id(4), Overrides::default()), None); // nothing to remember
         assert!(remembered.is_consistent());
         assert_eq!(remembered.take(&id(2)), Overrides::default());
         assert_eq!((remembered.take(&id(1)), remembered.take(&id(3))), (off, off));

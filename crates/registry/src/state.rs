@@ -93,6 +93,10 @@ pub enum Cause {
 pub enum Reason {
     /// Nothing is against it.
     Well,
+    /// It was restored after a restart, and has not been heard of since.
+    Restored,
+    /// It was restored, and a probe didn't reach it.
+    Absent,
     /// Its lease ran out together with most of its app's.
     MassExpiry {
         /// Since when.
@@ -133,6 +137,13 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Well => f.write_str("takes traffic"),
+            Self::Restored => {
+                f.write_str("takes traffic; restored after a restart, until a probe or a heartbeat tells more")
+            }
+            Self::Absent => f.write_str(
+                "restored after a restart, but no TCP connection to it could be made; back with its next heartbeat, \
+                 or as soon as a probe reaches it",
+            ),
             Self::MassExpiry { since, removed_in } => write!(
                 f,
                 "its lease ran out {} s ago together with most of its app's; kept while a TCP probe reaches it, \

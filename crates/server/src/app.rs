@@ -1,4 +1,5 @@
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::probe_tls::ProbeTls;
 use crate::reload::{Applier, ReloadError, Reloads, Standing, Trigger};
 use crate::reporter::QueueReporter;
 use crate::sockets::{self, Brought, OpenSocket, Placed};
+use crate::storage::Storage;
 use crate::table::TableBuilder;
 use crate::tls::{Made, Tls, TlsError};
 use crate::translate;
@@ -53,6 +55,9 @@ pub enum BuildError {
         /// The names that there are, and the addresses.
         known: String,
     },
+    /// What the process before has handed over can't be read.
+    #[error("the registrations of the process before can't be taken over: {0}")]
+    State(String),
     /// The data plane refuses its settings.
     #[error(transparent)]
     Proxy(proxy::BindError),
@@ -71,6 +76,9 @@ pub enum BuildError {
     /// The database of countries can't be used.
     #[error("geoip_path: {0}")]
     Geography(#[from] GeographyError),
+    /// The store of registrations can't be used.
+    #[error("data_dir: {0}")]
+    Store(String),
     /// A thread or a runtime could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -118,6 +126,9 @@ pub struct App {
     proxy: proxy::Bound,
     api: Option<TcpListener>,
     untaken: Vec<usize>,
+    usual_data_dir: Option<PathBuf>,
+    /// What the process before had, if this one takes its place.
+    state: Option<edgeproxy_store::Loaded>,
 }
 
 impl App {
@@ -165,6 +176,8 @@ impl App {
             proxy,
             api,
             untaken,
+            usual_data_dir: None,
+            state: None,
         })
     }
 
@@ -174,10 +187,30 @@ impl App {
         &self.untaken
     }
 
+    /// Has registrations kept in that folder where the settings ask for a file, and name no folder. One that can't be
+    /// used is done without.
+    #[must_use]
+    pub fn usually_kept_in(mut self, folder: Option<PathBuf>) -> Self {
+        self.usual_data_dir = folder;
+        self
+    }
+
+    /// Goes on from the state of the process before, which [`Running::give_state`] tells.
+    ///
+    /// # Errors
+    /// When it can't be read. It is never guessed at.
+    pub fn going_on_from(mut self, state: &str) -> Result<Self, BuildError> {
+        let state = edgeproxy_store::Loaded::from_json(state)
+            .map_err(|error| BuildError::State(error.to_string()))?;
+        self.state = Some(state);
+        Ok(self)
+    }
+
     /// Starts the workers and the control thread.
     ///
     /// # Errors
-    /// When a thread can't be started, or the registry has no room for the backends of the file.
+    /// When a thread can't be started, the registry has no room for the backends of the file, or the folder that the
+    /// settings name for registrations can't be used.
     pub fn spawn(self) -> Result<Running, BuildError> {
         let Self {
             loaded,
@@ -188,6 +221,8 @@ impl App {
             proxy: mut bound,
             api: api_listener,
             untaken: _,
+            usual_data_dir,
+            state,
         } = self;
         let sockets = open_sockets(&mut bound, api_listener.as_ref(), loaded.settings.api_listen_addr)?;
         let listening: Vec<Listening> = bound.listeners().map(Listening::of).collect();
@@ -195,10 +230,15 @@ impl App {
         let settings = &loaded.settings;
         let own = bound.local_addrs().iter().copied().chain(api_addr).collect();
         let own: translate::Own = Arc::new(own_listeners(own));
-        let (handle, mut driver) =
-            edgeproxy_control::registry(translate::registry(settings, plan.others().ledgers));
+        let (admission, access, bounds) = translate::terms(settings, &own);
+        let runtime = ControlThread::runtime()?;
+        let storage = Storage::open(settings, usual_data_dir.as_deref(), state, &runtime)?;
+        let data_dir = storage.folder.clone();
+        let config = translate::registry(settings, plan.others().ledgers);
+        let (handle, mut driver) = storage.begin(config, &admission, |handle| {
+            handle.configure(plan.registry(&loaded.topology)).map(|_| ())
+        })?;
         let (sender, reports) = edgeproxy_control::reports(REPORT_QUEUE);
-        handle.configure(plan.registry(&loaded.topology))?;
         // Before the first connection is accepted, so that no request misses a backend of the file.
         let first = driver.first();
         let mut builder = TableBuilder::new(Arc::clone(&plan));
@@ -207,7 +247,6 @@ impl App {
         let readiness = api::Readiness::starting();
         let workers = bound.spawn(Arc::clone(&table), Arc::new(QueueReporter::new(sender)))?;
         let workers = Arc::new(workers);
-        let (admission, access, bounds) = translate::terms(settings, &own);
         let terms = api::Terms::new(admission, access, bounds);
         let geography = Arc::new(ArcSwap::from_pointee(surveyed.geography.clone()));
         let in_force = InForce::new(&loaded);
@@ -231,25 +270,29 @@ impl App {
             };
             (listener, state)
         });
-        let control = ControlThread::spawn(Control {
-            handle: handle.clone(),
-            driver,
-            reports,
-            plan,
-            builder,
-            first,
-            table: Arc::clone(&table),
-            workers: Arc::clone(&workers),
-            watchlist: watchlist.clone(),
-            applier,
-            max_concurrent_probes: settings.max_concurrent_probes,
-            probe_tls: ProbeTls::new(tls.backends.clone()),
-            api,
-        })?;
+        let control = ControlThread::spawn(
+            runtime,
+            Control {
+                handle: handle.clone(),
+                driver,
+                reports,
+                plan,
+                builder,
+                first,
+                table: Arc::clone(&table),
+                workers: Arc::clone(&workers),
+                watchlist: watchlist.clone(),
+                applier,
+                max_concurrent_probes: settings.max_concurrent_probes,
+                probe_tls: ProbeTls::new(tls.backends.clone()),
+                api,
+            },
+        )?;
         readiness.ready();
         Ok(Running {
             listening,
             api_addr,
+            data_dir,
             handle,
             reloads: Reloads {
                 standing: Mutex::new(Standing {
@@ -379,10 +422,16 @@ impl Listening {
     }
 }
 
+/// The state can't be given to another process.
+#[derive(Debug, thiserror::Error)]
+#[error("the store could not keep what has changed last, and the new process would not know of it")]
+pub struct StateError;
+
 /// A server at work.
 pub struct Running {
     listening: Vec<Listening>,
     api_addr: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
     handle: Handle,
     workers: Arc<proxy::Running>,
     readiness: api::Readiness,
@@ -418,6 +467,12 @@ impl Running {
         self.api_addr
     }
 
+    /// The folder that registrations are kept in; `None`: they are kept in memory.
+    #[must_use]
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+
     /// The registry.
     #[must_use]
     pub fn handle(&self) -> &Handle {
@@ -447,12 +502,23 @@ impl Running {
         &self.sockets
     }
 
-    /// From now on nothing that another process takes over changes any more: see [`Handle::pause`].
-    pub fn pause(&self) {
+    /// What another process is to go on from: what is registered, and what operators have set. From now on none of that
+    /// changes any more, and the store is the other one's, until [`resume`](Self::resume). Ledgers and latencies are not
+    /// in it, nor is what is left of a lease: each begins anew.
+    ///
+    /// # Errors
+    /// When the store couldn't keep what has changed last, so that it would be forgotten.
+    pub async fn give_state(&self) -> Result<String, StateError> {
         self.handle.pause();
+        if !self.handle.flush(FLUSH).await {
+            return Err(StateError);
+        }
+        let state = self.handle.kept().to_json();
+        self.handle.give_store().await;
+        Ok(state)
     }
 
-    /// Goes on after a [`pause`](Self::pause), when nobody took it over.
+    /// Goes on after [`give_state`](Self::give_state), when nobody took it over.
     pub fn resume(&self) {
         self.handle.resume();
     }
@@ -485,10 +551,16 @@ impl Running {
         self.handle.stop();
         self.workers.drain();
         self.workers.stopped().await;
+        if !self.handle.flush(FLUSH).await {
+            tracing::error!("what was registered last could not be kept, and is forgotten");
+        }
         // Only now: whoever watches `/ready` sees the draining to its end.
         self.control.stop(API_GRACE).await;
     }
 }
+
+/// How long the store may take for what has changed last.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// How long the API may finish the replies that it has begun.
 const API_GRACE: Duration = Duration::from_secs(1);

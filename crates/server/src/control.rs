@@ -12,6 +12,7 @@ use edgeproxy_control::{Driver, Handle, Reports};
 use edgeproxy_proxy as proxy;
 use edgeproxy_proxy::SharedTable;
 use edgeproxy_registry::{Event, Snapshot};
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
@@ -54,12 +55,14 @@ pub(crate) struct ControlThread {
 }
 
 impl ControlThread {
-    pub(crate) fn spawn(control: Control) -> std::io::Result<Self> {
+    /// The runtime of the thread.
+    pub(crate) fn runtime() -> std::io::Result<Runtime> {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    }
+
+    pub(crate) fn spawn(runtime: Runtime, control: Control) -> std::io::Result<Self> {
         let stop = CancellationToken::new();
         let (sender, ended) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
         let (token, api_token) = (stop.clone(), stop.child_token());
         let stop_api = api_token.clone();
         let (pulses, felt) = mpsc::channel(1);

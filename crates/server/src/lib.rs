@@ -42,12 +42,13 @@ mod reload;
 mod reporter;
 mod routing;
 mod sockets;
+mod storage;
 mod table;
 mod tls;
 mod translate;
 mod watch;
 
-pub use app::{App, BuildError, Listening, Running, Serves};
+pub use app::{App, BuildError, Listening, Running, Serves, StateError};
 pub use geography::{GeographyError, check_database};
 pub use monitors::MonitorError;
 pub use plan::PlanError;

@@ -17,7 +17,7 @@ use crate::plan::Plan;
 pub(crate) struct Probes {
     health: health::Handle,
     plan: Arc<Plan>,
-    /// How a suspect is probed, monitor or not.
+    /// How one in doubt is probed, a suspect or one that was restored, monitor or not.
     suspects: Arc<Monitor>,
     /// Whether there were targets the last time, so that a server without a monitor does nothing.
     any: bool,
@@ -56,8 +56,7 @@ impl Probes {
 
     pub(crate) fn update(&mut self, snapshot: &Snapshot) {
         let members = || snapshot.apps.values().flat_map(|app| &app.members);
-        let suspected = members().any(|member| member.state == State::Suspect);
-        let wanted = self.plan.probes() || suspected;
+        let wanted = self.plan.probes() || members().any(is_in_doubt);
         if wanted || self.any {
             let mut targets = Vec::new();
             for app in snapshot.apps.values() {
@@ -77,8 +76,8 @@ impl Probes {
         let monitor = monitors
             .filter(|_| monitored)
             .map(|monitors| monitors.of(endpoint.protocol));
-        let suspects = (member.state == State::Suspect).then_some(&self.suspects);
-        let first = if member.reason == Reason::FirstProbe {
+        let suspects = is_in_doubt(member).then_some(&self.suspects);
+        let first = if matches!(member.reason, Reason::FirstProbe | Reason::Restored) {
             First::AtOnce
         } else {
             First::Spread
@@ -96,6 +95,11 @@ impl Probes {
             })
         })
     }
+}
+
+/// Whether the registry wants to know if it is still there.
+fn is_in_doubt(member: &Member) -> bool {
+    member.state == State::Suspect || matches!(member.reason, Reason::Restored | Reason::Absent)
 }
 
 fn report(handle: &Handle, target: &Target, outcome: &Outcome) -> Pace {

@@ -13,5 +13,15 @@
 //! that failed is committed again, with what has changed since: writes tell what is, so that harms nothing.
 
 mod contract;
+mod file;
+mod form;
+mod handed;
+mod kept;
+mod memory;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use contract::{CommitError, Finding, LoadError, Loaded, Store, Task, Update};
+pub use file::FileStore;
+pub use handed::HandedError;
+pub use memory::Memory;

@@ -1,6 +1,7 @@
 //! One process takes another's place, on the same sockets.
 
 mod failures;
+mod registrations;
 mod under_load;
 
 use std::net::SocketAddr;

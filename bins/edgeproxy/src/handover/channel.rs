@@ -18,8 +18,8 @@ use super::Message;
 /// One end.
 pub(super) struct Channel(UnixStream);
 
-/// A message at most, in bytes.
-const LONGEST: u32 = 64 * 1024;
+/// A message at most, in bytes: a state of some hundred thousand registrations.
+const LONGEST: u32 = 512 * 1024 * 1024;
 
 impl Channel {
     /// Both ends; the second is to be given away.

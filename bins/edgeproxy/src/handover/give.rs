@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 
-use edgeproxy_server::{Brought, OpenSocket, Running};
+use edgeproxy_server::{Brought, OpenSocket, Running, StateError};
 use tokio::process::{Child, Command};
 
 use super::channel::Channel;
@@ -28,6 +28,8 @@ pub(crate) enum GiveError {
     Late,
     #[error("the new process can't be spoken to: {0}")]
     Channel(#[from] io::Error),
+    #[error(transparent)]
+    State(#[from] StateError),
     #[error("the new process said {0} out of turn")]
     OutOfTurn(String),
 }
@@ -99,8 +101,8 @@ async fn converse(running: &Running, channel: &mut Channel) -> Result<Vec<usize>
         Message::Refused { reason } => return Err(GiveError::Refused(reason)),
         other => return Err(GiveError::OutOfTurn(format!("{other:?}"))),
     };
-    running.pause();
-    channel.send(&Message::State).await?;
+    let state = running.give_state().await?;
+    channel.send(&Message::State { state }).await?;
     match channel.receive().await?.0 {
         Message::Ready => Ok(untaken),
         Message::Refused { reason } => Err(GiveError::Refused(reason)),

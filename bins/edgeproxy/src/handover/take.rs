@@ -105,12 +105,14 @@ impl Predecessor {
         }
     }
 
-    /// Says that `app` could serve, and waits until the other one changes nothing any more.
-    pub(crate) async fn prepared(&mut self, app: &App) -> anyhow::Result<()> {
+    /// Says that `app` could serve, and waits until the other one changes nothing any more. Returns its state; `None` if
+    /// it has gone.
+    pub(crate) async fn prepared(&mut self, app: &App) -> anyhow::Result<Option<String>> {
         let untaken = app.untaken().to_vec();
         self.send(&Message::Prepared { untaken }).await;
         match self.receive().await? {
-            None | Some((Message::State, _)) => Ok(()),
+            None => Ok(None),
+            Some((Message::State { state }, _)) => Ok(Some(state)),
             Some((other, _)) => anyhow::bail!("the process before said {other:?} out of turn"),
         }
     }

@@ -5,7 +5,7 @@ use hashbrown::HashSet;
 
 use super::Registry;
 use crate::clock::Active;
-use crate::entry::{Entry, Life, gate_of};
+use crate::entry::{Doubt, Entry, Life, gate_of};
 use crate::ledger::{ProbeLedger, Standing};
 use crate::{LastBackend, Monitoring, Source, State};
 
@@ -28,6 +28,7 @@ impl Registry {
             && self.apps.len() <= self.config.max_apps
             && self.events.is_within_limit()
             && self.remembered.is_consistent()
+            && self.unwritten.is_consistent()
             && self
                 .timers
                 .peek()
@@ -68,8 +69,8 @@ impl Registry {
             entry.life
         );
         hold!(
-            !entry.suspect || entry.source() == Source::Registered,
-            "a suspect without a lease"
+            entry.doubt == Doubt::None || (entry.source() == Source::Registered && entry.life == Life::Live),
+            "is in doubt without a lease"
         );
         let armed = self.timers.armed(slot).unwrap_or(Active::NEVER);
         hold!(

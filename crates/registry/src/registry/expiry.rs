@@ -2,7 +2,7 @@
 
 use super::Registry;
 use crate::EventKind;
-use crate::entry::Life;
+use crate::entry::{Doubt, Life};
 
 /// What one call may cost, in looks at a timer. At 0.2–0.4 µs each it stays below half a millisecond, and a
 /// million leases of 60 s, each set again once in a lease, need 17 such calls a second.
@@ -55,7 +55,7 @@ impl Registry {
         let guarded = self.ask_guard(slot);
         if guarded.keeps {
             self.stats.suspected += 1;
-            self.entries[slot].suspect = true;
+            self.entries[slot].doubt = Doubt::Suspect;
             self.emit(EventKind::Suspected, slot);
             let _ = self.settle(slot);
         } else {

@@ -1,6 +1,7 @@
 //! The mass-expiry guard: when most of an app falls silent at once, the network is the likelier culprit.
 
 use super::Registry;
+use crate::entry::Doubt;
 
 /// Members that must be missing, at the least.
 const MIN_MISSING: usize = 3;
@@ -30,7 +31,7 @@ impl Registry {
     pub(super) fn ask_guard(&mut self, slot: u32) -> Guarded {
         let now = self.now();
         let entry = &self.entries[slot];
-        if !self.config.mass_expiry_guard || entry.suspect || !entry.is_seasoned() {
+        if !self.config.mass_expiry_guard || entry.doubt == Doubt::Suspect || !entry.is_seasoned() {
             return Guarded::default();
         }
         let (app, window) = (entry.app, entry.ttl() / 3);

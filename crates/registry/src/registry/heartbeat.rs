@@ -5,6 +5,7 @@ use std::sync::Arc;
 use edgeproxy_backend::{BackendId, Incarnation, Weight};
 
 use super::Registry;
+use crate::entry::Doubt;
 use crate::ledger::Asked;
 use crate::{FencedError, LoadReport, Renewed, Source};
 
@@ -21,8 +22,9 @@ impl Registry {
         entry.renew(now);
         self.stats.heartbeats += 1;
         let changes_draining = entry.take_in(report);
-        if entry.suspect || changes_draining || report.weight.is_some() {
-            entry.suspect = false;
+        let in_doubt = entry.doubt != Doubt::None;
+        if in_doubt || changes_draining || report.weight.is_some() {
+            self.believe(slot);
             self.apply_weight(slot, report.weight);
             self.reconsider(slot);
         }
@@ -41,9 +43,13 @@ impl Registry {
             ..entry.asked()
         };
         let backend = entry.endpoint.backend.clone();
+        let changes = entry.asked() != asked;
         if entry.overlay(asked, backend) {
             let app = entry.app;
             self.mark_dirty(app);
+        }
+        if changes {
+            self.note_changed(slot);
         }
     }
 

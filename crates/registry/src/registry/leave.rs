@@ -6,7 +6,7 @@ use std::time::Duration;
 use edgeproxy_backend::{BackendId, Incarnation};
 
 use super::Registry;
-use crate::entry::Life;
+use crate::entry::{Doubt, Life};
 use crate::{DeregisterError, Deregistered, EventKind, Source, State};
 
 impl Registry {
@@ -39,8 +39,9 @@ impl Registry {
             self.shorten_drain(slot, until);
             return;
         }
+        self.note_gone(slot);
         self.entries[slot].life = Life::Leaving;
-        self.entries[slot].suspect = false;
+        self.entries[slot].doubt = Doubt::None;
         self.start_drain(slot, until);
         let _ = self.settle(slot);
         self.emit(EventKind::Draining, slot);
@@ -55,7 +56,7 @@ impl Registry {
         let stays = self.leave_app(slot);
         let entry = &mut self.entries[slot];
         entry.life = Life::Superseded;
-        entry.suspect = false;
+        entry.doubt = Doubt::None;
         entry.state = State::Draining;
         entry.details_mut().overrides = crate::Overrides::default();
         if was == Life::Live {
@@ -85,11 +86,12 @@ impl Registry {
             self.entries.remove(slot);
             return;
         }
+        self.note_gone(slot);
         let app = self.entries[slot].app;
         let stays = self.leave_app(slot);
         let entry = self.entries.remove(slot);
         self.index.forget(&entry.endpoint.id, slot);
-        self.remembered.put(&entry.endpoint.id, entry.details().overrides);
+        self.remember(&entry.endpoint.id, entry.details().overrides);
         if stays {
             self.rescue(app);
         }

@@ -19,12 +19,13 @@ impl Registry {
         let asked = entry.asked();
         let overrides = apply(entry.details().overrides, patch, asked)?;
         if overrides != entry.details().overrides {
-            entry.details_mut().overrides = overrides;
+            let before = std::mem::replace(&mut entry.details_mut().overrides, overrides);
             let backend = entry.endpoint.backend.clone();
             let app = entry.app;
             if entry.overlay(asked, backend) {
                 self.mark_dirty(app);
             }
+            self.note_overrides(id, before, overrides);
             // One event tells of it, whatever state follows.
             let _ = self.settle(slot);
             self.emit(EventKind::Changed, slot);

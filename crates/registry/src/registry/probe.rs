@@ -3,7 +3,7 @@
 use edgeproxy_backend::{BackendId, Incarnation};
 
 use super::Registry;
-use crate::entry::Life;
+use crate::entry::{Doubt, Life};
 use crate::ledger::{ProbeLedger, Turn, Verdict};
 use crate::{EventKind, Monitoring, Pace, Probe};
 
@@ -24,26 +24,65 @@ impl Registry {
         }
         match probe {
             Probe::Monitor => self.monitor(slot, passed),
-            Probe::Suspect if !entry.suspect => Pace::Settled,
-            Probe::Suspect if passed => Pace::Changing,
-            Probe::Suspect => {
+            Probe::Suspect => self.presence(slot, passed),
+        }
+    }
+
+    /// Whether one that is in doubt is still there.
+    fn presence(&mut self, slot: u32, passed: bool) -> Pace {
+        match (self.entries[slot].doubt, passed) {
+            (Doubt::None, _) => Pace::Settled,
+            (Doubt::Suspect, true) => Pace::Changing,
+            (Doubt::Suspect, false) => {
                 self.stats.expiries += 1;
                 self.drop_entry(slot, EventKind::Expired);
                 Pace::Settled
             }
+            (Doubt::Restored | Doubt::Absent, true) => {
+                self.believe(slot);
+                self.reconsider(slot);
+                Pace::Settled
+            }
+            (Doubt::Restored, false) => {
+                self.entries[slot].doubt = Doubt::Absent;
+                self.reconsider(slot);
+                Pace::Changing
+            }
+            (Doubt::Absent, false) => Pace::Changing,
+        }
+    }
+
+    /// It was heard of, or reached: nothing is doubted any more. The state follows by
+    /// [`reconsider`](Self::reconsider).
+    pub(super) fn believe(&mut self, slot: u32) {
+        let since = self.clock.last();
+        let entry = &mut self.entries[slot];
+        let before = std::mem::replace(&mut entry.doubt, Doubt::None);
+        if before == Doubt::Absent {
+            entry.since = since;
+        }
+        if before == Doubt::Restored {
+            // Its state stays the same, but nobody need probe it any more.
+            let app = entry.app;
+            self.mark_dirty(app);
         }
     }
 
     fn monitor(&mut self, slot: u32, passed: bool) -> Pace {
         let now = self.now();
         let entry = &mut self.entries[slot];
-        if passed && !entry.has_details() {
+        let is_restored = matches!(entry.doubt, Doubt::Restored | Doubt::Absent);
+        if passed && !entry.has_details() && !is_restored {
             return Pace::Settled; // by far the most frequent case: nothing was against it
         }
-        let policy = &self.apps.get(entry.app).policy;
-        if policy.monitoring == Monitoring::Off {
+        if self.apps.get(entry.app).policy.monitoring == Monitoring::Off {
             return Pace::Settled;
         }
+        if passed && is_restored {
+            self.believe(slot);
+        }
+        let entry = &mut self.entries[slot];
+        let policy = &self.apps.get(entry.app).policy;
         let details = entry.details_mut();
         let turn = if passed {
             details.probe.pass(policy)

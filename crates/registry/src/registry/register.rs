@@ -1,13 +1,15 @@
 //! Registration, renewal and takeover.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgeproxy_backend::{AppName, Backend, Endpoint};
+use edgeproxy_backend::{AppName, Backend, Endpoint, Incarnation};
 
 use super::Registry;
 use crate::entry::{Entry, Life};
 use crate::ledger::{Asked, ProbeLedger};
+use crate::unwritten::Before;
 use crate::{
     EventKind, Initial, LoadReport, Monitoring, Overrides, RegisterError, Registered, RegisteredKind,
     Registration, Source,
@@ -21,6 +23,7 @@ impl Registry {
             self.check_room(&backend.app, 1)?;
             let overrides = self.remembered.take(&backend.id);
             let slot = self.insert(backend, Some(ttl), overrides);
+            self.note_registered(slot, Before::Nothing);
             return Ok(self.registered(slot, RegisteredKind::New));
         };
         let entry = &self.entries[slot];
@@ -52,7 +55,7 @@ impl Registry {
         }
     }
 
-    fn check_room(&self, app: &AppName, places: usize) -> Result<(), RegisterError> {
+    pub(super) fn check_room(&self, app: &AppName, places: usize) -> Result<(), RegisterError> {
         let (max_backends, max_apps) = (self.config.max_backends, self.config.max_apps);
         if self.entries.len() + places > max_backends {
             return Err(RegisterError::TooManyBackends { max: max_backends });
@@ -64,27 +67,53 @@ impl Registry {
     }
 
     /// A new incarnation in a place of its own. Without a `ttl` it is one of the file.
-    pub(super) fn insert(
+    pub(super) fn insert(&mut self, backend: Backend, ttl: Option<Duration>, overrides: Overrides) -> u32 {
+        let policy = self.apps.policy(&backend.app);
+        let probe_first = policy.initial == Initial::ProbeFirst && policy.monitoring == Monitoring::On;
+        let incarnation = self.next_incarnation();
+        let slot = self.place(backend, incarnation, ttl, overrides, |entry| {
+            if probe_first {
+                entry.details_mut().probe = ProbeLedger::AWAITS_FIRST;
+            }
+        });
+        self.stats.registrations += 1;
+        self.emit(EventKind::Registered, slot);
+        slot
+    }
+
+    fn next_incarnation(&mut self) -> Incarnation {
+        let incarnation = self.next_incarnation;
+        self.next_incarnation = after(incarnation, self.config.stride);
+        incarnation
+    }
+
+    /// No number up to this one is given from now on.
+    pub(super) fn pass_over(&mut self, seen: Incarnation) {
+        if seen < self.next_incarnation {
+            return;
+        }
+        let (next, stride) = (self.next_incarnation.get(), self.config.stride.get());
+        let strides = (seen.get() - next) / stride + 1;
+        let next = next.saturating_add(strides.saturating_mul(stride));
+        self.next_incarnation = Incarnation::new(next).unwrap_or(seen);
+    }
+
+    /// An entry for that incarnation, in its app and settled. Nobody is told.
+    pub(super) fn place(
         &mut self,
         mut backend: Backend,
+        incarnation: Incarnation,
         ttl: Option<Duration>,
         overrides: Overrides,
+        prepare: impl FnOnce(&mut Entry),
     ) -> u32 {
         let app = self.apps.find_or_add(&backend.app);
-        let home = self.apps.get(app);
         // One text for the whole app instead of one for each member.
-        backend.app = home.name.clone();
-        let probe_first =
-            home.policy.initial == Initial::ProbeFirst && home.policy.monitoring == Monitoring::On;
-        let incarnation = self.next_incarnation;
-        self.next_incarnation = incarnation.next();
-
+        backend.app = self.apps.get(app).name.clone();
         let asked = Asked::of(&backend);
         let endpoint = Arc::new(Endpoint::new(backend.clone(), incarnation));
         let mut entry = Entry::new(endpoint, ttl, app, (self.now(), self.clock.last()));
-        if probe_first {
-            entry.details_mut().probe = ProbeLedger::AWAITS_FIRST;
-        }
+        prepare(&mut entry);
         if overrides != Overrides::default() {
             entry.details_mut().overrides = overrides;
             entry.overlay(asked, backend);
@@ -96,8 +125,6 @@ impl Registry {
         self.mark_dirty(app);
         // Its state needs no event of its own: it has been like that from the beginning.
         let _ = self.settle(slot);
-        self.stats.registrations += 1;
-        self.emit(EventKind::Registered, slot);
         slot
     }
 
@@ -118,12 +145,28 @@ impl Registry {
         let overrides = self.entries[old].details().overrides;
         let is_full = self.entries.len() >= self.config.max_backends;
         // In before out, so that an app of one member is never without.
-        let slot = self.insert(backend, ttl, overrides);
+        match ttl {
+            Some(_) => {
+                let slot = self.insert(backend, ttl, overrides);
+                self.note_registered(slot, Before::Something);
+                self.replace(old, is_full);
+                slot
+            }
+            None => {
+                // A store has nothing of it any more: the file does.
+                self.note_gone(old);
+                let slot = self.insert(backend, None, overrides);
+                self.replace(old, is_full);
+                slot
+            }
+        }
+    }
+
+    pub(super) fn replace(&mut self, old: u32, is_full: bool) {
         self.supersede(old);
         if is_full {
             self.let_go(old);
         }
-        slot
     }
 
     fn renew(&mut self, slot: u32, mut backend: Backend, ttl: Duration) {
@@ -132,14 +175,20 @@ impl Registry {
         // Shares the texts that are there already.
         backend.id = entry.endpoint.id.clone();
         backend.app = entry.endpoint.app.clone();
+        let asked = Asked::of(&backend);
+        let mut differs = entry.ttl() != ttl || entry.asked() != asked;
         entry.lease(ttl, now);
         entry.renew(now);
-        entry.suspect = false;
         entry.reported = LoadReport::default();
-        if entry.overlay(Asked::of(&backend), backend) {
+        if entry.overlay(asked, backend) {
+            differs = true;
             let app = entry.app;
             self.mark_dirty(app);
         }
+        if differs {
+            self.note_changed(slot);
+        }
+        self.believe(slot);
         self.stats.renewals += 1;
         self.emit(EventKind::Renewed, slot);
         self.reconsider(slot);
@@ -153,4 +202,8 @@ impl Registry {
             ttl: entry.ttl(),
         }
     }
+}
+
+fn after(incarnation: Incarnation, stride: NonZeroU64) -> Incarnation {
+    Incarnation::new(incarnation.get().saturating_add(stride.get())).unwrap_or(incarnation)
 }

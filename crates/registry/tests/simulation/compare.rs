@@ -6,7 +6,7 @@ use std::time::Duration;
 use edgeproxy_backend::Gate;
 use edgeproxy_registry::{Cause, EventKind, Lease, Reason, Source, State, Status};
 
-use crate::shadow::{Phase, Probed, Shadow, Traffic, micros};
+use crate::shadow::{Phase, Probed, Restored, Shadow, Traffic, micros};
 use crate::world::World;
 
 impl World {
@@ -58,6 +58,7 @@ impl World {
         }
         self.compare_timeout();
         self.compare_stats();
+        self.compare_disk();
     }
 
     fn compare_one(&self, shadow: &Shadow, status: &Status) {
@@ -113,7 +114,9 @@ impl World {
     fn reason_agrees(&self, shadow: &Shadow, reason: Reason) -> bool {
         let in_time = |at: u64, left: Duration| micros(left) == at.saturating_sub(self.model.now);
         match (shadow.state, reason) {
-            (State::Routable, Reason::Well) | (State::Trial, Reason::Trial) => true,
+            (State::Routable, Reason::Well) => shadow.restored == Restored::Heard,
+            (State::Routable, Reason::Restored) => shadow.restored == Restored::Unheard,
+            (State::Trial, Reason::Trial) => true,
             (State::Suspect, Reason::MassExpiry { since, removed_in }) => {
                 micros(since) == self.model.now - shadow.deadline && in_time(shadow.lease_end(), removed_in)
             }
@@ -121,6 +124,9 @@ impl World {
                 Traffic::Out(until) => in_time(until, trial_in),
                 Traffic::Well | Traffic::Trial => false,
             },
+            (State::Unhealthy, Reason::Absent) => {
+                shadow.restored == Restored::Absent && shadow.probed == Probed::Fine
+            }
             (State::Unhealthy, Reason::Probes { streak }) => streak == shadow.fails,
             (State::Unhealthy, Reason::FirstProbe) => shadow.probed == Probed::First,
             (State::Draining, Reason::Deregistered { cut_in }) => in_time(shadow.drain_until, cut_in),
@@ -266,7 +272,8 @@ impl World {
 
 /// Health alone is what a backend is out for only if nothing else is against it.
 fn excluded_by(shadow: &Shadow) -> Option<Cause> {
-    let well = shadow.probed == Probed::Fine && !matches!(shadow.traffic, Traffic::Out(_));
+    let reached = shadow.probed == Probed::Fine && shadow.restored != Restored::Absent;
+    let well = reached && !matches!(shadow.traffic, Traffic::Out(_));
     if shadow.overrides.enabled == Some(false) || shadow.effective_weight() == 0 {
         Some(Cause::Operator)
     } else if shadow.phase != Phase::Live || shadow.self_draining {

@@ -7,6 +7,7 @@
 #![allow(unreachable_pub)]
 
 mod compare;
+mod disk;
 mod model;
 mod shadow;
 mod world;

@@ -3,6 +3,7 @@
 
 mod feedback;
 mod file;
+mod restart;
 
 use std::sync::Arc;
 
@@ -12,9 +13,10 @@ use edgeproxy_registry::{
     State,
 };
 
-use crate::shadow::{Micros, Phase, Probed, Shadow, Traffic, micros};
+use crate::shadow::{Micros, Phase, Probed, Restored, Shadow, Traffic, micros};
 use feedback::SWEEP;
 pub use file::Refused;
+pub use restart::agrees;
 
 pub struct Model {
     pub config: Config,
@@ -305,6 +307,7 @@ impl Model {
                 b.deadline = now + ttl;
                 b.renewals += 1;
                 b.suspect = false;
+                b.heard(now);
                 b.self_draining = false;
                 (b.weight, b.soft, b.hard, b.fallback) =
                     (asking.weight, asking.soft, asking.hard, asking.fallback);
@@ -336,6 +339,7 @@ impl Model {
             ttl,
             renewals: 0,
             suspect: false,
+            restored: Restored::Heard,
             drain_until: 0,
             self_draining: false,
             weight: asking.weight,
@@ -362,6 +366,7 @@ impl Model {
         let (app, id, incarnation, was) = (b.app.clone(), b.id.clone(), b.incarnation, b.phase);
         b.phase = Phase::Superseded;
         b.excluded = false;
+        b.restored = Restored::Heard;
         b.state = State::Draining;
         b.overrides = Overrides::default();
         if was == Phase::Live {
@@ -429,6 +434,7 @@ impl Model {
             b.deadline = now + b.ttl;
             b.renewals += 1;
             b.suspect = false;
+            b.heard(now);
         }
         if let Some(draining) = report.draining {
             b.self_draining = draining;
@@ -467,6 +473,7 @@ impl Model {
         }
         b.phase = Phase::Leaving;
         b.suspect = false;
+        b.restored = Restored::Heard;
         b.drain_until = until;
         let first = self.now + SWEEP;
         self.next_sweep.get_or_insert(first);

@@ -34,6 +34,14 @@ pub enum Phase {
     Superseded,
 }
 
+/// What is not known of one that a restart has brought back.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Restored {
+    Heard,
+    Unheard,
+    Absent,
+}
+
 #[derive(Clone, Debug)]
 pub struct Shadow {
     pub id: BackendId,
@@ -50,6 +58,7 @@ pub struct Shadow {
     pub ttl: Micros,
     pub renewals: u32,
     pub suspect: bool,
+    pub restored: Restored,
     pub drain_until: Micros,
     pub self_draining: bool,
     pub weight: u16,
@@ -71,6 +80,14 @@ pub struct Shadow {
 impl Shadow {
     pub fn listed(&self) -> bool {
         self.phase != Phase::Superseded
+    }
+
+    /// It was heard of, or reached.
+    pub fn heard(&mut self, now: Micros) {
+        if self.restored == Restored::Absent {
+            self.since = now;
+        }
+        self.restored = Restored::Heard;
     }
 
     pub fn effective_weight(&self) -> u16 {
@@ -123,7 +140,7 @@ impl Shadow {
             State::Disabled
         } else if self.phase != Phase::Live || self.self_draining {
             State::Draining
-        } else if self.probed != Probed::Fine {
+        } else if self.probed != Probed::Fine || self.restored == Restored::Absent {
             State::Unhealthy
         } else if let Traffic::Out(_) = self.traffic {
             State::Ejected

@@ -11,12 +11,13 @@ use edgeproxy_backend::{
     Region, TrafficReport, Weight,
 };
 use edgeproxy_registry::{
-    AppPolicy, Change, Config, Configuration, DeregisterError, FencedError, Initial, LastBackend, LoadReport,
-    Monitoring, Patch, PatchError, Probe, RegisterError, RegisteredKind, Registration, Registry, Snapshot,
-    StaticError,
+    AppPolicy, Change, Config, Configuration, DeregisterError, FencedError, Initial, Keep, LastBackend,
+    LoadReport, Monitoring, Patch, PatchError, Probe, RegisterError, RegisteredKind, Registration, Registry,
+    Snapshot, StaticError,
 };
 use fastrand::Rng;
 
+use crate::disk::Disk;
 use crate::model::{Asking, Fenced, Model, Outcome, Refused};
 use crate::shadow::{Micros, Phase, SECOND};
 
@@ -25,13 +26,14 @@ const IDS: usize = 8;
 pub struct World {
     pub seed: u64,
     pub step: u32,
-    rng: Rng,
+    pub rng: Rng,
     pub registry: Registry,
     pub model: Model,
     ids: Vec<BackendId>,
     apps: Vec<AppName>,
-    requests: Vec<(Arc<Endpoint>, InFlight)>,
-    reports: VecDeque<TrafficReport>,
+    pub requests: Vec<(Arc<Endpoint>, InFlight)>,
+    pub reports: VecDeque<TrafficReport>,
+    pub disk: Disk,
     pub snapshot: Snapshot,
     pub last_sequence: u64,
     pub dropped: u64,
@@ -73,6 +75,7 @@ impl World {
                 .collect(),
             requests: Vec::new(),
             reports: VecDeque::new(),
+            disk: Disk::default(),
             snapshot: Snapshot::default(),
             last_sequence: 0,
             dropped: 0,
@@ -127,7 +130,9 @@ impl World {
                     self.rng.usize(0..=IDS)
                 }
             }
-            86..90 => self.poll(),
+            86..89 => self.poll(),
+            89 if self.rng.u32(0..10) == 0 => self.restart(now),
+            89..95 => self.write(),
             _ => self.timeout(now),
         }
     }
@@ -164,6 +169,9 @@ impl World {
             format!("{outcome:?}, expected {expected:?}")
         });
         if let Ok(registered) = found {
+            if outcome != Outcome::Renewed {
+                self.check_number(registered.endpoint.incarnation);
+            }
             self.model.register(asking, outcome, &registered.endpoint);
         }
     }
@@ -521,7 +529,7 @@ impl Fence {
     }
 }
 
-fn backend(asking: &Asking) -> Backend {
+pub fn backend(asking: &Asking) -> Backend {
     Backend {
         weight: Weight::new(u64::from(asking.weight)).unwrap(),
         limits: Limits::new(asking.soft, asking.hard).unwrap(),
@@ -561,6 +569,7 @@ fn config(rng: &mut Rng) -> Config {
         mass_expiry_guard: rng.u32(0..5) > 0,
         first_incarnation: Incarnation::new(rng.u64(1..100)).unwrap(),
         seed: rng.u64(..),
+        keep: Keep::Registrations,
         app: policy(rng),
         ..Config::default()
     }

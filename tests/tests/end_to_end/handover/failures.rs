@@ -85,6 +85,7 @@ impl Gated {
             "mkdir bin && ln -s {} bin/edgeproxy && mkfifo gate
              export EDGEPROXY_LISTEN_ADDR=127.0.0.1:0 EDGEPROXY_WORKERS=2
              export EDGEPROXY_API_ENABLED=true EDGEPROXY_API_LISTEN_ADDR=127.0.0.1:0
+             export EDGEPROXY_STORE=file EDGEPROXY_DATA_DIR=state
              PATH=$PWD/bin:${{PATH#*:}} exec edgeproxy run",
             Edgeproxy::binary().display()
         );
@@ -166,7 +167,9 @@ sys.exit(7)
     assert!(line.contains("exit status: 7"), "{line}");
     serves(&gated.edgeproxy).await;
     let registered = edgeproxy_tests::Registration::new("late", "shop", gated.backend.addr());
-    gated.edgeproxy.api().register_new(&registered).await;
+    let registered = gated.edgeproxy.api().register_new(&registered).await;
+    let warned = registered["warnings"].as_array().map_or(0, Vec::len);
+    assert_eq!(warned, 0, "it has the store again: {registered}");
 }
 
 #[tokio::test]

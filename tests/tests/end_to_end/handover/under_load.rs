@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use edgeproxy_tests::{Backend, Behaviour, Client, Edgeproxy, Load, PATIENCE, eventually, within};
+use edgeproxy_tests::{
+    Backend, Behaviour, Client, Edgeproxy, Load, PATIENCE, Registration, eventually, within,
+};
 use http::Method;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
@@ -135,7 +137,6 @@ async fn five_hand_overs_in_a_row_under_load_cost_no_request() {
     let backend = Backend::start("b").await;
     backend.behave(Behaviour::AnswerAfter(Duration::from_millis(2)));
     let file = [
-        listed("b", "shop", backend.addr()),
         listed("s", "socket", echo().await),
         listed("t", "database", tcp_echo().await),
     ];
@@ -146,6 +147,8 @@ async fn five_hand_overs_in_a_row_under_load_cost_no_request() {
         .toml(&file.concat())
         .start()
         .await;
+    let registration = Registration::new("b", "shop", backend.addr());
+    edgeproxy.api().register_new(&registration).await;
     let (proxy, tcp) = (edgeproxy.proxy(), tcp_addr(&edgeproxy).await);
     let seen = Arc::new(Seen::default());
     let kept = Load::start(proxy, Method::GET, "shop", 8);

@@ -4,7 +4,7 @@ use edgeproxy_backend::{AppName, BackendId, Incarnation, Signal, TrafficReport};
 use edgeproxy_registry::{AppPolicy, EventKind, LastBackend, Monitoring, Pace, Probe, State};
 
 use super::Model;
-use crate::shadow::{Micros, Phase, Probed, SECOND, Shadow, Traffic};
+use crate::shadow::{Micros, Phase, Probed, Restored, SECOND, Shadow, Traffic};
 
 pub const SWEEP: Micros = SECOND / 10;
 
@@ -56,6 +56,17 @@ impl Model {
             return Pace::Settled;
         }
         if probe == Probe::Suspect {
+            let now = self.now;
+            let restored = self.all[i].restored;
+            if restored != Restored::Heard {
+                if passed {
+                    self.all[i].heard(now);
+                } else {
+                    self.all[i].restored = Restored::Absent;
+                }
+                self.settle_all(i);
+                return if passed { Pace::Settled } else { Pace::Changing };
+            }
             return match (self.all[i].suspect, passed) {
                 (false, _) => Pace::Settled,
                 (true, true) => Pace::Changing,
@@ -70,6 +81,8 @@ impl Model {
             return Pace::Settled;
         }
         if passed {
+            let now = self.now;
+            self.all[i].heard(now);
             self.probe_passed(i, &policy);
         } else {
             self.probe_failed(i, &policy);

@@ -6,7 +6,7 @@ use edgeproxy_backend::{AppName, BackendId, Endpoint};
 use edgeproxy_registry::{AppPolicy, EventKind, Reconciled};
 
 use super::{Asking, Kind, Model};
-use crate::shadow::{Phase, micros};
+use crate::shadow::{Phase, Restored, micros};
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Refused {
@@ -95,6 +95,7 @@ impl Model {
         b.fixed = true;
         b.renewals = 0;
         b.suspect = false;
+        b.restored = Restored::Heard;
         b.self_draining = false;
         (b.weight, b.soft, b.hard, b.fallback) = (asking.weight, asking.soft, asking.hard, asking.fallback);
         let incarnation = b.incarnation;

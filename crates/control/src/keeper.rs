@@ -1,0 +1,231 @@
+//! Writes what changes to the store, and takes in what others have changed there.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use edgeproxy_registry::{Kept, Write};
+use edgeproxy_store::{CommitError, Loaded, Update};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use crate::handle::Shared;
+use crate::keeping::{Keeping, PATIENCE};
+
+/// Commits one batch after the other; what changes meanwhile is the next. Nothing but those who asked for durability
+/// waits for it.
+pub(crate) struct Keeper {
+    shared: Arc<Shared>,
+    keeping: Arc<Keeping>,
+    /// Failed commits in a row.
+    failures: u32,
+}
+
+/// Ids in one commit. At some 200 bytes each it is a write of a few megabytes.
+const BATCH: usize = 16_384;
+/// The first pause after a failed commit; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+struct Batch {
+    writes: Vec<Write>,
+    /// The newest change that is kept with it, if nothing was left behind.
+    through: Option<u64>,
+}
+
+impl Keeper {
+    pub(crate) fn new(shared: Arc<Shared>, keeping: Arc<Keeping>) -> Self {
+        Self {
+            shared,
+            keeping,
+            failures: 0,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        loop {
+            if self.keeping.is_given.load(Ordering::Acquire) {
+                self.take_again().await;
+                continue;
+            }
+            let batch = self.take();
+            if batch.writes.is_empty() {
+                tokio::select! {
+                    () = self.keeping.wake.notified() => {}
+                    update = self.keeping.store.update() => self.take_in(update),
+                }
+                // The tasks that are ready go first: what they change is kept in one go.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if !self.commit(batch).await {
+                self.pause().await;
+            }
+        }
+    }
+
+    /// Takes the store again, once nothing is paused any more.
+    async fn take_again(&mut self) {
+        if self.shared.lock().paused {
+            self.keeping.wake.notified().await;
+            return;
+        }
+        match self.keeping.store.load().await {
+            // The registry knows what is in there: nobody else has changed it.
+            Ok(_) => {
+                self.failures = 0;
+                self.keeping.is_given.store(false, Ordering::Release);
+                self.recovered();
+            }
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                self.degrade(&error.message);
+                self.pause().await;
+            }
+        }
+    }
+
+    fn take(&self) -> Batch {
+        let mut state = self.shared.lock();
+        let writes = state.registry.take_writes(BATCH);
+        let all = state.registry.writes_waiting() == 0;
+        Batch {
+            writes,
+            through: all.then_some(state.change),
+        }
+    }
+
+    /// Whether it succeeded.
+    async fn commit(&mut self, batch: Batch) -> bool {
+        let keeping = Arc::clone(&self.keeping);
+        let began = Instant::now();
+        let mut commit = keeping.store.commit(&batch.writes);
+        let committed = loop {
+            tokio::select! {
+                committed = self.patiently(&mut commit, began) => break committed,
+                update = keeping.store.update() => self.take_in(update),
+            }
+        };
+        drop(commit);
+        let mut state = self.shared.lock();
+        match committed {
+            Ok(()) => {
+                state.registry.handle_kept(&batch.writes);
+                drop(state);
+                self.succeeded(batch.through, began.elapsed());
+                true
+            }
+            Err(error) => {
+                state.registry.handle_not_kept(&batch.writes);
+                drop(state);
+                self.failures = self.failures.saturating_add(1);
+                self.degrade(&told(&error));
+                false
+            }
+        }
+    }
+
+    /// Awaits a commit to its end, however long that takes; once it is late, nobody else waits for it.
+    async fn patiently(
+        &self,
+        commit: &mut Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send + '_>>,
+        began: Instant,
+    ) -> Result<(), CommitError> {
+        if Instant::now() < began + PATIENCE
+            && let Ok(committed) = timeout_at(began + PATIENCE, &mut *commit).await
+        {
+            return committed;
+        }
+        self.degrade(&format!("it has not answered for {} s", PATIENCE.as_secs()));
+        commit.await
+    }
+
+    fn succeeded(&mut self, through: Option<u64>, took: Duration) {
+        self.failures = 0;
+        self.keeping.progress.send_modify(|progress| {
+            progress.through = through.map_or(progress.through, |through| progress.through.max(through));
+            progress.last_commit = Some(took);
+        });
+        self.recovered();
+    }
+
+    fn recovered(&self) {
+        let mut lasted = None;
+        self.keeping.progress.send_if_modified(|progress| {
+            lasted = progress.degraded.take().map(|(since, _)| since.elapsed());
+            lasted.is_some()
+        });
+        if let Some(lasted) = lasted {
+            tracing::info!(
+                store = self.keeping.store.name(),
+                lasted_secs = lasted.as_secs(),
+                "the store can be written again; what was kept in memory only is kept now"
+            );
+        }
+    }
+
+    fn degrade(&self, reason: &str) {
+        let reason: Arc<str> = Arc::from(reason);
+        let mut is_first = false;
+        self.keeping.progress.send_modify(|progress| {
+            is_first = progress.degraded.is_none();
+            let since = progress.degraded.take().map(|(since, _)| since);
+            progress.degraded = Some((since.unwrap_or_else(Instant::now), Arc::clone(&reason)));
+        });
+        if is_first {
+            tracing::error!(
+                store = self.keeping.store.name(),
+                "the store cannot be written: {reason}; registrations are kept in memory only and would be lost by a \
+                 restart; it is tried again until it can"
+            );
+        }
+    }
+
+    async fn pause(&self) {
+        let doublings = self.failures.saturating_sub(1).min(16);
+        let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
+        // Between half of it and all of it, so that several don't come back at once.
+        let pause = pause.mul_f64(fastrand::f64().mul_add(0.5, 0.5));
+        let until = Instant::now() + pause;
+        loop {
+            tokio::select! {
+                () = sleep_until(until) => return,
+                () = self.keeping.hurry.notified() => {
+                    // Whoever is in a hurry asks once, and a store that fails at once is not asked in circles.
+                    sleep(FIRST_PAUSE / 10).await;
+                    return;
+                }
+                update = self.keeping.store.update() => self.take_in(update),
+            }
+        }
+    }
+
+    fn take_in(&self, update: Update) {
+        let now = self.shared.clock.now();
+        match update {
+            Update::Changed(write) => {
+                let mut state = self.shared.lock();
+                state.registry.handle_foreign(write, now);
+            }
+            Update::Resync(Loaded {
+                records, overrides, ..
+            }) => {
+                let mut state = self.shared.lock();
+                state.registry.handle_resync(Kept { records, overrides }, now);
+            }
+            Update::Lost { reason } => self.degrade(&reason),
+            Update::Restored => self.recovered(),
+        }
+        self.shared.changed_elsewhere();
+    }
+}
+
+/// What a store says, with what the system said.
+fn told(error: &CommitError) -> String {
+    match &error.source {
+        None => error.message.clone(),
+        Some(source) => format!("{}: {source}", error.message),
+    }
+}

@@ -1,0 +1,172 @@
+//! What a restart brings back.
+
+use edgeproxy_backend::{Backend, BackendId};
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashSet};
+
+use super::Registry;
+use super::write::is_kept;
+use crate::entry::{Doubt, Entry, Life};
+use crate::ledger::Asked;
+use crate::{Kept, Overrides, Record, Unrestored};
+
+impl Registry {
+    pub(super) fn bring_back(
+        &mut self,
+        kept: Kept,
+        admit: impl Fn(&Backend) -> Result<(), String>,
+    ) -> Vec<Unrestored> {
+        let Kept {
+            mut records,
+            overrides,
+        } = kept;
+        // What has been given a number already can't have had it before the restart.
+        let given = self.config.first_incarnation..self.next_incarnation;
+        let mut overrides = self.by_id_of_overrides(overrides);
+        records.sort_by_key(|record| record.incarnation);
+        let is_mixed = self.entries.len() > 0;
+        let (mut unrestored, mut late) = (Vec::new(), HashSet::with_hasher(self.hasher()));
+        for record in records {
+            let refused = if given.contains(&record.incarnation) {
+                Some(twice(&record))
+            } else {
+                self.check_restorable(&record, &admit)
+            };
+            self.pass_over(record.incarnation);
+            if let Some(refused) = refused {
+                self.correct(&record);
+                unrestored.push(refused);
+                continue;
+            }
+            let set = overrides.remove(&record.backend.id).unwrap_or_default();
+            let app = self.restore_one(record, set);
+            if is_mixed {
+                late.insert(app);
+            }
+        }
+        for app in late {
+            self.apps.sort(app, &mut self.entries);
+        }
+        let mut rest: Vec<(BackendId, Overrides)> = overrides.into_iter().collect();
+        // The same inputs give the same outputs.
+        rest.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        for (id, overrides) in rest {
+            self.override_known(&id, overrides);
+        }
+        unrestored
+    }
+
+    pub(super) fn all_kept(&self) -> Kept {
+        let listed = || self.entries.iter().map(|(_, entry)| entry);
+        let mut records: Vec<Record> = listed()
+            .filter(|entry| is_kept(entry))
+            .map(Entry::record)
+            .collect();
+        records.sort_by_key(|record| record.incarnation);
+        let set = listed()
+            .filter(|entry| entry.life != Life::Superseded)
+            .map(|entry| &entry.id)
+            .chain(self.remembered.ids());
+        let mut overrides: Vec<(BackendId, Overrides)> = set
+            .map(|id| (id.clone(), self.overrides_of(id)))
+            .filter(|(_, overrides)| *overrides != Overrides::default())
+            .collect();
+        overrides.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        Kept { records, overrides }
+    }
+
+    fn hasher(&self) -> FixedState {
+        FixedState::with_seed(self.config.seed)
+    }
+
+    fn by_id_of_overrides(
+        &self,
+        overrides: Vec<(BackendId, Overrides)>,
+    ) -> HashMap<BackendId, Overrides, FixedState> {
+        let mut by_id = HashMap::with_capacity_and_hasher(overrides.len(), self.hasher());
+        by_id.extend(overrides);
+        by_id
+    }
+
+    /// The store has something else by that id than is there.
+    fn correct(&mut self, record: &Record) {
+        let slot = self.index.find(&record.backend.id, &self.entries);
+        match slot.filter(|slot| is_kept(&self.entries[*slot])) {
+            Some(slot) => self.note_changed(slot),
+            None => self.note_never(&record.backend.id, record.incarnation),
+        }
+    }
+
+    fn check_restorable(
+        &self,
+        record: &Record,
+        admit: impl Fn(&Backend) -> Result<(), String>,
+    ) -> Option<Unrestored> {
+        let id = &record.backend.id;
+        if self.listed.contains_key(id) {
+            return Some(Unrestored::Static(id.clone()));
+        }
+        if self.index.find(id, &self.entries).is_some() {
+            return Some(twice(record));
+        }
+        if let Err(why) = admit(&record.backend) {
+            return Some(Unrestored::Refused { id: id.clone(), why });
+        }
+        let (max_backends, max_apps) = (self.config.max_backends, self.config.max_apps);
+        if self.entries.len() >= max_backends {
+            return Some(Unrestored::TooManyBackends {
+                id: id.clone(),
+                max: max_backends,
+            });
+        }
+        if self.apps.find(&record.backend.app).is_none() && self.apps.len() >= max_apps {
+            return Some(Unrestored::TooManyApps {
+                id: id.clone(),
+                max: max_apps,
+            });
+        }
+        None
+    }
+
+    /// Its app.
+    fn restore_one(&mut self, record: Record, overrides: Overrides) -> u32 {
+        let Record {
+            backend,
+            incarnation,
+            ttl,
+        } = record;
+        let ttl = ttl.clamp(self.config.ttl_min, self.config.ttl_max);
+        let slot = self.place(backend, incarnation, Some(ttl), overrides, |entry| {
+            entry.doubt = Doubt::Restored;
+        });
+        self.entries[slot].app
+    }
+
+    /// What an operator has set, as a store has it. Nothing is noted.
+    pub(super) fn override_known(&mut self, id: &BackendId, overrides: Overrides) {
+        let Some(slot) = self.index.find(id, &self.entries) else {
+            let _ = self.remembered.take(id);
+            self.remember(id, overrides);
+            return;
+        };
+        let entry = &mut self.entries[slot];
+        if entry.details().overrides == overrides {
+            return;
+        }
+        let asked: Asked = entry.asked();
+        entry.details_mut().overrides = overrides;
+        let backend = entry.endpoint.backend.clone();
+        if entry.overlay(asked, backend) {
+            let app = entry.app;
+            self.mark_dirty(app);
+        }
+        self.reconsider(slot);
+    }
+}
+
+fn twice(record: &Record) -> Unrestored {
+    Unrestored::Twice {
+        id: record.backend.id.clone(),
+        found: record.incarnation,
+    }
+}

@@ -1,0 +1,167 @@
+//! A store as simple as can be, and a machine that fails at any time.
+
+use std::collections::BTreeMap;
+
+use edgeproxy_backend::{BackendId, Incarnation, MonoTime};
+use edgeproxy_registry::{Config, Configuration, Kept, Overrides, Record, Registry, Snapshot, Write};
+
+use crate::model::{Model, agrees};
+use crate::shadow::Micros;
+use crate::world::{World, backend};
+
+/// What survives.
+#[derive(Default)]
+pub struct Disk {
+    records: BTreeMap<BackendId, Record>,
+    overrides: BTreeMap<BackendId, Overrides>,
+    /// The latest life of every id that was ever there.
+    lives: BTreeMap<BackendId, Incarnation>,
+    /// What is being written.
+    pub under_way: Option<Vec<Write>>,
+}
+
+/// How many numbers are left out by a restart: those of registrations that were never kept are among them.
+const GAP: u64 = 1_000;
+
+impl Disk {
+    fn apply(&mut self, writes: &[Write]) {
+        for write in writes.iter().cloned() {
+            let known = self.lives.get(write.id()).copied();
+            match write {
+                Write::Registered(record) => {
+                    if known <= Some(record.incarnation) {
+                        self.lives.insert(record.backend.id.clone(), record.incarnation);
+                        self.records.insert(record.backend.id.clone(), record);
+                    }
+                }
+                Write::Gone { id, incarnation } => {
+                    if known <= Some(incarnation) {
+                        self.lives.insert(id.clone(), incarnation);
+                        self.records.remove(&id);
+                    }
+                }
+                Write::Overridden { id, overrides } => {
+                    self.overrides.remove(&id);
+                    if overrides != Overrides::default() {
+                        self.overrides.insert(id, overrides);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Later than all that was ever kept.
+    fn next_incarnation(&self) -> Option<Incarnation> {
+        self.lives.values().max().map(|latest| latest.next())
+    }
+}
+
+impl World {
+    /// A batch is begun, or ends in one way or the other.
+    pub fn write(&mut self) {
+        let Some(writes) = self.disk.under_way.take() else {
+            let max = self.rng.usize(1..6);
+            let writes = self.registry.take_writes(max);
+            self.doing = format!("{writes:?} are being kept");
+            self.check(!writes.is_empty() || self.registry.writes_waiting() == 0, || {
+                "there is something to be kept, but nothing is given".to_owned()
+            });
+            self.disk.under_way = Some(writes).filter(|writes| !writes.is_empty());
+            return;
+        };
+        if self.rng.u32(0..4) > 0 {
+            self.doing = format!("{writes:?} are kept");
+            self.disk.apply(&writes);
+            self.registry.handle_kept(&writes);
+        } else {
+            let some = self.rng.usize(0..=writes.len());
+            self.doing = format!("{writes:?} may not be kept");
+            self.disk.apply(&writes[..some]);
+            self.registry.handle_not_kept(&writes);
+        }
+    }
+
+    /// The process is killed, and starts again.
+    pub fn restart(&mut self, now: Micros) {
+        let writes = self.disk.under_way.take().unwrap_or_default();
+        let some = self.rng.usize(0..=writes.len());
+        self.disk.apply(&writes[..some]);
+        let mut records: Vec<Record> = self.disk.records.values().cloned().collect();
+        records.sort_by_key(|record| record.incarnation);
+        let overrides: Vec<_> = self.disk.overrides.clone().into_iter().collect();
+        self.doing = format!("a restart with {records:?}, {overrides:?}");
+
+        let config = Config {
+            first_incarnation: self
+                .disk
+                .next_incarnation()
+                .map_or(self.model.config.first_incarnation, |next| {
+                    Incarnation::new(next.get() + GAP).unwrap()
+                }),
+            ..self.model.config.clone()
+        };
+        let (others, policies, file) = (config.app, self.model.policies.clone(), self.model.file.clone());
+        let mut registry = Registry::new(config.clone(), MonoTime::from_micros(now));
+        let configuration = Configuration {
+            others,
+            apps: policies.clone(),
+            backends: file.iter().map(backend).collect(),
+        };
+        let kept = Kept {
+            records: records.clone(),
+            overrides: overrides.clone(),
+        };
+        let at = MonoTime::from_micros(now);
+        self.check(registry.configure(configuration, at).is_ok(), || {
+            "the file is refused".to_owned()
+        });
+        let refused = registry.restore(kept, |_| Ok(()), at).len();
+        let mut model = Model::new(config, now);
+        let endpoint = |id: &BackendId| registry.get(id, at).unwrap().endpoint;
+        model.configure(others, &policies, file, endpoint);
+        let unrestored = model.restore(&records, &overrides, endpoint);
+        self.check(unrestored.len() == refused, || {
+            format!("{refused} are not restored, expected {unrestored:?}")
+        });
+        self.registry = registry;
+        self.model = model;
+        self.requests.clear();
+        self.reports.clear();
+        self.snapshot = Snapshot::default();
+        (self.last_sequence, self.dropped) = (0, 0);
+    }
+
+    /// All that was acknowledged is there, and nothing that was acknowledged to be gone.
+    pub fn compare_disk(&self) {
+        let told = self.registry.kept();
+        if self.registry.unwritten() > 0 {
+            return;
+        }
+        let (registered, overrides) = self.model.durable();
+        self.check(
+            told.overrides == overrides && told.records.len() == registered.len(),
+            || format!("{told:?} is to be kept, expected {registered:?}, {overrides:?}"),
+        );
+        let records = &self.disk.records;
+        let has = |shadow: &&&crate::shadow::Shadow| {
+            let record = records.get(&shadow.id);
+            record.is_some_and(|record| agrees(record, shadow))
+        };
+        let right = registered.iter().filter(has).count();
+        self.check(right == registered.len() && records.len() == right, || {
+            format!("{records:?} are kept, expected {registered:?}")
+        });
+        let kept: Vec<_> = self.disk.overrides.clone().into_iter().collect();
+        self.check(kept == overrides, || {
+            format!("{kept:?} are kept, expected {overrides:?}")
+        });
+    }
+
+    /// No number is given twice, whatever was lost.
+    pub fn check_number(&self, incarnation: Incarnation) {
+        let latest = self.disk.lives.values().max().copied();
+        self.check(latest < Some(incarnation), || {
+            format!("{incarnation} is given, but {latest:?} is there already")
+        });
+    }
+}

@@ -1,0 +1,337 @@
+//! The store that needs nothing but a folder: an append-only file of checksummed lines.
+//!
+//! A file is the latest of three things: a write is appended and synced before it is acknowledged; what no longer
+//! holds is left behind when the file is written anew, beside the old one and then in its place; and whatever has
+//! become of it meanwhile, it can be opened. Why it is so:
+//! [0015](https://github.com/edgeproxy/edgeproxy/blob/main/docs/decisions/0015-an-append-only-file.md).
+
+mod disk;
+mod findings;
+mod journal;
+mod line;
+mod reading;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+
+use edgeproxy_backend::Incarnation;
+use edgeproxy_registry::Write;
+use tokio::sync::oneshot;
+
+use self::disk::{Folder, FolderError};
+use self::journal::{Journal, LOG};
+use crate::{CommitError, LoadError, Loaded, Store, Task, Update};
+
+/// Commits that may wait for the disk. One caller has one, and those that it has given up on.
+const WAITING: usize = 64;
+
+/// Changes that are written with one sync, at most.
+const SHARED: usize = 50_000;
+
+/// Keeps registrations in a folder, which is one process's alone for as long as this value lives.
+///
+/// The files are read and written by a thread of its own, so it can be awaited on any runtime. Commits that arrive
+/// while another one is written share a sync. Dropping it waits until what was committed is written.
+///
+/// ```
+/// use edgeproxy_store::{FileStore, Store as _};
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let folder = tempfile::tempdir()?;
+/// let store = FileStore::open(folder.path().join("edgeproxy"));
+/// let loaded = store.load().await?;
+/// assert!(loaded.records.is_empty() && loaded.findings.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct FileStore {
+    folder: PathBuf,
+    // None only while it is dropped: the end of the channel is the end of the thread.
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Job {
+    Load(oneshot::Sender<Result<Loaded, LoadError>>),
+    Release(oneshot::Sender<()>),
+    Commit(Commit),
+}
+
+struct Commit {
+    writes: Vec<Write>,
+    done: oneshot::Sender<Result<(), CommitError>>,
+}
+
+impl FileStore {
+    /// A store in that folder, which is made by [`load`](Store::load) if it is missing. Nothing is touched before.
+    #[must_use]
+    pub fn open(folder: impl Into<PathBuf>) -> Self {
+        let folder = folder.into();
+        let (jobs, queue) = sync_channel(WAITING);
+        let writer = Writer {
+            folder: folder.clone(),
+            journal: None,
+        };
+        // Without a thread the channel has no end that listens, and every call says so.
+        let thread = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || writer.run(&queue))
+            .ok();
+        Self {
+            folder,
+            jobs: Some(jobs),
+            thread,
+        }
+    }
+
+    fn hand(&self, job: Job) -> Result<(), String> {
+        let folder = self.folder.display();
+        let Some(jobs) = &self.jobs else {
+            return Err(format!("{folder}: this store has been closed"));
+        };
+        jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => format!(
+                "{folder}: {WAITING} batches are waiting for the disk already; look at what keeps it busy"
+            ),
+            TrySendError::Disconnected(_) => format!("{folder}: {NO_THREAD}"),
+        })
+    }
+}
+
+const NO_THREAD: &str = "the thread that writes here could not be started, or has ended; restart edgeproxy";
+
+impl Store for FileStore {
+    fn name(&self) -> &'static str {
+        "file"
+    }
+
+    fn load(&self) -> Task<'_, Result<Loaded, LoadError>> {
+        Box::pin(async {
+            let (done, result) = oneshot::channel();
+            let failed = |message| LoadError {
+                message,
+                source: None,
+            };
+            self.hand(Job::Load(done)).map_err(failed)?;
+            result
+                .await
+                .unwrap_or_else(|_| Err(failed(format!("{}: {NO_THREAD}", self.folder.display()))))
+        })
+    }
+
+    fn commit<'a>(&'a self, writes: &'a [Write]) -> Task<'a, Result<(), CommitError>> {
+        Box::pin(async {
+            let (done, result) = oneshot::channel();
+            let failed = |message| CommitError {
+                message,
+                source: None,
+            };
+            self.hand(Job::Commit(Commit {
+                writes: writes.to_vec(),
+                done,
+            }))
+            .map_err(failed)?;
+            result
+                .await
+                .unwrap_or_else(|_| Err(failed(format!("{}: {NO_THREAD}", self.folder.display()))))
+        })
+    }
+
+    fn release(&self) -> Task<'_, ()> {
+        Box::pin(async {
+            let (done, released) = oneshot::channel();
+            // Without a thread there is no lock either.
+            if self.hand(Job::Release(done)).is_ok() {
+                let _ = released.await;
+            }
+        })
+    }
+
+    fn update(&self) -> Task<'_, Update> {
+        Box::pin(std::future::pending())
+    }
+}
+
+impl Drop for FileStore {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // It doesn't panic; if it did, there would be nothing left to wait for.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread has.
+struct Writer {
+    folder: PathBuf,
+    journal: Option<Journal<Folder>>,
+}
+
+impl Writer {
+    fn run(mut self, queue: &Receiver<Job>) {
+        let mut next = queue.recv().ok();
+        while let Some(job) = next.take() {
+            match job {
+                // Nobody waits for it any more: then nobody is told.
+                Job::Load(done) => drop(done.send(self.load())),
+                Job::Release(done) => {
+                    self.journal = None;
+                    let _ = done.send(());
+                }
+                Job::Commit(first) => next = self.commit_with_those_that_wait(first, queue),
+            }
+            next = next.or_else(|| queue.recv().ok());
+        }
+    }
+
+    fn load(&mut self) -> Result<Loaded, LoadError> {
+        // The lock of the one before ends with it.
+        self.journal = None;
+        let (folder, unlocked) =
+            Folder::take(&self.folder).map_err(|error| not_taken(&self.folder, error))?;
+        let (journal, mut loaded) =
+            Journal::open(folder, clock()).map_err(|error| not_opened(&self.folder, error))?;
+        if let Some(error) = unlocked {
+            loaded.findings.push(findings::unlocked(&error));
+        }
+        for finding in &mut loaded.findings {
+            finding
+                .message
+                .insert_str(0, &format!("{}: ", self.folder.display()));
+        }
+        self.journal = Some(journal);
+        Ok(loaded)
+    }
+
+    /// Returns the job that came after those that share the sync.
+    fn commit_with_those_that_wait(&mut self, first: Commit, queue: &Receiver<Job>) -> Option<Job> {
+        let mut writes = first.writes;
+        let mut waiting = vec![first.done];
+        let mut next = None;
+        while writes.len() < SHARED {
+            match queue.try_recv() {
+                Ok(Job::Commit(commit)) => {
+                    writes.extend(commit.writes);
+                    waiting.push(commit.done);
+                }
+                Ok(job) => {
+                    next = Some(job);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        let result = self.commit(writes);
+        for done in waiting {
+            // Nobody waits for it any more: it is done all the same.
+            let _ = done.send(match &result {
+                Ok(()) => Ok(()),
+                Err(failure) => Err(failure.told(&self.folder)),
+            });
+        }
+        self.compact_if_worth_it();
+        next
+    }
+
+    fn commit(&mut self, writes: Vec<Write>) -> Result<(), Failure> {
+        let journal = self.journal.as_mut().ok_or(Failure::NotLoaded)?;
+        journal.commit(writes).map_err(Failure::Io)
+    }
+
+    fn compact_if_worth_it(&mut self) {
+        let Some(journal) = &mut self.journal else { return };
+        if !journal.is_worth_compacting() {
+            return;
+        }
+        if let Err(error) = journal.compact() {
+            let folder = self.folder.display();
+            tracing::warn!(
+                "{folder}/{LOG} could not be written anew without what no longer holds ({error}); nothing is lost, \
+                 and it is tried again when it has grown by half"
+            );
+        }
+    }
+}
+
+/// Why a commit failed; told to each whose changes were in it.
+enum Failure {
+    NotLoaded,
+    Io(io::Error),
+}
+
+impl Failure {
+    fn told(&self, folder: &Path) -> CommitError {
+        let folder = folder.display();
+        match self {
+            Self::NotLoaded => CommitError {
+                message: format!(
+                    "{folder}: nothing was loaded from there yet, or that has failed; load first"
+                ),
+                source: None,
+            },
+            Self::Io(error) => CommitError {
+                message: format!("{folder}/{LOG} can't be written to: {error}; {}", mend(error)),
+                source: Some(Box::new(same(error))),
+            },
+        }
+    }
+}
+
+// An io::Error can't be cloned.
+fn same(error: &io::Error) -> io::Error {
+    error
+        .raw_os_error()
+        .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
+fn mend(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error.kind() {
+        StorageFull | QuotaExceeded => "make room there, or choose another data_dir",
+        FileTooLarge => "raise the limit of files' sizes (ulimit -f)",
+        PermissionDenied => "give edgeproxy's user the right to write there, or choose another data_dir",
+        ReadOnlyFilesystem => "mount it for writing, or choose another data_dir",
+        _ => "the system's log may say more about that disk",
+    }
+}
+
+fn not_opened(folder: &Path, error: io::Error) -> LoadError {
+    LoadError {
+        message: format!(
+            "{}/{LOG} can't be opened: {error}; {}",
+            folder.display(),
+            mend(&error)
+        ),
+        source: Some(Box::new(error)),
+    }
+}
+
+fn not_taken(folder: &Path, error: FolderError) -> LoadError {
+    let folder = folder.display();
+    let message = match &error {
+        FolderError::Make(source) => format!("{folder} can't be made: {source}; {}", mend(source)),
+        FolderError::Open(source) => format!("{folder} can't be written to: {source}; {}", mend(source)),
+        FolderError::Taken { process } => {
+            let process = if process.is_empty() { "one" } else { process };
+            format!(
+                "{folder} is in use by another edgeproxy (process {process}); stop that one first, or choose another \
+                 data_dir for this one"
+            )
+        }
+    };
+    LoadError {
+        message,
+        source: Some(Box::new(error)),
+    }
+}
+
+/// Milliseconds since 1970, as an incarnation: later than all that were counted one by one, unless more than a thousand
+/// backends registered in each second since then.
+fn clock() -> Incarnation {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let millis = u64::try_from(since.as_millis()).unwrap_or(0);
+    Incarnation::new(millis).unwrap_or(Incarnation::FIRST)
+}

@@ -1,0 +1,290 @@
+//! The file that registrations are appended to: opened whatever has become of it, appended to, written anew.
+
+use std::io;
+
+use edgeproxy_backend::Incarnation;
+use edgeproxy_registry::Write;
+
+use super::disk::Disk;
+use super::findings::{Fate, findings, unwritable};
+use super::reading::{Reading, put_head, put_write};
+use crate::kept::Kept;
+use crate::{Finding, Loaded};
+
+/// The file.
+pub(super) const LOG: &str = "registrations.log";
+/// What is to take its place, while it is written.
+const NEW: &str = "registrations.new";
+/// What was damaged, with a number.
+const DAMAGED: &str = "registrations.damaged-";
+
+/// Damaged files that are left for people to look at; older ones are removed.
+const DAMAGED_KEPT: usize = 4;
+
+/// Bytes that say nothing any more are left alone up to this many: to write the file anew takes two syncs.
+const IDLE_BYTES: u64 = 1 << 20;
+
+/// How much of a new file is gathered before it is written, in bytes.
+const CHUNK: usize = 1 << 20;
+
+/// An open file and what it says.
+///
+/// What it says is known here, and not only there: so a file can be written anew when it isn't to be trusted any
+/// more.
+#[derive(Debug)]
+pub(super) struct Journal<D: Disk> {
+    disk: D,
+    kept: Kept,
+    /// None while there is no file to trust; then the next commit writes one.
+    file: Option<Appended<D::File>>,
+    /// The length at which it is tried to write the file anew, when that has failed.
+    patience: u64,
+}
+
+/// A file that is durable up to its end.
+#[derive(Debug)]
+struct Appended<F> {
+    file: F,
+    end: u64,
+    /// The byte before the end is no line feed.
+    is_unended: bool,
+    /// Bytes beyond the end could not be cut off.
+    has_excess: bool,
+}
+
+/// What went wrong with an append.
+enum AppendError {
+    /// Nothing was added.
+    Undone(io::Error),
+    /// Nobody knows what is durable. A sync that is tried again would say that all is well: what could not be written
+    /// is not tried again by the system, it is forgotten.
+    Unknown(io::Error),
+}
+
+impl<D: Disk> Journal<D> {
+    /// Opens the file, or makes it. Where something is wrong with it, the numbers of incarnations go on from `clock`,
+    /// which is later than any that can have been lost.
+    ///
+    /// # Errors
+    /// When nothing can be read or written there. Neither damage nor a disk that is full is an error.
+    pub(super) fn open(disk: D, clock: Incarnation) -> io::Result<(Self, Loaded)> {
+        // What was being written when it ended.
+        let _ = disk.remove(NEW);
+        let mut journal = Self {
+            disk,
+            kept: Kept::default(),
+            file: None,
+            patience: 0,
+        };
+        let found = match journal.disk.open(LOG) {
+            Ok(file) => journal.read(file, clock)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => journal.begin()?,
+            Err(error) => return Err(error),
+        };
+        let mut loaded = journal.kept.loaded();
+        loaded.findings = found;
+        Ok((journal, loaded))
+    }
+
+    /// Where there is no file yet.
+    fn begin(&mut self) -> io::Result<Vec<Finding>> {
+        match self.rewrite() {
+            Ok(()) => Ok(Vec::new()),
+            Err(error) if is_refusal(&error) => Err(error),
+            Err(error) => Ok(vec![unwritable(&error)]),
+        }
+    }
+
+    fn read(&mut self, file: D::File, clock: Incarnation) -> io::Result<Vec<Finding>> {
+        let bytes = self.disk.read(&file)?;
+        let mut reading = Reading::of(&bytes);
+        let is_sound = reading.is_sound();
+        if !is_sound || reading.torn.is_some() {
+            reading.kept.reach(clock);
+        }
+        self.kept = std::mem::take(&mut reading.kept);
+        let end = reading.torn.as_ref().map_or(bytes.len(), |torn| torn.start);
+        let last = bytes.get(..end).and_then(<[u8]>::last);
+        self.file = Some(Appended {
+            has_excess: end < bytes.len() && self.disk.truncate(&file, end as u64).is_err(),
+            is_unended: last.is_some_and(|last| *last != b'\n'),
+            file,
+            end: end as u64,
+        });
+        let fate = if is_sound { Fate::Used } else { self.replace() };
+        Ok(findings(&reading, self.kept.records(), &fate))
+    }
+
+    /// Sets a damaged file aside and writes what could be read to a new one. Where that fails it is used as it is: what
+    /// can be read of it now can be read the next time as well.
+    fn replace(&mut self) -> Fate {
+        let aside = match self.set_aside() {
+            Ok(aside) => aside,
+            Err(error) => return Fate::Left(error),
+        };
+        match self.rewrite() {
+            Ok(()) => {
+                self.forget_older_damaged();
+                Fate::SetAside(aside)
+            }
+            Err(error) => {
+                let _ = self.disk.remove(&aside);
+                Fate::Left(error)
+            }
+        }
+    }
+
+    fn set_aside(&self) -> io::Result<String> {
+        let number = self.damaged()?.last().map_or(1, |(number, _)| number + 1);
+        let aside = format!("{DAMAGED}{number}");
+        self.disk.link(LOG, &aside)?;
+        Ok(aside)
+    }
+
+    /// The damaged files, oldest first.
+    fn damaged(&self) -> io::Result<Vec<(u32, String)>> {
+        let numbered = |name: String| {
+            let number = name.strip_prefix(DAMAGED)?.parse().ok()?;
+            Some((number, name))
+        };
+        let mut damaged: Vec<_> = self.disk.names()?.into_iter().filter_map(numbered).collect();
+        damaged.sort_unstable();
+        Ok(damaged)
+    }
+
+    fn forget_older_damaged(&self) {
+        let damaged = self.damaged().unwrap_or_default();
+        let older = damaged.len().saturating_sub(DAMAGED_KEPT);
+        for (_, name) in damaged.iter().take(older) {
+            // It is in nobody's way but that of other files.
+            let _ = self.disk.remove(name);
+        }
+    }
+
+    /// Keeps all of these. They are durable when this returns.
+    ///
+    /// # Errors
+    /// When some may not be.
+    pub(super) fn commit(&mut self, writes: Vec<Write>) -> io::Result<()> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        let sizes: Vec<_> = writes.iter().map(|write| put_write(write, &mut bytes)).collect();
+        let appended = self.file.as_mut().map(|file| file.append(&self.disk, bytes));
+        let is_durable = match appended {
+            Some(Ok(())) => true,
+            Some(Err(AppendError::Undone(error))) => return Err(error),
+            Some(Err(AppendError::Unknown(error))) => {
+                tracing::warn!(
+                    "{LOG} could not be synced ({error}): it is written anew, all that is kept and this"
+                );
+                false
+            }
+            None => false,
+        };
+        for (write, size) in writes.into_iter().zip(sizes) {
+            self.kept.apply(write, size);
+        }
+        if is_durable {
+            return Ok(());
+        }
+        self.file = None;
+        self.rewrite()
+    }
+
+    /// Whether so much of the file says nothing any more that it is worth writing it anew.
+    pub(super) fn is_worth_compacting(&self) -> bool {
+        let Some(file) = &self.file else { return false };
+        let idle = file.end.saturating_sub(self.kept.size());
+        idle > self.kept.size().max(IDLE_BYTES) && file.end >= self.patience
+    }
+
+    /// Writes it anew, with no more in it than what holds.
+    ///
+    /// # Errors
+    /// When that can't be done. Then the file is used as it is, until it has grown by half.
+    pub(super) fn compact(&mut self) -> io::Result<()> {
+        let end = self.file.as_ref().map_or(0, |file| file.end);
+        let result = self.rewrite();
+        self.patience = if result.is_err() { end + end / 2 } else { 0 };
+        result
+    }
+
+    /// Puts a new file in the place of the old one, which is left as it is until the new one is durable.
+    fn rewrite(&mut self) -> io::Result<()> {
+        let written = self.write_new().and_then(|new| {
+            self.disk.rename(NEW, LOG)?;
+            Ok(new)
+        });
+        let new = match written {
+            Ok(new) => new,
+            Err(error) => {
+                let _ = self.disk.remove(NEW);
+                return Err(error);
+            }
+        };
+        // Until the names are durable nobody knows which of both files there is after a crash: what is appended to
+        // either could be lost.
+        self.file = None;
+        self.disk.sync_names()?;
+        self.file = Some(new);
+        Ok(())
+    }
+
+    fn write_new(&self) -> io::Result<Appended<D::File>> {
+        let file = self.disk.create(NEW)?;
+        let mut bytes = Vec::new();
+        let mut end = 0;
+        put_head(self.kept.latest(), &mut bytes);
+        for write in self.kept.writes() {
+            put_write(&write, &mut bytes);
+            if bytes.len() >= CHUNK {
+                self.disk.write(&file, end, &bytes)?;
+                end += bytes.len() as u64;
+                bytes.clear();
+            }
+        }
+        self.disk.write(&file, end, &bytes)?;
+        end += bytes.len() as u64;
+        self.disk.sync(&file)?;
+        Ok(Appended {
+            file,
+            end,
+            is_unended: false,
+            has_excess: false,
+        })
+    }
+}
+
+impl<F> Appended<F> {
+    fn append<D: Disk<File = F>>(&mut self, disk: &D, mut bytes: Vec<u8>) -> Result<(), AppendError> {
+        if self.has_excess {
+            disk.truncate(&self.file, self.end).map_err(AppendError::Undone)?;
+            self.has_excess = false;
+        }
+        if self.is_unended {
+            bytes.insert(0, b'\n');
+        }
+        if let Err(error) = disk.write(&self.file, self.end, &bytes) {
+            self.has_excess = disk.truncate(&self.file, self.end).is_err();
+            return Err(AppendError::Undone(error));
+        }
+        disk.sync(&self.file).map_err(AppendError::Unknown)?;
+        self.end += bytes.len() as u64;
+        self.is_unended = false;
+        Ok(())
+    }
+}
+
+/// Whether it is for somebody to change something, so that trying again is no use.
+fn is_refusal(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(
+        error.kind(),
+        NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem | Unsupported
+    )
+}
+
+#[cfg(test)]
+mod tests;
