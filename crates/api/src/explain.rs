@@ -106,10 +106,12 @@ pub struct ExplainedCandidate {
     pub state: String,
     /// Its weight.
     pub weight: u16,
-    /// Its weight now, slow start considered.
+    /// Its weight now, with what slow start and its own load reports make of it.
     pub effective_weight: f64,
     /// Its requests under way.
     pub in_flight: u32,
+    /// What it has under way for others, by what it reports.
+    pub elsewhere: u32,
     /// Its soft limit; 0 is none.
     pub soft_limit: u32,
     /// Its hard limit; 0 is none.

@@ -33,6 +33,7 @@
 mod addr;
 mod backend;
 mod endpoint;
+mod load;
 mod metadata;
 mod meter;
 mod name;
@@ -43,6 +44,7 @@ mod time;
 pub use addr::{AddrError, BackendAddr};
 pub use backend::{Backend, Protocol};
 pub use endpoint::{Endpoint, Incarnation};
+pub use load::LoadFactor;
 pub use metadata::{Metadata, MetadataError};
 pub use meter::{Admission, Expected, Gate, InFlight, Meter, Refusal, Signal, TrafficReport};
 pub use name::{AppName, BackendId, NameError};

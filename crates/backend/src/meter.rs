@@ -105,6 +105,7 @@ pub struct Meter {
     expectation: AtomicU64,
     /// In microseconds, up to 71 minutes; 0 is none.
     connect: AtomicU32,
+    elsewhere: AtomicU32,
 }
 
 /// A u32 of these spans 214 seconds, longer than any response is waited for.
@@ -122,6 +123,7 @@ impl Meter {
             failures: AtomicU64::new(0),
             expectation: AtomicU64::new(Expectation::NONE.bits()),
             connect: AtomicU32::new(0),
+            elsewhere: AtomicU32::new(0),
         }
     }
 
@@ -130,6 +132,19 @@ impl Meter {
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Requests that the backend has under way for others, by what it reports. They count where loads are compared, and
+    /// not towards a limit.
+    #[inline]
+    #[must_use]
+    pub fn elsewhere(&self) -> u32 {
+        self.elsewhere.load(Ordering::Relaxed)
+    }
+
+    /// Notes what the backend has under way for others. For the registry alone.
+    pub fn set_elsewhere(&self, requests: u32) {
+        self.elsewhere.store(requests, Ordering::Relaxed);
     }
 
     /// Who may begin a request right now.
@@ -382,6 +397,7 @@ impl fmt::Debug for Meter {
             .field("epoch", &word.epoch())
             .field("streak", &word.streak())
             .field("in_flight", &self.in_flight())
+            .field("elsewhere", &self.elsewhere())
             .field("latency", &self.latency())
             .field("totals", &self.totals())
             .finish()

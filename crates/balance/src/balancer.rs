@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use edgeproxy_backend::{Expected, Limits, Meter, MonoTime};
+use edgeproxy_backend::{Expected, Limits, LoadFactor, Meter, MonoTime};
 
 use crate::decide::{Decision, Serving, Telling};
 use crate::explain::{self, Explanation};
@@ -25,6 +25,9 @@ pub struct Candidate<T> {
     /// When it joined, or came back from trial; [`MonoTime::NEVER`]: it is on trial; `None`: it has always been there. What a
     /// [slow start](Policy::slow_start) is counted from.
     pub since: Option<MonoTime>,
+    /// What it reports of its load moves its weight by so much, where an algorithm goes by weights: not for
+    /// `round_robin`, and not for `hash`, whose keys would move with it.
+    pub load: LoadFactor,
 }
 
 impl<T> Candidate<T> {
@@ -36,6 +39,7 @@ impl<T> Candidate<T> {
             excluded: None,
             on_trial: false,
             since: None,
+            load: LoadFactor::NONE,
         }
     }
 }
@@ -137,6 +141,8 @@ pub(crate) struct Entry<T> {
     pub(crate) step: u8,
     /// Whether picks may propose it.
     pub(crate) routable: bool,
+    /// What its own reports make of its weight.
+    pub(crate) load: LoadFactor,
 }
 
 impl<T> Entry<T> {
@@ -151,6 +157,13 @@ impl<T: Target> Entry<T> {
         self.meter
             .as_ref()
             .map_or_else(|| self.target.in_flight(), |meter| meter.in_flight())
+    }
+
+    #[inline]
+    pub(crate) fn elsewhere(&self) -> u32 {
+        self.meter
+            .as_ref()
+            .map_or_else(|| self.target.elsewhere(), |meter| meter.elsewhere())
     }
 
     #[inline]

@@ -118,7 +118,7 @@ pub(crate) struct Decision<'a, T, W, F> {
     entropy: u64,
     /// Whether members below soft are compared by latency, too.
     by_latency: bool,
-    /// Whether nothing but what is in flight is compared, and nobody is avoided.
+    /// Whether nothing but what is in flight, here and elsewhere, is compared, and nobody is avoided.
     by_load_alone: bool,
     /// The latency of those that have not answered yet.
     unknown: u64,
@@ -284,11 +284,12 @@ where
         if self.avoided.is_some() && !self.is_elsewhere(entry) {
             return None;
         }
+        let everybodys = in_flight.saturating_add(entry.elsewhere());
         if self.by_latency {
             let cost = cost(entry.expected(self.now), self.unknown);
-            Some(costly_load(cost, in_flight))
+            Some(costly_load(cost, everybodys))
         } else {
-            Some(u64::from(in_flight) + 1)
+            Some(u64::from(everybodys) + 1)
         }
     }
 
@@ -298,7 +299,7 @@ where
         let entry = self.entry(member);
         let in_flight = entry.in_flight();
         let load = if self.by_load_alone {
-            Some(u64::from(in_flight) + 1)
+            Some(u64::from(in_flight.saturating_add(entry.elsewhere())) + 1)
         } else {
             self.load(entry, in_flight, room)
         };

@@ -55,10 +55,12 @@ pub struct Considered {
     pub effective_weight: f64,
     /// Requests under way.
     pub in_flight: u32,
+    /// Requests that it has under way for others, by what it reports.
+    pub elsewhere: u32,
     /// How many it takes right now: in a slow start only a part of its soft limit.
     pub limits: Limits,
     /// What the algorithm compares; the least is picked. By the weight that counts: for `least_connections`
-    /// the load, `(in_flight + 1) / weight`; for `ewma` that times the expected latency in milliseconds and the
+    /// the load, `(in_flight + elsewhere + 1) / weight`; for `ewma` that times the expected latency in milliseconds and the
     /// penalty, `None` before the first response. For those that take turns the number of turns before its own;
     /// `None` if that is more than 65,536. For `hash` how many are asked for this key before it; `None` if it is
     /// not asked.

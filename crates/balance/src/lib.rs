@@ -14,7 +14,8 @@
 //! it; nobody at the hard limit. [`Spill`] says when the next tier is asked. Which region is nearer than which
 //! comes from the configuration or from [`RoundTrips`].
 //!
-//! Weights that grow ([`SlowStart`]) grow in steps, and a step is one more preparation, announced by
+//! What members report of their load moves their weights ([`Candidate::load`]) and counts where loads are compared
+//! ([`Target::elsewhere`]). Weights that grow ([`SlowStart`]) grow in steps, and a step is one more preparation, announced by
 //! [`Balancer::next_change`]: so a pick works out nobody's age. Clients that stay with a member come bound to it
 //! ([`Client::bound`]), be it by a cookie or by [`Bindings`], one bounded table for all threads; why these two, and
 //! why `hash` is what it is, is in `docs/decisions/0009`.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use edgeproxy_backend::MonoTime;
+use edgeproxy_backend::{LoadFactor, MonoTime};
 
 use crate::balancer::{Balancer, Candidate, Entry};
 use crate::group::Grouping;
@@ -10,7 +10,7 @@ use crate::ramp::{STEPS, limits_on};
 use crate::roll;
 use crate::sticky::kept_of;
 use crate::tiers::{Place, Tiers};
-use crate::{Bound, Policy, SlowStart, Target};
+use crate::{Bound, Inner, Policy, SlowStart, Target};
 
 impl<T: Target> Balancer<T> {
     /// Decides all that can be decided before a pick: who may be picked, who is in which tier, and, for
@@ -37,15 +37,25 @@ impl<T: Target> Balancer<T> {
         let mut entries = Vec::with_capacity(candidates.len());
         let mut excluded = Vec::with_capacity(candidates.len());
         let mut since = Vec::with_capacity(candidates.len());
+        let heeds_loads = matches!(
+            policy.algorithm.inner(),
+            Inner::Weighted | Inner::LeastConnections | Inner::Ewma
+        );
         for (candidate, routable) in candidates.into_iter().zip(roll.routable) {
             since.push(candidate.since.filter(|_| routable));
             excluded.push(candidate.excluded);
-            entries.push(Entry::new(candidate.target, routable));
+            let load = if heeds_loads {
+                candidate.load
+            } else {
+                LoadFactor::NONE
+            };
+            entries.push(Entry::new(candidate.target, routable, load));
         }
-        let mut ramps = Ramps::NONE;
+        let mut next_change = None;
         if let Some(slow_start) = &policy.slow_start {
-            ramps = Ramps::begin(slow_start, &mut entries, &since, now, previous);
+            next_change = begin_ramps(slow_start, &mut entries, &since, now, previous);
         }
+        let unit = weigh(&mut entries);
         let places: Vec<Place> = (0..)
             .zip(&entries)
             .filter(|(_, entry)| entry.routable)
@@ -78,15 +88,15 @@ impl<T: Target> Balancer<T> {
             identities: identities.into(),
             routable: places.len(),
             panic: roll.panic,
-            unit: ramps.unit,
-            next_change: ramps.next_change,
+            unit,
+            next_change,
             excluded: excluded.into(),
         }
     }
 }
 
 impl<T: Target> Entry<T> {
-    fn new(target: T, routable: bool) -> Self {
+    fn new(target: T, routable: bool, load: LoadFactor) -> Self {
         let (limits, weight, meter) = (target.limits(), target.weight(), target.meter().cloned());
         Self {
             target,
@@ -96,14 +106,14 @@ impl<T: Target> Entry<T> {
             share: weight,
             step: full(),
             routable,
+            load,
         }
     }
-}
 
-/// What ramps make of the entries as a whole.
-struct Ramps {
-    unit: u16,
-    next_change: Option<MonoTime>,
+    /// Whether another weight than its own counts.
+    fn is_moved(&self) -> bool {
+        self.ramps() || self.load != LoadFactor::NONE
+    }
 }
 
 /// A step as an entry keeps it.
@@ -112,57 +122,62 @@ const fn full() -> u8 {
     STEPS as u8
 }
 
-impl Ramps {
-    const NONE: Self = Self {
-        unit: 1,
-        next_change: None,
-    };
-
-    /// Puts those that are new on their steps, unless everyone is.
-    fn begin<T: Target>(
-        slow_start: &SlowStart,
-        entries: &mut [Entry<T>],
-        since: &[Option<MonoTime>],
-        now: MonoTime,
-        previous: Option<&Balancer<T>>,
-    ) -> Self {
-        // Nobody steps down: who got all since everyone was new keeps it when the first of them is not any more.
-        let before: HashMap<u64, u8> = previous
-            .iter()
-            .flat_map(|previous| &previous.entries)
-            .filter(|entry| entry.routable)
-            .map(|entry| (entry.target.key(), entry.step))
-            .collect();
-        let mut next_change = None;
-        for (entry, since) in entries.iter_mut().zip(since) {
-            let Some(since) = *since else { continue };
-            let step = u8::try_from(slow_start.step(since, now)).unwrap_or(full());
-            entry.step = before
-                .get(&entry.target.key())
-                .map_or(step, |before| step.max(*before));
-            if entry.ramps() {
-                next_change = earliest(next_change, slow_start.next_change(since, now));
-            }
+/// Puts those that are new on their steps, unless everyone is, and says when the first comes to its next.
+fn begin_ramps<T: Target>(
+    slow_start: &SlowStart,
+    entries: &mut [Entry<T>],
+    since: &[Option<MonoTime>],
+    now: MonoTime,
+    previous: Option<&Balancer<T>>,
+) -> Option<MonoTime> {
+    // Nobody steps down: who got all since everyone was new keeps it when the first of them is not any more.
+    let before: HashMap<u64, u8> = previous
+        .iter()
+        .flat_map(|previous| &previous.entries)
+        .filter(|entry| entry.routable)
+        .map(|entry| (entry.target.key(), entry.step))
+        .collect();
+    let mut next_change = None;
+    for (entry, since) in entries.iter_mut().zip(since) {
+        let Some(since) = *since else { continue };
+        let step = u8::try_from(slow_start.step(since, now)).unwrap_or(full());
+        entry.step = before
+            .get(&entry.target.key())
+            .map_or(step, |before| step.max(*before));
+        if entry.ramps() {
+            next_change = earliest(next_change, slow_start.next_change(since, now));
         }
-        let mut routable = entries.iter().filter(|entry| entry.routable);
-        if routable.all(Entry::ramps) {
-            entries.iter_mut().for_each(|entry| entry.step = full());
-        }
-        if !entries.iter().any(Entry::ramps) {
-            return Self::NONE;
-        }
-        // In tenths, or else a tenth of a weight of 2 would be nothing.
-        let heaviest = entries.iter().map(|entry| entry.weight).max().unwrap_or(0);
-        let unit = if heaviest <= u16::MAX / STEPS { STEPS } else { 1 };
-        for entry in entries {
-            let step = u16::from(entry.step);
-            let share = u32::from(entry.weight) * u32::from(unit) * u32::from(step) / u32::from(STEPS);
-            let least = u32::from(entry.weight.min(1));
-            entry.share = u16::try_from(share.max(least)).unwrap_or(u16::MAX);
-            entry.limits = limits_on(step, entry.limits);
-        }
-        Self { unit, next_change }
     }
+    let mut routable = entries.iter().filter(|entry| entry.routable);
+    if routable.all(Entry::ramps) {
+        entries.iter_mut().for_each(|entry| entry.step = full());
+    }
+    next_change.filter(|_| entries.iter().any(Entry::ramps))
+}
+
+/// The weights that count, and what a weight of 1 is among them.
+fn weigh<T: Target>(entries: &mut [Entry<T>]) -> u16 {
+    if !entries.iter().any(Entry::is_moved) {
+        return 1;
+    }
+    // In tenths, or else a tenth of a weight of 2 would be nothing.
+    let fits = |entry: &Entry<T>| moved(entry, STEPS) <= u64::from(u16::MAX);
+    let unit = if entries.iter().all(fits) { STEPS } else { 1 };
+    for entry in entries {
+        let least = entry.weight.min(1);
+        entry.share = u16::try_from(moved(entry, unit)).unwrap_or(u16::MAX).max(least);
+        entry.limits = limits_on(u16::from(entry.step), entry.limits);
+    }
+    unit
+}
+
+/// A weight as a slow start and the load have it.
+fn moved<T>(entry: &Entry<T>, unit: u16) -> u64 {
+    let ramped = u64::from(entry.weight) * u64::from(unit) * u64::from(entry.step) / u64::from(STEPS);
+    if entry.load == LoadFactor::NONE {
+        return ramped;
+    }
+    (ramped * u64::from(entry.load.permille()) + 500) / 1_000
 }
 
 fn earliest(one: Option<MonoTime>, other: Option<MonoTime>) -> Option<MonoTime> {

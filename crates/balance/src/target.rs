@@ -6,7 +6,7 @@ use crate::Key;
 
 /// What a [`Balancer`](crate::Balancer) has to know of something that it may pick.
 ///
-/// All but [`in_flight`](Target::in_flight) and [`expected`](Target::expected) is read once, in
+/// All but [`in_flight`](Target::in_flight), [`elsewhere`](Target::elsewhere) and [`expected`](Target::expected) is read once, in
 /// [`prepare`](crate::Balancer::prepare); a change takes effect with the next one.
 pub trait Target {
     /// Identity across rebuilds: the same thing has the same key, and no two things share one.
@@ -22,11 +22,16 @@ pub trait Target {
     fn limits(&self) -> Limits;
     /// Requests that it has under way right now. Read on every pick, so it must be cheap.
     fn in_flight(&self) -> u32;
+    /// Requests that it has under way for others, as far as it is known. They count where loads are compared, and not
+    /// towards a limit.
+    fn elsewhere(&self) -> u32 {
+        0
+    }
     /// How long it is expected to take for a response, which `ewma` goes by.
     fn expected(&self, _now: MonoTime) -> Expected {
         Expected::UNKNOWN
     }
-    /// The meter that `in_flight` and `expected` read, if it is one. A balancer keeps it beside the target, and
+    /// The meter that `in_flight`, `elsewhere` and `expected` read, if it is one. A balancer keeps it beside the target, and
     /// so reads the load without waiting for the target itself to come from memory.
     fn meter(&self) -> Option<&Arc<Meter>> {
         None
@@ -57,6 +62,11 @@ impl Target for Endpoint {
     #[inline]
     fn in_flight(&self) -> u32 {
         self.meter.in_flight()
+    }
+
+    #[inline]
+    fn elsewhere(&self) -> u32 {
+        self.meter.elsewhere()
     }
 
     fn expected(&self, now: MonoTime) -> Expected {
@@ -98,6 +108,11 @@ macro_rules! through_pointer {
             #[inline]
             fn in_flight(&self) -> u32 {
                 (**self).in_flight()
+            }
+
+            #[inline]
+            fn elsewhere(&self) -> u32 {
+                (**self).elsewhere()
             }
 
             fn expected(&self, now: MonoTime) -> Expected {

@@ -9,6 +9,7 @@ mod least_loaded;
 mod naive;
 mod panic;
 mod region_affinity;
+mod reported;
 mod slow_start;
 mod sooner;
 mod spilling;

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 
 use crate::clock::Active;
 use crate::entry::Entry;
+use crate::load::Loads;
 use crate::slots::Slots;
 use crate::{AppPolicy, LastBackend, State};
 
@@ -20,6 +21,7 @@ pub(crate) struct App {
     holes: usize,
     by_state: [u32; State::ALL.len()],
     pub(crate) guard: Guard,
+    pub(crate) loads: Loads,
     /// Whether it differs from what was published.
     pub(crate) dirty: bool,
 }
@@ -44,6 +46,7 @@ impl App {
             holes: 0,
             by_state: [0; 7],
             guard: Guard::default(),
+            loads: Loads::default(),
             dirty: false,
         }
     }

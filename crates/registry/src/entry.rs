@@ -7,6 +7,7 @@ use edgeproxy_backend::{Backend, BackendId, Endpoint, Gate, MonoTime, Weight};
 
 use crate::clock::Active;
 use crate::ledger::{Asked, ProbeLedger, Standing, Traffic, Verdict, in_force};
+use crate::load::Steering;
 use crate::{Lease, LoadReport, Overrides, Reason, Record, Source, State};
 
 /// One incarnation of a backend. There may be a million, so what most never need is boxed.
@@ -67,6 +68,7 @@ pub(crate) struct Details {
     pub(crate) drain: Option<Drain>,
     pub(crate) traffic: Traffic,
     pub(crate) probe: ProbeLedger,
+    pub(crate) load: Steering,
 }
 
 /// A drain under way.
@@ -98,6 +100,7 @@ impl Details {
         drain: None,
         traffic: Traffic::CLEAN,
         probe: ProbeLedger::CLEAN,
+        load: Steering::CLEAN,
     };
 }
 

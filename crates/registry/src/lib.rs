@@ -68,6 +68,7 @@ mod events;
 mod index;
 mod jitter;
 mod ledger;
+mod load;
 mod message;
 mod policy;
 mod record;

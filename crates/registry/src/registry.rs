@@ -9,6 +9,7 @@ mod guard;
 mod heartbeat;
 mod hold;
 mod leave;
+mod load;
 mod operate;
 mod probe;
 mod publish;
@@ -342,8 +343,8 @@ impl Registry {
     }
 
     /// Renews a lease and takes in what the backend reports about itself; a field that is `None` leaves
-    /// what was reported before. O(1); publishes nothing unless the report changes the weight, or whether
-    /// it drains. A backend that drains after its deregistration is not revived by it, and one of the
+    /// what was reported before. O(1); publishes nothing unless the report changes the weight, whether it drains, or by a
+    /// step of its [`LoadFactor`](edgeproxy_backend::LoadFactor) how busy it is beside the others. A backend that drains after its deregistration is not revived by it, and one of the
     /// configuration file has no lease to renew.
     ///
     /// # Errors

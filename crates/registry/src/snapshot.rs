@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgeproxy_backend::{AppName, Endpoint, MonoTime};
+use edgeproxy_backend::{AppName, Endpoint, LoadFactor, MonoTime};
 use hashbrown::HashMap;
 
 use crate::{Cause, LoadReport, Overrides, Reason, Source, State};
@@ -41,6 +41,8 @@ pub struct Member {
     ///
     /// [`MonoTime::NEVER`] while it is on trial, as its ramp has yet to begin; `None` while it gets none.
     pub since: Option<MonoTime>,
+    /// What it reports of its load has moved its share by so much.
+    pub load: LoadFactor,
 }
 
 impl Member {

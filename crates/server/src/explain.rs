@@ -135,6 +135,7 @@ impl Names<'_> {
             tier: Some(tier),
             effective_weight: member.effective_weight,
             in_flight: member.in_flight,
+            elsewhere: member.elsewhere,
             score: member.score,
             picked: member.verdict.is_picked(),
             ..candidate
@@ -155,6 +156,7 @@ impl Names<'_> {
             weight: endpoint.weight.get(),
             effective_weight: f64::from(endpoint.weight.get()),
             in_flight: endpoint.meter.in_flight(),
+            elsewhere: endpoint.meter.elsewhere(),
             soft_limit: endpoint.limits.soft(),
             hard_limit: endpoint.limits.hard(),
             score: None,

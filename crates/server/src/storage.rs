@@ -1,5 +1,6 @@
 //! Where registrations are kept, and what of them comes back at the start.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,9 +9,8 @@ use edgeproxy_api::Admission;
 use edgeproxy_backend::{Backend, Region};
 use edgeproxy_config::{Settings, StoreKind};
 use edgeproxy_control::{Driver, Handle, kept_registry, registry};
-use edgeproxy_registry as registry_crate;
+use edgeproxy_registry::Config;
 use edgeproxy_store::{FileStore, LoadError, Loaded, Store};
-use std::collections::HashMap;
 use tokio::runtime::Runtime;
 
 use crate::BuildError;
@@ -80,7 +80,7 @@ impl Storage {
     /// with that is logged.
     pub(crate) fn begin<E>(
         self,
-        mut config: registry_crate::Config,
+        mut config: Config,
         admission: &Admission,
         configure: impl FnOnce(&Handle) -> Result<(), E>,
     ) -> Result<(Handle, Driver), E> {
@@ -170,7 +170,7 @@ fn told(error: &LoadError) -> String {
 /// Backends of a region that isn't configured any more stay, and are the last to be asked; their next registration is
 /// refused.
 fn tell_of_regions(loaded: &Loaded, admission: &Admission) {
-    let mut unknown: HashMap<Region, usize> = HashMap::default();
+    let mut unknown: BTreeMap<Region, usize> = BTreeMap::new();
     for record in &loaded.records {
         let region = record.backend.region;
         if !admission.regions.iter().any(|(known, _)| *known == region) {

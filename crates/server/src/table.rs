@@ -164,6 +164,7 @@ fn candidate(plan: &AppPlan, member: &Member) -> Candidate<Arc<Endpoint>> {
         excluded,
         on_trial: member.state == State::Trial,
         since: member.since,
+        load: member.load,
         ..Candidate::new(Arc::clone(endpoint))
     }
 }

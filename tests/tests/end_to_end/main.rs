@@ -17,6 +17,7 @@ mod handover;
 mod harness;
 mod known_clients;
 mod lease;
+mod load_reports;
 mod malformed;
 mod recovery;
 mod region;

@@ -61,6 +61,7 @@ impl Explain for Listing {
             .iter()
             .enumerate()
             .map(|(at, status)| ExplainedCandidate {
+                elsewhere: 0,
                 id: status.endpoint.id.clone(),
                 tier: Some(0),
                 state: status.state.to_string(),

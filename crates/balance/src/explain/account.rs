@@ -48,6 +48,7 @@ pub(crate) fn explain<T: Target>(
     mut claim: impl FnMut(&T) -> Claim<()>,
 ) -> Explanation {
     let loads = balancer.entries.iter().map(Entry::in_flight).collect();
+    let elsewhere = balancer.entries.iter().map(Entry::elsewhere).collect();
     let mut asked = vec![None; balancer.entries.len()];
     let watch = Peeking {
         compared: vec![false; balancer.entries.len()],
@@ -76,6 +77,7 @@ pub(crate) fn explain<T: Target>(
         now,
         entropy,
         loads,
+        elsewhere,
         asked,
         compared,
         as_bound: grounds == Some(Grounds::Bound),
@@ -102,6 +104,7 @@ struct Account<'a, T> {
     now: MonoTime,
     entropy: u64,
     loads: Vec<u32>,
+    elsewhere: Vec<u32>,
     asked: Vec<Option<Verdict>>,
     compared: Vec<bool>,
     /// The client was bound to whoever was picked.
@@ -126,6 +129,7 @@ impl<T: Target> Account<'_, T> {
                         weight: entry.weight,
                         effective_weight: self.effective(entry),
                         in_flight: self.loads[at],
+                        elsewhere: self.elsewhere[at],
                         limits: entry.limits,
                         score: self.score(group, place, at, &turns),
                         verdict: self.verdict(group, at, passed),
@@ -167,7 +171,8 @@ impl<T: Target> Account<'_, T> {
 
     fn score(&self, group: &Group, place: u32, candidate: usize, turns: &[Option<u32>]) -> Option<f64> {
         let entry = &self.balancer.entries[candidate];
-        let load = (f64::from(self.loads[candidate]) + 1.0) / self.effective(entry);
+        let in_flight = f64::from(self.loads[candidate]) + f64::from(self.elsewhere[candidate]);
+        let load = (in_flight + 1.0) / self.effective(entry);
         match self.inner() {
             Inner::RoundRobin | Inner::Weighted => turns[place as usize].map(f64::from),
             Inner::LeastConnections => Some(load),

@@ -56,7 +56,11 @@ fn registration(id: &str, port: u16) -> Registration {
 
 impl Running {
     async fn registered(&self, id: &str, port: u16) -> Registered {
-        self.handle.register(registration(id, port)).await.unwrap()
+        self.handle
+            .register(registration(id, port))
+            .await
+            .unwrap()
+            .outcome
     }
 
     fn members(&self) -> usize {

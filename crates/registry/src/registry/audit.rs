@@ -7,6 +7,7 @@ use super::Registry;
 use crate::clock::Active;
 use crate::entry::{Doubt, Entry, Life, gate_of};
 use crate::ledger::{ProbeLedger, Standing};
+use crate::load::Loads;
 use crate::{LastBackend, Monitoring, Source, State};
 
 macro_rules! hold {
@@ -157,6 +158,14 @@ impl Registry {
             let (found, counted) = (by_state[state as usize], app.count(state));
             hold!(found == counted, "{found} are {state}, but {counted} are counted");
         }
+        let loads = app.members().map(|slot| {
+            let entry = &self.entries[slot];
+            (entry.endpoint.region, entry.details().load)
+        });
+        hold!(
+            app.loads == Loads::of(loads),
+            "its loads are not those of its members"
+        );
         let stuck = app.policy.last_backend == LastBackend::Keep && app.routable() == 0 && app.held() > 0;
         hold!(
             !stuck,
@@ -222,10 +231,15 @@ impl Registry {
             let same = snapshot
                 .members
                 .iter()
-                .map(|m| (m.endpoint.incarnation, m.state))
-                .eq(app
-                    .members()
-                    .map(|slot| (self.entries[slot].endpoint.incarnation, self.entries[slot].state)));
+                .map(|m| (m.endpoint.incarnation, m.state, m.load))
+                .eq(app.members().map(|slot| {
+                    let entry = &self.entries[slot];
+                    (
+                        entry.endpoint.incarnation,
+                        entry.state,
+                        entry.details().load.factor,
+                    )
+                }));
             hold!(same || app.dirty, "{} differs from what is published", app.name);
         }
         for name in published.keys() {

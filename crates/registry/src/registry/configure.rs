@@ -124,6 +124,7 @@ impl Registry {
     fn restate(&mut self, slot: u32, mut backend: Backend) {
         // A store has nothing of it any more: the file does.
         self.note_gone(slot);
+        self.forget_load(slot);
         let entry = &mut self.entries[slot];
         // Shares the texts that are there already.
         backend.id = entry.endpoint.id.clone();

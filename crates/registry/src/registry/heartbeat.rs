@@ -23,6 +23,7 @@ impl Registry {
         self.stats.heartbeats += 1;
         let changes_draining = entry.take_in(report);
         let in_doubt = entry.doubt != Doubt::None;
+        self.take_in_load(slot, report);
         if in_doubt || changes_draining || report.weight.is_some() {
             self.believe(slot);
             self.apply_weight(slot, report.weight);

@@ -100,6 +100,7 @@ impl Registry {
     /// Takes an entry out of its app, and says whether the app still has members.
     fn leave_app(&mut self, slot: u32) -> bool {
         let app = self.entries[slot].app;
+        self.forget_load(slot);
         self.mark_dirty(app);
         let name = self.entries[slot].endpoint.app.clone();
         let stays = self.apps.get(app).len() > 1;

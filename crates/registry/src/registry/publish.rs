@@ -82,6 +82,7 @@ fn snapshot_of(app: &App, entries: &Slots<Entry>, version: u64, now: Active) -> 
             state: entry.state,
             reason: entry.reason(now),
             since: entry.routable_since(),
+            load: entry.details().load.factor,
         }
     }));
     AppSnapshot {

@@ -171,6 +171,7 @@ impl Registry {
 
     fn renew(&mut self, slot: u32, mut backend: Backend, ttl: Duration) {
         let now = self.now();
+        self.forget_load(slot);
         let entry = &mut self.entries[slot];
         // Shares the texts that are there already.
         backend.id = entry.endpoint.id.clone();

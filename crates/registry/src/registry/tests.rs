@@ -7,6 +7,7 @@ mod held;
 mod leases;
 mod ledgers;
 mod limits;
+mod loads;
 mod publishing;
 mod returning;
 

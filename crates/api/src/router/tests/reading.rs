@@ -213,6 +213,7 @@ async fn get_explain_asks_with_what_the_query_says() {
         members(&reply.body["candidates"][0]),
         [
             "effective_weight",
+            "elsewhere",
             "hard_limit",
             "id",
             "in_flight",
