@@ -25,6 +25,20 @@ pub async fn serve(
     state: State,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    serve_until_left(listener, state, std::future::pending(), shutdown).await
+}
+
+/// As [`serve`], but once `left` has resolved no more connections are accepted, since another process does on the same
+/// socket. Those that there are go on until `shutdown`, and each is told with its next answer to connect anew.
+///
+/// # Errors
+/// As of [`serve`].
+pub async fn serve_until_left(
+    listener: TcpListener,
+    state: State,
+    left: impl Future<Output = ()>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
     let bounds = state.bounds;
     tracing::info!(addr = %listener.local_addr()?, "serving the API");
     let places = Arc::new(Semaphore::new(
@@ -33,12 +47,18 @@ pub async fn serve(
     let (stop, stopping) = watch::channel(());
     let acceptor = Acceptor::new(router(state), bounds, Arc::clone(&places), stopping);
     let mut connections = JoinSet::new();
-    let mut shutdown = pin!(shutdown);
+    let (mut left, mut shutdown) = (pin!(left), pin!(shutdown));
+    let mut listener = Some(listener);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
+            () = &mut left, if listener.is_some() => {
+                listener = None;
+                // Without a free place nobody keeps one between requests.
+                places.forget_permits(bounds.connections);
+            }
             Some(_) = connections.join_next() => {}
-            (stream, peer, place) = accept(&listener, &places) => {
+            (stream, peer, place) = accept(listener.as_ref(), &places) => {
                 connections.spawn(acceptor.clone().serve(stream, peer, place));
             }
         }
@@ -57,11 +77,14 @@ pub async fn serve(
 
 /// A place first, then a connection: whoever finds no place waits in the kernel's queue, not in ours.
 async fn accept(
-    listener: &TcpListener,
+    listener: Option<&TcpListener>,
     places: &Arc<Semaphore>,
 ) -> (TcpStream, std::net::SocketAddr, Option<OwnedSemaphorePermit>) {
     /// Out of file descriptors or memory: trying again at once would only burn a core.
     const PAUSE: Duration = Duration::from_millis(50);
+    let Some(listener) = listener else {
+        return std::future::pending().await;
+    };
     // The semaphore is never closed.
     let place = Arc::clone(places).acquire_owned().await.ok();
     loop {

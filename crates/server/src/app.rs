@@ -536,7 +536,7 @@ impl Running {
         self.readiness.drain();
         self.handle.stop();
         drop(self.sockets);
-        self.control.stop_api();
+        self.control.leave_api();
         self.workers.leave(untaken);
         self.workers.stopped().await;
         self.control.stop(API_GRACE).await;

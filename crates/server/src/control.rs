@@ -47,8 +47,8 @@ pub(crate) struct Control {
 /// The thread, and how to end it.
 pub(crate) struct ControlThread {
     stop: CancellationToken,
-    /// Ends the API alone.
-    stop_api: CancellationToken,
+    /// Has the API accept no more.
+    left_api: CancellationToken,
     pulses: mpsc::Sender<oneshot::Sender<()>>,
     ended: oneshot::Receiver<()>,
     thread: JoinHandle<()>,
@@ -63,19 +63,19 @@ impl ControlThread {
     pub(crate) fn spawn(runtime: Runtime, control: Control) -> std::io::Result<Self> {
         let stop = CancellationToken::new();
         let (sender, ended) = oneshot::channel();
-        let (token, api_token) = (stop.clone(), stop.child_token());
-        let stop_api = api_token.clone();
+        let (token, left) = (stop.clone(), CancellationToken::new());
+        let left_api = left.clone();
         let (pulses, felt) = mpsc::channel(1);
         let thread = std::thread::Builder::new()
             .name("edgeproxy-control".to_owned())
             .spawn(move || {
-                LocalSet::new().block_on(&runtime, control.run(token, api_token, felt));
+                LocalSet::new().block_on(&runtime, control.run(token, left, felt));
                 // The receiver may be gone: then nobody waits.
                 let _ = sender.send(());
             })?;
         Ok(Self {
             stop,
-            stop_api,
+            left_api,
             pulses,
             ended,
             thread,
@@ -90,9 +90,9 @@ impl ControlThread {
         }
     }
 
-    /// Ends the API, in peace, and nothing else.
-    pub(crate) fn stop_api(&self) {
-        self.stop_api.cancel();
+    /// Has the API accept no more, and let its clients go one after the other.
+    pub(crate) fn leave_api(&self) {
+        self.left_api.cancel();
     }
 
     /// Ends the API, which has `grace` to finish its replies, then everything.
@@ -114,7 +114,7 @@ impl Control {
     async fn run(
         self,
         stop: CancellationToken,
-        stop_api: CancellationToken,
+        left_api: CancellationToken,
         pulses: mpsc::Receiver<oneshot::Sender<()>>,
     ) {
         let Self {
@@ -157,7 +157,7 @@ impl Control {
             tokio::task::spawn_local(answer(pulses)),
         ];
         if let Some((listener, state)) = api {
-            serve(listener, state, stop_api).await;
+            serve(listener, state, left_api, stop.clone()).await;
         }
         stop.cancelled().await;
         for task in background {
@@ -166,9 +166,17 @@ impl Control {
     }
 }
 
-async fn serve(listener: TcpListener, state: edgeproxy_api::State, stop: CancellationToken) {
+async fn serve(
+    listener: TcpListener,
+    state: edgeproxy_api::State,
+    left: CancellationToken,
+    stop: CancellationToken,
+) {
     let served = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => edgeproxy_api::serve(listener, state, stop.clone().cancelled_owned()).await,
+        Ok(listener) => {
+            let (left, stop) = (left.cancelled_owned(), stop.clone().cancelled_owned());
+            edgeproxy_api::serve_until_left(listener, state, left, stop).await
+        }
         Err(error) => Err(error),
     };
     if let Err(error) = served {

@@ -95,7 +95,7 @@ impl Loaded {
         let records = records.map(|record| Write::Registered(record.clone()));
         let overrides = overrides.map(|(id, overrides)| Write::Overridden {
             id: id.clone(),
-            overrides: overrides.clone(),
+            overrides: *overrides,
         });
         records.chain(overrides).collect()
     }

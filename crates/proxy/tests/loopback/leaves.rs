@@ -25,13 +25,19 @@ async fn accepts_no_more(addr: SocketAddr) {
 #[tokio::test]
 async fn whoever_leaves_the_sockets_to_another_waits_for_idle_clients_and_tells_them() {
     let backend = Backend::start(|_, _| ok("x")).await;
-    let (stage, _) = Stage::of(&[backend.addr]);
+    let one = Config {
+        workers: 1,
+        ..config()
+    };
+    let (stage, _) = Stage::with(one, &[backend.addr]);
     let mut served = Client::connect(stage.addr).await;
     assert_eq!(served.get("/").await.all("connection"), Vec::<&str>::new());
     // Nothing is asked on it for longer than a drain listens to.
     let mut silent = Client::connect(stage.addr).await;
     let mut half = Client::connect(stage.addr).await;
     half.write("GET / HTTP/1.1\r\n").await;
+    // Whoever came before has been accepted when this one is answered.
+    assert_eq!(Client::connect(stage.addr).await.get("/").await.status, 200);
     stage.running.leave(&[]);
     accepts_no_more(stage.addr).await;
     tokio::time::sleep(Duration::from_millis(700)).await;
