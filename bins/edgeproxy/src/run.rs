@@ -112,6 +112,7 @@ pub(crate) fn start(loaded: Loaded, folder: Option<PathBuf>) -> anyhow::Result<R
 }
 
 /// The server's errors end in their cause already, so the chain is cut here.
+#[allow(clippy::needless_pass_by_value, reason = "it is passed to map_err")]
 fn told(error: BuildError) -> anyhow::Error {
     anyhow::Error::msg(error.to_string())
 }

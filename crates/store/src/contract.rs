@@ -19,7 +19,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [findings](Loaded::findings) about the rest, which is set aside.
     ///
     /// # Errors
-    /// When nothing can be kept there: no permission, a folder that is missing, another process that has it, or a
+    /// When nothing can be kept there: no permission, a folder that can't be made, another process that has it, or a
     /// server that can't be reached.
     fn load(&self) -> Task<'_, Result<Loaded, LoadError>>;
 

@@ -2,8 +2,7 @@
 //!
 //! A file is the latest of three things: a write is appended and synced before it is acknowledged; what no longer
 //! holds is left behind when the file is written anew, beside the old one and then in its place; and whatever has
-//! become of it meanwhile, it can be opened. Why it is so:
-//! [0015](https://github.com/edgeproxy/edgeproxy/blob/main/docs/decisions/0015-an-append-only-file.md).
+//! become of it meanwhile, it can be opened. Why it is so: `docs/decisions/0015-an-append-only-file.md`.
 
 mod disk;
 mod findings;

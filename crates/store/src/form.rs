@@ -119,7 +119,7 @@ impl TryFrom<RecordForm<'_>> for Record {
             fallback: form.fallback,
             metadata: member(id, "metadata", Metadata::new(form.metadata))?,
         };
-        let incarnation = Incarnation::new(form.incarnation).ok_or("is 0; it is 1 or more");
+        let incarnation = parse_incarnation(form.incarnation);
         Ok(Self {
             incarnation: member(backend.id.as_str(), "incarnation", incarnation)?,
             ttl: Duration::from_millis(form.ttl_ms),
@@ -128,7 +128,12 @@ impl TryFrom<RecordForm<'_>> for Record {
     }
 }
 
-fn member<T>(id: &str, member: &'static str, result: Result<T, impl ToString>) -> Result<T, FormError> {
+/// Says whose and which member it is that breaks a rule.
+pub(crate) fn member<T>(
+    id: &str,
+    member: &'static str,
+    result: Result<T, impl ToString>,
+) -> Result<T, FormError> {
     result.map_err(|problem| FormError::Member {
         id: id.to_owned(),
         member,
@@ -176,4 +181,8 @@ impl<'a> OverridesForm<'a> {
 
 pub(crate) fn parse_id(text: &str) -> Result<BackendId, FormError> {
     member(text, "id", BackendId::parse(text))
+}
+
+pub(crate) fn parse_incarnation(number: u64) -> Result<Incarnation, &'static str> {
+    Incarnation::new(number).ok_or("is 0; it is 1 or more")
 }

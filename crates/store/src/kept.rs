@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use edgeproxy_backend::{BackendId, Incarnation};
 use edgeproxy_registry::{Overrides, Record, Write};
+use foldhash::fast::RandomState;
 
 use crate::Loaded;
 
@@ -11,7 +12,7 @@ use crate::Loaded;
 /// has written still counts.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    records: HashMap<BackendId, Entry<Record>>,
+    records: HashMap<BackendId, Entry<Record>, RandomState>,
     // In order, so that what is loaded is in the same one each time.
     overrides: BTreeMap<BackendId, Entry<Overrides>>,
     latest: Option<Incarnation>,
@@ -56,6 +57,11 @@ impl Kept {
                 self.forget(before.map(|before| before.size));
             }
         }
+    }
+
+    /// Makes room for so many writes at once.
+    pub(crate) fn reserve(&mut self, writes: usize) {
+        self.records.reserve(writes);
     }
 
     /// Remembers that this incarnation was used.

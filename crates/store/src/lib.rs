@@ -12,6 +12,11 @@
 //! the other. The next batch is gathered while one is written, so a storm of registrations shares its fsyncs. A batch
 //! that failed is committed again, with what has changed since: writes tell what is, so that harms nothing.
 
+//! # Which ones there are
+//!
+//! [`Memory`] for as long as the process lives, and [`FileStore`] in a folder. A store of one's own has the contract's
+//! tests at hand: the module `testing`, behind the feature of that name.
+
 mod contract;
 mod file;
 mod form;

@@ -1,14 +1,16 @@
 //! What a file says: its lines taken in, and what was wrong with them.
 
 use std::borrow::Cow;
+use std::num::NonZero;
 use std::ops::Range;
+use std::thread::Builder;
 
 use edgeproxy_backend::Incarnation;
 use edgeproxy_registry::{Record, Write};
 use serde::{Deserialize, Serialize};
 
 use super::line::{Piece, Pieces, len_with, put};
-use crate::form::{FormError, OverridesForm, RecordForm, parse_id};
+use crate::form::{FormError, OverridesForm, RecordForm, member, parse_id, parse_incarnation};
 use crate::kept::Kept;
 
 /// The version of the form. Members and kinds of lines are added without a new one; it rises when an earlier version
@@ -17,6 +19,9 @@ const FORMAT: u32 = 1;
 
 /// Lines that can't be used are named up to this many.
 const NAMED: usize = 4;
+
+/// Lines that take about as long to understand as it takes to start a thread, a hundred times over.
+const WORTH_A_THREAD: usize = 4_096;
 
 /// A line. Each has one of these, the first line the first two.
 #[derive(Default, Serialize, Deserialize)]
@@ -110,10 +115,11 @@ impl Reading {
     /// Reads a file to its end, whatever stands in it.
     pub(super) fn of(bytes: &[u8]) -> Self {
         let mut reading = Self::default();
+        let mut lines = Vec::new();
         let mut end_of_damage = None;
         for piece in Pieces::of(bytes) {
             match piece {
-                Piece::Line(json) => reading.take(json),
+                Piece::Line(json) => lines.push(json),
                 Piece::Damage(range) => {
                     // Line feeds within a damaged place divide nothing.
                     if end_of_damage != Some(range.start) {
@@ -127,6 +133,10 @@ impl Reading {
                 }
                 Piece::Torn(range) => reading.torn = Some(range),
             }
+        }
+        reading.kept.reserve(lines.len());
+        for line in understood(&lines) {
+            reading.take(line);
         }
         if reading.is_of_later_version() {
             reading.kept = Kept::default();
@@ -148,48 +158,109 @@ impl Reading {
         self.format.is_some_and(|format| format > FORMAT)
     }
 
-    fn take(&mut self, json: &[u8]) {
-        if let Err(error) = self.try_take(json) {
-            self.unusable_lines += 1;
-            if self.unusable.len() < NAMED {
-                self.unusable.push(error.to_string());
-            }
-        }
-    }
-
-    fn try_take(&mut self, json: &[u8]) -> Result<(), FormError> {
-        let form: LineForm<'_> = serde_json::from_slice(json)?;
-        let size = u32::try_from(len_with(json)).unwrap_or(u32::MAX);
-        let latest = form.latest_incarnation.and_then(Incarnation::new);
-        if let Some(latest) = latest {
+    fn take(&mut self, line: Line) {
+        self.format = self.format.or(line.format);
+        if let Some(latest) = line.latest {
             self.kept.reach(latest);
         }
-        let mut is_known = form.format.is_some() || latest.is_some();
-        self.format = self.format.or(form.format);
-        if let Some(registered) = form.registered {
-            is_known = true;
-            if let Some(incarnation) = registered.incarnation() {
-                // Used, whether the rest of it can be used or not.
-                self.kept.reach(incarnation);
-            }
-            self.kept
-                .apply(Write::Registered(Record::try_from(registered)?), size);
-        }
-        if let Some(gone) = form.gone {
-            is_known = true;
-            let id = parse_id(&gone.id)?;
-            if let Some(incarnation) = Incarnation::new(gone.incarnation) {
-                self.kept.apply(Write::Gone { id, incarnation }, size);
+        match line.says {
+            Ok(Says::Write(write)) => self.kept.apply(write, line.size),
+            Ok(Says::Head) => {}
+            Ok(Says::Unknown) => self.unknown_lines += 1,
+            Err(error) => {
+                self.unusable_lines += 1;
+                if self.unusable.len() < NAMED {
+                    self.unusable.push(error.to_string());
+                }
             }
         }
-        if let Some(overridden) = form.overridden {
-            is_known = true;
-            let (id, overrides) = overridden.read()?;
-            self.kept.apply(Write::Overridden { id, overrides }, size);
-        }
-        self.unknown_lines += usize::from(!is_known);
-        Ok(())
     }
+}
+
+/// A line, understood as far as it can be.
+struct Line {
+    format: Option<u32>,
+    /// An incarnation that was used, whether the rest can be used or not.
+    latest: Option<Incarnation>,
+    says: Result<Says, FormError>,
+    size: u32,
+}
+
+enum Says {
+    Head,
+    Write(Write),
+    Unknown,
+}
+
+impl Line {
+    fn of(json: &[u8]) -> Self {
+        let size = u32::try_from(len_with(json)).unwrap_or(u32::MAX);
+        let form: LineForm<'_> = match serde_json::from_slice(json) {
+            Ok(form) => form,
+            Err(error) => {
+                let says = Err(error.into());
+                return Self {
+                    format: None,
+                    latest: None,
+                    says,
+                    size,
+                };
+            }
+        };
+        let registered = form.registered.as_ref().and_then(RecordForm::incarnation);
+        Self {
+            format: form.format,
+            latest: form.latest_incarnation.and_then(Incarnation::new).max(registered),
+            says: Says::of(form),
+            size,
+        }
+    }
+}
+
+impl Says {
+    fn of(form: LineForm<'_>) -> Result<Self, FormError> {
+        Ok(if let Some(registered) = form.registered {
+            Self::Write(Write::Registered(Record::try_from(registered)?))
+        } else if let Some(gone) = form.gone {
+            let id = parse_id(&gone.id)?;
+            let incarnation = member(id.as_str(), "incarnation", parse_incarnation(gone.incarnation))?;
+            Self::Write(Write::Gone { id, incarnation })
+        } else if let Some(overridden) = form.overridden {
+            let (id, overrides) = overridden.read()?;
+            Self::Write(Write::Overridden { id, overrides })
+        } else if form.format.is_some() {
+            Self::Head
+        } else {
+            Self::Unknown
+        })
+    }
+}
+
+/// All lines in their order. They say nothing about each other, and to understand them is most of what it takes to
+/// start, so the cores share them.
+fn understood(lines: &[&[u8]]) -> Vec<Line> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let share = lines.len().div_ceil(cores).max(WORTH_A_THREAD);
+    let understand = |lines: &[&[u8]]| lines.iter().map(|json| Line::of(json)).collect::<Vec<_>>();
+    std::thread::scope(|scope| {
+        let mut shares = lines.chunks(share);
+        let own = shares.next().unwrap_or_default();
+        let others: Vec<_> = shares
+            .map(|lines| {
+                (
+                    lines,
+                    Builder::new().spawn_scoped(scope, move || understand(lines)),
+                )
+            })
+            .collect();
+        let mut all = understand(own);
+        for (lines, thread) in others {
+            // No thread to be had: then here.
+            let theirs = thread.ok().and_then(|thread| thread.join().ok());
+            all.extend(theirs.unwrap_or_else(|| understand(lines)));
+        }
+        all
+    })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use edgeproxy_backend::{BackendId, Weight};
+use edgeproxy_backend::{BackendId, Incarnation, Weight};
 use edgeproxy_registry::{Overrides, Record, Write};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -80,7 +80,7 @@ impl Model {
                     live = Some(record);
                 }
                 Write::Gone { incarnation, .. } if known.is_none_or(|known| *incarnation >= known) => {
-                    live = None
+                    live = None;
                 }
                 Write::Registered(_) | Write::Gone { .. } | Write::Overridden { .. } => {}
             }
@@ -188,7 +188,7 @@ async fn agrees(medium: &mut impl Medium, steps: &[Step]) {
                 assert_eq!(loaded.records, model.records(), "after {steps:?}");
                 let overrides: BTreeMap<_, _> = loaded.overrides.into_iter().collect();
                 assert_eq!(overrides, model.overrides(), "after {steps:?}");
-                let next = loaded.next_incarnation.map_or(1, |next| next.get());
+                let next = loaded.next_incarnation.map_or(1, Incarnation::get);
                 assert!(next > model.used, "{next} was used, after {steps:?}");
             }
         }

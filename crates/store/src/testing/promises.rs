@@ -48,8 +48,8 @@ pub async fn what_was_committed_is_loaded_oldest_incarnation_first(medium: &mut 
 /// A registration comes back as it was: every protocol, text that needs escapes, the longest metadata and id, IPv6, and
 /// a weight of 0.
 pub async fn every_field_survives(medium: &mut impl Medium) {
-    let mut records: Vec<_> = (0..24)
-        .map(|n| record(n, u64::from(n) + 1, n as u16 * 97))
+    let mut records: Vec<_> = (0..24_u16)
+        .map(|n| record(n.into(), u64::from(n) + 1, n * 97))
         .collect();
     let longest = &mut records[23].backend;
     longest.id = BackendId::parse(&"x".repeat(BackendId::MAX_LEN)).expect("an id");
