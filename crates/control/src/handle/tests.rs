@@ -176,7 +176,7 @@ async fn what_is_undone_before_it_is_published_leaves_nobody_waiting() {
         let id = BackendId::parse("a").unwrap();
         let went = running.handle.deregister(&id, None, None);
         let both = async { tokio::join!(biased; came, went) };
-        let (came, went) = tokio::time::timeout(SECOND, both).await.expect("both resolve");
+        let (came, went) = timeout(SECOND, both).await.expect("both resolve");
         assert!(came.is_ok() && went.is_ok());
         assert_eq!(running.members(), 0);
     })
