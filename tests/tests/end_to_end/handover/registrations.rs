@@ -153,5 +153,5 @@ async fn heartbeats_and_registrations_meet_at_most_a_refusal_to_be_tried_again()
     beating
         .await
         .expect("every call was answered, or is to be tried again");
-    assert_eq!(edgeproxy.api().state("b").await, "healthy");
+    assert_eq!(edgeproxy.api().state("b").await, "routable");
 }
