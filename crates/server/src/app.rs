@@ -538,7 +538,8 @@ impl Running {
         drop(self.sockets);
         self.control.leave_api();
         self.workers.leave(untaken);
-        self.workers.stopped().await;
+        // Whoever has connected to the API a moment before may be about to ask.
+        tokio::join!(self.workers.stopped(), tokio::time::sleep(LAST_CALL));
         self.control.stop(API_GRACE).await;
     }
 
@@ -561,6 +562,9 @@ impl Running {
 
 /// How long the store may take for what has changed last.
 const FLUSH: Duration = Duration::from_secs(5);
+
+/// How long the API listens at least to those who connected before another process took over.
+const LAST_CALL: Duration = Duration::from_millis(500);
 
 /// How long the API may finish the replies that it has begun.
 const API_GRACE: Duration = Duration::from_secs(1);
