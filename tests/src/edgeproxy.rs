@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::{Api, Client, Listener, Logs, PATIENCE, built, within};
+use crate::{Api, Client, Listener, Logs, PATIENCE, built, eventually, within};
 
 /// How a binary is to be started: its settings by environment, its flags, its file. What isn't set is the
 /// test's own default: system-chosen ports on loopback, the API on, two workers, JSON logs.
@@ -19,6 +19,8 @@ pub struct Setup {
     env: BTreeMap<String, String>,
     args: Vec<String>,
     folder: Arc<TempDir>,
+    /// The names of the sockets of a service manager, and those.
+    activated: Vec<(String, TcpListener)>,
 }
 
 impl Setup {
@@ -28,6 +30,7 @@ impl Setup {
             env: BTreeMap::new(),
             args: Vec::new(),
             folder: Arc::new(folder),
+            activated: Vec::new(),
         };
         setup
             .set("LISTEN_ADDR", "127.0.0.1:0")
@@ -42,6 +45,55 @@ impl Setup {
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.env.insert(format!("EDGEPROXY_{name}"), value.to_string());
         self
+    }
+
+    /// Sets a variable that is not the product's own.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Passes a socket on as systemd does, by `LISTEN_FDS`, under that name. At most two.
+    #[must_use]
+    pub fn activated(mut self, name: &str, socket: TcpListener) -> Self {
+        self.activated.push((name.to_owned(), socket));
+        self
+    }
+
+    /// The command that starts it.
+    fn command(&mut self) -> Command {
+        let mut activated = std::mem::take(&mut self.activated);
+        if activated.is_empty() {
+            let mut command = Command::new(Edgeproxy::binary());
+            command
+                .arg("run")
+                .args(&self.args)
+                .envs(&self.env)
+                .stdin(Stdio::null());
+            return command;
+        }
+        // A shell passes what it has as standard input and output on where systemd puts it, and knows its process id.
+        let names: Vec<_> = activated.iter().map(|(name, _)| name.clone()).collect();
+        let mut command = Command::new("sh");
+        let second = if names.len() > 1 { "4<&1" } else { "" };
+        let count = names.len();
+        command
+            .arg("-c")
+            .arg(format!(
+                "exec 3<&0 {second} </dev/null >&2; LISTEN_PID=$$ WATCHDOG_PID=$$ LISTEN_FDS={count} exec edgeproxy run \"$@\""
+            ))
+            .arg("sh")
+            .args(&self.args)
+            .envs(&self.env)
+            .env("LISTEN_FDNAMES", names.join(":"));
+        let second = (count > 1).then(|| activated.remove(1).1);
+        let first = activated.remove(0).1;
+        command.stdin(Stdio::from(std::os::fd::OwnedFd::from(first)));
+        if let Some(second) = second {
+            command.stdout(Stdio::from(std::os::fd::OwnedFd::from(second)));
+        }
+        command
     }
 
     /// Leaves `EDGEPROXY_<name>` to the product's own default.
@@ -75,10 +127,10 @@ impl Setup {
     ///
     /// # Panics
     /// If it ends, or takes more than 20 seconds.
-    pub async fn start(self) -> Edgeproxy {
-        let mut command = Command::new(Edgeproxy::binary());
-        command.arg("run").args(&self.args).envs(&self.env);
-        self.start_as(command).await
+    pub async fn start(mut self) -> Edgeproxy {
+        let has_output = self.activated.len() > 1;
+        let command = self.command();
+        self.start_as(command, has_output).await
     }
 
     /// Starts a script that ends in the binary, by `exec`, with the binary's folder in the `PATH` and none of
@@ -88,11 +140,15 @@ impl Setup {
     /// As [`start`](Self::start).
     pub async fn start_by_shell(self, script: &str) -> Edgeproxy {
         let mut command = Command::new("sh");
-        command.arg("-c").arg(script).env("EDGEPROXY_LOG_FORMAT", "json");
-        self.start_as(command).await
+        command
+            .arg("-c")
+            .arg(script)
+            .env("EDGEPROXY_LOG_FORMAT", "json")
+            .stdin(Stdio::null());
+        self.start_as(command, false).await
     }
 
-    async fn start_as(self, mut command: Command) -> Edgeproxy {
+    async fn start_as(self, mut command: Command, has_output: bool) -> Edgeproxy {
         let api = self
             .env
             .get("EDGEPROXY_API_ENABLED")
@@ -104,12 +160,10 @@ impl Setup {
             .get_envs()
             .map(|(k, v)| (k.to_owned(), v.map(ToOwned::to_owned)))
             .collect();
-        command
-            .env_clear()
-            .env("PATH", path())
-            .stdin(Stdio::null())
-            .stdout(writer)
-            .stderr(other);
+        command.env_clear().env("PATH", path()).stderr(other);
+        if !has_output {
+            command.stdout(writer);
+        }
         for (name, value) in wanted {
             command.env(name, value.unwrap_or_default());
         }
@@ -130,6 +184,7 @@ impl Setup {
             folder: self.folder,
             env: self.env,
             args: self.args,
+            successors: Vec::new(),
         };
         started.proxy = started.address(Listener::Proxy).await;
         if api {
@@ -142,18 +197,15 @@ impl Setup {
     ///
     /// # Panics
     /// If it is still there after 20 seconds.
-    pub async fn refused(self) -> Refused {
-        let mut command = Command::new(Edgeproxy::binary());
-        command
-            .arg("run")
-            .args(&self.args)
-            .env_clear()
-            .env("PATH", path())
-            .envs(&self.env);
-        command
-            .current_dir(self.folder.path())
-            .kill_on_drop(true)
-            .stdin(Stdio::null());
+    pub async fn refused(mut self) -> Refused {
+        let mut command = self.command();
+        let wanted: Vec<_> = command
+            .as_std()
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        command.env_clear().env("PATH", path()).envs(wanted);
+        command.current_dir(self.folder.path()).kill_on_drop(true);
         let output = within(PATIENCE, "edgeproxy refuses this set-up", command.output()).await;
         let output = output.expect("edgeproxy can be started");
         Refused {
@@ -187,6 +239,8 @@ pub struct Edgeproxy {
     folder: Arc<TempDir>,
     env: BTreeMap<String, String>,
     args: Vec<String>,
+    /// The processes that took its place, one after the other.
+    successors: Vec<u32>,
 }
 
 impl Edgeproxy {
@@ -279,16 +333,79 @@ impl Edgeproxy {
         &self.logs
     }
 
-    /// Its process id.
+    /// The id of the process that serves.
     ///
     /// # Panics
     /// If it has ended.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child
-            .as_ref()
-            .and_then(Child::id)
-            .expect("edgeproxy is running")
+        let child = || self.child.as_ref().and_then(Child::id);
+        let latest = self.successors.last().copied();
+        latest.or_else(child).expect("edgeproxy is running")
+    }
+
+    /// Has the process that serves hand over to a new one, and waits until that serves; returns the id of the old one.
+    ///
+    /// # Panics
+    /// If it doesn't in time.
+    pub async fn hand_over(&mut self) -> u32 {
+        let before = self.id();
+        self.signal(Signal::USR2);
+        let (successor, _) = eventually(PATIENCE, "it has handed over", async || {
+            let text = self.logs.text();
+            let handed = text
+                .lines()
+                .filter(|line| line.contains("handed over: draining"))
+                .count();
+            let serving = text
+                .lines()
+                .filter(|line| line.contains("this one serves"))
+                .count();
+            let wanted = self.successors.len() + 1;
+            if handed >= wanted && serving >= wanted {
+                self.started().last().copied().ok_or_else(|| "nobody".to_owned())
+            } else {
+                Err(format!("{handed} and {serving} of {wanted}"))
+            }
+        })
+        .await;
+        self.successors.push(successor);
+        before
+    }
+
+    /// The ids of all processes that were started to take its place, whether they did or not.
+    #[must_use]
+    pub fn started(&self) -> Vec<u32> {
+        let text = self.logs.text();
+        let lines = text
+            .lines()
+            .filter(|line| line.contains("a new process was started"));
+        let id = |line: &str| {
+            let (_, rest) = line.split_once("\"successor\":")?;
+            let end = rest.find(|c: char| !c.is_ascii_digit())?;
+            rest[..end].parse().ok()
+        };
+        lines.filter_map(id).collect()
+    }
+
+    /// Waits until one of the processes has ended.
+    ///
+    /// # Panics
+    /// If it doesn't in time.
+    pub async fn gone(&mut self, id: u32, limit: Duration) {
+        let what = format!("process {id} ends");
+        eventually(limit, &what, async || {
+            // Nobody else waits for the first one.
+            if let Some(child) = &mut self.child {
+                let _ = child.try_wait();
+            }
+            if runs(id) {
+                Err("it runs".to_owned())
+            } else {
+                Ok(())
+            }
+        })
+        .await;
     }
 
     /// Sends it a signal, by its own process id.
@@ -296,12 +413,15 @@ impl Edgeproxy {
     /// # Panics
     /// If it has ended.
     pub fn signal(&self, signal: Signal) {
-        let id = self.id();
-        let pid = i32::try_from(id)
-            .ok()
-            .and_then(Pid::from_raw)
-            .expect("a process id is a positive i32");
-        if let Err(error) = kill_process(pid, signal) {
+        self.signal_to(self.id(), signal);
+    }
+
+    /// Sends a signal to one of the processes.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn signal_to(&self, id: u32, signal: Signal) {
+        if let Err(error) = kill_process(pid(id), signal) {
             panic!("edgeproxy ({id}) cannot be sent {signal:?}: {error}");
         }
     }
@@ -323,6 +443,7 @@ impl Edgeproxy {
             env: self.env.clone(),
             args: self.args.clone(),
             folder: Arc::clone(&self.folder),
+            activated: Vec::new(),
         }
     }
 
@@ -350,11 +471,32 @@ impl Edgeproxy {
     }
 }
 
+/// Whether a process is there and has not ended.
+fn runs(id: u32) -> bool {
+    // One that has ended may be left for somebody to wait for.
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| state != 'Z' && state != 'X')
+}
+
+fn pid(id: u32) -> Pid {
+    let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+    pid.expect("a process id is a positive i32")
+}
+
 impl Drop for Edgeproxy {
     fn drop(&mut self) {
         let mut unasked = None;
+        let handed_over = !self.successors.is_empty();
+        for id in self.started().into_iter().filter(|id| runs(*id)) {
+            let command = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            if String::from_utf8_lossy(&command).contains("edgeproxy") {
+                // Fails only if it has just ended, which is what is wanted.
+                let _ = kill_process(pid(id), Signal::KILL);
+            }
+        }
         if let Some(child) = &mut self.child {
-            unasked = child.try_wait().ok().flatten();
+            unasked = child.try_wait().ok().flatten().filter(|_| !handed_over);
             // Fails only if it has just ended, which is what is wanted.
             let _ = child.start_kill();
         }

@@ -4,6 +4,7 @@
 //! signal n without draining (130 for SIGINT, 143 for SIGTERM). Of `check` and `import`: 0 nothing to tell, 1 findings, 2
 //! what can't be used.
 
+mod activation;
 mod check;
 mod cli;
 mod client;
@@ -11,6 +12,7 @@ mod data_dir;
 mod demo;
 mod drain;
 mod explain;
+mod handover;
 mod import;
 mod limits;
 mod listing;
@@ -19,6 +21,7 @@ mod output;
 mod reload;
 mod remote;
 mod run;
+mod service;
 mod signals;
 mod token;
 

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use edgeproxy_config::{Finding, Loaded, RawFlags};
 use edgeproxy_server::{ReloadError, Running, Trigger, WatchedFile};
 
+use crate::handover::VARIABLE;
 use crate::logging::Filter;
 use crate::run::warn;
 
@@ -19,7 +20,8 @@ impl Layers {
     pub(crate) fn new(flags: RawFlags) -> Self {
         Self {
             flags,
-            env: std::env::vars_os().collect(),
+            // What one process says to the next is no setting.
+            env: std::env::vars_os().filter(|(name, _)| name != VARIABLE).collect(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT; and SIGHUP, for who does something about it.
+//! SIGTERM and SIGINT; and SIGHUP and SIGUSR2, for who does something about them.
 
 use std::io;
 use std::process::ExitCode;
@@ -36,13 +36,18 @@ impl Signals {
     }
 }
 
-/// SIGHUP, which otherwise ends a process; caught from the moment that this is made.
-pub(crate) struct Hangup(unix::Signal);
+/// A signal that asks for something else, and would otherwise end the process; caught from the moment that this is made.
+pub(crate) struct Request(unix::Signal);
 
-impl Hangup {
-    /// Needs a running tokio runtime.
-    pub(crate) fn catch() -> io::Result<Self> {
+impl Request {
+    /// SIGHUP. Needs a running tokio runtime.
+    pub(crate) fn to_reload() -> io::Result<Self> {
         unix::signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// SIGUSR2. Needs a running tokio runtime.
+    pub(crate) fn to_hand_over() -> io::Result<Self> {
+        unix::signal(SignalKind::user_defined2()).map(Self)
     }
 
     /// The next one; several that come at once are one. Cancel safe.

@@ -105,7 +105,7 @@ pub use explain::{
 };
 pub use readiness::{Phase, Readiness};
 pub use router::router;
-pub use serve::serve;
+pub use serve::{serve, serve_until_left};
 pub use state::{Bounds, State};
 pub use terms::Terms;
 pub use tls::Tls;

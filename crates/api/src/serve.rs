@@ -27,6 +27,20 @@ pub async fn serve(
     state: State,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    serve_until_left(listener, state, std::future::pending(), shutdown).await
+}
+
+/// As [`serve`], but once `left` has resolved no more connections are accepted, since another process does on the same
+/// socket. Those that there are go on until `shutdown`, and each is told with its next answer to connect anew.
+///
+/// # Errors
+/// As of [`serve`].
+pub async fn serve_until_left(
+    listener: TcpListener,
+    state: State,
+    left: impl Future<Output = ()>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
     let bounds = state.bounds;
     let tls = state.tls.clone();
     tracing::info!(addr = %listener.local_addr()?, tls = tls.is_some(), "serving the API");
@@ -37,15 +51,21 @@ pub async fn serve(
     let acceptor = Acceptor::new(router(state), bounds, Arc::clone(&places), stopping);
     let mut connections = JoinSet::new();
     let mut handshakes = Handshakes::new(bounds.handshakes);
-    let mut shutdown = pin!(shutdown);
+    let (mut left, mut shutdown) = (pin!(left), pin!(shutdown));
+    let mut listener = Some(listener);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
+            () = &mut left, if listener.is_some() => {
+                listener = None;
+                // Without a free place nobody keeps one between requests.
+                places.forget_permits(bounds.connections);
+            }
             Some(_) = connections.join_next() => {}
-            (stream, peer, place) = accept_with_place(&listener, &places), if tls.is_none() => {
+            (stream, peer, place) = accept_with_place(listener.as_ref(), &places), if tls.is_none() => {
                 connections.spawn(acceptor.clone().serve(stream, peer, place));
             }
-            (stream, peer) = accept(&listener), if tls.is_some() => {
+            (stream, peer) = accept(listener.as_ref()), if tls.is_some() => {
                 let Some(tls) = tls.clone() else { continue };
                 let acceptor = acceptor.clone();
                 handshakes.begin(|under_way| connections.spawn(acceptor.serve_tls(tls, stream, peer, under_way)));
@@ -66,7 +86,7 @@ pub async fn serve(
 
 /// A place first, then a connection: whoever finds no place waits in the kernel's queue, not in ours.
 async fn accept_with_place(
-    listener: &TcpListener,
+    listener: Option<&TcpListener>,
     places: &Arc<Semaphore>,
 ) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
     // The semaphore is never closed.
@@ -75,9 +95,12 @@ async fn accept_with_place(
     (stream, peer, place)
 }
 
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+async fn accept(listener: Option<&TcpListener>) -> (TcpStream, SocketAddr) {
     /// Out of file descriptors or memory: trying again at once would only burn a core.
     const PAUSE: Duration = Duration::from_millis(50);
+    let Some(listener) = listener else {
+        return std::future::pending().await;
+    };
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,

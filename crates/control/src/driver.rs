@@ -107,7 +107,9 @@ impl Driver {
         let (snapshot, published, dirty, timeout) = {
             let now = self.shared.clock.now();
             let mut state = self.shared.lock();
-            state.registry.handle_timeout(now);
+            if !state.paused {
+                state.registry.handle_timeout(now);
+            }
             while events.len() < EVENT_BATCH
                 && let Some(event) = state.registry.poll_event()
             {
@@ -120,7 +122,7 @@ impl Driver {
                 snapshot,
                 (!dirty).then_some(state.generation),
                 dirty,
-                state.registry.poll_timeout(),
+                state.registry.poll_timeout().filter(|_| !state.paused),
             )
         };
         if let Some(snapshot) = snapshot {

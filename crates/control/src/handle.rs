@@ -51,6 +51,7 @@ fn begin(config: Config, keeping: Option<Arc<Keeping>>) -> (Handle, Driver) {
         state: Mutex::new(State {
             registry: Registry::new(config.clone(), clock.now()),
             generation: 0,
+            paused: false,
             change: 0,
         }),
         config,
@@ -115,6 +116,8 @@ pub(crate) struct State {
     /// Counts the changes that call for a snapshot. Not the snapshot's own version: a change that is undone
     /// before it was published never gets one, and whoever waits for it would wait for ever.
     pub(crate) generation: u64,
+    /// Nothing changes and no lease runs out, since somebody else may be going on with what is here.
+    pub(crate) paused: bool,
     /// Counts the changes that a store is to be told of.
     pub(crate) change: u64,
 }
@@ -392,6 +395,31 @@ impl Handle {
         self.shared.stopping.store(true, Ordering::Release);
     }
 
+    /// Until [`resume`](Self::resume), every change is refused as [`ControlError::Stopping`], and no time passes: what is
+    /// read from now on stays so, while another process takes it over. Reading, publishing and the ledgers go on.
+    pub fn pause(&self) {
+        self.shared.lock().paused = true;
+    }
+
+    /// Goes on after a [`pause`](Self::pause). No lease runs out for it: the registry takes it as time in which nobody
+    /// could reach it.
+    pub fn resume(&self) {
+        self.shared.lock().paused = false;
+        self.shared.wake.notify_one();
+        if let Some(keeping) = &self.shared.keeping {
+            keeping.wake.notify_one();
+        }
+    }
+
+    /// Gives the store back, so that another process can have it. Nothing is written until [`resume`](Self::resume),
+    /// which takes it again. To be called after [`pause`](Self::pause) and [`flush`](Self::flush).
+    pub async fn give_store(&self) {
+        if let Some(keeping) = &self.shared.keeping {
+            keeping.is_given.store(true, Ordering::Release);
+            keeping.store.release().await;
+        }
+    }
+
     fn read<T>(&self, ask: impl FnOnce(&Registry, MonoTime) -> T) -> T {
         let now = self.shared.clock.now();
         ask(&self.shared.lock().registry, now)
@@ -407,6 +435,9 @@ impl Handle {
         }
         let now = self.shared.clock.now();
         let mut state = self.shared.lock();
+        if state.paused {
+            return Err(ControlError::Stopping);
+        }
         let value = apply(&mut state.registry, now)?;
         state.generation += u64::from(state.registry.is_dirty());
         // While anything waits or is under way, whoever changes anything waits for it.

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use edgeproxy_registry::{Kept, Write};
@@ -45,6 +46,10 @@ impl Keeper {
 
     pub(crate) async fn run(mut self) {
         loop {
+            if self.keeping.is_given.load(Ordering::Acquire) {
+                self.take_again().await;
+                continue;
+            }
             let batch = self.take();
             if batch.writes.is_empty() {
                 tokio::select! {
@@ -56,6 +61,27 @@ impl Keeper {
                 continue;
             }
             if !self.commit(batch).await {
+                self.pause().await;
+            }
+        }
+    }
+
+    /// Takes the store again, once nothing is paused any more.
+    async fn take_again(&mut self) {
+        if self.shared.lock().paused {
+            self.keeping.wake.notified().await;
+            return;
+        }
+        match self.keeping.store.load().await {
+            // The registry knows what is in there: nobody else has changed it.
+            Ok(_) => {
+                self.failures = 0;
+                self.keeping.is_given.store(false, Ordering::Release);
+                self.recovered();
+            }
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                self.degrade(&error.message);
                 self.pause().await;
             }
         }

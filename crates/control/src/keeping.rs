@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -83,6 +84,8 @@ pub struct Degraded {
 /// The store, and how far it has come.
 pub(crate) struct Keeping {
     pub(crate) store: Arc<dyn Store>,
+    /// Another process may have it.
+    pub(crate) is_given: AtomicBool,
     /// Something is to be kept.
     pub(crate) wake: Notify,
     /// Somebody waits for the end: no pause before the next attempt.
@@ -106,6 +109,7 @@ impl Keeping {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
+            is_given: AtomicBool::new(false),
             wake: Notify::new(),
             hurry: Notify::new(),
             progress: watch::Sender::default(),

@@ -17,7 +17,7 @@ use crate::worker::{Latest, Worker};
 use crate::{Protocol, front, proxy_protocol, sni, tcp, tls};
 
 /// Accepts for as long as it is polled.
-pub(crate) async fn accept_all(latest: &Latest, sockets: &[TcpListener]) {
+pub(crate) async fn accept_all(latest: &Latest, sockets: &[(usize, TcpListener)]) {
     let (mut pause, mut first) = (PAUSE_MIN, 0);
     let slots = latest.slots();
     loop {
@@ -44,15 +44,18 @@ pub(crate) async fn accept_all(latest: &Latest, sockets: &[TcpListener]) {
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// The next connection of any listener, and which that was. Whoever had one last is asked last.
-async fn next(sockets: &[TcpListener], first: &mut usize) -> io::Result<(usize, TcpStream, SocketAddr)> {
+/// The next connection of any listener, and which that was. The socket that had one last is asked last.
+async fn next(
+    sockets: &[(usize, TcpListener)],
+    first: &mut usize,
+) -> io::Result<(usize, TcpStream, SocketAddr)> {
     poll_fn(|cx| {
         let (before, from) = sockets.split_at((*first).min(sockets.len()));
         let indices = (before.len()..sockets.len()).chain(0..before.len());
-        for (index, socket) in indices.zip(from.iter().chain(before)) {
+        for (index, (listener, socket)) in indices.zip(from.iter().chain(before)) {
             if let Poll::Ready(accepted) = socket.poll_accept(cx) {
                 *first = (index + 1) % sockets.len();
-                return Poll::Ready(accepted.map(|(stream, peer)| (index, stream, peer)));
+                return Poll::Ready(accepted.map(|(stream, peer)| (*listener, stream, peer)));
             }
         }
         Poll::Pending
@@ -70,9 +73,9 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 }
 
 /// What the system has accepted for a listener is lost when that is closed, so it is taken first.
-pub(crate) fn accept_queued(latest: &Latest, sockets: Vec<TcpListener>) {
+pub(crate) fn accept_queued(latest: &Latest, sockets: Vec<(usize, TcpListener)>) {
     let worker = latest.worker();
-    for (listener, socket) in sockets.into_iter().enumerate() {
+    for (listener, socket) in sockets {
         let Ok(socket) = socket.into_std() else { continue };
         while let Some(slot) = latest.slots().try_take() {
             // It doesn't block: an empty queue is an error too.

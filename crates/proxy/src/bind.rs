@@ -1,7 +1,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::headers::via::Pseudonym;
 use crate::{Config, Listener};
@@ -44,12 +44,22 @@ pub enum BindError {
 pub struct Bound {
     pub(crate) config: Config,
     pub(crate) pseudonym: Pseudonym,
-    /// For each worker its sockets, in the order of the configuration.
-    pub(crate) sockets: Vec<Vec<TcpListener>>,
+    /// For each worker its sockets, each with the number of its listener.
+    pub(crate) sockets: Vec<Vec<(usize, TcpListener)>>,
     addrs: Vec<SocketAddr>,
+    /// The sockets of each listener once more, for [`Bound::take_sockets`].
+    opened: Vec<Vec<TcpListener>>,
 }
 
 impl Bound {
+    /// Every socket of every listener, in the order of [`Config::listeners`], for whoever is to accept on them
+    /// [later](crate::Running::leave). Closing them does nothing to the workers; but while they are open, clients are not
+    /// refused, whatever the workers do. Empty when they have been taken.
+    #[must_use]
+    pub fn take_sockets(&mut self) -> Vec<Vec<TcpListener>> {
+        std::mem::take(&mut self.opened)
+    }
+
     /// Where clients connect to each listener, in the order of [`Config::listeners`]; with the port that the
     /// system chose if it was asked to.
     #[must_use]
@@ -79,10 +89,23 @@ impl Bound {
 /// # Errors
 /// When the configuration contradicts itself, or the system refuses an address.
 pub fn bind(config: Config) -> Result<Bound, BindError> {
+    bind_with(config, Vec::new())
+}
+
+/// As [`bind`], but for sockets that are open already: `opened` are those of each listener, in the order of
+/// [`Config::listeners`]; one that has none is bound. They are where they are, whatever the listener's address says.
+///
+/// All of them are accepted on, however many workers there are, since the system spreads connections among sockets and
+/// not among workers: what waits at one that nobody accepts on is lost with it. Where there are fewer sockets than
+/// workers, workers share one.
+///
+/// # Errors
+/// As of [`bind`], or one of them doesn't listen.
+pub fn bind_with(config: Config, opened: Vec<Vec<TcpListener>>) -> Result<Bound, BindError> {
     if config.listeners.is_empty() {
         return Err(BindError::NoListeners);
     }
-    bind_all(config)
+    bind_all(config, opened)
 }
 
 /// Workers that nobody can connect to, for the program's own requests alone: see [`Outbound`](crate::Outbound).
@@ -90,13 +113,14 @@ pub fn bind(config: Config) -> Result<Bound, BindError> {
 /// # Errors
 /// When the configuration contradicts itself.
 pub fn without_listeners(config: Config) -> Result<Bound, BindError> {
-    bind_all(Config {
+    let config = Config {
         listeners: Vec::new(),
         ..config
-    })
+    };
+    bind_all(config, Vec::new())
 }
 
-fn bind_all(config: Config) -> Result<Bound, BindError> {
+fn bind_all(config: Config, opened: Vec<Vec<TcpListener>>) -> Result<Bound, BindError> {
     if config.workers == 0 {
         return Err(BindError::NoWorkers);
     }
@@ -114,30 +138,74 @@ fn bind_all(config: Config) -> Result<Bound, BindError> {
             .take(64)
             .collect(),
     })?;
-    let mut sockets: Vec<Vec<TcpListener>> = (0..config.workers).map(|_| Vec::new()).collect();
+    let mut sockets: Vec<Vec<(usize, TcpListener)>> = (0..config.workers).map(|_| Vec::new()).collect();
     let mut addrs = Vec::with_capacity(config.listeners.len());
-    for listener in &config.listeners {
+    let mut open = Vec::with_capacity(config.listeners.len());
+    let mut opened = opened.into_iter();
+    for (number, listener) in config.listeners.iter().enumerate() {
         let refused = |source| BindError::Listen {
             listener: listener.name.clone(),
             addr: listener.addr,
             source,
         };
-        check_is_free(listener.addr).map_err(refused)?;
-        let mut addr = listener.addr;
-        for own in &mut sockets {
-            let socket = listen(addr, &config).map_err(refused)?;
-            // With port 0 the others follow the first.
-            addr = socket.local_addr().map_err(refused)?;
-            own.push(socket);
+        let mut own = opened.next().unwrap_or_default();
+        if own.is_empty() {
+            own = listen_for_each(listener.addr, &config).map_err(refused)?;
+        } else {
+            own.iter().try_for_each(adopt).map_err(refused)?;
         }
-        addrs.push(addr);
+        if let Some(first) = own.first() {
+            addrs.push(first.local_addr().map_err(refused)?);
+        }
+        deal(number, &own, &mut sockets).map_err(refused)?;
+        open.push(own);
     }
     Ok(Bound {
         config,
         pseudonym,
         sockets,
         addrs,
+        opened: open,
     })
+}
+
+/// A socket for each worker.
+fn listen_for_each(mut addr: SocketAddr, config: &Config) -> io::Result<Vec<TcpListener>> {
+    check_is_free(addr)?;
+    let one = |_| {
+        let socket = listen(addr, config)?;
+        // With port 0 the others follow the first.
+        addr = socket.local_addr()?;
+        Ok(socket)
+    };
+    (0..config.workers).map(one).collect()
+}
+
+/// Makes a socket of somebody else's such as one's own.
+fn adopt(socket: &TcpListener) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    if !socket.is_listener()? {
+        let why = "the socket that was handed over does not listen";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)
+}
+
+/// Every worker gets a socket, and every socket a worker.
+fn deal(
+    listener: usize,
+    sockets: &[TcpListener],
+    workers: &mut [Vec<(usize, TcpListener)>],
+) -> io::Result<()> {
+    let count = workers.len().max(sockets.len());
+    for (socket, turn) in sockets.iter().cycle().zip(0..count) {
+        let worker = turn % workers.len().max(1);
+        if let Some(worker) = workers.get_mut(worker) {
+            worker.push((listener, socket.try_clone()?));
+        }
+    }
+    Ok(())
 }
 
 /// A limit beyond what the codecs can hold it to is refused.
@@ -209,11 +277,49 @@ mod tests {
         for sockets in &bound.sockets {
             let addrs: Vec<_> = sockets
                 .iter()
-                .map(|socket| socket.local_addr().unwrap())
+                .map(|(_, socket)| socket.local_addr().unwrap())
                 .collect();
             assert_eq!(addrs, [http, tcp]);
         }
         assert_eq!(bound.sockets.len(), 3);
+    }
+
+    /// Every listener's sockets are accepted on, each by one worker, or each worker has one of them.
+    #[test]
+    fn sockets_that_are_open_already_are_all_accepted_on_whatever_the_number_of_workers() {
+        for (before, then, expected) in [(3, 2, 3), (2, 3, 3), (1, 1, 1), (1, 4, 4)] {
+            let mut old = bind(local(before)).unwrap();
+            let (addr, sockets) = (old.local_addr(), old.take_sockets());
+            assert_eq!(sockets[0].len(), before);
+            let new = bind_with(at(addr, then), sockets).unwrap();
+            assert_eq!(new.local_addr(), addr);
+            let dealt: Vec<_> = new.sockets.iter().map(Vec::len).collect();
+            assert_eq!(dealt.iter().sum::<usize>(), expected, "{dealt:?}");
+            assert!(
+                dealt.iter().all(|count| *count > 0),
+                "every worker has one: {dealt:?}"
+            );
+            drop(old);
+            // What the system gives to any of them comes in.
+            let _clients: Vec<_> = (0..20)
+                .map(|_| std::net::TcpStream::connect(addr).unwrap())
+                .collect();
+            let sockets = new.sockets.iter().flatten();
+            let accepted: usize = sockets
+                .map(|(_, socket)| std::iter::from_fn(|| socket.accept().ok()).count())
+                .sum();
+            assert_eq!(accepted, 20);
+        }
+    }
+
+    #[test]
+    fn a_socket_that_does_not_listen_is_refused() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        socket
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        let error = bind_with(local(1), vec![vec![socket.into()]]).unwrap_err();
+        assert!(error.to_string().contains("does not listen"), "{error}");
     }
 
     #[test]
@@ -221,7 +327,7 @@ mod tests {
         let bound = bind(local(1)).unwrap();
         let _client = std::net::TcpStream::connect(bound.local_addr()).unwrap();
         // The socket doesn't block, but the connection is there before it is accepted.
-        let (accepted, _) = bound.sockets[0][0].accept().unwrap();
+        let (accepted, _) = bound.sockets[0][0].1.accept().unwrap();
         assert!(accepted.nodelay().unwrap());
     }
 

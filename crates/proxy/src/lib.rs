@@ -208,7 +208,7 @@ mod websocket;
 mod wire;
 mod worker;
 
-pub use bind::{BindError, Bound, bind, without_listeners};
+pub use bind::{BindError, Bound, bind, bind_with, without_listeners};
 pub use config::Config;
 pub use keys::{Brought, CookieName, CookieNameError, HashKey, Keys, Sticky, StickyCookie};
 pub use listener::{Listener, Protocol, ProxyVersion};

@@ -1,10 +1,10 @@
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::bind::Bound;
@@ -29,6 +29,8 @@ pub struct Running {
     alive: watch::Receiver<usize>,
     /// Where each worker is asked for a connection from inside.
     asks: Vec<mpsc::Sender<Asking>>,
+    /// Where each worker is asked whether it goes round.
+    pulses: Vec<mpsc::Sender<oneshot::Sender<()>>>,
 }
 
 impl Bound {
@@ -51,6 +53,7 @@ impl Bound {
             table,
             reporter,
             drain: CancellationToken::new(),
+            departure: OnceLock::new(),
             abort: CancellationToken::new(),
         });
         let (changed, _) = watch::channel(0);
@@ -61,18 +64,21 @@ impl Bound {
             changed,
             alive,
             asks: Vec::with_capacity(sockets.len()),
+            pulses: Vec::with_capacity(sockets.len()),
         };
         for (worker, sockets) in sockets.into_iter().enumerate() {
             let (shared, changed) = (Arc::clone(&running.shared), running.changed.subscribe());
             let alive = Alive::new(count.clone());
             let (ask, asked) = mpsc::channel(ASKING);
             running.asks.push(ask);
+            let (pulse, felt) = mpsc::channel(1);
+            running.pulses.push(pulse);
             let (started, outcome) = std::sync::mpsc::sync_channel(1);
             thread::Builder::new()
                 .name(format!("proxy-{worker}"))
                 .spawn(move || {
                     let _alive = alive;
-                    work(shared, worker, sockets, (changed, asked), &started);
+                    work(shared, worker, sockets, (changed, asked, felt), &started);
                 })
                 .map_err(|source| SpawnError { worker, source })?;
             match outcome.recv() {
@@ -88,11 +94,19 @@ impl Bound {
     }
 }
 
+/// What a worker hears of from outside: that the table has changed, who wants a connection, and who wants to know
+/// whether it goes round.
+pub(crate) type Told = (
+    watch::Receiver<u64>,
+    mpsc::Receiver<Asking>,
+    mpsc::Receiver<oneshot::Sender<()>>,
+);
+
 fn work(
     shared: Arc<Shared>,
     worker: usize,
-    sockets: Vec<std::net::TcpListener>,
-    (changed, asked): (watch::Receiver<u64>, mpsc::Receiver<Asking>),
+    sockets: Vec<(usize, std::net::TcpListener)>,
+    told: Told,
     started: &std::sync::mpsc::SyncSender<io::Result<()>>,
 ) {
     let built = Builder::new_current_thread()
@@ -100,7 +114,7 @@ fn work(
         .build_local(LocalOptions::default());
     // The runtime registers sockets only from within itself.
     let ready = built.and_then(|runtime| {
-        let register = |socket| tokio::net::TcpListener::from_std(socket);
+        let register = |(listener, socket)| Ok((listener, tokio::net::TcpListener::from_std(socket)?));
         let sockets =
             runtime.block_on(async { sockets.into_iter().map(register).collect::<io::Result<Vec<_>>>() })?;
         Ok((runtime, sockets))
@@ -108,7 +122,7 @@ fn work(
     match ready {
         Ok((runtime, sockets)) => {
             let _ = started.send(Ok(()));
-            runtime.block_on(worker::run(shared, worker, sockets, changed, asked));
+            runtime.block_on(worker::run(shared, worker, sockets, told));
         }
         Err(error) => {
             let _ = started.send(Err(error));
@@ -158,6 +172,22 @@ impl Running {
             .send_modify(|version| *version = version.wrapping_add(1));
     }
 
+    /// Resolves once every worker that is there has answered between two turns of its event loop. One that hangs never
+    /// does, so a time-out is the caller's.
+    pub async fn pulse(&self) {
+        let mut answers = Vec::with_capacity(self.pulses.len());
+        for pulse in &self.pulses {
+            let (sender, answer) = oneshot::channel();
+            // A worker that has ended is not one that hangs.
+            if pulse.send(sender).await.is_ok() {
+                answers.push(answer);
+            }
+        }
+        for answer in answers {
+            let _ = answer.await;
+        }
+    }
+
     /// A client of these workers from inside of the process. It needs no listener; see
     /// [`without_listeners`](crate::without_listeners).
     #[must_use]
@@ -170,6 +200,16 @@ impl Running {
     /// [`drain_timeout`](crate::Config::drain_timeout) is over. Never blocks; a second call does nothing.
     pub fn drain(&self) {
         self.shared.drain.cancel();
+    }
+
+    /// Leaves the sockets to somebody else who accepts on them already: as [`drain`](Self::drain), but clients without a
+    /// request under way are waited for. They are told with their next answer, in the same time that they may be idle
+    /// for; to close on one that is about to send would be a failed request. What the system has accepted is left to
+    /// the other one as well, but for the listeners of these numbers, which nobody has taken.
+    pub fn leave(&self, untaken: &[usize]) {
+        // Once.
+        let _ = self.shared.departure.set(untaken.into());
+        self.drain();
     }
 
     /// Connections closed so far because their client had as many as

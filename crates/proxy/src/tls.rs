@@ -285,7 +285,9 @@ pub(crate) async fn within<F: Future>(worker: &Worker, waited: F) -> Option<F::O
         }
         if worker.is_draining() && !draining {
             draining = true;
-            timer.arm(due.min(Instant::now() + config.drain_grace));
+            if let Some(patience) = worker.patience(false) {
+                timer.arm(due.min(Instant::now() + patience));
+            }
         }
         waited.as_mut().poll(cx).map(Some)
     })

@@ -5,13 +5,13 @@
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use edgeproxy_backend::TrafficReport;
 use edgeproxy_balance::Client as Whereabouts;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,9 +21,10 @@ use crate::buffer::Buffers;
 use crate::clients::Clients;
 use crate::headers::via::Pseudonym;
 use crate::http1::request::{Client, Rules};
-use crate::inside::{self, Asking};
+use crate::inside;
 use crate::origin::{Introduced, Origins};
 use crate::pool::Pool;
+use crate::running::Told;
 use crate::slots::Slots;
 use crate::tcp::Supplies;
 use crate::timer::Timers;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) reporter: Arc<dyn Reporter>,
     pub(crate) clients: Arc<Clients>,
     pub(crate) drain: CancellationToken,
+    /// Somebody else accepts on the sockets, but for those of the listeners that are listed.
+    pub(crate) departure: OnceLock<Box<[usize]>>,
     pub(crate) abort: CancellationToken,
 }
 
@@ -270,6 +273,20 @@ impl Worker {
         self.parts.is_draining.get()
     }
 
+    /// How long a connection is waited for that has nothing under way when connections are to end. `None`: for as long
+    /// as otherwise, since somebody else has the sockets, and nobody waits for the end.
+    pub(crate) fn patience(&self, served: bool) -> Option<Duration> {
+        if self.parts.shared.departure.get().is_some() {
+            return None;
+        }
+        // What has been accepted may be about to ask; what has been served has had its turn.
+        Some(if served {
+            Duration::ZERO
+        } else {
+            self.config.drain_grace
+        })
+    }
+
     pub(crate) fn clients(&self) -> &Arc<Clients> {
         &self.parts.shared.clients
     }
@@ -297,21 +314,19 @@ impl Worker {
     }
 }
 
-/// Runs a worker until it has drained, or is aborted. `sockets` are in the order of the listeners.
-///
-/// `asked` brings those inside of the process who want to be served as well.
+/// Runs a worker until it has drained, or is aborted. `sockets` come with the numbers of their listeners.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     number: usize,
-    sockets: Vec<TcpListener>,
-    changed: watch::Receiver<u64>,
-    asked: mpsc::Receiver<Asking>,
+    sockets: Vec<(usize, TcpListener)>,
+    (changed, asked, pulses): Told,
 ) {
     let latest = Rc::new(Latest::new(&shared, number));
     let timers = latest.parts.timers.run();
     let inside = TaskTracker::new();
     tokio::task::spawn_local(keep_up(Rc::clone(&latest), changed));
     tokio::task::spawn_local(timers);
+    tokio::task::spawn_local(answer(pulses));
     tokio::task::spawn_local(inside::serve(Rc::clone(&latest), asked, inside.clone()));
     tokio::select! {
         () = serve(&latest, sockets, &inside) => {}
@@ -319,11 +334,22 @@ pub(crate) async fn run(
     }
 }
 
+/// Answers whoever wants to know whether the worker goes round.
+async fn answer(mut pulses: mpsc::Receiver<oneshot::Sender<()>>) {
+    while let Some(asked) = pulses.recv().await {
+        // Whoever asked may have lost patience.
+        let _ = asked.send(());
+    }
+}
+
 /// Accepts until it drains, then waits for what is in flight.
-async fn serve(latest: &Latest, sockets: Vec<TcpListener>, inside: &TaskTracker) {
+async fn serve(latest: &Latest, mut sockets: Vec<(usize, TcpListener)>, inside: &TaskTracker) {
     tokio::select! {
         () = accept_all(latest, &sockets) => {}
         () = latest.parts.shared.drain.cancelled() => {}
+    }
+    if let Some(untaken) = latest.parts.shared.departure.get() {
+        sockets.retain(|(listener, _)| untaken.contains(listener));
     }
     accept_queued(latest, sockets);
     latest.parts.is_draining.set(true);

@@ -23,6 +23,7 @@ use crate::plan::{Plan, PlanError};
 use crate::probe_tls::ProbeTls;
 use crate::reload::{Applier, ReloadError, Reloads, Standing, Trigger};
 use crate::reporter::QueueReporter;
+use crate::sockets::{self, Brought, OpenSocket, Placed};
 use crate::storage::Storage;
 use crate::table::TableBuilder;
 use crate::tls::{Made, Tls, TlsError};
@@ -42,6 +43,23 @@ pub enum BuildError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A socket that a service manager brought is for nobody.
+    #[error(
+        "the socket {name:?}{} that the service manager passed is for no listener: there are {known}; call it so by \
+         FileDescriptorName=, or let it go",
+        at(addr)
+    )]
+    Unplaced {
+        /// What the manager calls it.
+        name: String,
+        /// Where it listens, unless it is of another kind.
+        addr: Option<SocketAddr>,
+        /// The names that there are, and the addresses.
+        known: String,
+    },
+    /// What the process before has handed over can't be read.
+    #[error("the registrations of the process before can't be taken over: {0}")]
+    State(String),
     /// The data plane refuses its settings.
     #[error(transparent)]
     Proxy(proxy::BindError),
@@ -96,6 +114,10 @@ impl From<proxy::BindError> for BuildError {
     }
 }
 
+fn at(addr: &Option<SocketAddr>) -> String {
+    addr.map(|addr| format!(" on {addr}")).unwrap_or_default()
+}
+
 fn hint(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {
@@ -116,9 +138,12 @@ pub struct App {
     watchlist: Watchlist,
     proxy: proxy::Bound,
     api: Option<TcpListener>,
+    untaken: Vec<usize>,
     usual_data_dir: Option<PathBuf>,
     granted: Option<api::Granted>,
     audit: Option<(api::Audit, api::AuditWriter)>,
+    /// What the process before had, if this one takes its place.
+    state: Option<edgeproxy_store::Loaded>,
 }
 
 impl App {
@@ -128,6 +153,14 @@ impl App {
     /// # Errors
     /// When an address can't be bound, a certificate can't be used, or a setting makes no sense to the part that it is for.
     pub fn build(loaded: Loaded) -> Result<Self, BuildError> {
+        Self::build_with(loaded, Vec::new())
+    }
+
+    /// As [`App::build`], where some of the listeners are open already. Those that nobody brought are bound.
+    ///
+    /// # Errors
+    /// As of [`App::build`], or a service manager brought a socket that is for no listener.
+    pub fn build_with(loaded: Loaded, sockets: Vec<OpenSocket>) -> Result<Self, BuildError> {
         let (settings, topology) = (&loaded.settings, &loaded.topology);
         let plan = Arc::new(Plan::of(settings, topology)?);
         let Made { tls, mut watched, .. } = Tls::load(settings, None)?;
@@ -136,17 +169,21 @@ impl App {
         watched.extend(tokens);
         let mut surveyed = Geography::load(settings.geoip_path.as_deref(), regions, None)?;
         let locate = Arc::new(surveyed.geography.clone());
-        let proxy = proxy::bind(proxy::Config {
+        let config = proxy::Config {
             locate: Some(locate),
             ..translate::proxy(settings, &tls)
-        })?;
+        };
+        let api_addr = settings.api_enabled.then_some(settings.api_listen_addr);
+        let Placed {
+            listeners,
+            api,
+            untaken,
+        } = sockets::place(sockets, &config.listeners, api_addr)?;
+        let proxy = proxy::bind_with(config, listeners)?;
         watched.extend(surveyed.watched.take());
         let watchlist = Watchlist::default();
         watchlist.replace(watched);
-        let api = settings
-            .api_enabled
-            .then(|| bind_api(settings.api_listen_addr))
-            .transpose()?;
+        let api = api_addr.map(|addr| bind_api(addr, api)).transpose()?;
         let audit = audit(settings)?;
         Ok(Self {
             loaded: Arc::new(loaded),
@@ -156,10 +193,18 @@ impl App {
             watchlist,
             proxy,
             api,
+            untaken,
             usual_data_dir: None,
             granted,
             audit,
+            state: None,
         })
+    }
+
+    /// The listeners of the process before that this one doesn't have, by the numbers that came with their sockets.
+    #[must_use]
+    pub fn untaken(&self) -> &[usize] {
+        &self.untaken
     }
 
     /// Has registrations kept in that folder where the settings ask for a file, and name no folder. One that can't be
@@ -168,6 +213,17 @@ impl App {
     pub fn usually_kept_in(mut self, folder: Option<PathBuf>) -> Self {
         self.usual_data_dir = folder;
         self
+    }
+
+    /// Goes on from the state of the process before, which [`Running::give_state`] tells.
+    ///
+    /// # Errors
+    /// When it can't be read. It is never guessed at.
+    pub fn going_on_from(mut self, state: &str) -> Result<Self, BuildError> {
+        let state = edgeproxy_store::Loaded::from_json(state)
+            .map_err(|error| BuildError::State(error.to_string()))?;
+        self.state = Some(state);
+        Ok(self)
     }
 
     /// Starts the workers and the control thread.
@@ -182,12 +238,15 @@ impl App {
             tls,
             surveyed,
             watchlist,
-            proxy: bound,
+            proxy: mut bound,
             api: api_listener,
+            untaken: _,
             usual_data_dir,
             granted,
             audit,
+            state,
         } = self;
+        let sockets = open_sockets(&mut bound, api_listener.as_ref(), loaded.settings.api_listen_addr)?;
         let listening: Vec<Listening> = bound.listeners().map(Listening::of).collect();
         let api_addr = api_listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let settings = &loaded.settings;
@@ -195,7 +254,7 @@ impl App {
         let own: translate::Own = Arc::new(own_listeners(own));
         let (admission, access, bounds) = translate::terms(settings, granted, &own);
         let runtime = ControlRuntime::new()?;
-        let storage = Storage::open(settings, usual_data_dir.as_deref(), &runtime)?;
+        let storage = Storage::open(settings, usual_data_dir.as_deref(), state, &runtime)?;
         let data_dir = storage.folder.clone();
         let config = translate::registry(settings, plan.others().ledgers);
         let (handle, mut driver) = storage.begin(config, &admission, |handle| {
@@ -276,17 +335,51 @@ impl App {
             readiness,
             control,
             audit_writer,
+            sockets,
         })
     }
+}
+
+/// All of the sockets once more, as they can be handed on.
+fn open_sockets(
+    bound: &mut proxy::Bound,
+    api: Option<&TcpListener>,
+    api_asked: SocketAddr,
+) -> std::io::Result<Vec<OpenSocket>> {
+    let listeners: Vec<_> = bound.listeners().map(|(listener, _)| listener.clone()).collect();
+    let api_number = listeners.len();
+    let of_each = listeners.into_iter().zip(bound.take_sockets());
+    let mut sockets = Vec::new();
+    for (number, (listener, own)) in of_each.enumerate() {
+        sockets.extend(own.into_iter().map(|socket| OpenSocket {
+            name: listener.name.clone(),
+            brought: Brought::ByPredecessor {
+                asked: listener.addr,
+                listener: number,
+            },
+            socket,
+        }));
+    }
+    if let Some(socket) = api {
+        sockets.push(OpenSocket {
+            name: sockets::API.to_owned(),
+            brought: Brought::ByPredecessor {
+                asked: api_asked,
+                listener: api_number,
+            },
+            socket: socket.try_clone()?,
+        });
+    }
+    Ok(sockets)
 }
 
 /// Reports of the data plane that may wait. Only changes of a backend's fate are reported, so thousands at
 /// once mean that everything is failing; what doesn't fit is found by comparison.
 const REPORT_QUEUE: usize = 4_096;
 
-fn bind_api(addr: SocketAddr) -> Result<TcpListener, BuildError> {
+fn bind_api(addr: SocketAddr, open: Option<TcpListener>) -> Result<TcpListener, BuildError> {
     let bind = || {
-        let listener = TcpListener::bind(addr)?;
+        let listener = open.map_or_else(|| TcpListener::bind(addr), Ok)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
@@ -368,6 +461,11 @@ impl Listening {
     }
 }
 
+/// The state can't be given to another process.
+#[derive(Debug, thiserror::Error)]
+#[error("the store could not keep what has changed last, and the new process would not know of it")]
+pub struct StateError;
+
 /// A server at work.
 pub struct Running {
     listening: Vec<Listening>,
@@ -379,6 +477,7 @@ pub struct Running {
     control: ControlThread,
     reloads: Reloads,
     audit_writer: Option<api::AuditWriter>,
+    sockets: Vec<OpenSocket>,
 }
 
 impl Running {
@@ -437,10 +536,59 @@ impl Running {
         self.reloads.reload(read, trigger).await
     }
 
+    /// Every socket that it listens on, for the process that is to take its place.
+    #[must_use]
+    pub fn sockets(&self) -> &[OpenSocket] {
+        &self.sockets
+    }
+
+    /// What another process is to go on from: what is registered, and what operators have set. From now on none of that
+    /// changes any more, and the store is the other one's, until [`resume`](Self::resume). Ledgers and latencies are not
+    /// in it, nor is what is left of a lease: each begins anew.
+    ///
+    /// # Errors
+    /// When the store couldn't keep what has changed last, so that it would be forgotten.
+    pub async fn give_state(&self) -> Result<String, StateError> {
+        self.handle.pause();
+        if !self.handle.flush(FLUSH).await {
+            return Err(StateError);
+        }
+        let state = self.handle.kept().to_json();
+        self.handle.give_store().await;
+        Ok(state)
+    }
+
+    /// Goes on after [`give_state`](Self::give_state), when nobody took it over.
+    pub fn resume(&self) {
+        self.handle.resume();
+    }
+
+    /// Resolves once every worker and the control thread have answered that they go round. One that hangs never does, so
+    /// a time-out is the caller's.
+    pub async fn pulse(&self) {
+        tokio::join!(self.workers.pulse(), self.control.pulse());
+    }
+
+    /// Leaves to another process that accepts on the same sockets. As [`drain`](Self::drain), but clients without a
+    /// request under way are waited for, so that none is closed on while it sends; what they ask then is routed by the
+    /// last table. `untaken` are the numbers of the listeners that the other one doesn't have.
+    pub async fn leave(self, untaken: &[usize]) {
+        self.readiness.drain();
+        self.handle.stop();
+        drop(self.sockets);
+        self.control.leave_api();
+        self.workers.leave(untaken);
+        // Whoever has connected to the API a moment before may be about to ask.
+        tokio::join!(self.workers.stopped(), tokio::time::sleep(LAST_CALL));
+        self.control.stop(API_GRACE).await;
+    }
+
     /// Stops accepting, lets what is in flight end within the drain time-out, then stops everything.
     /// Resolves when nothing runs any more.
     pub async fn drain(self) {
         self.readiness.drain();
+        // Nobody is to connect to what the workers don't serve.
+        drop(self.sockets);
         self.handle.stop();
         self.workers.drain();
         self.workers.stopped().await;
@@ -461,6 +609,9 @@ impl Running {
 
 /// How long the store may take for what has changed last.
 const FLUSH: Duration = Duration::from_secs(5);
+
+/// How long the API listens at least to those who connected before another process took over.
+const LAST_CALL: Duration = Duration::from_millis(500);
 
 /// How long the API may finish the replies that it has begun.
 const API_GRACE: Duration = Duration::from_secs(1);

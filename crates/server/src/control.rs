@@ -13,7 +13,7 @@ use edgeproxy_proxy as proxy;
 use edgeproxy_proxy::SharedTable;
 use edgeproxy_registry::{Event, Snapshot};
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +72,9 @@ impl Drop for ControlRuntime {
 /// The thread, and how to end it.
 pub(crate) struct ControlThread {
     stop: CancellationToken,
+    /// Has the API accept no more.
+    left_api: CancellationToken,
+    pulses: mpsc::Sender<oneshot::Sender<()>>,
     ended: oneshot::Receiver<()>,
     thread: JoinHandle<()>,
 }
@@ -80,17 +83,38 @@ impl ControlThread {
     pub(crate) fn spawn(mut runtime: ControlRuntime, control: Control) -> std::io::Result<Self> {
         let stop = CancellationToken::new();
         let (sender, ended) = oneshot::channel();
-        let token = stop.clone();
+        let (token, left) = (stop.clone(), CancellationToken::new());
+        let left_api = left.clone();
+        let (pulses, felt) = mpsc::channel(1);
         let thread = std::thread::Builder::new()
             .name("edgeproxy-control".to_owned())
             .spawn(move || {
                 if let Some(runtime) = runtime.0.take() {
-                    LocalSet::new().block_on(&runtime, control.run(token));
+                    LocalSet::new().block_on(&runtime, control.run(token, left, felt));
                 }
                 // The receiver may be gone: then nobody waits.
                 let _ = sender.send(());
             })?;
-        Ok(Self { stop, ended, thread })
+        Ok(Self {
+            stop,
+            left_api,
+            pulses,
+            ended,
+            thread,
+        })
+    }
+
+    /// Resolves once the thread has answered.
+    pub(crate) async fn pulse(&self) {
+        let (sender, answer) = oneshot::channel();
+        if self.pulses.send(sender).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+
+    /// Has the API accept no more, and let its clients go one after the other.
+    pub(crate) fn leave_api(&self) {
+        self.left_api.cancel();
     }
 
     /// Ends the API, which has `grace` to finish its replies, then everything.
@@ -109,7 +133,12 @@ impl ControlThread {
 }
 
 impl Control {
-    async fn run(self, stop: CancellationToken) {
+    async fn run(
+        self,
+        stop: CancellationToken,
+        left_api: CancellationToken,
+        pulses: mpsc::Receiver<oneshot::Sender<()>>,
+    ) {
         let Self {
             handle,
             driver,
@@ -147,25 +176,41 @@ impl Control {
             tokio::task::spawn_local(prober),
             tokio::task::spawn_local(watchlist.watch()),
             tokio::task::spawn_local(applier.run(publisher)),
+            tokio::task::spawn_local(answer(pulses)),
         ];
-        match api {
-            None => stop.cancelled().await,
-            Some((listener, state)) => serve(listener, state, stop).await,
+        if let Some((listener, state)) = api {
+            serve(listener, state, left_api, stop.clone()).await;
         }
+        stop.cancelled().await;
         for task in background {
             task.abort();
         }
     }
 }
 
-async fn serve(listener: TcpListener, state: edgeproxy_api::State, stop: CancellationToken) {
+async fn serve(
+    listener: TcpListener,
+    state: edgeproxy_api::State,
+    left: CancellationToken,
+    stop: CancellationToken,
+) {
     let served = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => edgeproxy_api::serve(listener, state, stop.clone().cancelled_owned()).await,
+        Ok(listener) => {
+            let (left, stop) = (left.cancelled_owned(), stop.clone().cancelled_owned());
+            edgeproxy_api::serve_until_left(listener, state, left, stop).await
+        }
         Err(error) => Err(error),
     };
     if let Err(error) = served {
         tracing::error!(%error, "the API has stopped; the proxy goes on with the last routing table");
         stop.cancelled().await;
+    }
+}
+
+async fn answer(mut pulses: mpsc::Receiver<oneshot::Sender<()>>) {
+    while let Some(asked) = pulses.recv().await {
+        // Whoever asked may have lost patience.
+        let _ = asked.send(());
     }
 }
 

@@ -1,6 +1,7 @@
 //! Joins the crates of edgeproxy into a running server: [`App::build`] binds the listeners,
 //! [`App::spawn`] starts the workers and the control thread, [`Running::reload`] has them go over to another
-//! configuration, [`Running::drain`] ends them.
+//! configuration, [`Running::drain`] ends them. Another process can take their place without a refused connection:
+//! [`App::build_with`] takes the [sockets](Running::sockets) of the one that [leaves](Running::leave).
 //!
 //! This is the one place where the data plane, the registry and the API meet. The registry's snapshots
 //! become the proxy's routing table; the proxy's reports go into the registry's queue; the API asks the
@@ -41,18 +42,20 @@ mod publisher;
 mod reload;
 mod reporter;
 mod routing;
+mod sockets;
 mod storage;
 mod table;
 mod tls;
 mod translate;
 mod watch;
 
-pub use app::{App, BuildError, Listening, Running, Serves};
+pub use app::{App, BuildError, Listening, Running, Serves, StateError};
 pub use geography::{GeographyError, check_database};
 pub use grants::{TokensError, granted};
 pub use monitors::MonitorError;
 pub use plan::PlanError;
 pub use reload::{ReloadError, Trigger};
 pub use routing::RoutingError;
+pub use sockets::{Brought, OpenSocket};
 pub use tls::{TlsError, TlsFault, certificates};
 pub use watch::WatchedFile;

@@ -18,6 +18,8 @@ use crate::control::ControlRuntime;
 /// A store that has been read.
 pub(crate) struct Storage {
     kept: Option<(Arc<dyn Store>, Loaded)>,
+    /// What the process before had, where it is kept nowhere else.
+    handed: Option<Loaded>,
     began: Instant,
     /// The folder of a file.
     pub(crate) folder: Option<PathBuf>,
@@ -28,25 +30,28 @@ const NAMED: usize = 20;
 
 impl Storage {
     /// Opens what the settings ask for, and reads it on that runtime, which it is used on afterwards. `usual` is the
-    /// folder where the settings name none; without either, nothing is kept.
+    /// folder where the settings name none; without either, nothing is kept. `handed` is what the process before had,
+    /// which the store may not know.
     ///
     /// # Errors
     /// When a folder that the settings name can't be used.
     pub(crate) fn open(
         settings: &Settings,
         usual: Option<&Path>,
+        handed: Option<Loaded>,
         runtime: &ControlRuntime,
     ) -> Result<Self, BuildError> {
         let began = Instant::now();
         // Where nobody can register there is nothing to be kept.
         let is_wanted = settings.api_enabled && settings.store == StoreKind::File;
         let Some(folder) = settings.data_dir.as_deref().or(usual).filter(|_| is_wanted) else {
-            return Ok(Self::nothing(began));
+            return Ok(Self::nothing(began, handed));
         };
         let store: Arc<dyn Store> = Arc::new(FileStore::open(folder));
-        match load(&*store, runtime) {
+        match load(&*store, handed.as_ref(), runtime) {
             Ok(loaded) => Ok(Self {
                 kept: Some((store, loaded)),
+                handed: None,
                 began,
                 folder: Some(folder.to_owned()),
             }),
@@ -57,14 +62,15 @@ impl Storage {
                      or set store = \"memory\" if that is meant",
                     told(&error)
                 );
-                Ok(Self::nothing(began))
+                Ok(Self::nothing(began, handed))
             }
         }
     }
 
-    const fn nothing(began: Instant) -> Self {
+    const fn nothing(began: Instant, handed: Option<Loaded>) -> Self {
         Self {
             kept: None,
+            handed,
             began,
             folder: None,
         }
@@ -74,17 +80,28 @@ impl Storage {
     /// with that is logged.
     pub(crate) fn begin<E>(
         self,
-        config: Config,
+        mut config: Config,
         admission: &Admission,
         configure: impl FnOnce(&Handle) -> Result<(), E>,
     ) -> Result<(Handle, Driver), E> {
-        let Some((store, loaded)) = self.kept else {
-            let (handle, driver) = registry(config);
-            configure(&handle)?;
-            return Ok((handle, driver));
+        let (name, loaded, (handle, driver)) = match (self.kept, self.handed) {
+            (Some((store, loaded)), _) => {
+                let name = store.name();
+                let registry = kept_registry(config, store, &loaded);
+                (name, loaded, registry)
+            }
+            (None, Some(handed)) => {
+                // No number is given twice, though nothing is kept.
+                let next = handed.next_incarnation.unwrap_or(config.first_incarnation);
+                config.first_incarnation = next.max(config.first_incarnation);
+                ("memory", handed, registry(config))
+            }
+            (None, None) => {
+                let (handle, driver) = registry(config);
+                configure(&handle)?;
+                return Ok((handle, driver));
+            }
         };
-        let name = store.name();
-        let (handle, driver) = kept_registry(config, store, &loaded);
         configure(&handle)?;
         for finding in &loaded.findings {
             if finding.is_loss {
@@ -120,11 +137,23 @@ impl Storage {
 }
 
 /// On a thread of its own, since this one may be a runtime's already.
-fn load(store: &dyn Store, runtime: &ControlRuntime) -> Result<Loaded, LoadError> {
+fn load(store: &dyn Store, handed: Option<&Loaded>, runtime: &ControlRuntime) -> Result<Loaded, LoadError> {
+    let loading = async {
+        let loaded = store.load().await?;
+        let unknown = handed.map(|handed| handed.beyond(&loaded)).unwrap_or_default();
+        if unknown.is_empty() {
+            return Ok(loaded);
+        }
+        // The process before had another store, or none.
+        store.commit(&unknown).await.map_err(|error| LoadError {
+            message: format!("what the process before had can't be kept: {error}"),
+            source: error.source,
+        })?;
+        store.load().await
+    };
     let runtime = runtime.get();
     let loaded = std::thread::scope(|scope| {
-        let load = || runtime.map(|runtime| runtime.block_on(store.load()));
-        scope.spawn(load).join()
+        scope.spawn(|| runtime.map(|runtime| runtime.block_on(loading))).join()
     });
     loaded.ok().flatten().unwrap_or_else(|| {
         Err(LoadError {

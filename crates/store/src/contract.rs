@@ -32,6 +32,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// When some may not have been kept. The caller commits them again.
     fn commit<'a>(&'a self, writes: &'a [Write]) -> Task<'a, Result<(), CommitError>>;
 
+    /// Gives back what keeps other processes out, once everything that was committed is written. Until it is
+    /// [loaded](Self::load) again every commit fails. Nothing where others may write as well.
+    fn release(&self) -> Task<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// The next thing that somebody else has changed. Never resolves where nobody else can. May be dropped and called
     /// again: nothing is lost by it.
     fn update(&self) -> Task<'_, Update>;

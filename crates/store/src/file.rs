@@ -54,6 +54,7 @@ pub struct FileStore {
 
 enum Job {
     Load(oneshot::Sender<Result<Loaded, LoadError>>),
+    Release(oneshot::Sender<()>),
     Commit(Commit),
 }
 
@@ -137,6 +138,16 @@ impl Store for FileStore {
         })
     }
 
+    fn release(&self) -> Task<'_, ()> {
+        Box::pin(async {
+            let (done, released) = oneshot::channel();
+            // Without a thread there is no lock either.
+            if self.hand(Job::Release(done)).is_ok() {
+                let _ = released.await;
+            }
+        })
+    }
+
     fn update(&self) -> Task<'_, Update> {
         Box::pin(std::future::pending())
     }
@@ -165,6 +176,10 @@ impl Writer {
             match job {
                 // Nobody waits for it any more: then nobody is told.
                 Job::Load(done) => drop(done.send(self.load())),
+                Job::Release(done) => {
+                    self.journal = None;
+                    let _ = done.send(());
+                }
                 Job::Commit(first) => next = self.commit_with_those_that_wait(first, queue),
             }
             next = next.or_else(|| queue.recv().ok());

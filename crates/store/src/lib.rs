@@ -24,6 +24,7 @@ mod contract;
 mod etcd;
 mod file;
 mod form;
+mod handed;
 mod kept;
 mod memory;
 mod proxy_name;
@@ -34,5 +35,6 @@ pub use contract::{CommitError, Finding, LoadError, Loaded, Store, Task, Update}
 #[cfg(feature = "etcd")]
 pub use etcd::{Etcd, EtcdAddress, EtcdAddressError, EtcdSettings, EtcdUser};
 pub use file::FileStore;
+pub use handed::HandedError;
 pub use memory::Memory;
 pub use proxy_name::{ProxyName, ProxyNameError};

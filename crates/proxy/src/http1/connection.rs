@@ -175,13 +175,9 @@ impl<S: Socket> Connection<S> {
             }
             if self.worker.is_draining() && !draining {
                 draining = true;
-                // What has been accepted may be about to ask; what has been served has had its turn.
-                let grace = if self.served {
-                    Duration::ZERO
-                } else {
-                    self.worker.config().drain_grace
-                };
-                self.timer.arm(due.min(Instant::now() + grace));
+                if let Some(patience) = self.worker.patience(self.served) {
+                    self.timer.arm(due.min(Instant::now() + patience));
+                }
             }
             // The first look rarely finds anything, and asks without memory in its hand. Whoever has been woken
             // finds something nearly always, and asking first would be a second look at the same.

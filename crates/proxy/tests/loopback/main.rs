@@ -28,6 +28,7 @@ mod forwards;
 mod forwards_http2;
 mod introduced;
 mod keys;
+mod leaves;
 mod limits;
 mod nearest;
 mod outbound;
