@@ -153,7 +153,9 @@ fn load(store: &dyn Store, handed: Option<&Loaded>, runtime: &ControlRuntime) ->
     };
     let runtime = runtime.get();
     let loaded = std::thread::scope(|scope| {
-        scope.spawn(|| runtime.map(|runtime| runtime.block_on(loading))).join()
+        scope
+            .spawn(|| runtime.map(|runtime| runtime.block_on(loading)))
+            .join()
     });
     loaded.ok().flatten().unwrap_or_else(|| {
         Err(LoadError {

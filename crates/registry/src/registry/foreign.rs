@@ -124,6 +124,7 @@ impl Registry {
     }
 
     fn restated_elsewhere(&mut self, slot: u32, record: Record) {
+        self.forget_load(slot);
         let now = self.now();
         let entry = &mut self.entries[slot];
         let mut backend = record.backend;
