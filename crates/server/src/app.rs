@@ -1,133 +1,34 @@
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use edgeproxy_api as api;
-use edgeproxy_backend::AppName;
 use edgeproxy_config as config;
 use edgeproxy_config::{Changes, ConfigError, Loaded};
-use edgeproxy_control::{ControlError, Handle};
+use edgeproxy_control::Handle;
 use edgeproxy_proxy as proxy;
 use edgeproxy_proxy::SharedTable;
-use edgeproxy_registry::StaticError;
 use tokio::sync::{Mutex, mpsc};
 
+use crate::build_error::BuildError;
 use crate::control::{Control, ControlRuntime, ControlThread};
 use crate::explain::Explainer;
-use crate::geography::{Geography, GeographyError, Surveyed};
-use crate::grants::{self, TokensError};
+use crate::geography::{Geography, Surveyed};
+use crate::grants;
 use crate::in_force::InForce;
-use crate::plan::{Plan, PlanError};
+use crate::listening::{Listening, own_listeners};
+use crate::plan::Plan;
 use crate::probe_tls::ProbeTls;
 use crate::reload::{Applier, ReloadError, Reloads, Standing, Trigger};
 use crate::reporter::QueueReporter;
 use crate::sockets::{self, Brought, OpenSocket, Placed};
 use crate::storage::Storage;
 use crate::table::TableBuilder;
-use crate::tls::{Made, Tls, TlsError};
+use crate::tls::{Made, Tls};
 use crate::translate;
 use crate::watch::Watchlist;
-
-/// Why the server could not be built or started.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// A listener could not be bound.
-    #[error("cannot listen on {addr} ({setting}): {source}{}", hint(source))]
-    Listen {
-        /// The setting, or the listener's name, that says where.
-        setting: String,
-        /// The address asked for.
-        addr: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A socket that a service manager brought is for nobody.
-    #[error(
-        "the socket {name:?}{} that the service manager passed is for no listener: there are {known}; call it so by \
-         FileDescriptorName=, or let it go",
-        at(addr)
-    )]
-    Unplaced {
-        /// What the manager calls it.
-        name: String,
-        /// Where it listens, unless it is of another kind.
-        addr: Option<SocketAddr>,
-        /// The names that there are, and the addresses.
-        known: String,
-    },
-    /// What the process before has handed over can't be read.
-    #[error("the registrations of the process before can't be taken over: {0}")]
-    State(String),
-    /// The data plane refuses its settings.
-    #[error(transparent)]
-    Proxy(proxy::BindError),
-    /// The workers could not be started.
-    #[error(transparent)]
-    Workers(#[from] proxy::SpawnError),
-    /// What apps, routes or monitors are to be can't be.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The backends of the file can't all be.
-    #[error("[[backends]]: {0}")]
-    Backends(#[from] ControlError<StaticError>),
-    /// A certificate, or a key, can't be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The database of countries can't be used.
-    #[error("geoip_path: {0}")]
-    Geography(#[from] GeographyError),
-    /// The store of registrations can't be used.
-    #[error("data_dir: {0}")]
-    Store(String),
-    /// The file of tokens can't be used.
-    #[error("api_tokens_file: {0}")]
-    Tokens(#[from] TokensError),
-    /// The audit log can't be written.
-    #[error("audit_log: {log} can't be written: {source}")]
-    Audit {
-        /// Where it was to be.
-        log: config::AuditLog,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A thread or a runtime could not be started.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] std::io::Error),
-}
-
-impl From<proxy::BindError> for BuildError {
-    fn from(error: proxy::BindError) -> Self {
-        match error {
-            proxy::BindError::Listen {
-                listener,
-                addr,
-                source,
-            } => Self::Listen {
-                setting: listener,
-                addr,
-                source,
-            },
-            error => Self::Proxy(error),
-        }
-    }
-}
-
-fn at(addr: &Option<SocketAddr>) -> String {
-    addr.map(|addr| format!(" on {addr}")).unwrap_or_default()
-}
-
-fn hint(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            "; another process listens there: stop it, or choose another address"
-        }
-        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
-        std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
-        _ => "",
-    }
-}
 
 /// A server whose listeners are bound and that serves nobody yet.
 pub struct App {
@@ -403,64 +304,6 @@ fn audit(settings: &config::Settings) -> Result<Option<(api::Audit, api::AuditWr
         .map_err(|source| BuildError::Audit { log, source })
 }
 
-/// Whether an address is one of these listeners. A backend at the proxy's own would be a loop. At the API's it
-/// would let every client of the proxy reach the API as a peer on loopback, which is served without a token.
-fn own_listeners(listeners: Vec<SocketAddr>) -> impl Fn(SocketAddr) -> bool + Send + Sync {
-    move |addr| {
-        listeners.iter().any(|listener| {
-            addr.port() == listener.port()
-                && (addr.ip() == listener.ip() || (listener.ip().is_unspecified() && is_local(addr.ip())))
-        })
-    }
-}
-
-/// Whether this machine has that address: only then can a socket be bound to it.
-fn is_local(ip: IpAddr) -> bool {
-    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
-}
-
-/// A listener of the data plane that is open.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Listening {
-    /// Its name: `listen_addr`, `tcp_listen_addr`, `tls_listen_addr`, or that of one of the `[[listeners]]`.
-    pub name: String,
-    /// Where; with the port that the system chose if it was asked to.
-    pub addr: SocketAddr,
-    /// What is spoken there.
-    pub serves: Serves,
-}
-
-/// What a listener speaks.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Serves {
-    /// HTTP in the clear. The app follows from each request.
-    Http,
-    /// HTTP inside TLS.
-    Https,
-    /// Any bytes, to one app.
-    Tcp(AppName),
-    /// Any bytes, to one app, inside TLS that ends at the listener.
-    TcpInTls(AppName),
-    /// TLS that is passed on. The app follows from the server name.
-    Sni,
-}
-
-impl Listening {
-    fn of((listener, addr): (&proxy::Listener, SocketAddr)) -> Self {
-        Self {
-            name: listener.name.clone(),
-            addr,
-            serves: match (&listener.protocol, &listener.tls) {
-                (proxy::Protocol::Http, None) => Serves::Http,
-                (proxy::Protocol::Http, Some(_)) => Serves::Https,
-                (proxy::Protocol::Tcp { app, .. }, None) => Serves::Tcp(app.clone()),
-                (proxy::Protocol::Tcp { app, .. }, Some(_)) => Serves::TcpInTls(app.clone()),
-                (proxy::Protocol::Sni { .. }, _) => Serves::Sni,
-            },
-        }
-    }
-}
-
 /// The state can't be given to another process.
 #[derive(Debug, thiserror::Error)]
 #[error("the store could not keep what has changed last, and the new process would not know of it")]
@@ -617,30 +460,3 @@ const LAST_CALL: Duration = Duration::from_millis(500);
 const API_GRACE: Duration = Duration::from_secs(1);
 /// How long the last lines of the audit log may take.
 const AUDIT_GRACE: Duration = Duration::from_secs(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_own_listeners_are_known_by_every_local_address() {
-        let everywhere = own_listeners(vec![
-            "127.0.0.1:1".parse().unwrap(),
-            "0.0.0.0:8080".parse().unwrap(),
-        ]);
-        assert!(everywhere("127.0.0.1:8080".parse().unwrap()));
-        assert!(
-            everywhere("127.0.0.1:1".parse().unwrap()),
-            "every listener is one"
-        );
-        assert!(everywhere("[::1]:8080".parse().unwrap()));
-        assert!(!everywhere("127.0.0.1:8081".parse().unwrap()));
-        assert!(
-            !everywhere("192.0.2.1:8080".parse().unwrap()),
-            "an address of documentation is nobody's"
-        );
-        let one = own_listeners(vec!["127.0.0.1:8080".parse().unwrap()]);
-        assert!(one("127.0.0.1:8080".parse().unwrap()));
-        assert!(!one("127.0.0.2:8080".parse().unwrap()));
-    }
-}

@@ -27,12 +27,14 @@
 //! was read then goes to [`Running::reload`].
 
 mod app;
+mod build_error;
 mod control;
 mod explain;
 mod geography;
 mod grants;
 mod in_force;
 mod keys;
+mod listening;
 mod monitors;
 mod plan;
 mod probe_tls;
@@ -49,9 +51,11 @@ mod tls;
 mod translate;
 mod watch;
 
-pub use app::{App, BuildError, Listening, Running, Serves, StateError};
+pub use app::{App, Running, StateError};
+pub use build_error::BuildError;
 pub use geography::{GeographyError, check_database};
 pub use grants::{TokensError, granted};
+pub use listening::{Listening, Serves};
 pub use monitors::MonitorError;
 pub use plan::PlanError;
 pub use reload::{ReloadError, Trigger};

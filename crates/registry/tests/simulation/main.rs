@@ -7,6 +7,7 @@
 #![allow(unreachable_pub)]
 
 mod compare;
+mod configs;
 mod disk;
 mod model;
 mod shadow;

@@ -11,12 +11,12 @@ use edgeproxy_backend::{
     Region, TrafficReport, Weight,
 };
 use edgeproxy_registry::{
-    AppPolicy, Change, Config, Configuration, DeregisterError, FencedError, Initial, Keep, LastBackend,
-    LoadReport, Monitoring, Patch, PatchError, Probe, RegisterError, RegisteredKind, Registration, Registry,
-    Snapshot, StaticError,
+    Change, Configuration, DeregisterError, FencedError, LoadReport, Patch, PatchError, Probe, RegisterError,
+    RegisteredKind, Registration, Registry, Snapshot, StaticError,
 };
 use fastrand::Rng;
 
+use crate::configs::{config, policy};
 use crate::disk::Disk;
 use crate::model::{Asking, Fenced, Model, Outcome, Refused};
 use crate::shadow::{Micros, Phase, SECOND};
@@ -549,54 +549,5 @@ fn change<T>(rng: &mut Rng, value: impl Fn(&mut Rng) -> T) -> Change<T> {
         0 | 1 => Change::Set(value(rng)),
         2..5 => Change::Clear,
         _ => Change::Keep,
-    }
-}
-
-fn config(rng: &mut Rng) -> Config {
-    Config {
-        ttl: Duration::from_secs(10),
-        ttl_max: Duration::from_secs(60),
-        max_backends: if rng.u32(0..4) == 0 { rng.usize(1..9) } else { 100 },
-        max_apps: if rng.u32(0..4) == 0 { rng.usize(1..3) } else { 10 },
-        max_remembered: if rng.u32(0..4) == 0 { 0 } else { 100 },
-        max_events: if rng.u32(0..4) == 0 {
-            rng.usize(0..20)
-        } else {
-            100_000
-        },
-        drain_timeout: Duration::from_micros(rng.u64(0..5 * SECOND)),
-        drain_max: Duration::from_secs(6),
-        mass_expiry_guard: rng.u32(0..5) > 0,
-        first_incarnation: Incarnation::new(rng.u64(1..100)).unwrap(),
-        seed: rng.u64(..),
-        keep: Keep::Registrations,
-        app: policy(rng),
-        ..Config::default()
-    }
-}
-
-fn policy(rng: &mut Rng) -> AppPolicy {
-    AppPolicy {
-        max_failures: rng.u32(0..4),
-        last_backend: if rng.u32(0..3) > 0 {
-            LastBackend::Keep
-        } else {
-            LastBackend::Eject
-        },
-        fall: rng.bool().then(|| rng.u32(0..4)),
-        rise: rng.u32(0..4),
-        initial: if rng.u32(0..4) == 0 {
-            Initial::ProbeFirst
-        } else {
-            Initial::Routable
-        },
-        monitoring: if rng.u32(0..4) == 0 {
-            Monitoring::Off
-        } else {
-            Monitoring::On
-        },
-        ejection_base: Duration::from_micros(rng.u64(SECOND..4 * SECOND)),
-        // The same for all: what has decayed by one policy would come back by another.
-        ejection_max: Duration::from_secs(6),
     }
 }
