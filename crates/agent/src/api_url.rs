@@ -26,6 +26,7 @@ pub struct ApiUrlError {
 }
 
 impl ApiUrl {
+    #[cfg(feature = "driver")]
     pub(crate) const fn scheme(&self) -> Scheme {
         self.scheme
     }

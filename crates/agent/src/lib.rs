@@ -54,5 +54,5 @@ pub use api_url::{ApiUrl, ApiUrlError};
 pub use driver::{Agent, Builder, Membership, NotRegistered, StartError, own_ips};
 #[cfg(feature = "tls")]
 pub use driver::{Trust, TrustError};
-pub use registration::{LoadReport, Registration};
+pub use registration::{LoadReport, Registration, heartbeat_body};
 pub use session::{Ask, Departure, Event, Request, Session, Settings};

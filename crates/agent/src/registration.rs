@@ -55,8 +55,9 @@ impl Registration {
         }
     }
 
-    /// The body of a registration.
-    pub(crate) fn to_json(&self, ip: IpAddr) -> Vec<u8> {
+    /// The body of a registration: `POST /api/v1/register`, as `application/json`. Proxies reach the backend at `ip`.
+    #[must_use]
+    pub fn to_json(&self, ip: IpAddr) -> Vec<u8> {
         let wire = Wire {
             id: &self.id,
             app: &self.app,
@@ -128,8 +129,9 @@ struct Beat {
     draining: Option<bool>,
 }
 
-/// The body of a heartbeat: nothing where there is nothing to say.
-pub(crate) fn heartbeat_body(report: LoadReport, draining: bool) -> Vec<u8> {
+/// The body of a heartbeat, `POST /api/v1/heartbeat/{id}`: nothing where there is nothing to say.
+#[must_use]
+pub fn heartbeat_body(report: LoadReport, draining: bool) -> Vec<u8> {
     let draining = draining.then_some(true);
     if report == LoadReport::default() && draining.is_none() {
         return Vec::new();
