@@ -25,17 +25,31 @@ export class Member {
     return member;
   }
 
-  /** Deregisters, and resolves when nothing is in flight any more. */
+  /** Deregisters, and resolves when nothing is in flight any more: with whether an API could be told. */
   async leave() {
     this.stopping.abort();
     await this.kept;
-    if (!this.incarnation) return;
-    let [status, answer] = await this.#call("DELETE", `backends/${this.id}?drain=${this.drain}s`, { fenced: true });
-    const deadline = performance.now() + (this.drain + 1) * 1000;
-    while (status === 200 && answer.incarnation === this.incarnation && performance.now() < deadline) {
-      [status, answer] = await this.#call("GET", `backends/${this.id}`);
-      await sleep(100);
+    if (!this.incarnation) return true;
+    // A proxy that restarts is back soon, and would route to a server that has stopped.
+    let deadline = performance.now() + (this.drain + 5) * 1000;
+    let [status, answer] = [0, {}];
+    for (;;) {
+      [status] = await this.#call("DELETE", `backends/${this.id}?drain=${this.drain}s`, { fenced: true });
+      if ([200, 404, 412].includes(status)) break;
+      if (performance.now() > deadline) {
+        console.error(`${this.id} is not deregistered (${status}), and its lease has to run out`);
+        return false;
+      }
+      await sleep(500);
     }
+    let gone = status !== 200;
+    deadline = Math.min(deadline, performance.now() + (this.drain + 1) * 1000);
+    while (!gone && performance.now() < deadline) {
+      [status, answer] = await this.#call("GET", `backends/${this.id}`);
+      gone = status === 404 || (status === 200 && answer.incarnation !== this.incarnation);
+      if (!gone) await sleep(100);
+    }
+    return true;
   }
 
   async #register() {
@@ -92,7 +106,7 @@ export class Member {
           signal: AbortSignal.timeout(5000),
         });
         status = answer.status;
-        if (status < 500) return [status, await answer.json().catch(() => ({}))];
+        if (status < 500) return [status, (await answer.json().catch(() => null)) ?? {}];
       } catch (error) {
         console.error(`${api}: ${error.cause?.message ?? error.message}`);
       }
@@ -112,8 +126,8 @@ if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   const member = await Member.join(API, registration, { tokenFile: TOKEN_FILE });
   console.log(`registered ${ID}`);
   await new Promise((stop) => ["SIGTERM", "SIGINT"].forEach((name) => process.once(name, stop)));
-  await member.leave();
-  console.log(`deregistered ${ID}`);
+  if (await member.leave()) console.log(`deregistered ${ID}`);
+  else process.exitCode = 1;
   server.close();
   server.closeAllConnections?.();
 }

@@ -6,6 +6,7 @@
 Run as a program it is a small server that does so: API, ID, APP, REGION, IP and PORT in the environment.
 """
 
+import http.client
 import json
 import os
 import random
@@ -17,6 +18,19 @@ import urllib.request
 
 # No proxy of the environment's between a server and its proxy.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def members(text, status):
+    """Those of a JSON object. A refusal may have none, an answer that is no refusal may not."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if isinstance(found, dict):
+        return found
+    if status < 400:
+        raise ValueError("an answer that is not edgeproxy's")
+    return {}
 
 
 class Refused(Exception):
@@ -33,6 +47,7 @@ class Member:
         self.registration = registration
         self.id = registration["id"]
         self.incarnation = None
+        self.left = False
         self.interval = 20
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._keep, daemon=True)
@@ -43,21 +58,31 @@ class Member:
         return self
 
     def __exit__(self, *_):
-        self.leave()
+        self.left = self.leave()
 
     def leave(self):
-        """Deregisters, and returns when nothing is in flight any more."""
+        """Deregisters, and returns when nothing is in flight any more: whether an API could be told."""
         self.stopping.set()
         self.thread.join()
         if self.incarnation is None:
-            return
-        status, _ = self._call("DELETE", f"backends/{self.id}?drain={self.drain}s", fenced=True)
-        deadline = time.monotonic() + self.drain + 1
-        while status == 200 and time.monotonic() < deadline:
-            status, listed = self._call("GET", f"backends/{self.id}")
-            if listed.get("incarnation") != self.incarnation:
+            return True
+        # A proxy that restarts is back soon, and would route to a server that has stopped.
+        deadline = time.monotonic() + self.drain + 5
+        while True:
+            status, _ = self._call("DELETE", f"backends/{self.id}?drain={self.drain}s", fenced=True)
+            if status in (200, 404, 412):
                 break
-            time.sleep(0.1)
+            if time.monotonic() > deadline:
+                print(f"{self.id} is not deregistered ({status}), and its lease has to run out", file=sys.stderr)
+                return False
+            time.sleep(0.5)
+        gone = status != 200
+        deadline = min(deadline, time.monotonic() + self.drain + 1)
+        while not gone and time.monotonic() < deadline:
+            status, listed = self._call("GET", f"backends/{self.id}")
+            gone = status == 404 or status == 200 and listed.get("incarnation") != self.incarnation
+            time.sleep(0 if gone else 0.1)
+        return True
 
     def _register(self):
         """Registers, however long that takes."""
@@ -104,17 +129,16 @@ class Member:
                 if self.token_file:
                     with open(self.token_file, encoding="ascii") as file:
                         request.add_header("Authorization", f"Bearer {file.read().strip()}")
-                with OPENER.open(request, timeout=5) as answer:
-                    return answer.status, json.load(answer)
-            except urllib.error.HTTPError as refusal:
-                status = refusal.code
-                if status < 500:
-                    try:
-                        return status, json.load(refusal)
-                    except ValueError:
-                        return status, {}
-            except (OSError, ValueError) as error:
-                print(f"{api}: {error}", file=sys.stderr)
+                try:
+                    answer = OPENER.open(request, timeout=5)
+                except urllib.error.HTTPError as refusal:
+                    answer = refusal
+                with answer:
+                    if answer.code < 500:
+                        return answer.code, members(answer.read(), answer.code)
+                    status = answer.code
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                print(f"{api}: {error!r}", file=sys.stderr)
             # The next one first, from now on.
             self.apis.append(self.apis.pop(0))
         return status, {}
@@ -140,11 +164,8 @@ def main():
     ip, port = os.environ["IP"], int(os.environ["PORT"])
     server = http.server.ThreadingHTTPServer((ip, port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
     extra = {"ttl_secs": int(os.environ["TTL"])} if "TTL" in os.environ else {}
-    with Member(
+    member = Member(
         os.environ["API"],
         id=os.environ["ID"],
         app=os.environ["APP"],
@@ -153,11 +174,22 @@ def main():
         port=port,
         token_file=os.environ.get("TOKEN_FILE"),
         **extra,
-    ):
-        print("registered", os.environ["ID"], flush=True)
-        stop.wait()
-    print("deregistered", os.environ["ID"], flush=True)
+    )
+
+    def stop(*_):
+        # By a thread: a handler runs in the midst of anything, and whatever it interrupts may hold the event's lock.
+        threading.Thread(target=member.stopping.set, daemon=True).start()
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, stop)
+    with member:
+        if member.incarnation is not None:
+            print("registered", member.id, flush=True)
+        member.stopping.wait()
     server.shutdown()
+    if not member.left:
+        sys.exit(1)
+    print("deregistered", member.id, flush=True)
 
 
 if __name__ == "__main__":

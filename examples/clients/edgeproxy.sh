@@ -31,34 +31,61 @@ register() {
     case $status in
         200 | 201)
             incarnation=$(member incarnation "$answer")
-            wait=$(member heartbeat_interval_secs "$answer")
+            interval=$(member heartbeat_interval_secs "$answer")
+            wait=${interval:=2}
             echo "registered $ID"
             ;;
+        408 | 429 | [!4]*) echo "no registration yet: $status" >&2 && wait=2 ;;
         # A refused registration would be refused again.
-        4[0-13-9][0-9] | 42[0-8]) echo "refused: $answer" >&2 && exit 1 ;;
-        *) echo "no registration yet: $status" >&2 && wait=2 ;;
+        *) echo "refused: $answer" >&2 && exit 1 ;;
     esac
 }
 
+gone() {
+    answer=$(call GET "backends/$ID")
+    case $(printf '%s' "$answer" | tail -n 1) in
+        404) ;;
+        200) [ "$(member incarnation "$answer")" != "$incarnation" ] ;;
+        *) false ;;
+    esac
+}
+
+late() { [ "$(date +%s)" -ge "$deadline" ]; }
+
 leave() {
-    trap '' TERM INT
+    # A second signal does not wait.
+    trap 'exit 1' TERM INT
     [ -n "$incarnation" ] || exit 0
-    # If-Match: a successor under the same id is not to be taken out.
-    call DELETE "backends/$ID?drain=$DRAIN" -H "If-Match: \"$incarnation\"" >/dev/null
+    case $DRAIN in
+        *ms) seconds=$((${DRAIN%ms} / 1000)) ;;
+        *m) seconds=$((${DRAIN%m} * 60)) ;;
+        *) seconds=$((${DRAIN%s} + 0)) ;;
+    esac
+    deadline=$(($(date +%s) + seconds + 5))
+    # A proxy that restarts is back soon, and would route to a server that has stopped.
+    while :; do
+        # If-Match: a successor under the same id is not to be taken out.
+        status=$(call DELETE "backends/$ID?drain=$DRAIN" -H "If-Match: \"$incarnation\"" | tail -n 1)
+        case $status in 200 | 404 | 412) break ;; esac
+        late && echo "$ID is not deregistered ($status), and its lease has to run out" >&2 && exit 1
+        sleep 0.5
+    done
     # Until nothing is in flight any more; the server may stop then.
-    while [ "$(member incarnation "$(call GET "backends/$ID")")" = "$incarnation" ]; do sleep 0.2; done
+    [ "$status" != 200 ] || until gone || late; do sleep 0.2; done
     echo "deregistered $ID"
     exit 0
 }
 
-incarnation='' stopping=''
+incarnation='' stopping='' pause='' interval=2
 # Only noted: a request that is under way is to end first. The pause is ended.
-trap 'stopping=1; [ -z "${!:-}" ] || kill $! 2>/dev/null' TERM INT
+trap 'stopping=1; [ -z "$pause" ] || kill "$pause" 2>/dev/null' TERM INT
 register
 while :; do
     [ -z "$stopping" ] || leave
     sleep "$wait" &
-    [ -n "$stopping" ] || wait $!
+    pause=$!
+    if [ -n "$stopping" ]; then kill "$pause" 2>/dev/null; else wait "$pause"; fi
+    pause=''
     [ -z "$stopping" ] || leave
     if [ -z "$incarnation" ]; then
         register
@@ -66,7 +93,7 @@ while :; do
     fi
     status=$(call POST "heartbeat/$ID" -H "If-Match: \"$incarnation\"" | tail -n 1)
     case $status in
-        200) ;;
+        200) wait=$interval ;;
         404) register ;;
         412) echo "another server has taken $ID over" >&2 && exit 1 ;;
         *) echo "no heartbeat: $status" >&2 && wait=2 ;;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Parser;
 use edgeproxy_agent::{Agent, ApiUrl, Builder, Registration, Trust};
 use edgeproxy_backend::{AppName, BackendId, Country, Limits, Metadata, Protocol, Region, Weight};
@@ -143,9 +143,7 @@ pub(crate) fn plan() -> Result<Plan, ExitCode> {
 
 impl Cli {
     fn plan(self) -> anyhow::Result<Plan> {
-        let [first, ..] = &*self.api else {
-            bail!("--api names no address");
-        };
+        ensure!(!self.api.is_empty(), "--api names no address");
         let by_http = self.protocol == Protocol::Http1;
         ensure!(
             by_http || self.ready_path.is_none(),
@@ -175,7 +173,7 @@ impl Cli {
         };
         let probe = Probe {
             ip: self.ip,
-            api: first.clone(),
+            apis: self.api.clone(),
             port: self.port,
             path: self.ready_path.clone(),
             watch: self.watch.map(|watch| watch.max(SHORTEST_WATCH)),

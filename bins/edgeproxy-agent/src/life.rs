@@ -195,7 +195,13 @@ impl Life {
     pub(crate) fn signalled(&mut self, now: Duration, signal: Received) {
         let signal = match (signal, self.server) {
             (Received::Stop(signal), _) => signal,
-            (Received::Other(signal), Server::Child) => return self.order(Order::Pass(signal)),
+            (Received::Other(signal), Server::Child) => {
+                // One that has ended has been waited for, and its number may be another's.
+                if !matches!(self.phase, Phase::Departing { .. } | Phase::Over) {
+                    self.order(Order::Pass(signal));
+                }
+                return;
+            }
             // The terminal is gone, and with it whoever wanted this.
             (Received::Other(Signal::HUP), Server::Running) => Signal::HUP,
             (Received::Other(_), Server::Running) | (Received::Child, _) => return,

@@ -1,7 +1,7 @@
 //! Whether the server answers.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -14,9 +14,10 @@ use tokio::time::{sleep, timeout};
 /// What is asked, and where.
 #[derive(Clone, Debug)]
 pub(crate) struct Probe {
-    /// `None`: the addresses from which this machine reaches the API, of which one is registered.
+    /// `None`: the addresses from which this machine reaches the first API that it has a way to. The one that answers is
+    /// registered.
     pub(crate) ip: Option<IpAddr>,
-    pub(crate) api: ApiUrl,
+    pub(crate) apis: Vec<ApiUrl>,
     pub(crate) port: NonZeroU16,
     /// A path that has to answer with 2xx or 3xx; `None`: a connection is enough.
     pub(crate) path: Option<String>,
@@ -36,23 +37,32 @@ pub(crate) enum Probed {
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two while the server starts: a connection that is refused costs next to nothing.
 const STARTING: Duration = Duration::from_millis(50);
+/// Between two questions for this machine's address: each may ask a name server.
+const LOCATING: Duration = Duration::from_millis(500);
 /// The first line of an answer.
 const LONGEST_LINE: usize = 256;
 
 impl Probe {
     /// Probes until it answers, and then as often as it is to be watched. Every result is told.
-    pub(crate) fn start(self) -> mpsc::Receiver<Probed> {
+    pub(crate) fn start(mut self) -> mpsc::Receiver<Probed> {
         let (told, results) = mpsc::channel(1);
         tokio::spawn(async move {
             let mut has_answered = false;
             loop {
-                let probed = self.once().await;
-                has_answered |= matches!(probed, Probed::Answered(_));
+                let (probed, pause) = match self.addresses().await {
+                    Ok(ips) => (self.once(ips).await, STARTING),
+                    Err(what) => (Probed::Silent(what), LOCATING),
+                };
+                if let Probed::Answered(addr) = &probed {
+                    has_answered = true;
+                    // What is registered is what is watched, whatever becomes of the API's name.
+                    self.ip = Some(addr.ip());
+                }
                 if told.send(probed).await.is_err() {
                     return;
                 }
                 match (has_answered, self.watch) {
-                    (false, _) => sleep(STARTING).await,
+                    (false, _) => sleep(pause).await,
                     (true, Some(watch)) => sleep(watch).await,
                     (true, None) => return,
                 }
@@ -61,15 +71,24 @@ impl Probe {
         results
     }
 
+    /// Where the server may be. While no API's name can be resolved and no way leads to one, nobody knows: loopback would
+    /// be right for no API of another machine.
+    async fn addresses(&self) -> Result<Vec<IpAddr>, String> {
+        if let Some(ip) = self.ip {
+            return Ok(vec![ip]);
+        }
+        let mut unknown = Vec::new();
+        for api in &self.apis {
+            match own_ips(api).await {
+                Ok(ips) => return Ok(ips),
+                Err(error) => unknown.push(format!("this machine's address towards {}: {error}", api.host())),
+            }
+        }
+        Err(unknown.join(", "))
+    }
+
     /// The first address that answers is the one. A name such as localhost has several, and the server may listen on one.
-    async fn once(&self) -> Probed {
-        let ips = match self.ip {
-            Some(ip) => vec![ip],
-            // Its name can't be resolved yet, perhaps. The server is most likely reached by loopback, too.
-            None => own_ips(&self.api)
-                .await
-                .unwrap_or_else(|_| vec![Ipv4Addr::LOCALHOST.into()]),
-        };
+    async fn once(&self, ips: Vec<IpAddr>) -> Probed {
         let mut silent = Vec::new();
         for ip in ips {
             let addr = SocketAddr::new(ip, self.port.get());
@@ -123,6 +142,42 @@ fn status(line: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// No route leads to it: a socket has to be told that it may broadcast.
+    const NOWHERE: &str = "http://255.255.255.255:9";
+
+    fn probe(apis: &[&str], port: NonZeroU16) -> Probe {
+        Probe {
+            ip: None,
+            apis: apis.iter().map(|api| api.parse().unwrap()).collect(),
+            port,
+            path: None,
+            watch: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_is_not_ready_while_nobody_knows_where_it_is() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = server.local_addr().unwrap();
+        let port = NonZeroU16::new(addr.port()).unwrap();
+        let mut probes = probe(&[NOWHERE], port).start();
+        for _ in 0..2 {
+            let probed = probes.recv().await.unwrap();
+            let told = "this machine's address towards 255.255.255.255: ";
+            assert!(
+                matches!(&probed, Probed::Silent(what) if what.starts_with(told)),
+                "{probed:?}"
+            );
+        }
+        // Another API tells.
+        let mut probes = probe(&[NOWHERE, "http://127.0.0.1:9"], port).start();
+        let probed = probes.recv().await.unwrap();
+        assert!(
+            matches!(probed, Probed::Answered(found) if found == addr),
+            "{probed:?}"
+        );
+    }
 
     #[test]
     fn a_status_line_is_read_and_nothing_else() {

@@ -126,7 +126,7 @@ impl Driver {
             // What was under way is given up, and its connection with it.
             Line::Busy(_) => Client::new(Arc::clone(&self.terms)),
         };
-        self.line = Line::Busy(Box::pin(client.send(request)));
+        self.line = Line::Busy(Box::pin(client.send(request, self.session.interval())));
     }
 
     fn hear(&mut self, before: Wishes, now: Wishes) {

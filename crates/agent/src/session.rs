@@ -314,6 +314,12 @@ impl Session {
         self.due
     }
 
+    /// How often heartbeats are sent, once it is registered.
+    #[must_use]
+    pub fn interval(&self) -> Option<Duration> {
+        self.lease.map(|lease| lease.interval)
+    }
+
     fn answered(&mut self, now: MonoTime, api: usize, verdict: Verdict) {
         match (&self.phase, verdict) {
             (Phase::Joining, Verdict::Taken(reply)) => self.registered(now, api, &reply),

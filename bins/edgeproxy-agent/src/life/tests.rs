@@ -169,6 +169,20 @@ fn other_signals_are_the_servers() {
 }
 
 #[test]
+fn no_signal_is_sent_to_a_server_that_has_ended() {
+    let mut life = serving(Server::Child);
+    life.ended(SEC, Exit::Code(3));
+    assert_eq!(orders(&mut life), [Order::Leave(Duration::ZERO)]);
+    for signal in [Signal::HUP, Signal::USR1, Signal::USR2] {
+        life.signalled(SEC, Received::Other(signal));
+        assert_eq!(orders(&mut life), []);
+    }
+    life.signalled(SEC, TERM);
+    life.signalled(SEC, Received::Other(Signal::HUP));
+    assert_eq!(orders(&mut life), [Order::End(3)]);
+}
+
+#[test]
 fn a_server_that_runs_already_goes_on_when_the_agent_stops() {
     for signal in [TERM, Received::Other(Signal::HUP)] {
         let mut life = serving(Server::Running);

@@ -61,15 +61,16 @@ impl Client {
         Self { terms, kept: None }
     }
 
-    /// Sends a request and reads the answer.
-    pub(super) async fn send(mut self, request: Request) -> (Self, Answer) {
+    /// Sends a request and reads the answer. A heartbeat is given up when the next one is due.
+    pub(super) async fn send(mut self, request: Request, interval: Option<Duration>) -> (Self, Answer) {
         let limit = match request.ask {
-            Ask::Register(_) | Ask::Heartbeat { .. } => EXCHANGE,
+            Ask::Register(_) => EXCHANGE,
+            Ask::Heartbeat { .. } => EXCHANGE.min(interval.unwrap_or(EXCHANGE)),
             Ask::Look | Ask::Deregister { .. } => FAREWELL,
         };
         let answer = timeout(limit, self.exchange(request)).await;
-        let answer =
-            answer.unwrap_or_else(|_| Answer::Unanswered(format!("no answer within {} s", limit.as_secs())));
+        let answer = answer
+            .unwrap_or_else(|_| Answer::Unanswered(format!("no answer within {} s", limit.as_secs_f64())));
         (self, answer)
     }
 
@@ -90,18 +91,30 @@ impl Client {
             Err(error) => return Answer::Unreachable(error),
         };
         let kept = self.kept.take().filter(|kept| kept.api == request.api);
+        // Whether the API may have heard it, although no answer came.
+        let mut sent = false;
         if let Some(kept) = kept.filter(|kept| !kept.sender.is_closed()) {
             // Every request can be repeated, and the API may have closed the connection in the same moment.
             if let Ok(reply) = self.converse(kept, &request, authorization.clone()).await {
                 return Answer::Reply(reply);
             }
+            sent = true;
         }
-        let kept = match timeout(CONNECT, self.connect(request.api)).await {
-            Ok(Ok(kept)) => kept,
-            Ok(Err(error)) => return Answer::Unreachable(format!("no connection: {error}")),
-            Err(_) => return Answer::Unreachable(format!("no connection within {} s", CONNECT.as_secs())),
+        let what = match timeout(CONNECT, self.connect(request.api)).await {
+            Ok(Ok(kept)) => return self.first(kept, &request, authorization).await,
+            Ok(Err(error)) => format!("no connection: {error}"),
+            Err(_) => format!("no connection within {} s", CONNECT.as_secs()),
         };
-        match self.converse(kept, &request, authorization).await {
+        if sent {
+            Answer::Unanswered(what)
+        } else {
+            Answer::Unreachable(what)
+        }
+    }
+
+    /// Over a connection that has just been made.
+    async fn first(&mut self, kept: Kept, request: &Request, authorization: Option<HeaderValue>) -> Answer {
+        match self.converse(kept, request, authorization).await {
             Ok(reply) => Answer::Reply(reply),
             Err(error) => Answer::Unanswered(error),
         }

@@ -224,6 +224,57 @@ async fn what_is_no_http_is_no_answer_and_is_tried_again() {
     soon("registered", agent.registered()).await.unwrap();
 }
 
+fn client(api: &Api) -> Client {
+    Client::new(Arc::new(Terms {
+        apis: vec![api.url()],
+        registration: registration(),
+        token_file: None,
+        #[cfg(feature = "tls")]
+        connector: None,
+    }))
+}
+
+#[tokio::test]
+async fn a_registration_that_was_sent_on_a_connection_that_broke_may_have_been_heard() {
+    let api = Api::start().await;
+    let look = crate::session::Ask::Look;
+    let register = crate::session::Ask::Register(None);
+    let asked = |ask| Request { api: 0, ask };
+    let first = client(&api).send(asked(look), None);
+    let serve = async {
+        let mut stream = api.accept().await;
+        let _ = request(&mut stream).await;
+        answer(&mut stream, "404 Not Found", "{}").await;
+        stream
+    };
+    let ((client, _), mut stream) = soon("an answer", async { tokio::join!(first, serve) }).await;
+    let again = client.send(asked(register), None);
+    let break_off = async {
+        let _ = request(&mut stream).await;
+        drop(api);
+        drop(stream);
+    };
+    let ((_, found), ()) = soon("no answer", async { tokio::join!(again, break_off) }).await;
+    assert!(matches!(found, Answer::Unanswered(_)), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_given_up_when_the_next_one_is_due() {
+    let api = Api::start().await;
+    let beat = Request {
+        api: 0,
+        ask: crate::session::Ask::Heartbeat {
+            incarnation: edgeproxy_backend::Incarnation::new(7).unwrap(),
+            report: LoadReport::default(),
+            draining: false,
+        },
+    };
+    let begun = Instant::now();
+    let (_, found) = client(&api).send(beat, Some(Duration::from_millis(100))).await;
+    assert_eq!(found, Answer::Unanswered("no answer within 0.1 s".to_owned()));
+    assert!(begun.elapsed() < Duration::from_secs(3));
+}
+
 #[test]
 fn an_agent_is_refused_without_an_api_with_too_many_and_without_a_runtime() {
     let api: ApiUrl = "http://127.0.0.1:9".parse().unwrap();

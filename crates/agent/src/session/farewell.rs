@@ -12,8 +12,13 @@ use crate::answer::{Reply, Verdict};
 #[derive(Debug)]
 pub(super) struct Farewell {
     drain: Duration,
+    begun: MonoTime,
+    /// Until when whoever holds the lease is told, if it can't be told at once.
+    patience: MonoTime,
     /// Whether an API knows, or has not known of the backend in the first place.
     told: bool,
+    /// Whether an API has said that it takes the backend out. The others hear of it by the registry that they share.
+    taken_out: bool,
     /// When waiting for what is in flight ends; known once it drains.
     until: Option<MonoTime>,
     /// By API.
@@ -30,6 +35,10 @@ struct Parting {
     due: MonoTime,
     /// How often the step may still fail.
     tries: u8,
+    /// Whether it is the one that held the lease: what it routes to is not to stop because it restarts just now.
+    holds: bool,
+    /// Whether it was asked who it is that it knows, after it had refused to take the backend out.
+    looked: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,10 +51,14 @@ enum Step {
     Done,
 }
 
-/// How often the API that held the lease is tried; the others once.
+/// How often the API that held the lease is tried, once another has taken the backend out or it has been told itself;
+/// the others once.
 const TRIES: u8 = 3;
-/// Between two tries.
+/// Between two tries, unless the API names a longer time.
 const TRY_AGAIN: Duration = Duration::from_millis(300);
+/// The API that holds the lease is tried for so long, and for as long as the drain lasts if that is longer: a proxy that
+/// restarts or hands over is back within seconds.
+const PERSISTENCE: Duration = Duration::from_secs(5);
 /// Between two questions whether anything is left in flight.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// What the API may need beyond the drain's end to say so itself.
@@ -55,6 +68,7 @@ impl Farewell {
     /// The wait ends no later than that.
     pub(super) fn shorten(&mut self, now: MonoTime, drain: Duration) {
         self.drain = self.drain.min(drain);
+        self.patience = self.patience.min((now + drain).max(self.begun + PERSISTENCE));
         if let Some(until) = &mut self.until {
             *until = (*until).min(now + drain);
         }
@@ -67,10 +81,12 @@ impl Farewell {
     fn next(&mut self, now: MonoTime, first: usize) -> Option<(usize, Step, MonoTime)> {
         let until = self.until;
         for parting in &mut self.partings {
-            let over = until.is_some_and(|until| until <= now);
-            if over && matches!(parting.step, Step::Watch(_)) {
-                parting.step = Step::Done;
-                self.overdue = true;
+            if let (Step::Watch(_), Some(until)) = (parting.step, until) {
+                parting.due = parting.due.min(until);
+                if until <= now {
+                    parting.step = Step::Done;
+                    self.overdue = true;
+                }
             }
         }
         let waiting = self.partings.iter().enumerate();
@@ -78,6 +94,30 @@ impl Farewell {
             .filter(|(_, parting)| !matches!(parting.step, Step::Done))
             .min_by_key(|(api, parting)| (parting.due, *api != first))
             .map(|(api, parting)| (api, parting.step, parting.due))
+    }
+
+    /// It is tried again after a while, if it may be.
+    fn fails(&mut self, now: MonoTime, api: usize, what: String, after: Option<Duration>) {
+        self.failure = Some(what);
+        let Some(parting) = self.partings.get_mut(api) else {
+            return;
+        };
+        parting.tries = parting.tries.saturating_sub(1);
+        parting.due = now + TRY_AGAIN.max(after.unwrap_or_default());
+        let again = match parting.step {
+            Step::Look | Step::Delete(_) => {
+                // The last try is worth more than the wait that was asked for.
+                parting.due = parting.due.min(self.patience.max(now));
+                let persists = parting.holds && !self.taken_out;
+                now < self.patience && (persists || parting.tries > 0)
+            }
+            // Whoever names a time is there. The end of the drain ends it.
+            Step::Watch(_) => after.is_some() || parting.tries > 0,
+            Step::Done => false,
+        };
+        if !again {
+            parting.step = Step::Done;
+        }
     }
 
     fn departure(self) -> Departure {
@@ -91,33 +131,31 @@ impl Farewell {
     }
 }
 
-impl Parting {
-    fn fails(&mut self, now: MonoTime) {
-        self.tries = self.tries.saturating_sub(1);
-        self.due = now + TRY_AGAIN;
-        if self.tries == 0 {
-            self.step = Step::Done;
-        }
-    }
-}
-
 impl Session {
     pub(super) fn say_farewell(&mut self, now: MonoTime, drain: Duration) {
         if self.lease.is_none() && !self.uncertain {
             return self.end(Event::Left(Departure::NotRegistered));
         }
-        let parting = |(api, known): (usize, &Option<Incarnation>)| Parting {
-            // An API that has not named one goes by what the others have named: they share a registry.
-            step: match known.or(self.lease.map(|lease| lease.incarnation)) {
-                Some(incarnation) if !self.uncertain => Step::Delete(incarnation),
-                _ => Step::Look,
-            },
-            due: now,
-            tries: if api == self.current { TRIES } else { 1 },
+        let parting = |(api, known): (usize, &Option<Incarnation>)| {
+            let holds = api == self.current;
+            Parting {
+                // An API that has not named one goes by what the others have named: they share a registry.
+                step: match known.or(self.lease.map(|lease| lease.incarnation)) {
+                    Some(incarnation) if !self.uncertain => Step::Delete(incarnation),
+                    _ => Step::Look,
+                },
+                due: now,
+                tries: if holds { TRIES } else { 1 },
+                holds,
+                looked: false,
+            }
         };
         self.phase = Phase::Leaving(Farewell {
             drain,
+            begun: now,
+            patience: now + drain.max(PERSISTENCE),
             told: false,
+            taken_out: false,
             until: None,
             partings: self.known.iter().enumerate().map(parting).collect(),
             in_flight: 0,
@@ -146,11 +184,8 @@ impl Session {
             return;
         };
         let drain = farewell.drain;
-        let until = farewell.until;
         match farewell.next(now, self.current) {
-            Some((_, _, due)) if due > now => {
-                self.due = Some(due.min(until.unwrap_or(due)));
-            }
+            Some((_, _, due)) if due > now => self.due = Some(due),
             Some((api, step, _)) => {
                 let ask = match step {
                     Step::Delete(incarnation) => Ask::Deregister { incarnation, drain },
@@ -183,7 +218,10 @@ impl Session {
                     parting.step = Step::Delete(incarnation);
                     parting.due = now;
                 }
-                None => parting.step = Step::Done,
+                None => {
+                    parting.step = Step::Done;
+                    farewell.told = true;
+                }
             },
             (Step::Delete(incarnation), Verdict::Taken(reply)) => {
                 let watch = reply.body.draining == Some(true) && !farewell.drain.is_zero();
@@ -195,7 +233,9 @@ impl Session {
                 parting.tries = TRIES;
                 parting.due = now + ASK_AGAIN;
                 farewell.told = true;
-                farewell.until.get_or_insert(now + farewell.drain + GRACE);
+                farewell.taken_out = true;
+                let until = (now + farewell.drain).min(farewell.patience) + GRACE;
+                farewell.until.get_or_insert(until);
                 count(&mut farewell.in_flight, &reply);
             }
             (Step::Watch(incarnation), Verdict::Taken(reply))
@@ -204,6 +244,12 @@ impl Session {
                 parting.tries = TRIES;
                 parting.due = now + ASK_AGAIN;
                 count(&mut farewell.in_flight, &reply);
+            }
+            // Somebody else has its place, or it is there under another number: a registration was heard twice.
+            (Step::Delete(_), Verdict::Fenced(_)) if !parting.looked => {
+                parting.looked = true;
+                parting.step = Step::Look;
+                parting.due = now;
             }
             // It is not there, or somebody else has its place.
             (_, Verdict::Taken(_) | Verdict::Unknown(_) | Verdict::Fenced(_)) => {
@@ -214,9 +260,11 @@ impl Session {
                 farewell.failure = Some(what);
                 parting.step = Step::Done;
             }
-            (_, Verdict::Busy { what, .. } | Verdict::Down { what, .. }) => {
-                farewell.failure = Some(what);
-                parting.fails(now);
+            (_, Verdict::Busy { what, after }) => {
+                farewell.fails(now, request.api, what, Some(after));
+            }
+            (_, Verdict::Down { what, after, .. }) => {
+                farewell.fails(now, request.api, what, after);
             }
         }
         self.part(now);

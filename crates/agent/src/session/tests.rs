@@ -35,6 +35,16 @@ fn refused() -> Answer {
     Answer::Unreachable("connection refused".to_owned())
 }
 
+/// A proxy that drains, restarts or hands over.
+fn closing() -> Answer {
+    Answer::Reply(Reply {
+        status: 503,
+        retry_after: Some(2 * SEC),
+        ip: None,
+        body: Body::default(),
+    })
+}
+
 fn incarnation(number: u64) -> Incarnation {
     Incarnation::new(number).unwrap()
 }
@@ -94,6 +104,24 @@ impl Stage {
 
     fn is_silent(&mut self) {
         assert_eq!(self.session.poll_event(), None);
+    }
+
+    /// Answers every request with that until it has left: how often that was, how long it lasted, and the end.
+    fn leaves(&mut self, drain: Duration, answer: impl Fn() -> Answer) -> (u32, Duration, Event) {
+        let begun = self.now;
+        self.session.leave(begun, drain);
+        let mut tries = 0;
+        loop {
+            if let Some(event) = self.session.poll_event() {
+                return (tries, self.now.since(begun), event);
+            }
+            if self.session.poll_request().is_some() {
+                tries += 1;
+                self.hears(answer());
+            } else {
+                self.waits();
+            }
+        }
     }
 
     /// Lets time pass until the next thing is due, and says how long that was.
@@ -474,28 +502,86 @@ fn who_was_never_registered_has_nothing_to_say() {
 }
 
 #[test]
-fn who_can_tell_nobody_leaves_all_the_same() {
+fn who_can_tell_nobody_leaves_all_the_same_when_the_drain_is_over() {
+    for (drain, lasts) in [(0, 5), (5, 5), (30, 30)] {
+        let mut stage = Stage::registered(2);
+        let (tries, lasted, event) = stage.leaves(drain * SEC, refused);
+        assert!(
+            matches!(event, Event::Left(Departure::Unsaid { .. })),
+            "{event:?}"
+        );
+        assert_eq!(lasted, lasts * SEC);
+        // One of them at the other API.
+        assert!((lasts * 3..=lasts * 4 + 2).contains(&tries), "{tries}");
+        stage.is_over();
+    }
+}
+
+#[test]
+fn a_proxy_that_closes_is_asked_again_when_it_says_until_it_has_taken_the_backend_out() {
+    let mut stage = Stage::registered(1);
+    stage.session.leave(stage.now, 10 * SEC);
+    for _ in 0..4 {
+        assert_eq!(stage.asks(), (0, gone(7, 10 * SEC)));
+        stage.hears(closing());
+        stage.is_silent();
+        assert_eq!(stage.waits(), 2 * SEC);
+    }
+    assert_eq!(stage.asks(), (0, gone(7, 10 * SEC)));
+    stage.hears(reply(200, r#"{"incarnation":7,"draining":true,"in_flight":2}"#));
+    stage.waits();
+    // Also while something is in flight there.
+    assert_eq!(stage.asks(), (0, Ask::Look));
+    stage.hears(closing());
+    assert_eq!(stage.waits(), 2 * SEC);
+    let _ = stage.asks();
+    stage.hears(reply(404, "{}"));
+    assert_eq!(stage.event(), Event::Left(Departure::Gone));
+    stage.is_over();
+
+    // The wait that it asks for is not longer than the farewell.
+    let mut stage = Stage::registered(1);
+    let (tries, lasted, _) = stage.leaves(5 * SEC, closing);
+    assert_eq!((tries, lasted), (4, 5 * SEC));
+}
+
+#[test]
+fn once_another_api_has_taken_it_out_the_one_that_is_away_is_not_waited_for() {
     let mut stage = Stage::registered(2);
     let begun = stage.now;
-    stage.session.leave(stage.now, 30 * SEC);
-    let mut tries = 0;
+    stage.session.leave(begun, 30 * SEC);
     let event = loop {
         if let Some(event) = stage.session.poll_event() {
             break event;
         }
-        if stage.session.poll_request().is_some() {
-            tries += 1;
-            stage.hears(refused());
-        } else {
-            stage.waits();
+        match stage.session.poll_request().map(|request| request.api) {
+            Some(0) => stage.hears(refused()),
+            Some(_) => stage.hears(reply(200, r#"{"draining":false}"#)),
+            None => {
+                stage.waits();
+            }
         }
     };
+    assert_eq!(event, Event::Left(Departure::Gone));
+    assert!(stage.now.since(begun) < SEC);
+}
+
+#[test]
+fn a_second_word_ends_the_wait_for_an_api_that_is_away() {
+    let mut stage = Stage::registered(1);
+    let begun = stage.now;
+    stage.session.leave(begun, 30 * SEC);
+    while stage.now.since(begun) < 8 * SEC {
+        let _ = stage.asks();
+        stage.hears(refused());
+        stage.waits();
+    }
+    let (tries, lasted, event) = stage.leaves(Duration::ZERO, refused);
+    assert!(tries <= 1 && lasted.is_zero(), "{tries} tries in {lasted:?}");
     assert!(
         matches!(event, Event::Left(Departure::Unsaid { .. })),
         "{event:?}"
     );
-    assert_eq!(tries, 4);
-    assert!(stage.now.since(begun) < SEC);
 }
 
 #[test]
@@ -503,6 +589,22 @@ fn a_successor_is_never_taken_out() {
     let mut stage = Stage::registered(1);
     stage.session.leave(stage.now, 30 * SEC);
     assert_eq!(stage.asks(), (0, gone(7, 30 * SEC)));
+    stage.hears(reply(412, "{}"));
+    assert_eq!(stage.asks(), (0, Ask::Look));
+    stage.hears(listed(9, "10.0.0.2", 8080));
+    assert_eq!(stage.event(), Event::Left(Departure::Gone));
+    stage.is_over();
+}
+
+#[test]
+fn who_leaves_is_taken_out_under_another_number_too_but_not_under_one_after_the_other() {
+    let mut stage = Stage::registered(1);
+    stage.session.leave(stage.now, Duration::ZERO);
+    assert_eq!(stage.asks(), (0, gone(7, Duration::ZERO)));
+    stage.hears(reply(412, "{}"));
+    assert_eq!(stage.asks(), (0, Ask::Look));
+    stage.hears(listed(9, "10.0.0.1", 8080));
+    assert_eq!(stage.asks(), (0, gone(9, Duration::ZERO)));
     stage.hears(reply(412, "{}"));
     assert_eq!(stage.event(), Event::Left(Departure::Gone));
     stage.is_over();
