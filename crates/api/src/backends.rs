@@ -89,7 +89,16 @@ pub(crate) async fn delete(
     let longest = shared.handle.limits().drain_max;
     let drain = params.optional("drain", |text| drain(text, longest));
     params.finish().map_err(|problem| problem.with_id(&id))?;
-    let fence = caller.fence(&shared.handle, &id, &if_match, refusal::unknown)?;
+    let fence = match caller.fence(&shared.handle, &id, &if_match, refusal::unknown) {
+        Ok(fence) => fence,
+        Err(problem) => {
+            if shared.handle.get(&id).is_none() {
+                // Whoever asks again takes a 404 for a deregistration that is kept.
+                shared.handle.settled().await;
+            }
+            return Err(problem);
+        }
+    };
     let acknowledged = shared
         .handle
         .deregister(&id, fence, drain)

@@ -107,7 +107,8 @@ impl Driver {
         let (snapshot, published, dirty, timeout) = {
             let now = self.shared.clock.now();
             let mut state = self.shared.lock();
-            if !state.paused {
+            let stands_still = self.shared.stands_still(&state);
+            if !stands_still {
                 state.registry.handle_timeout(now);
             }
             while events.len() < EVENT_BATCH
@@ -122,7 +123,7 @@ impl Driver {
                 snapshot,
                 (!dirty).then_some(state.generation),
                 dirty,
-                state.registry.poll_timeout().filter(|_| !state.paused),
+                state.registry.poll_timeout().filter(|_| !stands_still),
             )
         };
         if let Some(snapshot) = snapshot {

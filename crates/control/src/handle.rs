@@ -88,6 +88,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether no lease runs out: nobody could renew one.
+    pub(crate) fn stands_still(&self, state: &State) -> bool {
+        state.paused || self.stopping.load(Ordering::Acquire)
+    }
+
     /// Somebody else has changed something, which is published soon, and waited for by nobody.
     pub(crate) fn changed_elsewhere(&self) {
         self.wake.notify_one();
@@ -177,15 +182,35 @@ impl Handle {
     /// forgotten it, as [`register`](Self::register) does. `drain` keeps it listed until its work in flight has ended, and cuts what is left after that time.
     ///
     /// # Errors
-    /// As [`Registry::handle_deregister`], or the server is stopping.
+    /// As [`Registry::handle_deregister`], or the server is stopping. That there is no such backend is told as late as
+    /// that it has gone: whoever asks again takes it for that.
     pub async fn deregister(
         &self,
         id: &BackendId,
         fence: Option<Incarnation>,
         drain: Option<Duration>,
     ) -> Result<Acknowledged<Deregistered>, ControlError<DeregisterError>> {
-        self.publish(|registry, now| registry.handle_deregister(id, fence, drain, now))
-            .await
+        let outcome = self
+            .publish(|registry, now| registry.handle_deregister(id, fence, drain, now))
+            .await;
+        if let Err(ControlError::Refused(DeregisterError::Fenced(FencedError::Unknown(_)))) = &outcome {
+            self.settled().await;
+        }
+        outcome
+    }
+
+    /// Waits until all that has changed so far is kept, or can't be, for 5 s at the most.
+    pub async fn settled(&self) {
+        let Some(keeping) = &self.shared.keeping else {
+            return;
+        };
+        let waiting = {
+            let state = self.shared.lock();
+            (state.registry.unwritten() > 0).then_some(state.change)
+        };
+        if let Some(change) = waiting {
+            let _ = keeping.kept(change).await;
+        }
     }
 
     /// An operator's change; resolves once it has been published and is kept, as [`register`](Self::register) does.
@@ -250,10 +275,11 @@ impl Handle {
         let mut progress = keeping.progress.subscribe();
         let flushed = async {
             loop {
+                // Before the look: a commit that ends after it is seen.
+                progress.mark_unchanged();
                 if self.shared.lock().registry.unwritten() == 0 {
                     return;
                 }
-                progress.mark_unchanged();
                 keeping.wake.notify_one();
                 keeping.hurry.notify_one();
                 // Each end of a commit is told there. The sender lives in what `self` holds.
@@ -390,7 +416,8 @@ impl Handle {
     }
 
     /// From now on every change is refused as [`ControlError::Stopping`]. Reading goes on, and so do the
-    /// ledgers, for the sake of the requests still in flight.
+    /// ledgers, for the sake of the requests still in flight. No lease runs out any more, since it can't be renewed: a
+    /// store keeps it for whoever is started next, however long the requests take.
     pub fn stop(&self) {
         self.shared.stopping.store(true, Ordering::Release);
     }

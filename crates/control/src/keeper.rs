@@ -52,6 +52,7 @@ impl Keeper {
             }
             let batch = self.take();
             if batch.writes.is_empty() {
+                self.reach(batch.through);
                 tokio::select! {
                     () = self.keeping.wake.notified() => {}
                     update = self.keeping.store.update() => self.take_in(update),
@@ -149,6 +150,15 @@ impl Keeper {
             progress.last_commit = Some(took);
         });
         self.recovered();
+    }
+
+    /// Nothing of what has changed so far is left to be written: what came was gone again before it was.
+    fn reach(&self, through: Option<u64>) {
+        self.keeping.progress.send_if_modified(|progress| {
+            let is_later = through.is_some_and(|through| through > progress.through);
+            progress.through = through.map_or(progress.through, |through| progress.through.max(through));
+            is_later
+        });
     }
 
     fn recovered(&self) {

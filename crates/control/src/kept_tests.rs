@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, Region};
-use edgeproxy_registry::{Change, Config, LoadReport, Patch, Registration, State, Write};
+use edgeproxy_registry::{
+    Change, Config, DeregisterError, FencedError, LoadReport, Patch, Registration, State, Write,
+};
 use edgeproxy_store::{CommitError, LoadError, Loaded, Memory, Store, Task, Update};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use crate::{Handle, Unkept, kept_registry, reports};
+use crate::{ControlError, Handle, Unkept, kept_registry, reports};
 
 /// A memory store with a fault.
 #[derive(Debug, Default)]
@@ -206,6 +208,94 @@ async fn a_commit_that_hangs_holds_up_no_heartbeat_and_a_caller_for_five_seconds
             store.released.notify_one();
             assert!(handle.flush(Duration::from_secs(60)).await);
             assert_eq!(ids(&store).await, ["a", "b"]);
+        })
+        .await;
+}
+
+const MOMENT: Duration = Duration::from_millis(10);
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_what_was_gone_again_before_it_was_written() {
+    LocalSet::new()
+        .run_until(async {
+            let store = Arc::new(Faulty::default());
+            let handle = start(&store).await;
+            store.hangs.store(true, Ordering::Relaxed);
+            let register = |id: &'static str| {
+                let handle = handle.clone();
+                tokio::task::spawn_local(
+                    async move { handle.register(registration(id, 1)).await.unwrap().unkept },
+                )
+            };
+            let a = register("a");
+            sleep(MOMENT).await;
+            let b = register("b");
+            sleep(MOMENT).await;
+            let gone = {
+                let handle = handle.clone();
+                tokio::task::spawn_local(async move { handle.deregister(&id("b"), None, None).await })
+            };
+            sleep(MOMENT).await;
+            let began = Instant::now();
+            store.hangs.store(false, Ordering::Relaxed);
+            store.released.notify_one();
+            assert_eq!((a.await.unwrap(), b.await.unwrap()), (None, None));
+            assert_eq!(gone.await.unwrap().unwrap().unkept, None);
+            let renewed = handle.register(registration("a", 1)).await.unwrap();
+            assert_eq!((renewed.unkept, began.elapsed()), (None, Duration::ZERO));
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deregistration_that_is_asked_for_again_is_kept_when_that_is_told() {
+    LocalSet::new()
+        .run_until(async {
+            let store = Arc::new(Faulty::default());
+            let handle = start(&store).await;
+            handle.register(registration("a", 1)).await.unwrap();
+            store.hangs.store(true, Ordering::Relaxed);
+            let deregister = || {
+                let handle = handle.clone();
+                tokio::task::spawn_local(async move { handle.deregister(&id("a"), None, None).await })
+            };
+            let first = deregister();
+            sleep(MOMENT).await;
+            let second = deregister();
+            sleep(MOMENT).await;
+            assert!(!first.is_finished() && !second.is_finished());
+            store.hangs.store(false, Ordering::Relaxed);
+            store.released.notify_one();
+            let unknown = DeregisterError::Fenced(FencedError::Unknown(id("a")));
+            assert_eq!(second.await.unwrap().unwrap_err(), ControlError::Refused(unknown));
+            assert_eq!(ids(&store).await, [""; 0]);
+            assert_eq!(first.await.unwrap().unwrap().unkept, None);
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_registered_is_kept_however_long_stopping_takes() {
+    LocalSet::new()
+        .run_until(async {
+            let store = Arc::new(Faulty::default());
+            let handle = start(&store).await;
+            let all = ["a", "b", "c", "d", "e", "f", "g", "h"];
+            for id in all {
+                handle.register(registration(id, 1)).await.unwrap();
+            }
+            // The others are renewed, so that the lease of one that is silent runs out without a doubt.
+            sleep(Duration::from_secs(50)).await;
+            for other in &all[1..] {
+                handle
+                    .heartbeat(&id(other), None, &LoadReport::default())
+                    .unwrap();
+            }
+            handle.stop();
+            sleep(Duration::from_secs(600)).await;
+            assert!(handle.flush(Duration::from_secs(5)).await);
+            assert_eq!(ids(&store).await, all);
+            assert!(handle.get(&id("a")).is_some());
         })
         .await;
 }

@@ -12,9 +12,9 @@ mod reading;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use edgeproxy_backend::Incarnation;
 use edgeproxy_registry::Write;
@@ -30,10 +30,13 @@ const WAITING: usize = 64;
 /// Changes that are written with one sync, at most.
 const SHARED: usize = 50_000;
 
+/// How long dropping a store waits for a disk that doesn't answer.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Keeps registrations in a folder, which is one process's alone for as long as this value lives.
 ///
 /// The files are read and written by a thread of its own, so it can be awaited on any runtime. Commits that arrive
-/// while another one is written share a sync. Dropping it waits until what was committed is written.
+/// while another one is written share a sync. Dropping it waits until what was committed is written, for 5 s at the most.
 ///
 /// ```
 /// use edgeproxy_store::{FileStore, Store as _};
@@ -49,7 +52,7 @@ pub struct FileStore {
     folder: PathBuf,
     // None only while it is dropped: the end of the channel is the end of the thread.
     jobs: Option<SyncSender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Thread>,
 }
 
 enum Job {
@@ -74,10 +77,7 @@ impl FileStore {
             journal: None,
         };
         // Without a thread the channel has no end that listens, and every call says so.
-        let thread = std::thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || writer.run(&queue))
-            .ok();
+        let thread = Thread::start(move || writer.run(&queue));
         Self {
             folder,
             jobs: Some(jobs),
@@ -156,10 +156,44 @@ impl Store for FileStore {
 impl Drop for FileStore {
     fn drop(&mut self) {
         self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            // It doesn't panic; if it did, there would be nothing left to wait for.
-            let _ = thread.join();
+        if let Some(thread) = self.thread.take()
+            && !thread.ends_within(LAST_PATIENCE)
+        {
+            tracing::error!(
+                "{}: the disk has not answered for {} s and is not waited for any longer; what was committed last may \
+                 not be kept",
+                self.folder.display(),
+                LAST_PATIENCE.as_secs()
+            );
         }
+    }
+}
+
+/// A thread whose end can be waited for, though not for ever.
+#[derive(Debug)]
+struct Thread {
+    // Its other end goes with the thread.
+    ended: Mutex<Receiver<()>>,
+}
+
+impl Thread {
+    fn start(run: impl FnOnce() + Send + 'static) -> Option<Self> {
+        let (end, ended) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || {
+                run();
+                drop(end);
+            })
+            .ok()?;
+        let ended = Mutex::new(ended);
+        Some(Self { ended })
+    }
+
+    fn ends_within(self, patience: Duration) -> bool {
+        let ended = self.ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Nothing is ever sent there.
+        ended.recv_timeout(patience) != Err(RecvTimeoutError::Timeout)
     }
 }
 
@@ -333,4 +367,28 @@ fn clock() -> Incarnation {
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     let millis = u64::try_from(since.as_millis()).unwrap_or(0);
     Incarnation::new(millis).unwrap_or(Incarnation::FIRST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_hangs_is_not_waited_for_for_ever_and_one_that_ends_to_its_end() {
+        let (release, hangs) = mpsc::channel::<()>();
+        let hanging = Thread::start(move || {
+            let _ = hangs.recv();
+        })
+        .unwrap();
+        assert!(!hanging.ends_within(Duration::from_millis(20)));
+        drop(release);
+
+        let (done, is_done) = mpsc::channel();
+        let ending = Thread::start(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            let _ = done.send(());
+        });
+        assert!(ending.unwrap().ends_within(Duration::from_secs(60)));
+        assert_eq!(is_done.try_recv(), Ok(()));
+    }
 }

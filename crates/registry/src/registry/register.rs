@@ -27,20 +27,19 @@ impl Registry {
             return Ok(self.registered(slot, RegisteredKind::New));
         };
         let entry = &self.entries[slot];
-        if entry.life == Life::Leaving {
-            return self.register_over(slot, backend, ttl);
-        }
-        if entry.source() == Source::File {
+        let is_live = entry.life == Life::Live;
+        if is_live && entry.source() == Source::File {
             return Err(RegisterError::Static(backend.id));
         }
+        // Also while it drains: its requests, and what operators have set on it, are that app's.
         if entry.endpoint.app != backend.app {
             return Err(RegisterError::AppTaken {
                 id: backend.id,
                 app: entry.endpoint.app.clone(),
             });
         }
-        if entry.endpoint.addr != backend.addr {
-            return self.register_over(slot, backend, ttl);
+        if !is_live || entry.endpoint.addr != backend.addr {
+            return Ok(self.register_over(slot, backend, ttl));
         }
         self.renew(slot, backend, ttl);
         Ok(self.registered(slot, RegisteredKind::Renewed))
@@ -128,16 +127,10 @@ impl Registry {
         slot
     }
 
-    fn register_over(
-        &mut self,
-        old: u32,
-        backend: Backend,
-        ttl: Duration,
-    ) -> Result<Registered, RegisterError> {
-        self.check_room(&backend.app, 0)?;
+    fn register_over(&mut self, old: u32, backend: Backend, ttl: Duration) -> Registered {
         let superseded = self.entries[old].endpoint.incarnation;
         let slot = self.take_over(old, backend, Some(ttl));
-        Ok(self.registered(slot, RegisteredKind::Superseded(superseded)))
+        self.registered(slot, RegisteredKind::Superseded(superseded))
     }
 
     /// Lets a new incarnation have the id of the one in `old`, which drains. There is room for its app.

@@ -277,9 +277,8 @@ impl Model {
             None if no_app => Outcome::TooManyApps,
             None => Outcome::New,
             Some(b) if b.phase == Phase::Live && b.fixed => Outcome::Static,
-            Some(b) if b.phase == Phase::Live && b.app != asking.app => Outcome::AppTaken,
+            Some(b) if b.app != asking.app => Outcome::AppTaken,
             Some(b) if b.phase == Phase::Live && b.addr == asking.addr => Outcome::Renewed,
-            Some(_) if no_app => Outcome::TooManyApps,
             Some(b) => Outcome::Superseded(b.incarnation),
         }
     }

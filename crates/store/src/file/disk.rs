@@ -73,11 +73,13 @@ impl Folder {
     /// Makes it, where it isn't there, readable for its owner alone; and locks it until this value is dropped. What
     /// couldn't be locked, since the file system knows no locks, comes as an error beside it.
     pub(super) fn take(path: &Path) -> Result<(Self, Option<io::Error>), FolderError> {
+        let missing = path.ancestors().take_while(|path| !path.exists()).count();
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(path)
             .map_err(FolderError::Make)?;
+        sync_way_to(path, missing);
         let folder = File::open(path).map_err(FolderError::Open)?;
         let mut options = OpenOptions::new();
         options
@@ -108,6 +110,21 @@ impl Folder {
             _lock: lock,
         };
         Ok((folder, unlocked))
+    }
+}
+
+/// Makes the name of a folder durable, and of those above it as far as `made` of them were made just now. Its own may
+/// have been made by a process that was killed before it came to this. A parent that can't be opened is nothing to stop
+/// for: a service manager has made the folder then.
+fn sync_way_to(path: &Path, made: usize) {
+    for parent in path.ancestors().skip(1).take(made.max(1)) {
+        let here = Path::new(".");
+        let parent = if parent.as_os_str().is_empty() {
+            here
+        } else {
+            parent
+        };
+        let _ = File::open(parent).and_then(|parent| parent.sync_all());
     }
 }
 

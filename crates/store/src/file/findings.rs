@@ -15,6 +15,8 @@ pub(super) enum Fate {
     SetAside(String),
     /// It could not be set aside, so it is used as it is.
     Left(io::Error),
+    /// It could not be set aside, and nothing can be added to it.
+    Waits(io::Error),
 }
 
 /// What is to be said about a file that could be read, with so many registrations.
@@ -105,6 +107,10 @@ impl Fate {
             Self::Used => String::new(),
             Self::SetAside(name) => format!(". The file as it was is kept as {name}"),
             Self::Left(error) => format!(". It could not be set aside ({error}), and is used as it is"),
+            Self::Waits(error) => format!(
+                ". It could not be set aside ({error}): that is tried again with each change, and until then nothing \
+                 is kept"
+            ),
         }
     }
 }

@@ -37,8 +37,21 @@ pub(super) struct Journal<D: Disk> {
     kept: Kept,
     /// None while there is no file to trust; then the next commit writes one.
     file: Option<Appended<D::File>>,
+    /// Whether the file that is there is to have another name before a new one takes its place.
+    aside: Aside,
     /// The length at which it is tried to write the file anew, when that has failed.
     patience: u64,
+}
+
+/// What is to become of a file in whose place a new one is put.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Aside {
+    /// All that it says is known here.
+    Needless,
+    /// It is damaged, and for people to look at, if that can be had.
+    Wished,
+    /// It says what this version doesn't know.
+    Needed,
 }
 
 /// A file that is durable up to its end.
@@ -74,6 +87,7 @@ impl<D: Disk> Journal<D> {
             disk,
             kept: Kept::default(),
             file: None,
+            aside: Aside::Needless,
             patience: 0,
         };
         let found = match journal.disk.open(LOG) {
@@ -102,7 +116,18 @@ impl<D: Disk> Journal<D> {
         if !is_sound || reading.torn.is_some() {
             reading.kept.reach(clock);
         }
+        if !is_sound && let Some(after) = after_lost(reading.kept.latest()) {
+            reading.kept.reach(after);
+        }
         self.kept = std::mem::take(&mut reading.kept);
+        if reading.is_of_later_version() {
+            // Nothing is to be added to it, nor cut off.
+            self.aside = Aside::Needed;
+            let fate = self
+                .set_aside_and_begin()
+                .map_or_else(Fate::Waits, Fate::SetAside);
+            return Ok(findings(&reading, self.kept.records(), &fate));
+        }
         let end = reading.torn.as_ref().map_or(bytes.len(), |torn| torn.start);
         let last = bytes.get(..end).and_then(<[u8]>::last);
         self.file = Some(Appended {
@@ -111,25 +136,52 @@ impl<D: Disk> Journal<D> {
             file,
             end: end as u64,
         });
-        let fate = if is_sound { Fate::Used } else { self.replace() };
+        let fate = if is_sound {
+            Fate::Used
+        } else {
+            // Where that fails it is used as it is: what can be read of it now can be read the next time as well.
+            self.aside = Aside::Wished;
+            self.set_aside_and_begin().map_or_else(Fate::Left, Fate::SetAside)
+        };
+        if matches!(fate, Fate::Used | Fate::Left(_)) {
+            self.settle();
+        }
         Ok(findings(&reading, self.kept.records(), &fate))
     }
 
-    /// Sets a damaged file aside and writes what could be read to a new one. Where that fails it is used as it is: what
-    /// can be read of it now can be read the next time as well.
-    fn replace(&mut self) -> Fate {
-        let aside = match self.set_aside() {
-            Ok(aside) => aside,
-            Err(error) => return Fate::Left(error),
-        };
-        match self.rewrite() {
-            Ok(()) => {
+    /// Makes durable what was read: whoever has written it may have been killed before that. Where it can't be done,
+    /// the next commit writes it anew.
+    fn settle(&mut self) {
+        let Some(appended) = &self.file else { return };
+        let synced = self
+            .disk
+            .sync(&appended.file)
+            .and_then(|()| self.disk.sync_names());
+        if let Err(error) = synced {
+            tracing::warn!("{LOG} could not be synced ({error}): it is written anew with the next change");
+            self.file = None;
+        }
+    }
+
+    /// Sets a file aside and writes what could be read to a new one; or leaves everything as it is.
+    fn set_aside_and_begin(&mut self) -> io::Result<String> {
+        let (aside, new) = self.exchange()?;
+        // Where that fails, the next commit writes it anew.
+        let _ = self.trust(new);
+        Ok(aside)
+    }
+
+    /// Gives the file that is there another name, and its own to a new one.
+    fn exchange(&mut self) -> io::Result<(String, Appended<D::File>)> {
+        let aside = self.set_aside()?;
+        match self.put_new() {
+            Ok(new) => {
                 self.forget_older_damaged();
-                Fate::SetAside(aside)
+                Ok((aside, new))
             }
             Err(error) => {
                 let _ = self.disk.remove(&aside);
-                Fate::Left(error)
+                Err(error)
             }
         }
     }
@@ -213,17 +265,39 @@ impl<D: Disk> Journal<D> {
 
     /// Puts a new file in the place of the old one, which is left as it is until the new one is durable.
     fn rewrite(&mut self) -> io::Result<()> {
+        let new = match self.aside {
+            Aside::Needless => self.put_new()?,
+            Aside::Wished | Aside::Needed => match self.exchange() {
+                Ok((_, new)) => new,
+                // Unless somebody has taken it away by hand.
+                Err(error) if self.aside == Aside::Needed && error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error);
+                }
+                Err(_) => self.put_new()?,
+            },
+        };
+        self.trust(new)
+    }
+
+    /// Writes a new file and gives it the name of the old one, which keeps it if that fails.
+    fn put_new(&mut self) -> io::Result<Appended<D::File>> {
         let written = self.write_new().and_then(|new| {
             self.disk.rename(NEW, LOG)?;
             Ok(new)
         });
-        let new = match written {
-            Ok(new) => new,
+        match written {
+            Ok(new) => {
+                self.aside = Aside::Needless;
+                Ok(new)
+            }
             Err(error) => {
                 let _ = self.disk.remove(NEW);
-                return Err(error);
+                Err(error)
             }
-        };
+        }
+    }
+
+    fn trust(&mut self, new: Appended<D::File>) -> io::Result<()> {
         // Until the names are durable nobody knows which of both files there is after a crash: what is appended to
         // either could be lost.
         self.file = None;
@@ -275,6 +349,15 @@ impl<F> Appended<F> {
         self.is_unended = false;
         Ok(())
     }
+}
+
+/// What no incarnation that was lost can have reached, by what is left: some 35 years of registering a thousand times in
+/// each second. The clock alone says too little if it is slow, or if this was done before.
+const LOST: u64 = 1 << 40;
+
+fn after_lost(latest: Option<Incarnation>) -> Option<Incarnation> {
+    let latest = latest.map_or(0, Incarnation::get);
+    Incarnation::new(latest.saturating_add(LOST))
 }
 
 /// Whether it is for somebody to change something, so that trying again is no use.

@@ -194,6 +194,12 @@ fn an_id_belongs_to_one_app_while_it_lives() {
             app: app("shop")
         }
     );
+    world.leave("a", Some(30 * SEC));
+    let error = world.try_register(elsewhere.clone()).unwrap_err();
+    assert!(
+        matches!(error, RegisterError::AppTaken { .. }),
+        "it drains, and is still of that app: {error}"
+    );
     world.leave("a", None);
     assert_eq!(world.register(elsewhere).app, app("other"));
 }

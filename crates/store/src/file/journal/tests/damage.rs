@@ -242,6 +242,44 @@ fn a_damaged_file_on_a_full_disk_is_used_as_it_is() {
     assert_eq!(damaged(&disk).len(), 1, "now it could be");
 }
 
+#[test]
+fn a_file_of_a_later_form_is_not_touched_before_it_could_be_set_aside() {
+    let mut bytes = Vec::new();
+    super::super::super::line::put(br#"{"format":2,"latest_incarnation":40}"#, &mut bytes);
+    bytes.extend_from_slice(&sound());
+    // And it ends within a line.
+    bytes.truncate(bytes.len() - 9);
+    let disk = Model::new(1);
+    disk.put(LOG, &bytes);
+    disk.set_fault(Fault::FullFrom(0));
+    let (mut journal, loaded) = opened(&disk);
+    let message = &loaded.findings[0].message;
+    assert!(
+        message.ends_with("tried again with each change, and until then nothing is kept"),
+        "{message}"
+    );
+    let batch = vec![registered(99, 3 * CLOCK)];
+    journal.commit(batch.clone()).unwrap_err();
+    assert_eq!(disk.content(LOG).unwrap(), bytes);
+
+    disk.mend();
+    journal.commit(batch).unwrap();
+    assert_eq!(disk.content(&damaged(&disk)[0]).unwrap(), bytes);
+    assert_eq!(reopened(&disk).records, [record(99, 3 * CLOCK, 0)]);
+}
+
+#[test]
+fn no_number_is_used_again_after_damage_though_the_clock_is_slow() {
+    let latest = 7 * CLOCK;
+    let disk = Model::new(1);
+    let (mut journal, _) = opened(&disk);
+    journal.commit(vec![registered(1, latest)]).unwrap();
+    let mut bytes = disk.content(LOG).unwrap();
+    bytes.extend_from_slice(b"nonsense\n");
+    let (_, loaded) = opened_with(&bytes);
+    assert!(loaded.next_incarnation > Some(life(latest + 1_000_000_000_000)));
+}
+
 proptest! {
     #[test]
     fn any_bytes_at_all_can_be_opened(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {

@@ -207,3 +207,49 @@ fn a_folder_that_can_t_be_written_to_is_an_error_at_once() {
         assert_eq!(error.kind(), kind);
     }
 }
+
+#[test]
+fn what_was_read_is_durable_though_whoever_wrote_it_was_killed_before_it_was() {
+    for seed in 0..24 {
+        // Between a write and its sync.
+        let disk = Model::new(seed);
+        let (mut journal, _) = opened(&disk);
+        disk.set_fault(Fault::PowerCut(1));
+        journal.commit(vec![registered(1, 1)]).unwrap_err();
+        disk.mend();
+        let loaded = reopened(&disk);
+        assert_eq!(loaded.records.len(), 1);
+        assert_eq!(reopened(&disk.after_power_cut()), loaded, "seed {seed}");
+
+        // Between a rename and the sync of the names.
+        let disk = Model::new(seed);
+        let (journal, _) = opened(&disk);
+        let mut run = Run::of(journal);
+        batches().iter().for_each(|batch| run.commit(batch));
+        disk.set_fault(Fault::Once(4, ErrorKind::Other));
+        run.journal.compact().unwrap_err();
+        (run.journal, _) = opened(&disk);
+        run.commit(&[registered(50, 5_000)]);
+        assert!(run.refused.is_empty());
+        run.holds(&opened(&disk.after_power_cut()).1, &format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn what_was_read_and_can_t_be_made_durable_is_written_anew() {
+    for seed in 0..24 {
+        let disk = Model::new(seed);
+        let (journal, _) = opened(&disk);
+        let mut run = Run::of(journal);
+        batches().iter().for_each(|batch| run.commit(batch));
+        // What was being written is removed, the file opened, read, synced, and the names.
+        for at in [3, 4] {
+            disk.set_fault(Fault::Once(at, ErrorKind::Other));
+            (run.journal, _) = opened(&disk);
+            assert!(run.journal.file.is_none(), "operation {at}");
+            run.commit(&[registered(50, 5_000 + at as u64)]);
+            assert!(run.refused.is_empty() && run.journal.file.is_some());
+            run.holds(&opened(&disk.after_power_cut()).1, &format!("seed {seed}"));
+        }
+    }
+}
