@@ -145,12 +145,21 @@ fn append(path: &Path, entry: &str) -> anyhow::Result<()> {
         .with_context(|| format!("{shown} can't be written"))
 }
 
-fn expiry(text: &str) -> Result<UnixSecs, UnixSecsError> {
-    match humantime::parse_duration(text) {
-        Ok(duration) => Ok(UnixSecs::of(SystemTime::now() + duration)),
-        Err(_) => text.parse(),
-    }
+fn expiry(text: &str) -> Result<UnixSecs, String> {
+    let Ok(duration) = humantime::parse_duration(text) else {
+        return text.parse().map_err(|error: UnixSecsError| error.to_string());
+    };
+    SystemTime::now()
+        .checked_add(duration)
+        .map(UnixSecs::of)
+        .filter(|at| *at <= LAST)
+        .ok_or_else(|| {
+            format!("{text:?} from now is after the year 9999; give less, or no expiry for a token that doesn't end")
+        })
 }
+
+/// The end of the year 9999, the last moment that a file can name.
+const LAST: UnixSecs = UnixSecs(253_402_300_799);
 
 #[cfg(test)]
 mod tests {
@@ -193,5 +202,9 @@ mod tests {
         assert!((now + 7_775_990..=now + 7_776_010).contains(&then), "{then}");
         assert_eq!(expiry("1970-01-02"), Ok(UnixSecs(86_400)));
         assert!(expiry("soon").is_err());
+        for never in ["10000y", "300000000000y"] {
+            let told = expiry(never).unwrap_err();
+            assert!(told.contains("after the year 9999"), "{told}");
+        }
     }
 }

@@ -66,6 +66,7 @@ pub(crate) fn parse(text: &str) -> Result<Grants, GrantsError> {
         text,
         grants: Grants::default(),
         names: HashSet::new(),
+        entries: 0,
         faults: Vec::new(),
     };
     if text.len() > Grants::MAX_FILE_BYTES {
@@ -91,6 +92,8 @@ struct Reader<'t> {
     text: &'t str,
     grants: Grants,
     names: HashSet<String>,
+    /// Those that have been looked at, of both kinds.
+    entries: usize,
     faults: Vec<Fault>,
 }
 
@@ -101,7 +104,11 @@ struct Entry<'e, 't> {
 }
 
 impl Reader<'_> {
+    /// Notes it, unless enough have been: where it is takes a look at everything before it.
     fn fault(&mut self, span: &Range<usize>, message: impl Into<String>) {
+        if self.is_full() {
+            return;
+        }
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line_begins = before.rfind('\n').map_or(0, |at| at + 1);
         let column = before.get(line_begins..).unwrap_or_default().chars().count() + 1;
@@ -112,11 +119,15 @@ impl Reader<'_> {
         });
     }
 
-    fn finish(mut self) -> Result<Grants, GrantsError> {
+    /// Whether no more faults are told of.
+    fn is_full(&self) -> bool {
+        self.faults.len() >= GrantsError::MAX_FAULTS
+    }
+
+    fn finish(self) -> Result<Grants, GrantsError> {
         if self.faults.is_empty() {
             return Ok(self.grants);
         }
-        self.faults.truncate(GrantsError::MAX_FAULTS);
         Err(GrantsError { faults: self.faults })
     }
 
@@ -150,14 +161,18 @@ impl Reader<'_> {
             return self.fault(&value.span(), expected);
         };
         for item in items {
+            if self.is_full() {
+                return;
+            }
             let DeValue::Table(keys) = item.get_ref() else {
                 self.fault(&item.span(), expected.clone());
                 continue;
             };
-            if self.names.len() >= Grants::MAX_ENTRIES {
+            if self.entries >= Grants::MAX_ENTRIES {
                 let message = format!("more than {} entries", Grants::MAX_ENTRIES);
                 return self.fault(&item.span(), message);
             }
+            self.entries += 1;
             let entry = Entry {
                 keys,
                 span: item.span(),

@@ -100,27 +100,21 @@ impl Access {
         };
         let (grants, ip) = (granted.0.load(), peer.ip());
         if let Some(shown) = bearer(request.headers())? {
-            let now = Instant::now();
-            // Before anything is made of the token.
-            if let Some(wait) = failures.wait(ip, now) {
-                return Err(too_many(wait).into());
-            }
-            let known = grants.of_token(shown);
-            return known
-                .map_or_else(|| Err(unknown_token().into()), |grant| usable(grant, ip))
-                .inspect_err(|denied| {
-                    if denied.problem.status() == StatusCode::UNAUTHORIZED {
-                        failures.count(ip, now);
-                    }
-                });
-        }
-        if let Some(ClientNames(names)) = request.extensions().get() {
-            return match grants.of_certificate(names) {
+            // A known one before anything else: whoever shows wrong ones must not shut out who shares their address.
+            return match grants.of_token(shown) {
                 Some(grant) => usable(grant, ip),
-                None => Err(unknown_certificate(names).into()),
+                None => Err(guessed(ip, failures).into()),
             };
         }
-        if Endpoint::is_open(request.uri().path()) {
+        let is_open = Endpoint::is_open(request.uri().path());
+        if let Some(ClientNames(names)) = request.extensions().get() {
+            match grants.of_certificate(names) {
+                Some(grant) => return usable(grant, ip),
+                None if is_open => {}
+                None => return Err(unknown_certificate(names).into()),
+            }
+        }
+        if is_open {
             return Ok(Caller::Stranger);
         }
         let error = "this API takes a token: send it as Authorization: Bearer TOKEN; its operator makes one by `edgeproxy \
@@ -170,6 +164,16 @@ fn usable(grant: &Arc<Grant>, ip: IpAddr) -> Result<Caller, Denied> {
 const BEARER: &str = "Bearer realm=\"edgeproxy\"";
 /// What was shown is worth nothing (RFC 6750 §3.1).
 const INVALID: &str = "Bearer realm=\"edgeproxy\", error=\"invalid_token\"";
+
+/// What an unknown token is answered with: that it is one, and after too many of them no more than to wait.
+fn guessed(ip: IpAddr, failures: &Failures) -> Problem {
+    let now = Instant::now();
+    if let Some(wait) = failures.wait(ip, now) {
+        return too_many(wait);
+    }
+    failures.count(ip, now);
+    unknown_token()
+}
 
 fn unknown_token() -> Problem {
     let error =

@@ -72,9 +72,7 @@ pub(crate) async fn get(
 ) -> Result<Response, Problem> {
     params.finish()?;
     let status = shared.handle.get(&id).ok_or_else(|| refusal::unknown(&id))?;
-    caller
-        .check_app(&status.endpoint.backend.app)
-        .map_err(|problem| problem.with_id(&id))?;
+    caller.check_backend(&id, &status.endpoint.backend.app)?;
     Ok(one(&status, Vec::new()))
 }
 

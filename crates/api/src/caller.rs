@@ -71,7 +71,7 @@ impl Caller {
         }
     }
 
-    /// Refuses what is about an app that isn't the caller's.
+    /// Refuses what is about an app that isn't the caller's, and that the caller has named.
     pub(crate) fn check_app(&self, app: &AppName) -> Result<(), Problem> {
         match self {
             Self::Granted(grant) if !grant.apps.covers(app) => Err(forbidden(format!(
@@ -80,6 +80,19 @@ impl Caller {
                 grant.apps,
                 app = app.as_str()
             ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what is about a backend of an app that isn't the caller's. Which app it is, is not told: it was looked up here,
+    /// and the caller may not see it.
+    pub(crate) fn check_backend(&self, id: &BackendId, app: &AppName) -> Result<(), Problem> {
+        match self {
+            Self::Granted(grant) if !grant.apps.covers(app) => {
+                let (told, apps) = (told(grant), &grant.apps);
+                let error = format!("{told} is for app {apps}, and backend {id} belongs to another");
+                Err(forbidden(error).with_id(id))
+            }
             _ => Ok(()),
         }
     }
@@ -99,8 +112,7 @@ impl Caller {
             return if_match.fence(handle, id, unknown);
         }
         let status = handle.get(id).ok_or_else(|| unknown(id))?;
-        self.check_app(&status.endpoint.backend.app)
-            .map_err(|problem| problem.with_id(id))?;
+        self.check_backend(id, &status.endpoint.backend.app)?;
         let fence = if_match.fence(handle, id, unknown)?;
         Ok(fence.or(Some(status.endpoint.incarnation)))
     }

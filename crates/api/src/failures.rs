@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::rate::network;
 
-/// How often each peer has shown a token that is none, so that nobody can try one after the other. Bounded in memory.
+/// How often each peer has shown a token that is none, so that whoever tries one after the other is told to wait. Bounded in
+/// memory.
 ///
 /// The generic cell rate algorithm, as for requests; but only failures count, and whether there have been too many is asked
 /// before.
@@ -33,7 +34,7 @@ impl Failures {
         }
     }
 
-    /// How long that peer has to wait before it may try a token.
+    /// How long that peer has to wait before its next wrong token counts as one.
     pub(crate) fn wait(&self, ip: IpAddr, now: Instant) -> Option<Duration> {
         let owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
         // Most of the time nobody owes anything.

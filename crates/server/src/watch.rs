@@ -23,6 +23,8 @@ pub(crate) struct Watched {
     read: Vec<Stamp>,
     /// As they were at the last look.
     seen: Vec<Stamp>,
+    /// Why one of them couldn't be read the last time, if that was it.
+    unread: Option<String>,
 }
 
 /// What is made of files.
@@ -36,7 +38,8 @@ pub(crate) trait Subject: Send {
 /// Why what has changed can't be put in force.
 pub(crate) type Fault = Box<dyn std::error::Error + Send + Sync>;
 
-/// What tells one state of a file from another. `None`: it isn't there.
+/// What tells one state of a file from another: by the time of its last change of any kind, so that one whose mode or owner
+/// has changed is read again. `None`: it isn't there.
 pub(crate) type Stamp = Option<(u64, u64, i64, i64, u64)>;
 
 impl Watched {
@@ -47,20 +50,30 @@ impl Watched {
             subject: Box::new(subject),
             read: stamps.clone(),
             seen: stamps,
+            unread: None,
         }
     }
 
     /// Looks, and reads them again if they have changed. Not before they are the same at two looks: a file may be
-    /// half written, and a key takes a moment to follow its certificate. `None`: nothing was to be done.
+    /// half written, and a key takes a moment to follow its certificate. Those that couldn't be read are tried again each time,
+    /// since what keeps them from it need not show in them: a folder's mode, or the network. `None`: nothing was to be done,
+    /// or the same keeps them from being read as the last time.
     pub(crate) fn look(&mut self) -> Option<Result<(), Fault>> {
         let now = stamps(self.subject.paths());
         let settled = now == self.seen;
         self.seen.clone_from(&now);
-        if now == self.read || !settled {
+        let changed = now != self.read;
+        if !settled || !(changed || self.unread.is_some()) {
             return None;
         }
         self.read = now;
-        Some(self.subject.reload())
+        let reloaded = self.subject.reload();
+        let fault = reloaded.as_ref().err().filter(|fault| is_of_reading(fault));
+        let before = std::mem::replace(&mut self.unread, fault.map(ToString::to_string));
+        if !changed && self.unread.is_some() && self.unread == before {
+            return None;
+        }
+        Some(reloaded)
     }
 
     fn look_and_tell(&mut self) {
@@ -75,6 +88,18 @@ impl Watched {
     }
 }
 
+/// Whether the system is behind it, and not what a file says.
+fn is_of_reading(fault: &Fault) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&**fault);
+    while let Some(error) = next {
+        if error.is::<std::io::Error>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
 /// How files are now.
 pub(crate) fn stamps<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Vec<Stamp> {
     paths.into_iter().map(stamp).collect()
@@ -85,8 +110,8 @@ fn stamp(path: &Path) -> Stamp {
     Some((
         metadata.dev(),
         metadata.ino(),
-        metadata.mtime(),
-        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
         metadata.len(),
     ))
 }
@@ -178,7 +203,85 @@ impl WatchedFile {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::io;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Refused {
+        #[error("can't be read: {source}")]
+        Read { source: io::Error },
+        #[error("says nonsense")]
+        Wrong,
+    }
+
+    /// Answers as it is told to, whatever the file says.
+    struct Answers {
+        path: PathBuf,
+        next: Arc<Mutex<Result<(), Refused>>>,
+    }
+
+    impl Subject for Answers {
+        fn paths(&self) -> Vec<&Path> {
+            vec![&self.path]
+        }
+
+        fn reload(&self) -> Result<(), Fault> {
+            Ok(std::mem::replace(&mut *self.next.lock().unwrap(), Ok(()))?)
+        }
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_read_is_tried_again_and_one_that_is_wrong_is_not() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("tokens.toml");
+        let next = Arc::new(Mutex::new(Ok(())));
+        let subject = Answers {
+            path: path.clone(),
+            next: Arc::clone(&next),
+        };
+        let mut watched = Watched::new("tokens".to_owned(), subject, stamps([path.as_path()]));
+        let mut look = |answer: Result<(), Refused>| {
+            *next.lock().unwrap() = answer;
+            watched.look().map(|read| read.map_err(|fault| fault.to_string()))
+        };
+        let unread = |kind: io::ErrorKind| {
+            let source = kind.into();
+            Err(Refused::Read { source })
+        };
+        assert_eq!(look(Ok(())), None);
+
+        std::fs::write(&path, "a").unwrap();
+        assert_eq!(look(Ok(())), None, "not before it has settled");
+        let told = look(unread(io::ErrorKind::PermissionDenied));
+        assert_eq!(told, Some(Err("can't be read: permission denied".to_owned())));
+        assert_eq!(look(unread(io::ErrorKind::PermissionDenied)), None, "told once");
+        let told = look(unread(io::ErrorKind::TimedOut));
+        assert_eq!(told, Some(Err("can't be read: timed out".to_owned())));
+        assert_eq!(look(Ok(())), Some(Ok(())));
+        assert_eq!(look(Ok(())), None, "it has been read");
+
+        std::fs::write(&path, "bc").unwrap();
+        assert_eq!(look(Ok(())), None);
+        assert_eq!(look(Err(Refused::Wrong)), Some(Err("says nonsense".to_owned())));
+        assert_eq!(look(Ok(())), None, "the same would come of it");
+    }
+
+    #[test]
+    fn another_mode_is_a_change() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("tokens.toml");
+        std::fs::write(&path, "a").unwrap();
+        let before = stamp(&path);
+        // Files' times may be no finer than the kernel's ticks.
+        let changed = (0..100_000).any(|_| {
+            std::fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+            stamp(&path) != before
+        });
+        assert!(changed);
+    }
 
     /// The clock stands still but for what is waited for, so no second passes in vain.
     #[tokio::test(start_paused = true)]

@@ -131,14 +131,16 @@ fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, IdentityError>
 }
 
 /// Whom a certificate is for: the DNS names and URIs of its subject alternative names (RFC 5280 §4.2.1.6), DNS names in lower
-/// case. The common name is none of them (RFC 6125 §6.4.4). Whether anybody has vouched for it is not asked here.
+/// case. The common name is none of them (RFC 6125 §6.4.4), and neither is a URI without `://`, which could pass for a DNS
+/// name. Whether anybody has vouched for it is not asked here.
 #[must_use]
 pub fn subjects(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(parsed) = EndEntityCert::try_from(certificate) else {
         return Vec::new();
     };
-    let uris = parsed.valid_uri_names().map(str::to_owned);
-    uris.chain(parsed.valid_dns_names().map(str::to_ascii_lowercase))
+    let uris = parsed.valid_uri_names().filter(|uri| uri.contains("://"));
+    uris.map(str::to_owned)
+        .chain(parsed.valid_dns_names().map(str::to_ascii_lowercase))
         .collect()
 }
 
@@ -191,6 +193,9 @@ mod tests {
         params
             .subject_alt_names
             .push(rcgen::SanType::URI("spiffe://prod/agent".try_into().unwrap()));
+        params
+            .subject_alt_names
+            .push(rcgen::SanType::URI("other.internal".try_into().unwrap()));
         params.distinguished_name.push(rcgen::DnType::CommonName, "root");
         let made = params.self_signed(&key).unwrap();
         assert_eq!(subjects(made.der()), ["spiffe://prod/agent", "agent.internal"]);

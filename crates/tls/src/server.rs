@@ -2,7 +2,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
+use rustls::server::{
+    NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
+    WebPkiClientVerifier,
+};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
@@ -23,7 +26,8 @@ pub struct Server {
     pub alpn: Alpn,
     /// Whether clients show certificates. Nobody is asked for one.
     pub client_auth: ClientAuth,
-    /// Where sessions are remembered. Nowhere else than in this configuration.
+    /// Where sessions are remembered. Nowhere else than in this configuration, and nowhere at all unless
+    /// [`client_auth`](Self::client_auth) is off.
     pub resumption: Resumption,
 }
 
@@ -62,7 +66,7 @@ pub enum ClientAuth {
 /// most [`Resumption::MAX_SESSIONS`]. Cheap to clone; a clone is the same.
 ///
 /// Handed on to the next configuration of the same listener it lets clients resume across a reload. What a
-/// client proved is a part of its session: hand it on only where the rules for clients' certificates are the same.
+/// client proved is a part of its session, so it counts for nothing where clients are asked for certificates.
 #[derive(Clone)]
 pub struct Resumption {
     tickets: Arc<dyn ProducesTickets>,
@@ -154,8 +158,89 @@ impl Server {
             Alpn::Http1 => vec![b"http/1.1".to_vec()],
             Alpn::None => Vec::new(),
         };
-        config.ticketer = Arc::clone(&self.resumption.tickets);
-        config.session_storage = Arc::clone(&self.resumption.sessions);
+        match self.client_auth {
+            ClientAuth::Off => {
+                config.ticketer = Arc::clone(&self.resumption.tickets);
+                config.session_storage = Arc::clone(&self.resumption.sessions);
+            }
+            // A client's certificate is verified in a full handshake alone: in a resumed session it would be good beyond
+            // its end, and each resumption brings the next ticket. Without a ticketer there are none of TLS 1.2 either.
+            ClientAuth::Optional(_) | ClientAuth::Required(_) => {
+                config.session_storage = Arc::new(NoServerSessionStorage {});
+                config.send_tls13_tickets = 0;
+            }
+        }
         Ok(Arc::new(config))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConnection};
+
+    use super::*;
+
+    /// Somebody whose own word counts.
+    fn somebody(name: &str) -> (Identity, Trust) {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+        (identity, Trust::from_pem(chain.as_bytes()).unwrap())
+    }
+
+    /// Connects them in memory, and ends when neither has anything more to say.
+    fn connect(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> HandshakeKind {
+        let mut client = ClientConnection::new(Arc::clone(client), "app".try_into().unwrap()).unwrap();
+        let mut server = ServerConnection::new(Arc::clone(server)).unwrap();
+        while client.wants_write() || server.wants_write() {
+            let mut said = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut said).unwrap();
+            }
+            let mut said = said.as_slice();
+            while !said.is_empty() {
+                server.read_tls(&mut said).unwrap();
+                server.process_new_packets().unwrap();
+            }
+            let mut answered = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut answered).unwrap();
+            }
+            let mut answered = answered.as_slice();
+            while !answered.is_empty() {
+                client.read_tls(&mut answered).unwrap();
+                client.process_new_packets().unwrap();
+            }
+        }
+        server.handshake_kind().unwrap()
+    }
+
+    #[test]
+    fn whoever_may_show_a_certificate_is_verified_by_every_handshake_and_others_resume() {
+        let (identity, trust) = somebody("app");
+        let (agent, agents) = somebody("agent");
+        let shown = rustls::sign::SingleCertAndKey::from(Arc::clone(&agent.certified));
+        let shown = Arc::new(shown);
+        for version in [&TLS12, &TLS13] {
+            for (client_auth, second) in [
+                (ClientAuth::Off, HandshakeKind::Resumed),
+                (ClientAuth::Optional(agents.clone()), HandshakeKind::Full),
+                (ClientAuth::Required(agents.clone()), HandshakeKind::Full),
+            ] {
+                let server = Server {
+                    client_auth,
+                    ..Server::new(identity.clone()).unwrap()
+                };
+                let config = server.build().unwrap();
+                let client = ClientConfig::builder_with_provider(provider())
+                    .with_protocol_versions(&[version])
+                    .unwrap()
+                    .with_root_certificates(trust.roots())
+                    .with_client_cert_resolver(Arc::clone(&shown) as _);
+                let client = Arc::new(client);
+                assert_eq!(connect(&client, &config), HandshakeKind::Full, "{server:?}");
+                assert_eq!(connect(&client, &config), second, "{version:?} {server:?}");
+            }
+        }
     }
 }

@@ -214,6 +214,31 @@ fn faults_and_entries_are_bounded() {
         GrantsError::MAX_FAULTS
     );
     assert!(told(&" ".repeat(Grants::MAX_FILE_BYTES + 1)).contains("more than"));
+    let mut entries = String::new();
+    for n in 0..=Grants::MAX_ENTRIES {
+        // One of them can't be read, and is one all the same.
+        let role = if n == 7 { "none" } else { "read" };
+        writeln!(
+            entries,
+            "[[certificates]]\nname = \"n{n}\"\nsubject = \"n{n}\"\nrole = \"{role}\"\napp = \"*\""
+        )
+        .unwrap();
+    }
+    assert!(told(&entries).contains("more than 10000 entries"));
+}
+
+/// Where each of them is would take a look at all of the file.
+#[test]
+fn a_file_with_nothing_but_faults_is_read_in_no_time() {
+    let many = "[[tokens]]\nx = 1\n".repeat(20_000);
+    let faults = Grants::parse(&many).unwrap_err().faults;
+    assert_eq!(faults.len(), GrantsError::MAX_FAULTS);
+    let wide = "x = [".to_owned() + &"1,".repeat(100_000) + "]\n";
+    let wide = format!("{wide}tokens = [{}]\n", "1,".repeat(100_000));
+    assert_eq!(
+        Grants::parse(&wide).unwrap_err().faults.len(),
+        GrantsError::MAX_FAULTS
+    );
 }
 
 proptest! {

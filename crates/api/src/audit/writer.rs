@@ -137,7 +137,45 @@ impl Writer {
 
 enum Output {
     Stderr,
-    File { path: PathBuf, file: File, is: Is },
+    File {
+        path: PathBuf,
+        file: Whole<File>,
+        is: Is,
+    },
+}
+
+/// Begins lines where lines begin.
+struct Whole<W> {
+    to: W,
+    /// Whether what was written last is a part of a line: the disk was full before its end.
+    torn: bool,
+}
+
+impl<W: Write> Whole<W> {
+    fn new(to: W) -> Self {
+        Self { to, torn: false }
+    }
+
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.to.write_all(b"\n")?;
+            self.torn = false;
+        }
+        let mut rest = lines;
+        while !rest.is_empty() {
+            match self.to.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    let last = rest.get(..written).and_then(<[u8]>::last);
+                    self.torn = last != Some(&b'\n');
+                    rest = rest.get(written..).unwrap_or_default();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Which file it is, whatever its name.
@@ -157,6 +195,7 @@ impl Output {
             AuditTarget::File(path) => {
                 let file = append_to(&path)?;
                 let is = Is::of(&file.metadata()?);
+                let file = Whole::new(file);
                 Ok(Self::File { path, file, is })
             }
         }
@@ -171,9 +210,9 @@ impl Output {
                 if there != Some(*is) {
                     let next = append_to(path)?;
                     *is = Is::of(&next.metadata()?);
-                    *file = next;
+                    *file = Whole::new(next);
                 }
-                file.write_all(lines)
+                file.write(lines)
             }
         }
     }
@@ -215,6 +254,47 @@ mod tests {
             std::fs::metadata(&moved).unwrap().permissions().mode() & 0o777,
             0o600
         );
+    }
+
+    /// Room for so many bytes.
+    struct Disk {
+        free: usize,
+        holds: Vec<u8>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.free == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let fits = bytes.len().min(self.free);
+            self.free -= fits;
+            self.holds.extend_from_slice(&bytes[..fits]);
+            Ok(fits)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn after_a_line_that_did_not_fit_the_next_begins_anew() {
+        for (free, expected) in [
+            (0, "cd\n"),
+            (1, "a\ncd\n"),
+            (2, "aa\ncd\n"),
+            (3, "aa\ncd\n"),
+            (4, "aa\nb\ncd\n"),
+        ] {
+            let holds = Vec::new();
+            let mut output = Whole::new(Disk { free, holds });
+            assert!(output.write(b"aa\nbb\n").is_err());
+            assert!(output.write(b"lost\n").is_err());
+            output.to.free = 100;
+            output.write(b"cd\n").unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.to.holds), expected, "{free}");
+        }
     }
 
     #[test]

@@ -362,6 +362,20 @@ fn row_metadata() {
 }
 
 #[test]
+fn no_value_of_metadata_is_repeated() {
+    for secret in [
+        json!({ "pin": 84_721_193 }),
+        json!({ "pin": [84_721_193] }),
+        json!("pin=84721193"),
+        json!(84_721_193),
+    ] {
+        let problem = read(with("metadata", secret)).unwrap_err().to_string();
+        assert!(problem.contains("is not a"), "{problem}");
+        assert!(!problem.contains("84721193"), "{problem}");
+    }
+}
+
+#[test]
 fn every_bad_field_is_listed_at_once() {
     let problem = read(json!({
         "id": "a b", "app": "a_b", "region": "mars", "country": "XX", "ip": "0.0.0.0", "port": 0, "weight": 1001,

@@ -130,22 +130,21 @@ async fn row_403_a_token_that_may_not_touch_this_app() {
         201
     );
     let before = f.as_of("all", "GET", "/api/v1/backends/a", &Value::Null).await;
-    for (method, path, body) in [
-        ("POST", "/api/v1/register", registration("b")),
-        ("POST", "/api/v1/heartbeat/a", Value::Null),
-        ("GET", "/api/v1/backends/a", Value::Null),
-        ("DELETE", "/api/v1/backends/a", Value::Null),
-        ("PATCH", "/api/v1/backends/a", json!({"enabled": false})),
-        ("GET", "/api/v1/apps/myapp", Value::Null),
-        ("GET", "/api/v1/explain?app=myapp", Value::Null),
+    // The app that somebody names is repeated; whose an id is is nobody else's affair.
+    let sent = "the token \"shops\" is for app shop-*, not for \"myapp\"";
+    let found = "the token \"shops\" is for app shop-*, and backend a belongs to another";
+    for (method, path, body, error) in [
+        ("POST", "/api/v1/register", registration("b"), sent),
+        ("POST", "/api/v1/heartbeat/a", Value::Null, found),
+        ("GET", "/api/v1/backends/a", Value::Null, found),
+        ("DELETE", "/api/v1/backends/a", Value::Null, found),
+        ("PATCH", "/api/v1/backends/a", json!({"enabled": false}), found),
+        ("GET", "/api/v1/apps/myapp", Value::Null, sent),
+        ("GET", "/api/v1/explain?app=myapp", Value::Null, sent),
     ] {
         let reply = f.as_of("shops", method, path, &body).await;
         assert_eq!(reply.status, 403, "{method} {path}: {}", reply.body);
-        assert_eq!(
-            reply.error(),
-            "the token \"shops\" is for app shop-*, not for \"myapp\"",
-            "{method} {path}"
-        );
+        assert_eq!(reply.error(), error, "{method} {path}");
     }
     for (method, path) in [("POST", "/api/v1/heartbeat/a"), ("DELETE", "/api/v1/backends/a")] {
         let reply = f.as_of("agent", method, path, &Value::Null).await;
@@ -278,8 +277,10 @@ async fn row_429_a_peer_that_guesses_waits_before_anything_is_made_of_its_token(
         failures_per_min: 3.try_into().unwrap(),
         ..Bounds::default()
     };
+    let mut file = entries(&[("all", Role::Operate, "*"), ("old", Role::Read, "*")]);
+    writeln!(file, "expires = 2020-01-01").unwrap();
     let mut f = Fixture::with(Setup {
-        access: access(&entries(&[("all", Role::Operate, "*")])),
+        access: access(&file),
         bounds,
         ..Setup::default()
     });
@@ -294,18 +295,18 @@ async fn row_429_a_peer_that_guesses_waits_before_anything_is_made_of_its_token(
         "{}",
         reply.error()
     );
-    // The right one would have to be looked at to be known.
-    assert_eq!(
-        f.as_of("all", "GET", "/api/v1/apps", &Value::Null).await.status,
-        429
-    );
-    // Who shows none is told as ever, and others are served.
-    assert_eq!(f.get("/api/v1/apps").await.status, 401);
-    f.peer = ([127, 0, 0, 2], 1).into();
+    // Who shows a right one is served, who shows none is told as ever, and one that has ended is no guess.
     assert_eq!(
         f.as_of("all", "GET", "/api/v1/apps", &Value::Null).await.status,
         200
     );
+    assert_eq!(f.get("/api/v1/apps").await.status, 401);
+    f.peer = ([127, 0, 0, 2], 1).into();
+    for _ in 0..5 {
+        let reply = f.as_of("old", "GET", "/api/v1/apps", &Value::Null).await;
+        assert_eq!(reply.status, 401);
+    }
+    assert_eq!(f.send("GET", "/api/v1/apps", &guess, "").await.status, 401);
 }
 
 #[tokio::test(start_paused = true)]
@@ -390,6 +391,12 @@ async fn a_certificate_is_who_its_names_say() {
             .starts_with("the certificate is for evil.internal; none of that"),
         "{}",
         reply.error()
+    );
+    // As a stranger, where strangers are answered.
+    let reply = send(&["evil.internal"], "GET", "/health", String::new()).await;
+    assert_eq!(
+        (reply.status, &reply.body),
+        (StatusCode::OK, &json!({"status": "ok"}))
     );
 }
 
