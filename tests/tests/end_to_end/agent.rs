@@ -107,8 +107,9 @@ async fn sigkill_of_the_agent_lets_the_lease_run_out_and_no_request_fails() {
     let ttl = ["--ttl", "5s"];
     let mut dies = AgentProcess::of_a_sample("dies", 0, &ports[0], edgeproxy.api_addr(), &ttl);
     let stays = AgentProcess::of_a_sample("stays", 0, &ports[1], edgeproxy.api_addr(), &ttl);
-    dies.registered(&mut api, "dies").await;
-    stays.registered(&mut api, "stays").await;
+    // From then on they are routed to.
+    says(&dies, "registered dies").await;
+    says(&stays, "registered stays").await;
     let load = Load::start(edgeproxy.proxy(), Method::GET, "shop", 4);
     load.reaches("dies", 20).await;
     let killed = Instant::now();

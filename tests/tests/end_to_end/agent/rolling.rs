@@ -4,6 +4,8 @@ use edgeproxy_tests::{AgentProcess, Edgeproxy, FreePort, Load, PATIENCE};
 use http::Method;
 use rustix::process::Signal;
 
+use super::says;
+
 const SERVERS: usize = 5;
 
 #[tokio::test]
@@ -54,7 +56,8 @@ async fn a_successor_under_the_same_id_is_not_taken_out_by_its_predecessor() {
     let mut api = edgeproxy.api();
     let ports = [FreePort::take(), FreePort::take()];
     let mut old = AgentProcess::of_a_sample("b-1", 2, &ports[0], edgeproxy.api_addr(), &["--ttl", "6s"]);
-    old.registered(&mut api, "b-1").await;
+    // Listed it would be a moment earlier than it is routed to.
+    says(&old, "registered b-1").await;
     let load = Load::start(edgeproxy.proxy(), Method::GET, "shop", 8);
     load.reaches("b-1", 20).await;
     let new = AgentProcess::of_a_sample("b-1", 2, &ports[1], edgeproxy.api_addr(), &["--ttl", "6s"]);
