@@ -2,6 +2,7 @@ mod heads;
 mod watched;
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,13 +22,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tower::Service;
 
-use crate::state::Bounds;
+use crate::router::router;
+use crate::state::{Bounds, State};
+use crate::terms::Terms;
 use crate::tls::{ClientNames, Tls, UnderWay};
 use heads::Heads;
 use watched::Watched;
 
 /// The largest head. The API's own requests need a tenth of it.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// One place for strangers to so many places of the others.
+const STRANGERS: usize = 16;
 
 /// Who is at the other end of a connection, as far as it tells.
 #[derive(Clone)]
@@ -41,19 +47,19 @@ struct Origin {
 pub(crate) struct Acceptor {
     router: Router,
     bounds: Bounds,
+    terms: Terms,
     places: Arc<Semaphore>,
+    /// Places for those who get nothing but a refusal, so that they take nobody else's.
+    strangers: Arc<Semaphore>,
     /// Closed when the server stops.
     stopping: watch::Receiver<()>,
     http: http1::Builder,
 }
 
 impl Acceptor {
-    pub(crate) fn new(
-        router: Router,
-        bounds: Bounds,
-        places: Arc<Semaphore>,
-        stopping: watch::Receiver<()>,
-    ) -> Self {
+    pub(crate) fn new(state: State, places: Arc<Semaphore>, stopping: watch::Receiver<()>) -> Self {
+        let (bounds, terms) = (state.bounds, state.terms.clone());
+        let strangers = (bounds.connections / STRANGERS).clamp(1, Semaphore::MAX_PERMITS);
         let mut http = http1::Builder::new();
         // hyper's timer begins with the wait for a head, so to it an idle connection and a slow head are
         // the same; the slow head is told apart by `Heads`.
@@ -63,12 +69,27 @@ impl Acceptor {
         // Who sends a request and then closes its half still wants the answer.
         http.half_close(true);
         Self {
-            router,
+            router: router(state),
             bounds,
+            terms,
             places,
+            strangers: Arc::new(Semaphore::new(strangers)),
             stopping,
             http,
         }
+    }
+
+    /// Whether that peer gets nothing but a refusal, whatever it asks.
+    fn is_stranger(&self, peer: SocketAddr) -> bool {
+        self.terms.in_force().access.check_peer(Some(peer)).is_err()
+    }
+
+    /// A stranger's place. It doesn't wait for one: whoever fills them would have the others wait as well.
+    fn strangers_place(&self) -> io::Result<Option<OwnedSemaphorePermit>> {
+        let place = Arc::clone(&self.strangers).try_acquire_owned();
+        place
+            .map(Some)
+            .map_err(|_| io::Error::other("too many strangers"))
     }
 
     /// A connection in the clear, that has a place.
@@ -76,8 +97,17 @@ impl Acceptor {
         self,
         stream: TcpStream,
         peer: SocketAddr,
-        place: Option<OwnedSemaphorePermit>,
+        mut place: Option<OwnedSemaphorePermit>,
     ) {
+        if self.is_stranger(peer) {
+            place = match self.strangers_place() {
+                Ok(place) => place,
+                Err(error) => {
+                    tracing::debug!(%peer, %error, "closing a connection");
+                    return;
+                }
+            };
+        }
         // An answer is one small write; waiting for more would delay it.
         let _ = stream.set_nodelay(true);
         self.converse(stream, Origin { peer, names: None }, place).await;
@@ -86,18 +116,27 @@ impl Acceptor {
     /// A connection inside TLS. It takes a place once it has shaken hands, so that whoever doesn't takes nobody's.
     pub(crate) async fn serve_tls(self, tls: Tls, stream: TcpStream, peer: SocketAddr, under_way: UnderWay) {
         let _ = stream.set_nodelay(true);
-        let shaken = timeout(self.bounds.handshake_timeout, async {
+        let mut stopping = self.stopping.clone();
+        let shaking = timeout(self.bounds.handshake_timeout, async {
             let stream = tls.accept(stream).await?;
-            // The semaphore is never closed.
-            let place = Arc::clone(&self.places).acquire_owned().await.ok();
-            Ok::<_, std::io::Error>((stream, place))
-        })
-        .await;
+            let place = if self.is_stranger(peer) {
+                self.strangers_place()?
+            } else {
+                // Closed when no more are accepted: those that shake hands by then, a bounded number, need no place.
+                Arc::clone(&self.places).acquire_owned().await.ok()
+            };
+            Ok::<_, io::Error>((stream, place))
+        });
+        let shaken = tokio::select! {
+            shaken = shaking => shaken,
+            // Nothing has been asked yet, so nothing is lost; one that is silent would hold up the stop.
+            _ = stopping.changed() => return,
+        };
         drop(under_way);
         let (stream, place) = match shaken {
             Ok(Ok(shaken)) => shaken,
             Ok(Err(error)) => {
-                tracing::debug!(%peer, %error, "a TLS handshake with the API failed");
+                tracing::debug!(%peer, %error, "a TLS handshake with the API came to nothing");
                 return;
             }
             Err(_) => {
@@ -122,6 +161,7 @@ impl Acceptor {
             places,
             mut stopping,
             http,
+            ..
         } = self;
         let _place = place;
         let (heads, mut reading) = Heads::new();
@@ -174,7 +214,7 @@ async fn answer(
 
 /// Three quarters of the places are taken, the one held for whoever comes next included: from here on
 /// nobody keeps one between requests, or backends that came early and heartbeat now and then would keep
-/// everyone else out.
+/// everyone else out. The same once another process accepts, which everyone is to go over to.
 fn is_crowded(places: &Semaphore, all: usize) -> bool {
-    places.available_permits().saturating_mul(4) < all
+    places.is_closed() || places.available_permits().saturating_mul(4) < all
 }

@@ -11,7 +11,6 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::connection::Acceptor;
-use crate::router::router;
 use crate::state::State;
 use crate::tls::Handshakes;
 
@@ -48,7 +47,7 @@ pub async fn serve_until_left(
         bounds.connections.clamp(1, Semaphore::MAX_PERMITS),
     ));
     let (stop, stopping) = watch::channel(());
-    let acceptor = Acceptor::new(router(state), bounds, Arc::clone(&places), stopping);
+    let acceptor = Acceptor::new(state, Arc::clone(&places), stopping);
     let mut connections = JoinSet::new();
     let mut handshakes = Handshakes::new(bounds.handshakes);
     let (mut left, mut shutdown) = (pin!(left), pin!(shutdown));
@@ -58,8 +57,8 @@ pub async fn serve_until_left(
             () = &mut shutdown => break,
             () = &mut left, if listener.is_some() => {
                 listener = None;
-                // Without a free place nobody keeps one between requests.
-                places.forget_permits(bounds.connections);
+                // From now on nobody keeps a connection between requests, however many places are free.
+                places.close();
             }
             Some(_) = connections.join_next() => {}
             (stream, peer, place) = accept_with_place(listener.as_ref(), &places), if tls.is_none() => {
@@ -89,7 +88,7 @@ async fn accept_with_place(
     listener: Option<&TcpListener>,
     places: &Arc<Semaphore>,
 ) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
-    // The semaphore is never closed.
+    // It is closed once there is no listener any more, and then nothing comes of it.
     let place = Arc::clone(places).acquire_owned().await.ok();
     let (stream, peer) = accept(listener).await;
     (stream, peer, place)

@@ -19,6 +19,7 @@ use crate::{Bounds, Tls};
 struct Server {
     addr: SocketAddr,
     handle: Handle,
+    left: Option<oneshot::Sender<()>>,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<io::Result<()>>,
 }
@@ -38,17 +39,22 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
+        let (left, leaving) = oneshot::channel::<()>();
         let state = State {
             bounds,
             tls,
             ..state(&handle)
         };
-        let serving = tokio::spawn(serve(listener, state, async {
+        let left_by = async {
+            let _ = leaving.await;
+        };
+        let serving = tokio::spawn(serve_until_left(listener, state, left_by, async {
             let _ = stopped.await;
         }));
         Self {
             addr,
             handle,
+            left: Some(left),
             stop: Some(stop),
             serving,
         }
@@ -63,6 +69,14 @@ impl Server {
         let mut stream = self.connect().await;
         stream.write_all(request).await.unwrap();
         read_to_end(&mut stream).await
+    }
+
+    /// Another process accepts from now on. Resolves once this one does no more.
+    async fn leave(&mut self) {
+        let _ = self.left.take().unwrap().send(());
+        while TcpStream::connect(self.addr).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
     }
 
     fn stop(&mut self) {
@@ -285,6 +299,70 @@ async fn connections_are_bounded_and_under_pressure_nobody_keeps_one() {
 }
 
 #[tokio::test]
+async fn once_another_process_accepts_every_answer_closes_its_connection() {
+    let mut server = Server::start(Bounds {
+        connections: 8,
+        ..Bounds::default()
+    })
+    .await;
+    let mut kept = Vec::new();
+    for _ in 0..6 {
+        let mut stream = server.connect().await;
+        stream.write_all(HEALTH).await.unwrap();
+        // The last ones are told already, since three quarters of the places are taken.
+        if !read_answer(&mut stream)
+            .await
+            .to_lowercase()
+            .contains("connection: close")
+        {
+            kept.push(stream);
+        }
+    }
+    assert!(kept.len() >= 4, "{}", kept.len());
+    server.leave().await;
+    // Places become free with each that goes, and all the same nobody keeps his.
+    for (n, mut stream) in kept.into_iter().enumerate() {
+        stream.write_all(HEALTH).await.unwrap();
+        let answer = read_to_end(&mut stream).await.to_lowercase();
+        assert!(answer.contains("connection: close"), "{n}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn strangers_have_places_of_their_own_and_take_nobody_elses() {
+    const PLACES: u32 = 4;
+    let (handle, _driver) = registry(Config::default());
+    let places = Arc::new(Semaphore::new(PLACES as usize));
+    let bounds = Bounds {
+        connections: PLACES as usize,
+        ..Bounds::default()
+    };
+    let (_stop, stopping) = watch::channel(());
+    let state = State {
+        bounds,
+        ..state(&handle)
+    };
+    let acceptor = Acceptor::new(state, Arc::clone(&places), stopping);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stranger: SocketAddr = "203.0.113.9:1".parse().unwrap();
+    let accepted = async || {
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let place = Arc::clone(&places).acquire_owned().await.ok();
+        tokio::spawn(acceptor.clone().serve(stream, stranger, place));
+        client
+    };
+    let mut silent = accepted().await;
+    // It gives the place back, and keeps one that nobody else could have.
+    drop(places.acquire_many(PLACES).await.unwrap());
+    let mut next = accepted().await;
+    assert_eq!(read_to_end(&mut next).await, "", "there is one such place");
+    silent.write_all(HEALTH).await.unwrap();
+    let answer = read_answer(&mut silent).await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+}
+
+#[tokio::test]
 async fn who_asks_for_megabytes_and_reads_nothing_is_cut() {
     let write_timeout = Duration::from_millis(200);
     let server = Server::start(Bounds {
@@ -451,6 +529,31 @@ async fn shutdown_ends_idle_connections_at_once_and_gives_the_others_their_time(
     assert!(read_to_end(&mut busy).await.starts_with("HTTP/1.1 201"));
     server.serving.await.unwrap().unwrap();
     assert!(TcpStream::connect(server.addr).await.is_err());
+}
+
+#[tokio::test]
+async fn shutdown_waits_for_no_handshake() {
+    let (tls, connector) = encrypted();
+    let forever = Duration::from_secs(3_600);
+    let bounds = Bounds {
+        connections: 1,
+        handshake_timeout: forever,
+        drain_timeout: forever,
+        idle_timeout: forever,
+        ..Bounds::default()
+    };
+    let mut server = Server::start_inside(bounds, Some(tls)).await;
+    // Later ones are accepted later: once this one is answered, the silent one shakes hands.
+    let mut silent = server.connect().await;
+    let answer = health_inside(&server, &connector).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    server.stop();
+    let stopped = timeout(Duration::from_secs(60), &mut server.serving).await;
+    stopped
+        .expect("a silent client holds up the stop")
+        .unwrap()
+        .unwrap();
+    assert_eq!(read_to_end(&mut silent).await, "");
 }
 
 #[tokio::test]
