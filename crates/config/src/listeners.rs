@@ -220,6 +220,13 @@ impl Table<'_, '_> {
         let Some(Name(name)) = name else {
             return format!("listener-{}", index + 1);
         };
+        if matches!(name.as_str(), "api" | "api_listen_addr") {
+            let message = format!(
+                "a listener's name is {name:?}, which the API's own is called; expected another name"
+            );
+            self.problem_at("name", message, None);
+            return name;
+        }
         let settings = ["listen_addr", "tcp_listen_addr", "tls_listen_addr"];
         let others = self
             .draft

@@ -362,7 +362,7 @@ fn open_sockets(
     }
     if let Some(socket) = api {
         sockets.push(OpenSocket {
-            name: sockets::API.to_owned(),
+            name: sockets::API_SETTING.to_owned(),
             brought: Brought::ByPredecessor {
                 asked: api_asked,
                 listener: api_number,

@@ -9,7 +9,7 @@ use crate::BuildError;
 /// A socket that listens, and for whom it is.
 #[derive(Debug)]
 pub struct OpenSocket {
-    /// What it is called: the name of a listener, `api`, or a name of the service manager's.
+    /// What it is called: the name of a listener, `api_listen_addr`, or a name of the service manager's.
     pub name: String,
     /// Who brought it.
     pub brought: Brought,
@@ -32,15 +32,18 @@ pub enum Brought {
     },
 }
 
-/// What the API's socket is called.
-pub(crate) const API: &str = "api";
+/// What the API's socket is called by a service manager.
+const API: &str = "api";
+
+/// What it is called among processes: no listener's name can be the same.
+pub(crate) const API_SETTING: &str = "api_listen_addr";
 
 /// Short names for the listeners of settings.
 const SHORT: [(&str, &str); 4] = [
     ("http", "listen_addr"),
     ("https", "tls_listen_addr"),
     ("tcp", "tcp_listen_addr"),
-    (API, "api_listen_addr"),
+    (API, API_SETTING),
 ];
 
 impl OpenSocket {
@@ -53,8 +56,10 @@ impl OpenSocket {
         }
     }
 
+    /// Short names are a manager's alone: among processes one is some listener's own.
     fn is_called(&self, name: &str) -> bool {
-        self.name == name || SHORT.contains(&(self.name.as_str(), name))
+        let short = self.brought == Brought::ByManager && SHORT.contains(&(self.name.as_str(), name));
+        short || self.name == name
     }
 }
 
@@ -104,9 +109,9 @@ pub(crate) fn place(
         let candidates: Vec<usize> = (0..listeners.len()).filter(wanted).collect();
         let found = candidates.iter().copied().find(|number| is_called(number));
         let found = found.or_else(|| candidates.first().copied());
-        let is_of_api = open.is_called("api_listen_addr");
+        let is_of_api = open.is_called(API_SETTING);
         match (found, api) {
-            (_, Some(addr)) if is_of_api && placed.api.is_none() && open.is_for("api_listen_addr", addr) => {
+            (_, Some(addr)) if is_of_api && placed.api.is_none() && open.is_for(API_SETTING, addr) => {
                 placed.api = Some(open.socket);
             }
             (Some(number), _) if !is_of_api || theirs.is_none() => {
@@ -115,7 +120,7 @@ pub(crate) fn place(
                     *owner = theirs;
                 }
             }
-            (_, Some(addr)) if placed.api.is_none() && open.is_for("api_listen_addr", addr) => {
+            (_, Some(addr)) if placed.api.is_none() && open.is_for(API_SETTING, addr) => {
                 placed.api = Some(open.socket);
             }
             _ => match theirs {
@@ -235,7 +240,7 @@ mod tests {
             by_predecessor("a", "127.0.0.1:1", 0),
             by_predecessor("gone", "127.0.0.1:9", 1),
             by_predecessor("b", "127.0.0.1:2", 2),
-            by_predecessor("api", "127.0.0.1:3", 3),
+            by_predecessor(API_SETTING, "127.0.0.1:3", 3),
         ];
         let placed = place(sockets, &listeners, api).unwrap();
         assert_eq!(counts(&placed), (vec![1, 2], true, &[1][..]));
@@ -255,7 +260,7 @@ mod tests {
             by_predecessor("listen_addr", any, 0),
             by_predecessor("tcp_listen_addr", any, 1),
             by_predecessor("tcp_listen_addr", any, 1),
-            by_predecessor("api", any, 2),
+            by_predecessor(API_SETTING, any, 2),
         ];
         let expected: Vec<_> = sockets
             .iter()
@@ -268,9 +273,24 @@ mod tests {
         assert_eq!(found, expected);
     }
 
+    /// A service manager's short names mean nothing between two processes.
+    #[test]
+    fn a_predecessors_listeners_may_be_called_as_a_manager_calls_others() {
+        let (first, second) = ("127.0.0.1:1", "127.0.0.1:2");
+        let listeners = [listener("api", first), listener("http", second)];
+        let api = Some("127.0.0.1:3".parse().unwrap());
+        let sockets = vec![
+            by_predecessor("api", first, 0),
+            by_predecessor("http", second, 1),
+            by_predecessor(API_SETTING, "127.0.0.1:3", 2),
+        ];
+        let placed = place(sockets, &listeners, api).unwrap();
+        assert_eq!(counts(&placed), (vec![1, 1], true, &[][..]));
+    }
+
     #[test]
     fn an_api_that_is_off_leaves_its_socket_untaken() {
-        let sockets = vec![by_predecessor("api", "127.0.0.1:3", 7)];
+        let sockets = vec![by_predecessor(API_SETTING, "127.0.0.1:3", 7)];
         let placed = place(sockets, &[listener("a", "127.0.0.1:1")], None).unwrap();
         assert_eq!(counts(&placed), (vec![0], false, &[7][..]));
     }

@@ -172,6 +172,14 @@ fn what_contradicts_itself_is_told_with_what_to_do() {
         ),
         (format!("{http}name = \"listen_addr\"\n"), "which another one has"),
         (
+            format!("{http}name = \"api\"\n"),
+            "a listener's name is \"api\", which the API's own is called; expected another name",
+        ),
+        (
+            format!("{http}name = \"api_listen_addr\"\n"),
+            "which the API's own is called",
+        ),
+        (
             http.replace("http", "https"),
             "write \"http\", and give it `tls`; or \"sni\" to pass TLS on unopened",
         ),
