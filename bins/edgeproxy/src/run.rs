@@ -160,8 +160,8 @@ async fn attend(
     let mut giving: Option<Giving<'_>> = None;
     loop {
         let trigger = tokio::select! {
-            signal = signals.next() => return End::Signal(signal),
-            never = &mut watch => match never {},
+            // What has been given is not to be drained as if it hadn't.
+            biased;
             given = under_way(&mut giving) => match given {
                 Ok(given) => return End::HandedOver(given),
                 Err(error) => {
@@ -170,6 +170,8 @@ async fn attend(
                     continue;
                 }
             },
+            signal = signals.next() => return End::Signal(signal),
+            never = &mut watch => match never {},
             () = requests.hand_over.next() => {
                 if giving.is_some() {
                     tracing::warn!("not handed over again: a hand-over is under way");

@@ -52,18 +52,25 @@ pub(crate) async fn give(running: &Running) -> Result<Given, GiveError> {
         return Err(GiveError::FirstProcess);
     }
     let (mut channel, theirs) = Channel::pair()?;
+    // Before the new process, so that it is dropped after it: nothing goes on here while that could still have the store.
+    let paused = Paused(running);
     let mut child = Successor::start(theirs)?;
     let successor = child.id();
     tracing::info!(successor, "handing over: a new process was started");
-    let paused = Paused(running);
     let outcome = tokio::time::timeout(PATIENCE, converse(running, &mut channel)).await;
     let untaken = match outcome {
         Ok(Ok(untaken)) => untaken,
         Ok(Err(GiveError::Channel(error))) if is_gone(&error) => {
             return Err(child.ended().await?);
         }
-        Ok(Err(error)) => return Err(error),
-        Err(_) => return Err(GiveError::Late),
+        Ok(Err(error)) => {
+            child.kill().await;
+            return Err(error);
+        }
+        Err(_) => {
+            child.kill().await;
+            return Err(GiveError::Late);
+        }
     };
     // Nothing goes on here any more.
     std::mem::forget(paused);
@@ -173,6 +180,15 @@ impl Successor {
             child.start_kill()?;
         }
         Ok(GiveError::Ended(child.wait().await?))
+    }
+
+    /// Ends it, and waits until it is gone.
+    async fn kill(&mut self) {
+        if let Some(child) = &mut self.0
+            && !matches!(tokio::time::timeout(ENDING, child.kill()).await, Ok(Ok(())))
+        {
+            tracing::warn!("the new process has not ended yet");
+        }
     }
 
     /// Leaves it alone from now on.
