@@ -9,8 +9,13 @@ pub(crate) struct OpenFiles {
     pub(crate) limit: Option<u64>,
 }
 
-/// What a full proxy needs: 65,536 clients' connections, one to a backend for each, and some for itself.
-pub(crate) const OPEN_FILES_NEEDED: u64 = 2 * 65_536 + 1_024;
+/// What a full proxy needs: its clients' connections, one to a backend for each, and some for itself.
+fn open_files_needed(max_connections: usize) -> u64 {
+    u64::try_from(max_connections)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(2)
+        .saturating_add(1_024)
+}
 
 /// Raises the limit on open files as far as an unprivileged process may.
 ///
@@ -30,13 +35,14 @@ pub(crate) fn raise_open_files() -> OpenFiles {
 }
 
 impl OpenFiles {
-    /// What to tell the operator, where the limit is too low.
-    pub(crate) fn shortage(self) -> Option<String> {
-        let limit = self.limit.filter(|limit| *limit < OPEN_FILES_NEEDED)?;
+    /// What to tell the operator, where the limit is too low for so many clients' connections.
+    pub(crate) fn shortage(self, max_connections: usize) -> Option<String> {
+        let needed = open_files_needed(max_connections);
+        let limit = self.limit.filter(|limit| *limit < needed)?;
         Some(format!(
             "at most {limit} files can be open, so about {} clients can be served at a time; \
-             expected {OPEN_FILES_NEEDED}: run `ulimit -n {OPEN_FILES_NEEDED}` first, or write \
-             LimitNOFILE={OPEN_FILES_NEEDED} in the systemd unit",
+             expected {needed}, as max_connections is {max_connections}: run `ulimit -n {needed}` first, or write \
+             LimitNOFILE={needed} in the systemd unit",
             limit / 2
         ))
     }
@@ -54,19 +60,14 @@ mod tests {
     }
 
     #[test]
-    fn a_low_limit_names_the_number_needed() {
-        assert_eq!(OpenFiles { limit: None }.shortage(), None);
-        assert_eq!(
-            OpenFiles {
-                limit: Some(OPEN_FILES_NEEDED)
-            }
-            .shortage(),
-            None
-        );
-        let told = OpenFiles { limit: Some(1_024) }.shortage().unwrap();
-        assert!(
-            told.contains("at most 1024") && told.contains("ulimit -n 132096"),
-            "{told}"
-        );
+    fn a_low_limit_names_the_number_that_max_connections_needs() {
+        assert_eq!(OpenFiles { limit: None }.shortage(65_536), None);
+        let (low, enough) = (OpenFiles { limit: Some(1_024) }, OpenFiles { limit: Some(1_224) });
+        assert_eq!(enough.shortage(100), None);
+        for (max_connections, needed) in [(65_536, "ulimit -n 132096"), (100, "ulimit -n 1224")] {
+            let told = low.shortage(max_connections).unwrap();
+            assert!(told.contains("at most 1024") && told.contains(needed), "{told}");
+        }
+        assert!(enough.shortage(101).is_some());
     }
 }

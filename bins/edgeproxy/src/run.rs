@@ -67,7 +67,7 @@ fn serve(
         let (running, taken) = begin(loaded.clone(), folder, activated, predecessor).await?;
         announce(loaded, &running);
         open_files
-            .shortage()
+            .shortage(loaded.settings.max_connections)
             .into_iter()
             .for_each(|shortage| tracing::warn!("{shortage}"));
         let reloader = Reloader {
