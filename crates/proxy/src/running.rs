@@ -172,19 +172,21 @@ impl Running {
             .send_modify(|version| *version = version.wrapping_add(1));
     }
 
-    /// Resolves once every worker that is there has answered between two turns of its event loop. One that hangs never
-    /// does, so a time-out is the caller's.
+    /// Resolves once every worker has answered between two turns of its event loop. One that hangs never does, nor does
+    /// one that has ended, so a time-out is the caller's.
     pub async fn pulse(&self) {
         let mut answers = Vec::with_capacity(self.pulses.len());
         for pulse in &self.pulses {
             let (sender, answer) = oneshot::channel();
-            // A worker that has ended is not one that hangs.
-            if pulse.send(sender).await.is_ok() {
-                answers.push(answer);
+            if pulse.send(sender).await.is_err() {
+                return std::future::pending().await;
             }
+            answers.push(answer);
         }
         for answer in answers {
-            let _ = answer.await;
+            if answer.await.is_err() {
+                return std::future::pending().await;
+            }
         }
     }
 

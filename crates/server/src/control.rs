@@ -1,7 +1,7 @@
 //! The control thread: the registry's driver, the health monitor and the API, on one thread and one
 //! runtime of their own, so that nothing they do costs a worker anything but the loading of a new table.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use edgeproxy_proxy::SharedTable;
 use edgeproxy_registry::{Event, Snapshot};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::plan::Plan;
@@ -104,11 +104,11 @@ impl ControlThread {
         })
     }
 
-    /// Resolves once the thread has answered.
+    /// Resolves once the thread has answered, which it never does if something on it has ended unasked.
     pub(crate) async fn pulse(&self) {
         let (sender, answer) = oneshot::channel();
-        if self.pulses.send(sender).await.is_ok() {
-            let _ = answer.await;
+        if self.pulses.send(sender).await.is_err() || answer.await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 
@@ -169,20 +169,28 @@ impl Control {
             move |snapshot: &Snapshot| publisher.borrow_mut().publish(snapshot)
         };
         first.iter().for_each(&mut publish);
-        let background = [
-            tokio::task::spawn_local(driver.run(reports, publish, log)),
-            tokio::task::spawn_local(async move { keeper.keep_up().await }),
-            tokio::task::spawn_local(async move { measuring.measure().await }),
-            tokio::task::spawn_local(prober),
-            tokio::task::spawn_local(watchlist.watch()),
-            tokio::task::spawn_local(applier.run(publisher)),
-            tokio::task::spawn_local(answer(pulses)),
+        let mut background = JoinSet::new();
+        background.spawn_local(driver.run(reports, publish, log));
+        background.spawn_local(async move { keeper.keep_up().await });
+        background.spawn_local(async move { measuring.measure().await });
+        background.spawn_local(prober);
+        background.spawn_local(watchlist.watch());
+        background.spawn_local(async move {
+            applier.run(publisher).await;
+            // It ends when nobody is there any more who could ask it.
+            std::future::pending::<()>().await;
+        });
+        let whole = Rc::new(Cell::new(true));
+        let watched = [
+            tokio::task::spawn_local(supervise(background, Rc::clone(&whole))),
+            tokio::task::spawn_local(answer(pulses, whole)),
         ];
         if let Some((listener, state)) = api {
             serve(listener, state, left_api, stop.clone()).await;
         }
         stop.cancelled().await;
-        for task in background {
+        // The others end with the one that watches them.
+        for task in watched {
             task.abort();
         }
     }
@@ -207,10 +215,25 @@ async fn serve(
     }
 }
 
-async fn answer(mut pulses: mpsc::Receiver<oneshot::Sender<()>>) {
+/// Notes when one of them ends, which none does by itself.
+async fn supervise(mut background: JoinSet<()>, whole: Rc<Cell<bool>>) {
+    while let Some(ended) = background.join_next().await {
+        whole.set(false);
+        let error = ended.err().map(tracing::field::display);
+        tracing::error!(
+            error,
+            "a task of the control thread has ended: the process needs a restart, and gives no sign of life any more"
+        );
+    }
+}
+
+/// Answers for as long as the thread is whole.
+async fn answer(mut pulses: mpsc::Receiver<oneshot::Sender<()>>, whole: Rc<Cell<bool>>) {
     while let Some(asked) = pulses.recv().await {
-        // Whoever asked may have lost patience.
-        let _ = asked.send(());
+        if whole.get() {
+            // Whoever asked may have lost patience.
+            let _ = asked.send(());
+        }
     }
 }
 
@@ -222,4 +245,31 @@ fn log(event: &Event) {
         incarnation = %event.incarnation,
         "registry"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_thread_of_which_a_task_has_ended_gives_no_sign_of_life() {
+        let (pulses, felt) = mpsc::channel(1);
+        let whole = Rc::new(Cell::new(true));
+        let asking = async {
+            let ask = async || {
+                let (sender, answer) = oneshot::channel();
+                pulses.send(sender).await.unwrap();
+                answer.await
+            };
+            assert_eq!(ask().await, Ok(()));
+            let mut background = JoinSet::new();
+            background.spawn(async { panic!("as a defect would") });
+            supervise(background, Rc::clone(&whole)).await;
+            ask().await.unwrap_err();
+        };
+        tokio::select! {
+            () = asking => {}
+            () = answer(felt, Rc::clone(&whole)) => {}
+        }
+    }
 }

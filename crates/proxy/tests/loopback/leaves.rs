@@ -134,6 +134,16 @@ impl Locate for Hanging {
 }
 
 #[tokio::test]
+async fn workers_that_have_ended_give_no_sign_of_life() {
+    let (stage, _) = Stage::with(config(), &[]);
+    stage.running.pulse().await;
+    stage.running.abort();
+    stage.running.stopped().await;
+    let answered = tokio::time::timeout(Duration::from_millis(200), stage.running.pulse());
+    answered.await.expect_err("nobody is there");
+}
+
+#[tokio::test]
 async fn a_worker_that_hangs_gives_no_sign_of_life() {
     let backend = Backend::start(|_, _| ok("x")).await;
     let (release, hanging) = Hanging::new();
