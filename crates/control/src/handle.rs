@@ -155,8 +155,19 @@ impl Handle {
         &self,
         registration: Registration,
     ) -> Result<Acknowledged<Registered>, ControlError<RegisterError>> {
-        self.publish(|registry, now| registry.handle_register(registration, now))
-            .await
+        let mut held = None;
+        let changed = self.change(|registry, now| {
+            let (registered, hold) = registry.handle_register_ahead(registration, now)?;
+            held = Some(Held {
+                handle: self.clone(),
+                hold: Some(hold),
+            });
+            Ok(registered)
+        });
+        let (outcome, changed) = changed?;
+        self.published(&changed).await;
+        drop(held);
+        Ok(self.acknowledged(outcome, &changed).await)
     }
 
     /// Renews a lease.
@@ -483,16 +494,40 @@ impl Handle {
         &self,
         apply: impl FnOnce(&mut Registry, MonoTime) -> Result<T, E>,
     ) -> Result<Acknowledged<T>, ControlError<E>> {
-        let (outcome, Changed { generation, change }) = self.change(apply)?;
+        let (outcome, changed) = self.change(apply)?;
+        self.published(&changed).await;
+        Ok(self.acknowledged(outcome, &changed).await)
+    }
+
+    async fn published(&self, changed: &Changed) {
         self.shared.wake.notify_one();
         let mut published = self.shared.published.subscribe();
         // The sender lives in what `self` holds, so this ends with a publication or not at all.
-        let _ = published.wait_for(|published| *published >= generation).await;
+        let _ = published
+            .wait_for(|published| *published >= changed.generation)
+            .await;
+    }
+
+    async fn acknowledged<T>(&self, outcome: T, changed: &Changed) -> Acknowledged<T> {
         let unkept = match &self.shared.keeping {
-            Some(keeping) => keeping.kept(change).await,
+            Some(keeping) => keeping.kept(changed.change).await,
             None => None,
         };
-        Ok(Acknowledged { outcome, unkept })
+        Acknowledged { outcome, unkept }
+    }
+}
+
+/// Gates that stay open until it is dropped, whoever waits for what or doesn't any more.
+struct Held {
+    handle: Handle,
+    hold: Option<Hold>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(hold) = self.hold.take() {
+            self.handle.release(hold);
+        }
     }
 }
 

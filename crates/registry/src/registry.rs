@@ -342,6 +342,23 @@ impl Registry {
         result
     }
 
+    /// As [`handle_register`](Self::handle_register), but where a new incarnation takes over, the gate of the old one stays
+    /// open until it is [released](Self::release): whoever still goes by the snapshot before finds the old one, and not
+    /// nobody, where it was its app's only member. The next snapshot is to be published meanwhile.
+    ///
+    /// # Errors
+    /// As [`handle_register`](Self::handle_register). Nothing is held then.
+    pub fn handle_register_ahead(
+        &mut self,
+        registration: Registration,
+        now: MonoTime,
+    ) -> Result<(Registered, Hold), RegisterError> {
+        self.advance(now);
+        let (result, hold) = self.holding(|registry| registry.register(registration));
+        debug_assert!(self.check_invariants());
+        result.map(|registered| (registered, hold))
+    }
+
     /// Renews a lease and takes in what the backend reports about itself; a field that is `None` leaves
     /// what was reported before. O(1); publishes nothing unless the report changes the weight, whether it drains, or by a
     /// step of its [`LoadFactor`](edgeproxy_backend::LoadFactor) how busy it is beside the others. A backend that drains after its deregistration is not revived by it, and one of the

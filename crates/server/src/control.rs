@@ -108,7 +108,7 @@ impl ControlThread {
     pub(crate) async fn pulse(&self) {
         let (sender, answer) = oneshot::channel();
         if self.pulses.send(sender).await.is_err() || answer.await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
@@ -178,7 +178,7 @@ impl Control {
         background.spawn_local(async move {
             applier.run(publisher).await;
             // It ends when nobody is there any more who could ask it.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         let whole = Rc::new(Cell::new(true));
         let watched = [

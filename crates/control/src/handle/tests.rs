@@ -97,6 +97,33 @@ async fn a_registration_resolves_when_it_is_published() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_takeover_leaves_nobody_without_a_backend_before_it_is_published() {
+    on_one_thread(async {
+        let running = start(Config::default(), 16);
+        let old = running.registered("a", 1).await.endpoint;
+        let mut takeover = Box::pin(running.handle.register(registration("a", 2)));
+        assert!(polled(&mut takeover).is_none());
+        drop(old.admit(Admission::Regular).unwrap());
+        let new = takeover.await.unwrap().outcome.endpoint;
+        assert!(old.admit(Admission::Regular).is_err());
+        // One that nobody waits for any more shuts it all the same.
+        let mut given_up = Box::pin(running.handle.register(registration("a", 3)));
+        assert!(polled(&mut given_up).is_none());
+        drop(given_up);
+        assert!(new.admit(Admission::Regular).is_err());
+    })
+    .await;
+}
+
+fn polled<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::Pin::new(future).poll(&mut context) {
+        std::task::Poll::Ready(output) => Some(output),
+        std::task::Poll::Pending => None,
+    }
+}
+
 /// What the file says of one backend.
 fn configuration(id: &str) -> Configuration {
     Configuration {

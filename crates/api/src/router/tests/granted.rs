@@ -272,7 +272,7 @@ async fn an_expired_token_is_401_and_one_from_elsewhere_403() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_429_a_peer_that_guesses_waits_before_anything_is_made_of_its_token() {
+async fn row_429_a_peer_that_guesses_is_told_to_wait_and_right_tokens_from_there_are_served() {
     let bounds = Bounds {
         failures_per_min: 3.try_into().unwrap(),
         ..Bounds::default()

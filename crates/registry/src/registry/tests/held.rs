@@ -99,3 +99,28 @@ fn other_bounds_hold_from_then_on_and_nobody_loses_what_it_has() {
     assert_eq!(world.try_register(backend("a")).unwrap().ttl, 2 * TTL);
     assert_eq!(a.meter.gate(), Gate::Open);
 }
+
+#[test]
+fn the_gate_of_the_incarnation_before_shuts_once_its_successor_has_been_published() {
+    let mut world = World::new();
+    let old = world.add("a");
+    let _ = world.registry.poll_snapshot(world.now);
+    let registration = Registration {
+        backend: at(9_999, backend("a")),
+        ttl: None,
+    };
+    let (new, hold) = world
+        .registry
+        .handle_register_ahead(registration, world.now)
+        .unwrap();
+    assert_eq!(new.kind, RegisteredKind::Superseded(old.incarnation));
+    world.registry.audit().unwrap();
+    drop(old.admit(Admission::Regular).unwrap());
+    assert!(world.registry.poll_snapshot(world.now).is_some());
+    world.registry.release(hold);
+    assert_eq!(
+        (old.meter.gate(), new.endpoint.meter.gate()),
+        (Gate::Closed, Gate::Open)
+    );
+    world.registry.audit().unwrap();
+}
