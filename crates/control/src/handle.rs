@@ -272,7 +272,7 @@ impl Handle {
                 records,
                 overrides,
                 next_incarnation: Some(registry.following_incarnation()),
-                findings: Vec::new(),
+                ..Loaded::default()
             }
         })
     }

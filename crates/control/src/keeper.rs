@@ -225,6 +225,8 @@ impl Keeper {
                 let mut state = self.shared.lock();
                 state.registry.handle_resync(Kept { records, overrides }, now);
             }
+            // Whose lease is whose: nobody else has any yet.
+            Update::Owned(_) | Update::Heard(_) | Update::Joined(_) | Update::Parted(_) => {}
             Update::Lost { reason } => self.degrade(&reason),
             Update::Restored => self.recovered(),
         }

@@ -8,6 +8,9 @@ use std::pin::Pin;
 use edgeproxy_backend::{BackendId, Incarnation};
 use edgeproxy_registry::{Overrides, Record, Write};
 
+use crate::ProxyName;
+use crate::cluster::Owned;
+
 /// What a store does, on whatever runtime it is awaited. Dropped halfway, it may have been done or not.
 pub type Task<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -48,6 +51,53 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn stride(&self) -> NonZeroU64 {
         NonZeroU64::MIN
     }
+
+    /// What proxies that share it do by it besides; `None` where nobody else can write.
+    fn shared(&self) -> Option<&dyn Shared> {
+        None
+    }
+}
+
+/// A store that several proxies write to. Each registration in it has an owner, the proxy that renews and ends its lease
+/// (see [`cluster`](crate::cluster)): whoever [commits](Store::commit) it, until another one [adopts](Self::adopt) it.
+///
+/// Whatever is changed by these comes back as an [update](Store::update), as it does when another proxy did it; what is
+/// committed doesn't.
+pub trait Shared: Send + Sync {
+    /// This proxy.
+    fn me(&self) -> &ProxyName;
+
+    /// Makes this proxy the owner of each of these. One that has another life or another owner by now is left alone.
+    ///
+    /// # Errors
+    /// When some may not have been adopted.
+    fn adopt<'a>(&'a self, held: &'a [Held]) -> Task<'a, Result<(), CommitError>>;
+
+    /// Deletes each of these registrations. One that has another life or another owner by now is left alone.
+    ///
+    /// # Errors
+    /// When some may not have been deleted.
+    fn end<'a>(&'a self, held: &'a [Held]) -> Task<'a, Result<(), CommitError>>;
+
+    /// Tells the other proxies that these have been heard here: they get [`Update::Heard`].
+    ///
+    /// # Errors
+    /// When they may not have been told.
+    fn tell<'a>(&'a self, ids: &'a [BackendId]) -> Task<'a, Result<(), CommitError>>;
+
+    /// Tells the others that this proxy ends, so that they needn't wait until it is missed. Nothing is shared any more.
+    fn leave(&self) -> Task<'_, ()>;
+}
+
+/// One life of a backend, and who holds its lease as far as is known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// The backend.
+    pub id: BackendId,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// Who holds its lease.
+    pub owner: ProxyName,
 }
 
 /// What a store has kept.
@@ -59,6 +109,10 @@ pub struct Loaded {
     pub overrides: Vec<(BackendId, Overrides)>,
     /// Later than every incarnation that was ever committed, of backends that are gone as well.
     pub next_incarnation: Option<Incarnation>,
+    /// Who holds the lease of each backend, where [several proxies](Shared) can; else empty.
+    pub owned: Vec<Owned>,
+    /// The proxies that are there, this one among them or not; empty where there is only this one.
+    pub members: Vec<ProxyName>,
     /// What was wrong, in sentences for the log.
     pub findings: Vec<Finding>,
 }
@@ -75,8 +129,17 @@ pub struct Finding {
 /// What somebody else has changed.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Update {
-    /// One id is otherwise than this process wrote it, or than it knew it.
+    /// One id is otherwise than this process wrote it, or than it knew it. If it is registered, [`Owned`](Self::Owned)
+    /// follows.
     Changed(Write),
+    /// Who holds the lease of a registration now. Alone, if nothing but that has changed.
+    Owned(Owned),
+    /// Another proxy has heard heartbeats of these.
+    Heard(Vec<BackendId>),
+    /// Another proxy is there.
+    Joined(ProxyName),
+    /// Another proxy is gone, or has been silent for too long.
+    Parted(ProxyName),
     /// Changes were missed: this is all that is kept now.
     Resync(Loaded),
     /// The store can't be reached; what this process does is for itself until it is [back](Self::Restored).

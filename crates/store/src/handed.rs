@@ -71,7 +71,7 @@ impl Loaded {
             records,
             overrides,
             next_incarnation: form.next_incarnation.and_then(Incarnation::new),
-            findings: Vec::new(),
+            ..Self::default()
         })
     }
 

@@ -109,7 +109,7 @@ impl Kept {
                 .map(|(id, kept)| (id.clone(), kept.value))
                 .collect(),
             next_incarnation: self.latest.map(Incarnation::next),
-            findings: Vec::new(),
+            ..Loaded::default()
         }
     }
 

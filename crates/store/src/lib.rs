@@ -31,7 +31,7 @@ mod proxy_name;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use contract::{CommitError, Finding, LoadError, Loaded, Store, Task, Update};
+pub use contract::{CommitError, Finding, Held, LoadError, Loaded, Shared, Store, Task, Update};
 #[cfg(feature = "etcd")]
 pub use etcd::{Etcd, EtcdAddress, EtcdAddressError, EtcdSettings, EtcdUser};
 pub use file::FileStore;
