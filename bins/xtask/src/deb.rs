@@ -42,7 +42,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<ExitCode
         .output
         .clone()
         .unwrap_or_else(|| workspace.target.join("deb"));
-    let package = build(workspace, &args.profile, &output)?;
+    let package = build(workspace, &args.profile, "-Zxz", &output)?;
     for (_, binary) in BINARIES {
         let path = binaries(workspace, &args.profile).join(binary);
         println!("{:>12} bytes  {binary}", fs::metadata(path)?.len());
@@ -67,7 +67,8 @@ pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
     }
     let workspace = &context.workspace;
     let output = workspace.target.join("deb-check");
-    let package = build(workspace, "dev", &output)?;
+    // Not compressed: nobody downloads it.
+    let package = build(workspace, "dev", "-Znone", &output)?;
     let unpacked = output.join("unpacked");
     remove(&unpacked)?;
     let mut unpack = Command::new("dpkg-deb");
@@ -105,7 +106,7 @@ pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-fn build(workspace: &Workspace, profile: &str, output: &Path) -> anyhow::Result<PathBuf> {
+fn build(workspace: &Workspace, profile: &str, compression: &str, output: &Path) -> anyhow::Result<PathBuf> {
     compile(workspace, profile)?;
     let binaries = binaries(workspace, profile);
     let root = output.join("tree");
@@ -140,7 +141,7 @@ fn build(workspace: &Workspace, profile: &str, output: &Path) -> anyhow::Result<
     tree.sums()?;
     let package = output.join(format!("edgeproxy_{version}_{architecture}.deb"));
     let mut pack = Command::new("dpkg-deb");
-    pack.args(["--root-owner-group", "-Zxz", "--build"])
+    pack.args(["--root-owner-group", compression, "--build"])
         .arg(&root)
         .arg(&package);
     succeed(pack.env("SOURCE_DATE_EPOCH", commit_time(workspace).to_string()))?;
