@@ -1,7 +1,7 @@
 //! One member, nothing in the way.
 
 use edgeproxy_registry::Overrides;
-use edgeproxy_store::{Store as _, Update};
+use edgeproxy_store::{Shared as _, Store as _, Update};
 
 use crate::Test;
 use crate::rows::{change, commit, gone, id, is_silent, life, load, record, registered, update, weight};
