@@ -8,7 +8,7 @@ use super::Registry;
 use super::write::is_kept;
 use crate::entry::{Doubt, Entry, Life};
 use crate::ledger::Asked;
-use crate::{Kept, Overrides, Record, Unrestored};
+use crate::{Kept, Leases, Overrides, Record, Unrestored};
 
 impl Registry {
     pub(super) fn bring_back(
@@ -34,7 +34,9 @@ impl Registry {
             };
             self.pass_over(record.incarnation);
             if let Some(refused) = refused {
-                self.correct(&record);
+                if self.config.leases == Leases::Here {
+                    self.correct(&record);
+                }
                 unrestored.push(refused);
                 continue;
             }
@@ -156,7 +158,7 @@ impl Registry {
         let asked: Asked = entry.asked();
         entry.details_mut().overrides = overrides;
         let backend = entry.endpoint.backend.clone();
-        if entry.overlay(asked, backend) {
+        if entry.overlay(asked, backend, self.share) {
             let app = entry.app;
             self.mark_dirty(app);
         }
