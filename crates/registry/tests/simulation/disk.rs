@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use edgeproxy_backend::{BackendId, Incarnation, MonoTime};
-use edgeproxy_registry::{Config, Configuration, Kept, Overrides, Record, Registry, Snapshot, Write};
+use edgeproxy_registry::{Config, Configuration, Kept, Overridden, Record, Registry, Snapshot, Write};
 
 use crate::model::{Model, agrees};
 use crate::shadow::Micros;
@@ -13,7 +13,7 @@ use crate::world::{World, backend};
 #[derive(Default)]
 pub struct Disk {
     records: BTreeMap<BackendId, Record>,
-    overrides: BTreeMap<BackendId, Overrides>,
+    overrides: BTreeMap<BackendId, Overridden>,
     /// The latest life of every id that was ever there.
     lives: BTreeMap<BackendId, Incarnation>,
     /// What is being written.
@@ -40,10 +40,10 @@ impl Disk {
                         self.records.remove(&id);
                     }
                 }
-                Write::Overridden { id, overrides } => {
-                    self.overrides.remove(&id);
-                    if overrides != Overrides::default() {
-                        self.overrides.insert(id, overrides);
+                Write::Overridden(overridden) => {
+                    self.overrides.remove(&overridden.id);
+                    if overridden.is_some() {
+                        self.overrides.insert(overridden.id.clone(), overridden);
                     }
                 }
             }
@@ -88,7 +88,14 @@ impl World {
         self.disk.apply(&writes[..some]);
         let mut records: Vec<Record> = self.disk.records.values().cloned().collect();
         records.sort_by_key(|record| record.incarnation);
-        let overrides: Vec<_> = self.disk.overrides.clone().into_iter().collect();
+        // Now and then by an earlier version, which didn't write whose they are.
+        if self.rng.u32(0..8) == 0 {
+            self.disk
+                .overrides
+                .values_mut()
+                .for_each(|known| known.app = None);
+        }
+        let overrides: Vec<_> = self.disk.overrides.values().cloned().collect();
         self.doing = format!("a restart with {records:?}, {overrides:?}");
 
         let config = Config {
@@ -151,7 +158,7 @@ impl World {
         self.check(right == registered.len() && records.len() == right, || {
             format!("{records:?} are kept, expected {registered:?}")
         });
-        let kept: Vec<_> = self.disk.overrides.clone().into_iter().collect();
+        let kept: Vec<_> = self.disk.overrides.values().cloned().collect();
         self.check(kept == overrides, || {
             format!("{kept:?} are kept, expected {overrides:?}")
         });

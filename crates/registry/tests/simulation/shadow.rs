@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use edgeproxy_backend::{AppName, BackendAddr, BackendId, Endpoint, Gate, Incarnation, MonoTime, Weight};
-use edgeproxy_registry::{Overrides, State};
+use edgeproxy_registry::{Overridden, Overrides, State};
 
 pub type Micros = u64;
 
@@ -88,6 +88,14 @@ impl Shadow {
             self.since = now;
         }
         self.restored = Restored::Heard;
+    }
+
+    pub fn overridden(&self) -> Overridden {
+        Overridden {
+            id: self.id.clone(),
+            app: Some(self.app.clone()),
+            overrides: self.overrides,
+        }
     }
 
     pub fn effective_weight(&self) -> u16 {

@@ -5,7 +5,7 @@ use std::mem;
 
 use bytes::Bytes;
 use edgeproxy_backend::{BackendId, Incarnation};
-use edgeproxy_registry::{Overrides, Record, Write};
+use edgeproxy_registry::{Overridden, Record, Write};
 
 use super::encoding::{self, Stored};
 use super::keys::{Keys, Kind};
@@ -118,9 +118,9 @@ impl Mirror {
     }
 
     fn load_overrides(&mut self, id: BackendId, kv: &KeyValue, loaded: &mut Loaded) -> Result<(), String> {
-        self.overrides.insert(id.clone(), known_of(kv, None));
-        let (overrides, _) = encoding::read_overrides(&id, &kv.value)?;
-        loaded.overrides.push((id, overrides));
+        let read = encoding::read_overrides(&id, &kv.value);
+        self.overrides.insert(id, known_of(kv, None));
+        loaded.overrides.push(read?.0);
         Ok(())
     }
 
@@ -145,11 +145,11 @@ impl Mirror {
                 if is_known(&self.overrides, &id, kv.mod_revision) {
                     return Ok(());
                 }
-                self.overrides.insert(id.clone(), known_of(kv, None));
                 let read = encoding::read_overrides(&id, &kv.value);
-                let (overrides, start) = read.map_err(|problem| unreadable(&kv.key, &problem))?;
+                self.overrides.insert(id, known_of(kv, None));
+                let (overridden, start) = read.map_err(|problem| unreadable(&kv.key, &problem))?;
                 if start != self.start {
-                    self.changed(Write::Overridden { id, overrides }, kv.mod_revision);
+                    self.changed(Write::Overridden(overridden), kv.mod_revision);
                 }
             }
             Kind::Proxy(_) | Kind::Other => {}
@@ -191,8 +191,7 @@ impl Mirror {
                     if is_own {
                         return;
                     }
-                    let overrides = Overrides::default();
-                    self.changed(Write::Overridden { id, overrides }, revision);
+                    self.changed(Write::Overridden(Overridden::nothing(id)), revision);
                 }
             }
             Kind::Proxy(_) | Kind::Other => {}
@@ -232,13 +231,12 @@ impl Mirror {
     }
 
     /// This process has set or cleared the overrides.
-    pub(super) fn set(&mut self, id: &BackendId, overrides: &Overrides, revision: i64) {
+    pub(super) fn set(&mut self, overridden: &Overridden, revision: i64) {
+        let id = &overridden.id;
         if is_older(&self.overrides, id, revision) {
             return;
         }
-        if *overrides == Overrides::default() {
-            self.overrides.remove(id);
-        } else {
+        if overridden.is_some() {
             let incarnation = None;
             self.overrides.insert(
                 id.clone(),
@@ -247,6 +245,8 @@ impl Mirror {
                     incarnation,
                 },
             );
+        } else {
+            self.overrides.remove(id);
         }
     }
 
@@ -333,7 +333,7 @@ impl Mirror {
                 News::Other(update) => return Some(update),
                 News::Changed(write, revision) => {
                     let known = match &write {
-                        Write::Overridden { id, .. } => self.overrides.get(id),
+                        Write::Overridden(overridden) => self.overrides.get(&overridden.id),
                         Write::Registered(_) | Write::Gone { .. } => self.backends.get(write.id()),
                     };
                     if known.is_none_or(|known| known.revision <= revision) {
