@@ -82,6 +82,7 @@ mod heartbeat;
 mod host;
 mod if_match;
 mod json;
+mod networks;
 mod patch;
 mod problem;
 mod query;
