@@ -76,6 +76,7 @@ mod explain;
 mod extract;
 mod failures;
 mod fields;
+mod figures;
 mod guard;
 mod health;
 mod heartbeat;
@@ -103,6 +104,7 @@ pub use configuration::{Configuration, Configured, LastReload, Layer, ReloadProb
 pub use explain::{
     Balancing, ClientQuery, Explain, ExplainedCandidate, ExplainedClient, ExplainedTier, Explanation,
 };
+pub use figures::{AppFigures, BackendFigures, Figures, Metrics};
 pub use readiness::{Phase, Readiness};
 pub use router::router;
 pub use serve::{serve, serve_until_left};

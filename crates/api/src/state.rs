@@ -8,7 +8,7 @@ use edgeproxy_control::Handle;
 
 use crate::audit::Audit;
 use crate::request_id::RequestIds;
-use crate::{Configured, Explain, Readiness, Terms, Tls};
+use crate::{Configured, Explain, Metrics, Readiness, Terms, Tls};
 
 /// All that the API needs from the rest of the server.
 #[derive(Clone)]
@@ -29,6 +29,8 @@ pub struct State {
     pub tls: Option<Tls>,
     /// Where changes and refusals are written down. `None`: nowhere.
     pub audit: Option<Audit>,
+    /// Who counts. `None`: nothing is told.
+    pub metrics: Option<Arc<dyn Metrics>>,
 }
 
 impl State {
@@ -44,6 +46,7 @@ impl State {
             configuration: None,
             tls: None,
             audit: None,
+            metrics: None,
         }
     }
 }
