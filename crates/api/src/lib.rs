@@ -83,6 +83,7 @@ mod heartbeat;
 mod host;
 mod if_match;
 mod json;
+mod metrics;
 mod patch;
 mod problem;
 mod query;
@@ -91,6 +92,7 @@ mod readiness;
 mod refusal;
 mod register;
 mod request_id;
+mod requests;
 mod router;
 mod serve;
 mod state;
@@ -99,13 +101,14 @@ mod tls;
 
 pub use access::{Access, Granted};
 pub use admission::{Admission, Source};
-pub use audit::{Audit, AuditTarget, AuditWriter};
+pub use audit::Audit;
 pub use configuration::{Configuration, Configured, LastReload, Layer, ReloadProblem, SettingInForce};
 pub use explain::{
     Balancing, ClientQuery, Explain, ExplainedCandidate, ExplainedClient, ExplainedTier, Explanation,
 };
 pub use figures::{AppFigures, BackendFigures, Figures, Metrics};
 pub use readiness::{Phase, Readiness};
+pub use requests::{Answered, Requests};
 pub use router::router;
 pub use serve::{serve, serve_until_left};
 pub use state::{Bounds, State};
