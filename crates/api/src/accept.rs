@@ -1,10 +1,15 @@
 use http::header::ACCEPT;
 use http::{HeaderMap, StatusCode};
 
+use crate::metrics;
 use crate::problem::Problem;
 
-/// Refuses a request whose `Accept` leaves no room for JSON (RFC 9110 §12.5.1).
-pub(crate) fn check(headers: &HeaderMap) -> Result<(), Problem> {
+/// Refuses a request whose `Accept` leaves no room for JSON (RFC 9110 §12.5.1). What is told in another format is told to
+/// whoever asks for it.
+pub(crate) fn check(path: &str, headers: &HeaderMap) -> Result<(), Problem> {
+    if path == metrics::PATH {
+        return Ok(());
+    }
     let mut ranges = headers
         .get_all(ACCEPT)
         .iter()
@@ -69,7 +74,7 @@ mod tests {
         for value in values {
             headers.append(ACCEPT, HeaderValue::from_static(value));
         }
-        check(&headers).is_ok()
+        check("/", &headers).is_ok()
     }
 
     #[test]

@@ -91,6 +91,9 @@ const ROWS: &[Row] = &[
     row("GET", "/api/v1/config", Some(Operate), Whole, |_| {
         ("/api/v1/config".to_owned(), Value::Null)
     }),
+    row("GET", "/metrics", Some(Read), Whole, |_| {
+        ("/metrics".to_owned(), Value::Null)
+    }),
 ];
 
 /// The backend `APP-1`.
@@ -187,7 +190,7 @@ async fn every_role_at_every_endpoint_for_every_app() {
                 if !allowed {
                     assert_eq!(reply.status, 403, "{what}");
                     assert!(reply.error().contains(&format!("{name:?}")), "{what}");
-                } else if row.path == "/api/v1/config" {
+                } else if ["/api/v1/config", "/metrics"].contains(&row.path) {
                     // Behind the check: there is none to show.
                     assert_eq!(reply.status, 404, "{what}");
                 } else {

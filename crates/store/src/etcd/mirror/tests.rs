@@ -1,9 +1,7 @@
 use std::time::Duration;
 
 use edgeproxy_backend::{AppName, Backend, BackendAddr, Country, Region, Weight};
-use edgeproxy_registry::Record;
-
-use edgeproxy_registry::Overrides;
+use edgeproxy_registry::{Overrides, Record};
 
 use super::*;
 use crate::Loaded;
