@@ -72,6 +72,7 @@ mod configuration;
 mod connection;
 mod dto;
 mod endpoint;
+mod events;
 mod explain;
 mod extract;
 mod failures;
@@ -82,6 +83,7 @@ mod heartbeat;
 mod host;
 mod if_match;
 mod json;
+mod page;
 mod patch;
 mod problem;
 mod query;
@@ -100,6 +102,7 @@ pub use access::{Access, Granted};
 pub use admission::{Admission, Source};
 pub use audit::{Audit, AuditTarget, AuditWriter};
 pub use configuration::{Configuration, Configured, LastReload, Layer, ReloadProblem, SettingInForce};
+pub use events::Events;
 pub use explain::{
     Balancing, ClientQuery, Explain, ExplainedCandidate, ExplainedClient, ExplainedTier, Explanation,
 };

@@ -8,7 +8,7 @@ use edgeproxy_control::Handle;
 
 use crate::audit::Audit;
 use crate::request_id::RequestIds;
-use crate::{Configured, Explain, Readiness, Terms, Tls};
+use crate::{Configured, Events, Explain, Readiness, Terms, Tls};
 
 /// All that the API needs from the rest of the server.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ pub struct State {
     pub bounds: Bounds,
     /// Who knows the configuration. `None`: there is none to show.
     pub configuration: Option<Arc<dyn Configured>>,
+    /// What has happened to backends, for those who follow it; whoever runs the registry's driver tells it.
+    pub events: Events,
     /// What it is served inside of. `None`: in the clear.
     pub tls: Option<Tls>,
     /// Where changes and refusals are written down. `None`: nowhere.
@@ -42,6 +44,7 @@ impl State {
             terms: Terms::default(),
             bounds: Bounds::default(),
             configuration: None,
+            events: Events::default(),
             tls: None,
             audit: None,
         }

@@ -170,7 +170,14 @@ impl Control {
         };
         first.iter().for_each(&mut publish);
         let mut background = JoinSet::new();
-        background.spawn_local(driver.run(reports, publish, log));
+        let events = api.as_ref().map(|(_, state)| state.events.clone());
+        let told = move |event: &Event| {
+            log(event);
+            if let Some(events) = &events {
+                events.tell(event);
+            }
+        };
+        background.spawn_local(driver.run(reports, publish, told));
         background.spawn_local(async move { keeper.keep_up().await });
         background.spawn_local(async move { measuring.measure().await });
         background.spawn_local(prober);

@@ -1,0 +1,220 @@
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use edgeproxy_backend::{AppName, BackendId, Incarnation};
+use edgeproxy_control::Handle;
+use edgeproxy_registry::Status;
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use tokio::time::Instant;
+
+use super::filter::Filter;
+use super::view::time;
+use crate::dto::latency_ms;
+use crate::{Phase, Readiness};
+
+/// Looks at the meters, at most about once a second however many follow, and works out rates. Nobody follows: nobody
+/// looks.
+#[derive(Default)]
+pub(super) struct Sampler {
+    taken: Option<Instant>,
+    number: u64,
+    rows: HashMap<BackendId, Row>,
+    total: usize,
+}
+
+/// Two who follow share a look that is no older than this.
+const FRESH: Duration = Duration::from_millis(900);
+/// Over a longer time an average says nothing about now.
+const LONGEST: Duration = Duration::from_secs(10);
+/// Backends that are looked at. A page with more is nobody's to read, and each costs about 40 bytes a second.
+pub(super) const MOST_BACKENDS: usize = 5_000;
+
+/// One backend at the last look.
+struct Row {
+    app: AppName,
+    incarnation: Incarnation,
+    requests: u64,
+    failures: u64,
+    shown: Shown,
+    /// The look that found it otherwise than the one before.
+    changed: u64,
+    /// The latest look that found it.
+    seen: u64,
+}
+
+/// What is told of it.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+struct Shown {
+    requests_per_sec: f64,
+    failures_per_sec: f64,
+    latency_ms: Option<f64>,
+    in_flight: u32,
+}
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (
+            self.requests_per_sec,
+            self.failures_per_sec,
+            self.latency_ms,
+            self.in_flight,
+        )
+            .serialize(serializer)
+    }
+}
+
+impl Sampler {
+    /// Looks again if the last look is old. Gives its number.
+    pub(super) fn look(&mut self, handle: &Handle, now: Instant) -> u64 {
+        let since = self.taken.map(|taken| now.duration_since(taken));
+        if since.is_some_and(|since| since < FRESH) {
+            return self.number;
+        }
+        self.taken = Some(now);
+        self.number += 1;
+        let over = since.filter(|since| *since <= LONGEST);
+        let page = handle.list(0, MOST_BACKENDS, |_| true);
+        self.total = page.total;
+        for status in &page.items {
+            self.note(status, over);
+        }
+        let number = self.number;
+        self.rows.retain(|_, row| row.seen == number);
+        number
+    }
+
+    fn note(&mut self, status: &Status, over: Option<Duration>) {
+        let endpoint = &status.endpoint;
+        let (requests, failures) = endpoint.meter.totals();
+        let number = self.number;
+        let before = self
+            .rows
+            .get(&endpoint.id)
+            .filter(|row| row.incarnation == endpoint.incarnation);
+        let rate = |now: u64, before: Option<u64>| match (before, over) {
+            (Some(before), Some(over)) => tenth(now.saturating_sub(before) as f64 / over.as_secs_f64()),
+            _ => 0.0,
+        };
+        let shown = Shown {
+            requests_per_sec: rate(requests, before.map(|row| row.requests)),
+            failures_per_sec: rate(failures, before.map(|row| row.failures)),
+            latency_ms: latency_ms(endpoint.meter.latency()),
+            in_flight: endpoint.meter.in_flight(),
+        };
+        let changed = match before {
+            Some(row) if row.shown == shown => row.changed,
+            _ => number,
+        };
+        let row = Row {
+            app: endpoint.app.clone(),
+            incarnation: endpoint.incarnation,
+            requests,
+            failures,
+            shown,
+            changed,
+            seen: number,
+        };
+        self.rows.insert(endpoint.id.clone(), row);
+    }
+
+    /// What has changed since that look, and the sums over all, of what somebody wants.
+    pub(super) fn since<'a>(&'a self, look: u64, filter: &'a Filter, server: Server) -> StatsView<'a> {
+        let mut totals = Totals::default();
+        let mut weighted = 0.0;
+        for (id, row) in &self.rows {
+            if !filter.takes_of(&row.app, id) {
+                continue;
+            }
+            let shown = row.shown;
+            totals.backends += 1;
+            totals.requests_per_sec += shown.requests_per_sec;
+            totals.failures_per_sec += shown.failures_per_sec;
+            totals.in_flight += u64::from(shown.in_flight);
+            weighted += shown.latency_ms.unwrap_or_default() * shown.requests_per_sec;
+        }
+        if totals.requests_per_sec > 0.0 {
+            let mean = weighted / totals.requests_per_sec;
+            totals.latency_ms = Some((mean * 1_000.0).round() / 1_000.0);
+        }
+        totals.requests_per_sec = tenth(totals.requests_per_sec);
+        totals.failures_per_sec = tenth(totals.failures_per_sec);
+        StatsView {
+            time: time(SystemTime::now()),
+            server,
+            totals,
+            partial: self.total > self.rows.len(),
+            backends: Changed {
+                rows: &self.rows,
+                look,
+                filter,
+            },
+        }
+    }
+}
+
+fn tenth(rate: f64) -> f64 {
+    (rate * 10.0).round() / 10.0
+}
+
+/// The figures of one second.
+#[derive(Serialize)]
+pub(super) struct StatsView<'a> {
+    time: String,
+    server: Server,
+    totals: Totals,
+    /// There are more backends than are looked at.
+    partial: bool,
+    /// By id: requests per second, failures per second, the latency average in ms, requests in flight.
+    backends: Changed<'a>,
+}
+
+/// How the process is.
+#[derive(Serialize)]
+pub(super) struct Server {
+    uptime_secs: u64,
+    phase: &'static str,
+    store: &'static str,
+    /// What is wrong with the store.
+    degraded: Option<String>,
+}
+
+impl Server {
+    pub(super) fn of(handle: &Handle, readiness: &Readiness) -> Self {
+        let store = handle.store_status();
+        Self {
+            uptime_secs: handle.uptime().as_secs(),
+            phase: Phase::as_str(readiness.phase()),
+            store: store.name,
+            degraded: store.degraded.map(|degraded| degraded.reason.to_string()),
+        }
+    }
+}
+
+#[derive(Serialize, Default)]
+struct Totals {
+    backends: usize,
+    requests_per_sec: f64,
+    failures_per_sec: f64,
+    in_flight: u64,
+    /// The mean of the backends' averages, by their requests; `null` while there are none.
+    latency_ms: Option<f64>,
+}
+
+struct Changed<'a> {
+    rows: &'a HashMap<BackendId, Row>,
+    look: u64,
+    filter: &'a Filter,
+}
+
+impl Serialize for Changed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (id, row) in self.rows {
+            if row.changed > self.look && self.filter.takes_of(&row.app, id) {
+                map.serialize_entry(id, &row.shown)?;
+            }
+        }
+        map.end()
+    }
+}
