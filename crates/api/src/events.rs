@@ -9,6 +9,7 @@ mod feed;
 mod filter;
 mod id;
 mod licence;
+mod quantile;
 mod ring;
 mod sample;
 mod view;

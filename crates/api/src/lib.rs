@@ -77,6 +77,7 @@ mod explain;
 mod extract;
 mod failures;
 mod fields;
+mod figures;
 mod guard;
 mod health;
 mod heartbeat;
@@ -106,6 +107,7 @@ pub use events::Events;
 pub use explain::{
     Balancing, ClientQuery, Explain, ExplainedCandidate, ExplainedClient, ExplainedTier, Explanation,
 };
+pub use figures::{AppFigures, BackendFigures, Figures, Metrics};
 pub use readiness::{Phase, Readiness};
 pub use router::router;
 pub use serve::{serve, serve_until_left};

@@ -8,7 +8,7 @@ use edgeproxy_control::Handle;
 
 use crate::audit::Audit;
 use crate::request_id::RequestIds;
-use crate::{Configured, Events, Explain, Readiness, Terms, Tls};
+use crate::{Configured, Events, Explain, Metrics, Readiness, Terms, Tls};
 
 /// All that the API needs from the rest of the server.
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub struct State {
     pub tls: Option<Tls>,
     /// Where changes and refusals are written down. `None`: nowhere.
     pub audit: Option<Audit>,
+    /// Who counts. `None`: nothing is told.
+    pub metrics: Option<Arc<dyn Metrics>>,
 }
 
 impl State {
@@ -47,6 +49,7 @@ impl State {
             events: Events::default(),
             tls: None,
             audit: None,
+            metrics: None,
         }
     }
 }

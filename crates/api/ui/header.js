@@ -79,7 +79,7 @@ export class Header {
     const [shown, unit] = latency(percentiles ? totals.p50_ms : totals.latency_ms).split(" ");
     say(slow.number, shown);
     say(slow.unit, unit ?? "");
-    say(slow.beside, percentiles ? `median; p99 ${latency(totals.p99_ms)}` : "mean to the first byte");
+    say(slow.beside, percentiles ? `median; 99 % within ${latency(totals.p99_ms)}` : "mean to the first byte");
     say(inFlight.number, count(totals.in_flight));
     say(inFlight.unit, totals.in_flight === 1 ? "request" : "requests");
     this.limits();

@@ -19,6 +19,7 @@ use crate::geography::{Geography, Surveyed};
 use crate::grants;
 use crate::in_force::InForce;
 use crate::listening::{Listening, own_listeners};
+use crate::metrics::Meters;
 use crate::plan::Plan;
 use crate::probe_tls::ProbeTls;
 use crate::reload::{Applier, ReloadError, Reloads, Standing, Trigger};
@@ -194,6 +195,7 @@ impl App {
                 events: api::Events::default(),
                 tls: tls.api.clone(),
                 audit,
+                metrics: Some(Arc::new(Meters::new(workers.counted().clone()))),
             };
             (listener, state)
         });

@@ -2,7 +2,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
@@ -74,6 +74,8 @@ pub(crate) async fn follow(
     let mut response = Response::new(Body::new(FeedBody::new(feed)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+    // What is asked after the stream's end may be for another process.
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     Ok(response)
 }

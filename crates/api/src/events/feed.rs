@@ -160,7 +160,7 @@ impl Feed {
     fn tick(&mut self, now: Instant) -> Option<Bytes> {
         if let Some(seen) = &mut self.stats {
             let mut sampler = self.shared.events.sampler();
-            let look = sampler.look(&self.shared.handle, now);
+            let look = sampler.look(&self.shared.handle, self.shared.metrics.as_deref(), now);
             if look > *seen {
                 let server = Server::of(&self.shared.handle, &self.shared.readiness);
                 let text = block(None, "stats", &sampler.since(*seen, &self.filter, server));

@@ -3,15 +3,17 @@ use std::time::{Duration, SystemTime};
 
 use edgeproxy_backend::{AppName, BackendId, Incarnation};
 use edgeproxy_control::Handle;
+use edgeproxy_metrics::{BUCKETS, Buckets};
 use edgeproxy_registry::Status;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use tokio::time::Instant;
 
 use super::filter::Filter;
+use super::quantile::quantile_ms;
 use super::view::time;
 use crate::dto::latency_ms;
-use crate::{Phase, Readiness};
+use crate::{Metrics, Phase, Readiness};
 
 /// Looks at the meters, at most about once a second however many follow, and works out rates. Nobody follows: nobody
 /// looks.
@@ -30,6 +32,10 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// Backends that are looked at. A page with more is nobody's to read, and each costs about 40 bytes a second.
 pub(super) const MOST_BACKENDS: usize = 5_000;
 
+/// How much of what was seen at a look counts at the next, for percentiles: half of them is of the last three seconds.
+/// Those of one second jump about where there are few requests.
+const FADES: f32 = 0.8;
+
 /// One backend at the last look.
 struct Row {
     app: AppName,
@@ -41,6 +47,10 @@ struct Row {
     changed: u64,
     /// The latest look that found it.
     seen: u64,
+    /// How often an answer had taken how long.
+    noted: Option<Buckets>,
+    /// The same of late.
+    lately: [f32; BUCKETS],
 }
 
 /// What is told of it.
@@ -66,7 +76,7 @@ impl Serialize for Shown {
 
 impl Sampler {
     /// Looks again if the last look is old. Gives its number.
-    pub(super) fn look(&mut self, handle: &Handle, now: Instant) -> u64 {
+    pub(super) fn look(&mut self, handle: &Handle, metrics: Option<&dyn Metrics>, now: Instant) -> u64 {
         let since = self.taken.map(|taken| now.duration_since(taken));
         if since.is_some_and(|since| since < FRESH) {
             return self.number;
@@ -81,6 +91,9 @@ impl Sampler {
         }
         let number = self.number;
         self.rows.retain(|_, row| row.seen == number);
+        if let Some(metrics) = metrics {
+            self.note_times(metrics, over.is_some());
+        }
         number
     }
 
@@ -88,40 +101,65 @@ impl Sampler {
         let endpoint = &status.endpoint;
         let (requests, failures) = endpoint.meter.totals();
         let number = self.number;
-        let before = self
-            .rows
-            .get(&endpoint.id)
-            .filter(|row| row.incarnation == endpoint.incarnation);
-        let rate = |now: u64, before: Option<u64>| match (before, over) {
-            (Some(before), Some(over)) => tenth(now.saturating_sub(before) as f64 / over.as_secs_f64()),
-            _ => 0.0,
+        let known = self.rows.get_mut(&endpoint.id);
+        let known = known.filter(|row| row.incarnation == endpoint.incarnation);
+        let before = known.as_ref().zip(over);
+        let rate = |now: u64, then: fn(&Row) -> u64| {
+            let rate = before
+                .as_ref()
+                .map(|(row, over)| now.saturating_sub(then(row)) as f64 / over.as_secs_f64());
+            tenth(rate.unwrap_or_default())
         };
         let shown = Shown {
-            requests_per_sec: rate(requests, before.map(|row| row.requests)),
-            failures_per_sec: rate(failures, before.map(|row| row.failures)),
+            requests_per_sec: rate(requests, |row| row.requests),
+            failures_per_sec: rate(failures, |row| row.failures),
             latency_ms: latency_ms(endpoint.meter.latency()),
             in_flight: endpoint.meter.in_flight(),
         };
-        let changed = match before {
-            Some(row) if row.shown == shown => row.changed,
-            _ => number,
-        };
+        if let Some(row) = known {
+            if row.shown != shown {
+                row.changed = number;
+            }
+            (row.requests, row.failures, row.shown, row.seen) = (requests, failures, shown, number);
+            return;
+        }
         let row = Row {
             app: endpoint.app.clone(),
             incarnation: endpoint.incarnation,
             requests,
             failures,
             shown,
-            changed,
+            changed: number,
             seen: number,
+            noted: None,
+            lately: [0.0; BUCKETS],
         };
         self.rows.insert(endpoint.id.clone(), row);
+    }
+
+    /// How long answers took lately, at each backend.
+    fn note_times(&mut self, metrics: &dyn Metrics, goes_on: bool) {
+        for app in metrics.traffic() {
+            for backend in app.backends {
+                let Some(row) = self.rows.get_mut(&backend.id).filter(|row| row.app == app.app) else {
+                    continue;
+                };
+                let now = backend.figures.latency;
+                let then = row.noted.replace(now).filter(|_| goes_on).unwrap_or(now);
+                let counts = now.counts.iter().zip(then.counts);
+                for (lately, (now, then)) in row.lately.iter_mut().zip(counts) {
+                    // What a scrape of percentiles can lose to rounding beyond 16 million a second is nothing.
+                    *lately = *lately * FADES + now.saturating_sub(then) as f32;
+                }
+            }
+        }
     }
 
     /// What has changed since that look, and the sums over all, of what somebody wants.
     pub(super) fn since<'a>(&'a self, look: u64, filter: &'a Filter, server: Server) -> StatsView<'a> {
         let mut totals = Totals::default();
         let mut weighted = 0.0;
+        let mut lately = [0.0; BUCKETS];
         for (id, row) in &self.rows {
             if !filter.takes_of(&row.app, id) {
                 continue;
@@ -131,12 +169,17 @@ impl Sampler {
             totals.requests_per_sec += shown.requests_per_sec;
             totals.failures_per_sec += shown.failures_per_sec;
             totals.in_flight += u64::from(shown.in_flight);
+            for (sum, one) in lately.iter_mut().zip(row.lately) {
+                *sum += f64::from(one);
+            }
             weighted += shown.latency_ms.unwrap_or_default() * shown.requests_per_sec;
         }
         if totals.requests_per_sec > 0.0 {
             let mean = weighted / totals.requests_per_sec;
             totals.latency_ms = Some((mean * 1_000.0).round() / 1_000.0);
         }
+        totals.p50_ms = quantile_ms(&lately, 0.5);
+        totals.p99_ms = quantile_ms(&lately, 0.99);
         totals.requests_per_sec = tenth(totals.requests_per_sec);
         totals.failures_per_sec = tenth(totals.failures_per_sec);
         StatsView {
@@ -199,6 +242,10 @@ struct Totals {
     in_flight: u64,
     /// The mean of the backends' averages, by their requests; `null` while there are none.
     latency_ms: Option<f64>,
+    /// What half of the latest answers' heads took at the most, of about ten seconds; `null` where nobody counts.
+    p50_ms: Option<f64>,
+    /// What all but one in a hundred took at the most.
+    p99_ms: Option<f64>,
 }
 
 struct Changed<'a> {

@@ -279,6 +279,7 @@ impl<S: Socket> Connection<S> {
     /// Refuses what can't be served, and what comes behind it.
     async fn refuse(&mut self, answer: Answer) {
         tracing::debug!(client = %self.client.ip, answer.word, %answer.error, "a request is refused");
+        self.worker.books().own.refuse(&answer);
         let bytes = answer.into_bytes(Persist::Close, true);
         if self.write_all(&bytes).await.is_ok() {
             self.linger().await;

@@ -1,0 +1,76 @@
+/// A metric with all of its label values: what is told of it besides numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Family {
+    /// Without the `_total` of a counter, and with its unit at the end.
+    pub name: &'static str,
+    /// How its numbers are to be read.
+    pub kind: Kind,
+    /// What it is measured in; `None`: things that are counted.
+    pub unit: Option<Unit>,
+    /// What it says, in a sentence or two.
+    pub help: &'static str,
+    /// The labels of every sample, in the order in which values are given.
+    pub labels: &'static [&'static str],
+}
+
+/// How the numbers of a [`Family`] are to be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// It only grows, until the process ends.
+    Counter,
+    /// It rises and falls.
+    Gauge,
+    /// How often something took how long.
+    Histogram,
+    /// Always 1; the labels are what it says.
+    Info,
+}
+
+/// A base unit of Prometheus.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unit {
+    /// Seconds.
+    Seconds,
+    /// Bytes.
+    Bytes,
+    /// A share, from 0 to 1.
+    Ratio,
+}
+
+impl Family {
+    /// The name that samples bear, and by which queries ask; a histogram's get a suffix to it.
+    #[must_use]
+    pub fn sample_name(&self) -> String {
+        let suffix = match self.kind {
+            Kind::Counter => "_total",
+            Kind::Info => "_info",
+            Kind::Gauge | Kind::Histogram => "",
+        };
+        format!("{}{suffix}", self.name)
+    }
+}
+
+impl Kind {
+    /// The word in the reference and in OpenMetrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Info => "info",
+        }
+    }
+}
+
+impl Unit {
+    /// The word at the end of names.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Bytes => "bytes",
+            Self::Ratio => "ratio",
+        }
+    }
+}
