@@ -1,7 +1,7 @@
 // The life of a backend, as the page shows it.
 
 import assert from "node:assert/strict";
-import { Api, Backend, opened, request, row, until } from "./stage.mjs";
+import { Api, Backend, Cable, opened, request, row, until } from "./stage.mjs";
 
 export async function starts_empty_and_shows_a_backend_within_a_second_of_its_registration({ api, proxy }) {
   const { page, check } = await opened(api);
@@ -19,8 +19,9 @@ export async function starts_empty_and_shows_a_backend_within_a_second_of_its_re
   assert.match(await row(page, "eu-1").textContent(), /takes traffic/);
   assert.match(await page.locator("#log li").first().textContent(), /registered.*eu-1/);
   // What was sent is what is shown.
+  const rate = page.locator(".total").first().locator(".number", { hasText: /[1-9]/ }).waitFor();
   for (let sent = 0; sent < 20; sent++) assert.equal(await request(proxy), 200);
-  await page.waitForFunction(() => Number.parseFloat(document.querySelector(".total .number").textContent) > 0);
+  await rate;
   await row(page, "eu-1").click();
   await page.locator("#detail dd", { hasText: /^20$/ }).waitFor();
   check();
@@ -50,15 +51,16 @@ export async function shows_an_ejection_with_its_reason_and_the_return({ api, pr
 export async function goes_on_where_it_was_after_the_connection_was_lost({ api }) {
   const told = new Api(api);
   await told.register("eu-1");
-  const { page, context, check } = await opened(api);
+  const cable = await new Cable(api).start();
+  const { page, check } = await opened(cable.url);
   await row(page, "eu-1").waitFor();
   await page.locator('#line[data-line="live"]').waitFor();
-  await context.setOffline(true);
+  await cable.cut();
   await page.locator('#line[data-line="lost"]').waitFor({ timeout: 25_000 });
   assert.match(await page.locator("#line").textContent(), /no connection since \d\d:\d\d:\d\d, next try at/);
   await told.register("eu-2");
   await told.ask("DELETE", "/api/v1/backends/eu-1");
-  await context.setOffline(false);
+  cable.mend();
   await page.locator('#line[data-line="live"]').waitFor({ timeout: 30_000 });
   await row(page, "eu-2").waitFor();
   await row(page, "eu-1").waitFor({ state: "detached" });

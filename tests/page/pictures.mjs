@@ -2,14 +2,14 @@
 // are those of crates/api/ui, so that a change can be looked at without building anything.
 
 import { spawn } from "node:child_process";
-import { mkdir, mkdtemp, readFile } from "node:fs/promises";
+import { mkdir, mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { Api, Backend, end, opened, request, row } from "./stage.mjs";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
-const fromDisk = process.argv.includes("--from-disk");
+if (process.argv.includes("--from-disk")) process.env.EDGEPROXY_TEST_UI = join(ROOT, "crates/api/ui");
 const out = process.env.EDGEPROXY_PICTURES ?? join(ROOT, "docs/pictures");
 
 const FLEET = [
@@ -50,18 +50,7 @@ async function server() {
 }
 
 async function shown(api, options) {
-  const one = await opened(api, { deviceScaleFactor: 2, ...options });
-  if (fromDisk) {
-    await one.page.route(/\/(ui\/[^/]*)?$/, async (route) => {
-      const name = new URL(route.request().url()).pathname.replace(/^\/ui\//, "").replace("/", "") || "index.html";
-      const response = await route.fetch().catch(() => null);
-      const types = { js: "text/javascript", css: "text/css", svg: "image/svg+xml", html: "text/html" };
-      const headers = { "content-security-policy": response?.headers()["content-security-policy"] ?? "", "content-type": types[name.split(".").at(-1)] };
-      await route.fulfill({ status: 200, headers, body: await readFile(join(ROOT, "crates/api/ui", name)) });
-    });
-    await one.page.reload();
-  }
-  return one.page;
+  return (await opened(api, { deviceScaleFactor: 2, ...options })).page;
 }
 
 const { api, proxy, stop } = await server();

@@ -11,7 +11,7 @@ export async function drains_one_by_a_click_with_a_token_and_refuses_without({ a
   const { page, context, check, asked } = await opened(api);
 
   // Without one: nothing but the question for one.
-  await page.getByText("This API takes a token").waitFor();
+  await page.getByRole("heading", { name: "This API takes a token" }).waitFor();
   assert.match(await page.locator("#gate-reason").textContent(), /Authorization: Bearer TOKEN/);
   assert.equal(await page.locator("button.row").count(), 0);
   // A wrong one is told to be wrong.
@@ -61,7 +61,7 @@ export async function drains_one_by_a_click_with_a_token_and_refuses_without({ a
   // Taken out of the file, it ends what it follows.
   const file = await readFile(tokensFile, "utf8");
   await writeFile(tokensFile, file.split("[[tokens]]").filter((entry) => !entry.includes("page-operate")).join("[[tokens]]"));
-  await page.getByText("This API takes a token").waitFor();
+  await page.getByRole("heading", { name: "This API takes a token" }).waitFor();
   assert.equal(await page.locator("button.row").count(), 0);
   check();
 }

@@ -1,7 +1,10 @@
 // A browser, and backends that fail when they are told to. Everything is on this machine.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import http from "node:http";
+import net from "node:net";
+import { join } from "node:path";
 import { chromium } from "playwright-core";
 
 /** Longer than anything takes, and shorter than a test may. */
@@ -25,6 +28,19 @@ async function launched() {
 }
 undo.push(() => browser?.close());
 
+/** Goes on to the server; but with EDGEPROXY_TEST_UI the page's files are those of that folder, for whoever changes them. */
+async function answered(route) {
+  const folder = process.env.EDGEPROXY_TEST_UI;
+  const { pathname } = new URL(route.request().url());
+  if (!folder || !/^\/(ui\/.*)?$/.test(pathname)) return route.continue();
+  const response = await route.fetch().catch(() => null);
+  if (!response) return route.abort();
+  const name = pathname === "/" ? "index.html" : pathname.slice("/ui/".length);
+  const types = { js: "text/javascript", css: "text/css", svg: "image/svg+xml", html: "text/html" };
+  const headers = { "content-security-policy": response.headers()["content-security-policy"] ?? "", "content-type": types[name.split(".").at(-1)] };
+  return route.fulfill({ status: 200, headers, body: await readFile(join(folder, name)) });
+}
+
 /**
  * A page of its own, which records what it asks for and what goes wrong in it. `check()` says that it asked nobody but
  * the server, and that nothing went wrong.
@@ -36,7 +52,7 @@ export async function opened(url, options = {}) {
   const [asked, wrong] = [[], []];
   await context.route("**", (route) => {
     asked.push(route.request().url());
-    return new URL(route.request().url()).origin === new URL(url).origin ? route.continue() : route.abort();
+    return new URL(route.request().url()).origin === new URL(url).origin ? answered(route) : route.abort();
   });
   page.on("pageerror", (error) => wrong.push(String(error)));
   page.on("console", (message) => {
@@ -78,6 +94,45 @@ export class Backend {
 
   get port() {
     return this.server.address().port;
+  }
+}
+
+/** A way to a server that can be cut. */
+export class Cable {
+  constructor(url) {
+    this.isCut = false;
+    this.ends = new Set();
+    const { hostname, port } = new URL(url);
+    this.server = net.createServer((near) => {
+      if (this.isCut) return near.destroy();
+      const far = net.connect(port, hostname);
+      for (const [one, other] of [[near, far], [far, near]]) {
+        this.ends.add(one);
+        one.on("error", () => {});
+        one.on("close", () => {
+          this.ends.delete(one);
+          other.destroy();
+        });
+        one.pipe(other);
+      }
+    });
+  }
+
+  async start() {
+    await new Promise((resolve) => this.server.listen(0, "127.0.0.1", resolve));
+    undo.push(() => this.server.close());
+    undo.push(() => this.cut());
+    this.url = `http://127.0.0.1:${this.server.address().port}`;
+    return this;
+  }
+
+  cut() {
+    this.isCut = true;
+    for (const end of this.ends) end.destroy();
+  }
+
+  mend() {
+    this.isCut = false;
   }
 }
 

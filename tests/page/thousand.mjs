@@ -5,12 +5,20 @@ import { Api, opened } from "./stage.mjs";
 
 const REGIONS = ["eu", "us", "sa", "ap"];
 
-/** The longest task of the page's main thread in a trace, in ms. */
+/**
+ * The longest task of the page's main thread in a trace, in ms of that thread's own time: what other processes take from it
+ * is not the page's.
+ */
 function longest(events) {
   const main = events.find(({ name, args }) => name === "thread_name" && args.name === "CrRendererMain");
   const tasks = events.filter(({ name, ph, tid, pid }) => name === "RunTask" && ph === "X" && tid === main?.tid && pid === main?.pid);
   assert.ok(tasks.length > 100, `the trace has ${tasks.length} tasks of the page`);
-  return Math.max(...tasks.map(({ dur }) => dur)) / 1_000;
+  const took = ({ tdur, dur }) => (tdur ?? dur) / 1_000;
+  const worst = tasks.reduce((one, other) => (took(other) > took(one) ? other : one));
+  const within = events.filter((event) => event.tid === worst.tid && event.ph === "X" && event !== worst && event.ts >= worst.ts && event.ts + event.dur <= worst.ts + worst.dur);
+  const parts = within.filter(({ dur }) => dur > 3_000).map(({ name, dur, args }) => `${name} ${(dur / 1_000).toFixed(1)} ms ${args?.data?.functionName ?? args?.data?.type ?? ""}`);
+  console.log(`the longest task: ${parts.join(", ")}`);
+  return took(worst);
 }
 
 export async function a_thousand_backends_stay_under_50_ms_a_frame({ api }) {
@@ -21,14 +29,12 @@ export async function a_thousand_backends_stay_under_50_ms_a_frame({ api }) {
   const { page, context, check } = await opened(api);
   await page.locator("#shown", { hasText: "1,000 backends" }).waitFor();
   await page.locator('#line[data-line="live"]').waitFor();
-  // Traffic to every one of them, as the stream would tell it: a thousand processes don't fit on this machine.
   const rows = await page.evaluate(() => document.querySelectorAll("button.row").length);
   assert.ok(rows < 120, `${rows} rows are there at once`);
-  await page.route("**/api/v1/events?stats=true", async (route) => route.continue());
   const session = await context.newCDPSession(page);
   const events = [];
   session.on("Tracing.dataCollected", ({ value }) => events.push(...value));
-  await session.send("Tracing.start", { transferMode: "ReportEvents", traceConfig: { includedCategories: ["toplevel", "disabled-by-default-devtools.timeline", "__metadata"] } });
+  await session.send("Tracing.start", { transferMode: "ReportEvents", traceConfig: { includedCategories: ["toplevel", "disabled-by-default-devtools.timeline", "devtools.timeline", "v8", "__metadata"] } });
   const frames = page.evaluate(
     () =>
       new Promise((resolve) => {

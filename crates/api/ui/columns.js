@@ -5,9 +5,12 @@ import { HEIGHT, load, Row } from "./row.js";
 import { count, many, perSec, STATES, stateOf } from "./words.js";
 
 /** Rows that are there before they are scrolled to. */
-const AHEAD = 3;
+const AHEAD = 2;
+/** Rows that are filled anew in one frame. The others come with the next: none takes longer than a frame may. */
+const A_FRAME = 20;
 
-const byName = new Intl.Collator("en", { numeric: true }).compare;
+/** By names, of which numbers are compared as such. */
+const byName = (a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
 
 const ORDERS = {
   trouble: (a, b) => stateOf(a.view.state).rank - stateOf(b.view.state).rank,
@@ -68,7 +71,7 @@ class Column {
     this.to = Math.min(this.items.length, Math.ceil((innerHeight - top) / HEIGHT) + AHEAD);
   }
 
-  draw(withApp, selected, focus) {
+  draw({ withApp, selected, focus, fleet }, budget) {
     const wanted = new Map();
     for (let index = this.from; index < this.to; index++) wanted.set(this.items[index].view.id, index);
     for (const [id, row] of this.rows) {
@@ -80,12 +83,13 @@ class Column {
     for (const [id, index] of wanted) {
       let row = this.rows.get(id);
       if (!row) {
+        if (budget.left-- <= 0) continue;
         row = this.spare.pop() ?? new Row(this.open);
         this.rows.set(id, row);
         this.list.append(row.item);
       }
       row.place(index, this.items.length);
-      row.show(this.items[index], withApp, id === selected);
+      row.show(this.items[index], withApp, id === selected, fleet.figures);
       row.button.tabIndex = id === focus ? 0 : -1;
     }
   }
@@ -124,6 +128,7 @@ export class Columns {
     return all.filter((backend) => {
       const { view } = backend;
       if ((app && view.app !== app) || (state && view.state !== state)) return false;
+      if (words.length === 0) return true;
       backend.words ??= [view.id, view.app, view.region, view.country, `${view.ip}:${view.port}`, view.protocol, ...Object.entries(view.metadata).flat()].join(" ").toLowerCase();
       return words.every((word) => backend.words.includes(word));
     });
@@ -158,7 +163,7 @@ export class Columns {
         this.columns.set(region, column);
       }
       const compare = ORDERS[order];
-      column.arrange(regions.get(region).sort((a, b) => compare(a, b) || byName(a.view.id, b.view.id)));
+      column.arrange(regions.get(region).sort((a, b) => compare(a, b) || byName(a, b)));
     }
     const sorted = [...this.columns.values()].sort((a, b) => (a.region < b.region ? -1 : 1));
     const parent = at("columns");
@@ -174,13 +179,21 @@ export class Columns {
 
   draw() {
     at("fleet").hidden = this.fleet.backends.size === 0;
-    if (at("fleet").hidden) return;
+    if (at("fleet").hidden) {
+      // Nothing is left of those that somebody may not see any more.
+      this.columns.clear();
+      at("columns").replaceChildren();
+      this.arranged = "";
+      return;
+    }
     this.arrange();
     for (const column of this.sorted) column.look();
+    const budget = { left: A_FRAME };
     for (const column of this.sorted) {
       column.figures();
-      column.draw(this.withApp, this.selected, this.focus);
+      column.draw(this, budget);
     }
+    if (budget.left < 0) this.fleet.changed();
   }
 
   /** Arrows go from row to row and from column to column. */
@@ -219,7 +232,7 @@ export class Columns {
       if (y < above) scroller.scrollTop -= above - y;
       else if (y + HEIGHT > innerHeight - 20) scroller.scrollTop += y + HEIGHT - innerHeight + 20;
       for (const each of this.sorted) each.look();
-      column.draw(this.withApp, this.selected, id);
+      column.draw(this, { left: Infinity });
       column.rows.get(id)?.button.focus({ preventScroll: true });
     }
     this.fleet.changed();

@@ -6,7 +6,7 @@ import { History, OF_BACKEND, OF_TOTALS } from "./history.js";
 /** Events that the page keeps. */
 const KEPT = 500;
 /** More changed ones than this at once are read as a listing. */
-const SINGLY = 12;
+const SINGLY = 64;
 /** Changes are gathered for so long before they are looked up, in ms. */
 const GATHER = 120;
 /** A listing is read no more often than this, in ms. */
@@ -70,6 +70,7 @@ export class Fleet {
       history: same ? before.history : new History(["rate", "errors", "latency", "inFlight"], OF_BACKEND),
       now: same ? before.now : [0, 0, view.latency_ms, view.in_flight],
       words: null,
+      key: same ? before.key : view.id.replace(/\d+/g, (digits) => digits.padStart(12, "0")),
     });
   }
 
@@ -113,6 +114,7 @@ export class Fleet {
       if (ids.length > SINGLY) {
         await this.list();
       } else {
+        // A browser sends six at a time.
         for (const view of await Promise.all(ids.map(api.backend))) if (view) this.put(view);
       }
       this.layout++;

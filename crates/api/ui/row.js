@@ -1,7 +1,7 @@
 // One backend in a column.
 
 import { el, say, symbol } from "./dom.js";
-import { spark } from "./spark.js";
+import { drawnBy, spark } from "./spark.js";
 import { count, latency, perSec, stateOf } from "./words.js";
 
 /** The height of a row, as the style sheet has it. */
@@ -23,9 +23,11 @@ export class Row {
     this.id = el("span", { class: "id" });
     this.of = el("span", { class: "of" });
     this.word = el("span", { class: "word" });
+    // As the style sheet has them.
     this.rate = el("canvas", { "aria-hidden": "true" });
     this.requests = el("span", { class: "figure" });
     this.slow = el("canvas", { class: "slow", "aria-hidden": "true" });
+    [this.rate.fixed, this.slow.fixed] = [[76, 26], [48, 26]];
     this.latency = el("span", { class: "figure" });
     this.why = el("span", { class: "why" });
     this.fill = el("span", { class: "fill" });
@@ -57,8 +59,8 @@ export class Row {
     }
   }
 
-  /** Shows that backend. */
-  show(backend, withApp, selected) {
+  /** Shows that backend, whose figures are of that second. */
+  show(backend, withApp, selected, second) {
     const { view, history, now } = backend;
     this.key = view.id;
     say(this.id, view.id);
@@ -89,6 +91,9 @@ export class Row {
     say(this.load, `${inFlight(backend)} in flight`);
     say(this.weight, `weight ${view.weight}`);
     this.button.setAttribute("aria-pressed", String(selected));
+    const drawn = `${second} ${drawnBy()} ${view.incarnation} ${view.id} ${isWell}`;
+    if (drawn === this.drawn) return;
+    this.drawn = drawn;
     spark(this.rate, history, "rate", { errors: "errors" });
     if (isWell) spark(this.slow, history, "latency", { least: 0.5, tone: "muted" });
   }

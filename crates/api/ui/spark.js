@@ -2,6 +2,14 @@
 
 let colours = null;
 
+/** Counts what has every plot drawn anew: other colours, another size. */
+let edition = 0;
+
+/** What a plot was drawn by, beside its figures. */
+export function drawnBy() {
+  return edition;
+}
+
 /** The page's colours, read once for each scheme. */
 function palette() {
   if (colours) return colours;
@@ -15,15 +23,16 @@ function palette() {
 export function onColours(changed) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     colours = null;
+    edition++;
     changed();
   });
 }
 
 function prepared(canvas) {
   const ratio = Math.min(devicePixelRatio || 1, 2);
-  // Asking the page for a size costs a layout: the style sheet's is asked for once and after a resize.
+  // Asking the page for a size costs a layout: where the style sheet's isn't known it is asked for once, and after a resize.
   if (!canvas.size || canvas.ratio !== ratio) {
-    canvas.size = [canvas.clientWidth, canvas.clientHeight];
+    canvas.size = canvas.fixed ?? [canvas.clientWidth, canvas.clientHeight];
     canvas.ratio = ratio;
     [canvas.width, canvas.height] = canvas.size.map((side) => Math.round(side * ratio));
   }
@@ -36,6 +45,7 @@ function prepared(canvas) {
 
 /** Has every canvas ask for its size again. */
 export function resized() {
+  edition++;
   for (const canvas of document.querySelectorAll("canvas")) canvas.size = null;
 }
 

@@ -103,12 +103,12 @@ impl Sampler {
         let number = self.number;
         let known = self.rows.get_mut(&endpoint.id);
         let known = known.filter(|row| row.incarnation == endpoint.incarnation);
-        let before = known.as_ref().zip(over);
-        let rate = |now: u64, then: fn(&Row) -> u64| {
-            let rate = before
-                .as_ref()
-                .map(|(row, over)| now.saturating_sub(then(row)) as f64 / over.as_secs_f64());
-            tenth(rate.unwrap_or_default())
+        // One that has come since the last look began at zero.
+        let is_new = over.is_some_and(|over| status.registered <= over);
+        let rate = |now: u64, then: fn(&Row) -> u64| match (&known, over) {
+            (Some(row), Some(over)) => per_sec(now.saturating_sub(then(row)), over),
+            (None, Some(over)) if is_new => per_sec(now, over),
+            _ => 0.0,
         };
         let shown = Shown {
             requests_per_sec: rate(requests, |row| row.requests),
@@ -194,6 +194,10 @@ impl Sampler {
             },
         }
     }
+}
+
+fn per_sec(number: u64, over: Duration) -> f64 {
+    tenth(number as f64 / over.as_secs_f64())
 }
 
 fn tenth(rate: f64) -> f64 {
