@@ -1,6 +1,7 @@
 use http::header::ACCEPT;
 use http::{HeaderMap, StatusCode};
 
+use crate::metrics;
 use crate::problem::Problem;
 
 /// What the API speaks.
@@ -9,9 +10,11 @@ pub(crate) const JSON: &str = "application/json";
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 
 /// Refuses a request whose `Accept` leaves no room for what its path speaks (RFC 9110 §12.5.1).
-pub(crate) fn check(headers: &HeaderMap, path: &str) -> Result<(), Problem> {
+pub(crate) fn check(path: &str, headers: &HeaderMap) -> Result<(), Problem> {
     let spoken: &[&str] = match path {
         "/api/v1/events" => &[EVENT_STREAM, JSON],
+        // Metrics are told in another format to whoever asks for it.
+        metrics::PATH => return Ok(()),
         // A page and its parts have one form each, which a browser takes whatever it says.
         _ if crate::page::is_part(path) => return Ok(()),
         _ => &[JSON],
@@ -91,7 +94,7 @@ mod tests {
         for value in values {
             headers.append(ACCEPT, HeaderValue::from_static(value));
         }
-        check(&headers, "/api/v1/apps").is_ok()
+        check("/api/v1/apps", &headers).is_ok()
     }
 
     #[test]
@@ -127,7 +130,7 @@ mod tests {
         let prefers_json = |accept: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, HeaderValue::from_static(accept));
-            check(&headers, "/api/v1/events").unwrap();
+            check("/api/v1/events", &headers).unwrap();
             quality(&headers, JSON) > quality(&headers, EVENT_STREAM)
         };
         for stream in [
@@ -147,7 +150,7 @@ mod tests {
         }
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("text/html"));
-        assert!(check(&headers, "/api/v1/events").is_err());
-        assert!(check(&headers, "/").is_ok());
+        assert!(check("/api/v1/events", &headers).is_err());
+        assert!(check("/", &headers).is_ok());
     }
 }

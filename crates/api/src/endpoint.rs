@@ -8,8 +8,9 @@ use axum::routing::{MethodRouter, delete, get, patch, post};
 use edgeproxy_access::Role;
 
 use crate::caller::Caller;
+use crate::requests::AnsweredBy;
 use crate::state::Shared;
-use crate::{apps, backends, configuration, events, explain, health, heartbeat, page, register};
+use crate::{apps, backends, configuration, events, explain, health, heartbeat, metrics, page, register};
 
 /// What an endpoint takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +70,9 @@ impl Endpoint {
         endpoint("GET", "/api/v1/config", Need::Everywhere(Role::Operate), || {
             get(configuration::get)
         }),
+        endpoint("GET", metrics::PATH, Need::Everywhere(Role::Read), || {
+            get(metrics::get)
+        }),
         endpoint("GET", "/", Need::Nothing, || get(page::index)),
         endpoint("GET", "/ui/{file}", Need::Nothing, || get(page::part_of)),
     ];
@@ -81,10 +85,12 @@ impl Endpoint {
 
     fn routed(self) -> MethodRouter<Shared> {
         let check = move |request: Request, next: Next| async move {
-            match Caller::of(request.extensions()).check(self) {
+            let mut response = match Caller::of(request.extensions()).check(self) {
                 Ok(()) => next.run(request).await,
                 Err(problem) => problem.into_response(),
-            }
+            };
+            response.extensions_mut().insert(AnsweredBy::from(self));
+            response
         };
         (self.serve)().route_layer(from_fn(check))
     }

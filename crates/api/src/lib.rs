@@ -84,6 +84,7 @@ mod heartbeat;
 mod host;
 mod if_match;
 mod json;
+mod metrics;
 mod page;
 mod patch;
 mod problem;
@@ -93,6 +94,7 @@ mod readiness;
 mod refusal;
 mod register;
 mod request_id;
+mod requests;
 mod router;
 mod serve;
 mod state;
@@ -101,7 +103,7 @@ mod tls;
 
 pub use access::{Access, Granted};
 pub use admission::{Admission, Source};
-pub use audit::{Audit, AuditTarget, AuditWriter};
+pub use audit::Audit;
 pub use configuration::{Configuration, Configured, LastReload, Layer, ReloadProblem, SettingInForce};
 pub use events::Events;
 pub use explain::{
@@ -109,6 +111,7 @@ pub use explain::{
 };
 pub use figures::{AppFigures, BackendFigures, Figures, Metrics};
 pub use readiness::{Phase, Readiness};
+pub use requests::{Answered, Requests};
 pub use router::router;
 pub use serve::{serve, serve_until_left};
 pub use state::{Bounds, State};

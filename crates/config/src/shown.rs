@@ -14,8 +14,8 @@ use crate::policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
 use crate::region::RegionTable;
 use crate::status::StatusCodes;
 use crate::types::{
-    Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat,
-    RegisterSource, Spill, StoreKind, Workers,
+    AccessLog, AccessLogFormat, Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend,
+    LogFilter, LogFormat, RegisterSource, Spill, StoreKind, Workers,
 };
 
 /// A value to be shown. `Display` writes it as the file would have it.
@@ -125,6 +125,8 @@ macro_rules! by_text {
 }
 
 by_text!(
+    AccessLog,
+    AccessLogFormat,
     Algorithm,
     AppName,
     AuditLog,

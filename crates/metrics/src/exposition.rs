@@ -242,29 +242,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{Histogram, Unit};
+    use crate::Histogram;
 
-    static TOOK: Family = Family {
-        name: "a_took_seconds",
-        kind: Kind::Histogram,
-        unit: Some(Unit::Seconds),
-        help: "How \"long\" it took,\nall \\ told.",
-        labels: &["app"],
-    };
-    static DONE: Family = Family {
-        name: "a_done",
-        kind: Kind::Counter,
-        unit: None,
-        help: "Done.",
-        labels: &[],
-    };
-    static BUILD: Family = Family {
-        name: "a_build",
-        kind: Kind::Info,
-        unit: None,
-        help: "Build.",
-        labels: &["version"],
-    };
+    static TOOK: Family =
+        Family::histogram("a_took_seconds", &["app"], "How \"long\" it took,\nall \\ told.");
+    static DONE: Family = Family::counter("a_done", &[], "Done.");
+    static BUILD: Family = Family::info("a_build", &["version"], "Build.");
 
     fn written(format: Format, write: impl Fn(&mut Exposition<'_>)) -> String {
         let mut text = String::new();

@@ -38,6 +38,54 @@ pub enum Unit {
 }
 
 impl Family {
+    /// Things that are counted, and only become more.
+    #[must_use]
+    pub const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
+        Self::new(name, Kind::Counter, labels, help)
+    }
+
+    /// A number that rises and falls.
+    #[must_use]
+    pub const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
+        Self::new(name, Kind::Gauge, labels, help)
+    }
+
+    /// How often something took how long, in seconds.
+    #[must_use]
+    pub const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
+        Self::new(name, Kind::Histogram, labels, help).in_unit(Unit::Seconds)
+    }
+
+    /// Something that is said by labels.
+    #[must_use]
+    pub const fn info(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
+        Self::new(name, Kind::Info, labels, help)
+    }
+
+    /// The same, measured in `unit`, with which its name has to end.
+    #[must_use]
+    pub const fn in_unit(self, unit: Unit) -> Self {
+        Self {
+            unit: Some(unit),
+            ..self
+        }
+    }
+
+    const fn new(
+        name: &'static str,
+        kind: Kind,
+        labels: &'static [&'static str],
+        help: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            kind,
+            unit: None,
+            help,
+            labels,
+        }
+    }
+
     /// The name that samples bear, and by which queries ask; a histogram's get a suffix to it.
     #[must_use]
     pub fn sample_name(&self) -> String {

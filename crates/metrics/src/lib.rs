@@ -9,15 +9,9 @@
 //! thousand times a second.
 //!
 //! ```
-//! use edgeproxy_metrics::{Count, Exposition, Family, Format, Kind};
+//! use edgeproxy_metrics::{Count, Exposition, Family, Format};
 //!
-//! static REQUESTS: Family = Family {
-//!     name: "shop_requests",
-//!     kind: Kind::Counter,
-//!     unit: None,
-//!     help: "Requests that were answered.",
-//!     labels: &["worker"],
-//! };
+//! static REQUESTS: Family = Family::counter("shop_requests", &["worker"], "Requests that were answered.");
 //!
 //! let requests = Count::default();
 //! requests.add(2);

@@ -188,6 +188,10 @@ impl WorkerCells {
 }
 
 impl AppCells {
+    pub(crate) fn name(&self) -> &AppName {
+        &self.name
+    }
+
     /// Counts a retry that was `granted`, or not.
     #[cold]
     pub(crate) fn retried(&self, granted: bool) {
@@ -221,6 +225,10 @@ impl BackendCells {
     pub(crate) fn responded(&self, status: u16, latency: Duration) {
         self.responses.count(class(status));
         self.heads.record(latency);
+    }
+
+    pub(crate) fn id(&self) -> &BackendId {
+        &self.id
     }
 
     fn new(app: AppName, id: BackendId) -> Self {

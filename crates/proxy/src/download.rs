@@ -171,6 +171,9 @@ impl FromBackend {
                 if let Some(trailers) = frame.trailers_mut() {
                     hop::strip(trailers);
                 }
+                if let (Some(account), Some(data)) = (&mut self.account, frame.data_ref()) {
+                    account.passed(data.len() as u64);
+                }
                 self.release_at_end();
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -19,6 +19,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, respo
 use http_body_util::Full;
 use tokio::time::Instant;
 
+use crate::access_log::Asked;
 use crate::account::Account;
 use crate::answer::Answer;
 use crate::attempt::http1::{self, Upgrades};
@@ -57,7 +58,7 @@ pub(crate) async fn serve(
 ) -> Response<Download> {
     let (mut parts, body) = request.into_parts();
     let (config, version) = (worker.config(), parts.version);
-    let mut account = Account::new(Instant::now());
+    let mut account = account(worker, client, &parts);
     let call = Call::of(&parts.headers, worker.timers());
     let told = |answer: Answer| match &call {
         Some(_) => grpc::response(&answer),
@@ -67,9 +68,14 @@ pub(crate) async fn serve(
         Ok(inbound) => inbound,
         Err(Stop::Refused(answer)) => {
             worker.books().own.refuse(&answer);
+            account.refused(&answer);
             return own(told(answer), turn);
         }
-        Err(Stop::LastHop) => return own(last_hop(&parts), turn),
+        Err(Stop::LastHop) => {
+            let response = last_hop(&parts);
+            account.answered_as_last(response.status().as_u16());
+            return own(response, turn);
+        }
     };
     let Routed {
         app,
@@ -79,6 +85,7 @@ pub(crate) async fn serve(
         Ok(routed) => routed,
         Err(answer) => {
             worker.books().own.refuse(&answer);
+            account.refused(&answer);
             return own(told(answer), turn);
         }
     };
@@ -126,7 +133,10 @@ pub(crate) async fn serve(
     };
     match answered {
         Some(Ok((response, taken))) => {
-            account.answered(response.status().as_u16(), worker.tally(taken.place.endpoint()));
+            let latest = taken.place.endpoint();
+            exchange.note_attempts(&mut account, Some(latest.incarnation));
+            let tally = worker.tally(taken.place.endpoint());
+            account.answered(response.status().as_u16(), tally, Instant::now());
             let limit = match call {
                 Some(call) => Limit::Call(call),
                 None => Limit::Pause(Pause::new(exchange.timer, pause, exchange.upload.watch())),
@@ -134,6 +144,7 @@ pub(crate) async fn serve(
             response.map(|body| Download::of_backend(body, taken, (turn, account), limit))
         }
         Some(Err(answer)) => {
+            exchange.note_attempts(&mut account, None);
             account.answered_by_us(&cells, &answer);
             own(told(answer), turn)
         }
@@ -153,16 +164,18 @@ pub(crate) async fn upgrade(
     respond: &Respond,
 ) -> Result<(Response<Arriving>, Taken, Arc<AppRoute>, Account), Answer> {
     let config = worker.config();
-    let mut account = Account::new(Instant::now());
-    let refused = |answer: &Answer| worker.books().own.refuse(answer);
+    let mut account = account(worker, client, &parts);
     // So it is called in HTTP/1.1, and so it is checked.
     parts.method = Method::GET;
     let inbound = match inbound::check(&mut parts, config, worker.pseudonym()) {
         Ok(inbound) => inbound,
-        Err(Stop::Refused(answer)) => return Err(answer).inspect_err(refused),
-        Err(Stop::LastHop) => return Err(Answer::connect_refused()).inspect_err(refused),
+        Err(Stop::Refused(answer)) => return Err(refused(worker, account, answer)),
+        Err(Stop::LastHop) => return Err(refused(worker, account, Answer::connect_refused())),
     };
-    let Routed { app, target, .. } = Routed::find(worker, &inbound, &parts.headers).inspect_err(refused)?;
+    let Routed { app, target, .. } = match Routed::find(worker, &inbound, &parts.headers) {
+        Ok(routed) => routed,
+        Err(answer) => return Err(refused(worker, account, answer)),
+    };
     let cells = worker.books().app(&app.name);
     account.routed(Arc::clone(&cells));
     let (whereabouts, standing) = asker(worker, client, &app, &parts.headers);
@@ -191,7 +204,8 @@ pub(crate) async fn upgrade(
     };
     match exchange.run().await {
         Ok((response, taken)) => {
-            account.answered(response.status().as_u16(), worker.tally(taken.place.endpoint()));
+            let tally = worker.tally(taken.place.endpoint());
+            account.answered(response.status().as_u16(), tally, Instant::now());
             Ok((response, taken, exchange.app, account))
         }
         Err(answer) => {
@@ -199,6 +213,39 @@ pub(crate) async fn upgrade(
             Err(answer)
         }
     }
+}
+
+/// Opens the account of a request that has just come.
+fn account(worker: &Worker, client: request::Client, parts: &Parts) -> Account {
+    let from = || {
+        let introduced = worker.origins(client)?.of_map(&parts.headers);
+        introduced.address
+    };
+    let is_written = worker.config().access_log.is_some();
+    let from = is_written.then(from).flatten();
+    let entry = worker.entry(from.unwrap_or(client.ip), || Asked {
+        protocol: "HTTP/2",
+        method: parts.method.as_str().as_bytes(),
+        host: parts.uri.host().unwrap_or_default().as_bytes(),
+        target: parts
+            .uri
+            .path_and_query()
+            .map_or("", |target| target.as_str())
+            .as_bytes(),
+        traceparent: parts
+            .headers
+            .get("traceparent")
+            .map(HeaderValue::as_bytes)
+            .unwrap_or_default(),
+    });
+    Account::new(Instant::now(), entry)
+}
+
+/// Counts a request that goes to no app.
+fn refused(worker: &Worker, mut account: Account, answer: Answer) -> Answer {
+    worker.books().own.refuse(&answer);
+    account.refused(&answer);
+    answer
 }
 
 /// Where a request comes from, and by what `app` knows its client.
@@ -265,6 +312,16 @@ type Answered = (Response<Arriving>, Taken);
 type Heard = (Response<Arriving>, Instant);
 
 impl Exchange<'_> {
+    /// Has written down how often it was tried.
+    fn note_attempts(&self, account: &mut Account, latest: Option<Incarnation>) {
+        if let Some(entry) = account.entry() {
+            // The one whose response the client gets is among them only if it counts as a failure.
+            let is_new = latest.is_some() && self.tried.last() != latest.as_ref();
+            let attempts = self.tried.len() + usize::from(is_new);
+            entry.attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+        }
+    }
+
     /// Tries one backend after the other, as far as the rules and the budget allow.
     async fn run(&mut self) -> Result<Answered, Answer> {
         self.worker.count_request(&self.app);

@@ -155,6 +155,7 @@
 //! one that has left is noticed by its reset, or when there is something to send to it.
 
 mod accept;
+mod access_log;
 mod account;
 mod answer;
 mod attempt;
@@ -210,6 +211,7 @@ mod websocket;
 mod wire;
 mod worker;
 
+pub use access_log::{AccessLog, LineFormat, LineSink};
 pub use bind::{BindError, Bound, bind, bind_with, without_listeners};
 pub use config::Config;
 pub use counts::{

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept::{accept_all, accept_queued};
+use crate::access_log::{Asked, Entry, Gathered};
 use crate::attempt::mux::{Mux, Muxes};
 use crate::buffer::Buffers;
 use crate::clients::Clients;
@@ -81,6 +82,7 @@ struct Parts {
     /// Its share of the connections.
     slots: Slots,
     books: Books,
+    gathered: Rc<Gathered>,
 }
 
 /// A table as one worker's requests hold it. They count it for themselves: what every request of every worker
@@ -113,6 +115,7 @@ impl Parts {
             is_draining: Cell::new(false),
             slots: Slots::new(config.connections_per_worker()),
             books,
+            gathered: Rc::default(),
             shared,
         }
     }
@@ -211,6 +214,14 @@ impl Worker {
     /// Where `endpoint` is counted; the upstream of a request that is under way knows it as well.
     pub(crate) fn tally(&self, endpoint: &Endpoint) -> Rc<Tally> {
         self.parts.books.backend(endpoint)
+    }
+
+    /// What is to be written down of a request that has just come from `client`. `None`: nothing.
+    #[inline]
+    pub(crate) fn entry<'a>(&self, client: IpAddr, asked: impl FnOnce() -> Asked<'a>) -> Option<Box<Entry>> {
+        self.config.access_log.as_ref()?;
+        let log = (&self.config, &self.parts.gathered);
+        Entry::new(log, client, &asked(), || self.random())
     }
 
     /// Where it counts.
@@ -350,6 +361,7 @@ pub(crate) async fn run(
     let inside = TaskTracker::new();
     tokio::task::spawn_local(keep_up(Rc::clone(&latest), changed));
     tokio::task::spawn_local(timers);
+    tokio::task::spawn_local(Rc::clone(&latest.parts.gathered).keep_flushing());
     tokio::task::spawn_local(answer(pulses));
     tokio::task::spawn_local(inside::serve(Rc::clone(&latest), asked, inside.clone()));
     tokio::select! {

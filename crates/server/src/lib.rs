@@ -35,6 +35,7 @@ mod grants;
 mod in_force;
 mod keys;
 mod listening;
+mod logs;
 mod metrics;
 mod monitors;
 mod plan;

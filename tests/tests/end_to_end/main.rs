@@ -21,6 +21,7 @@ mod known_clients;
 mod lease;
 mod load_reports;
 mod malformed;
+mod metrics;
 mod recovery;
 mod region;
 mod reload;

@@ -23,6 +23,7 @@ use super::request;
 use super::response::{self, Asked, Persist};
 use super::tunnel;
 use super::upload::Upload;
+use crate::access_log::Asked as AskedFor;
 use crate::account::Account;
 use crate::answer::Answer;
 use crate::buffer::{Buffer, HeadBuffer};
@@ -116,6 +117,10 @@ impl<S: Socket> Connection<S> {
         });
         let body = Body::request(inbound, request.length, request.max_body);
         let heard = worker.buffers().buffer();
+        let from = request.introduced.and_then(|introduced| introduced.address);
+        let entry = worker.entry(from.unwrap_or(self.client.ip), || {
+            AskedFor::of_head(body.buffer.data(), request.host.clone(), &head)
+        });
         (self.served, self.began, self.since) = (true, None, Instant::now());
         let mut exchange = Exchange {
             worker,
@@ -124,6 +129,7 @@ impl<S: Socket> Connection<S> {
                 socket: &mut self.socket,
                 listens: true,
                 shut: false,
+                taken: 0,
             },
             asked: Asked {
                 method: request.method,
@@ -148,7 +154,7 @@ impl<S: Socket> Connection<S> {
             standing: Standing::Unknown,
             tried: Vec::new(),
             failed: None,
-            account: Account::new(self.since),
+            account: Account::new(self.since, entry),
             now: &mut self.since,
         };
         async move {
@@ -222,6 +228,7 @@ impl<S: Socket> Exchange<'_, S> {
             let answer = table.no_route(host.and_then(|name| std::str::from_utf8(name).ok()));
             inbound.consume(self.len);
             self.worker.books().own.refuse(&answer);
+            self.account.refused(&answer);
             return Err(answer.into());
         };
         if let Some(keys) = &app.keys {
@@ -280,6 +287,7 @@ impl<S: Socket> Exchange<'_, S> {
             (true, _) => Persist::Open,
         };
         let bytes = answer.into_bytes(persist, self.asked.method != request::Method::Head);
+        self.account.passed(bytes.len() as u64);
         let until = Instant::now() + self.worker.config().send_timeout;
         let written = write_all(self.client.socket, self.timer, until, &bytes).await;
         *self.now = Instant::now();
@@ -323,6 +331,9 @@ impl<S: Socket> Exchange<'_, S> {
                 None => self.place(app, turn)?,
             };
             *turn = None;
+            if let Some(entry) = self.account.entry() {
+                entry.attempts += 1;
+            }
             let unanswered = if place.place.endpoint().protocol == Protocol::H2c {
                 // Rare, and large.
                 match Box::pin(self.attempt_by_http2(&place.place, &app.settings)).await {
@@ -339,7 +350,7 @@ impl<S: Socket> Exchange<'_, S> {
                         self.upload.settle();
                         self.add_own_fields(app, &place);
                         let tally = self.worker.tally(place.place.endpoint());
-                        self.account.answered(crossing.status(), tally);
+                        self.account.answered(crossing.status(), tally, *self.now);
                         return Err(After::Crossing(Box::new(crossing.holding(place))));
                     }
                     Err(unanswered) => unanswered,
@@ -359,7 +370,7 @@ impl<S: Socket> Exchange<'_, S> {
                         self.upload.settle();
                         self.add_own_fields(app, &place);
                         self.account
-                            .answered(answered.status, Rc::clone(upstream.tally()));
+                            .answered(answered.status, Rc::clone(upstream.tally()), *self.now);
                         return Ok(Served {
                             answered,
                             place: Some(place),
@@ -571,6 +582,7 @@ impl<S: Socket> Exchange<'_, S> {
         };
         // A backend that is broken off is rid of it before its place is free.
         *wire = None;
+        self.account.passed(self.client.taken);
         note_delivery(&mut self.account, &delivered);
         if armed.is_some() {
             *now = Instant::now();

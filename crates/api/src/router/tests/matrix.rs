@@ -96,6 +96,9 @@ const ROWS: &[Row] = &[
     row("GET", "/api/v1/config", Some(Operate), Whole, |_| {
         ("/api/v1/config".to_owned(), Value::Null)
     }),
+    row("GET", "/metrics", Some(Read), Whole, |_| {
+        ("/metrics".to_owned(), Value::Null)
+    }),
     row("GET", "/", None, Served, |_| ("/".to_owned(), Value::Null)),
     row("GET", "/ui/{file}", None, Served, |_| {
         ("/ui/app.js".to_owned(), Value::Null)
@@ -197,7 +200,7 @@ async fn every_role_at_every_endpoint_for_every_app() {
                 if !allowed {
                     assert_eq!(reply.status, 403, "{what}");
                     assert!(reply.error().contains(&format!("{name:?}")), "{what}");
-                } else if row.path == "/api/v1/config" {
+                } else if ["/api/v1/config", "/metrics"].contains(&row.path) {
                     // Behind the check: there is none to show.
                     assert_eq!(reply.status, 404, "{what}");
                 } else {

@@ -91,8 +91,12 @@ impl<S: Socket> Exchange<'_, S> {
             let reused = self.wire.is_some();
             if !reused {
                 // Rare, and large.
+                let before = *self.now;
                 self.wire = Some(Box::pin(self.connect(place.endpoint(), upstream, settings)).await?);
                 *self.now = Instant::now();
+                if let Some(entry) = self.account.entry() {
+                    entry.connected(before, *self.now);
+                }
             }
             let answered = self.converse(reused, place, upstream, settings).await;
             if answered.is_err() {

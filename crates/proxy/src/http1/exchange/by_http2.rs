@@ -282,6 +282,7 @@ impl<S: Socket> Exchange<'_, S> {
         })
         .await;
         *self.now = Instant::now();
+        self.account.passed(self.client.taken);
         note_delivery(&mut self.account, &delivered);
         let uploaded = crossing.ascent.has_ended();
         // Requests that came before the client shut its side are still answered.
