@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::audit::Audit;
 use crate::request_id::RequestIds;
-use crate::{Configured, Explain, Metrics, Readiness, Requests, Terms, Tls};
+use crate::{Configured, Events, Explain, Metrics, Readiness, Requests, Terms, Tls};
 
 /// All that the API needs from the rest of the server.
 #[derive(Clone)]
@@ -26,6 +26,8 @@ pub struct State {
     pub bounds: Bounds,
     /// Who knows the configuration. `None`: there is none to show.
     pub configuration: Option<Arc<dyn Configured>>,
+    /// What has happened to backends, for those who follow it; whoever runs the registry's driver tells it.
+    pub events: Events,
     /// What it is served inside of. `None`: in the clear.
     pub tls: Option<Tls>,
     /// Where changes and refusals are written down. `None`: nowhere.
@@ -47,6 +49,7 @@ impl State {
             terms: Terms::default(),
             bounds: Bounds::default(),
             configuration: None,
+            events: Events::default(),
             tls: None,
             audit: None,
             metrics: None,

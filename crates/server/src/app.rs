@@ -219,6 +219,7 @@ impl App {
                 terms,
                 bounds,
                 configuration: Some(Arc::new(in_force.clone())),
+                events: api::Events::default(),
                 tls: tls.api.clone(),
                 audit,
                 metrics: Some(Arc::new(meters)),

@@ -192,7 +192,11 @@ impl Registry {
         }
         self.believe(slot);
         self.stats.renewals += 1;
-        self.emit(EventKind::Renewed, slot);
+        if differs {
+            self.emit(EventKind::Renewed, slot);
+        } else {
+            self.emit_no_news(EventKind::Renewed, slot);
+        }
         self.reconsider(slot);
     }
 
