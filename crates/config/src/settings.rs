@@ -21,7 +21,8 @@ use crate::shown::{Show, Shown};
 use crate::status::StatusCodes;
 use crate::table::{Field, Key};
 use crate::types::{
-    AccessLog, AccessLogFormat, Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, RegisterSource, Spill, Workers,
+    AccessLog, AccessLogFormat, Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend,
+    LogFilter, LogFormat, RegisterSource, Spill, Workers,
 };
 use crate::value::FromValue;
 

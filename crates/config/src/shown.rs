@@ -15,7 +15,8 @@ use crate::region::RegionTable;
 use crate::shared::{LimitsScope, OwnName, StoreKind, UserName};
 use crate::status::StatusCodes;
 use crate::types::{
-    AccessLog, AccessLogFormat, Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat, RegisterSource, Spill, Workers,
+    AccessLog, AccessLogFormat, Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend,
+    LogFilter, LogFormat, RegisterSource, Spill, Workers,
 };
 
 /// A value to be shown. `Display` writes it as the file would have it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use edgeproxy_api as api;
-use edgeproxy_config::{Changes, ConfigError, Loaded};
+use edgeproxy_config::{Changes, ConfigError, LimitsScope, Loaded};
 use edgeproxy_control::Handle;
 use edgeproxy_proxy as proxy;
 use edgeproxy_proxy::SharedTable;
@@ -166,7 +166,7 @@ impl App {
         let (handle, mut driver) = storage.begin(config, &admission, |handle| {
             handle.configure(plan.registry(&loaded.topology)).map(|_| ())
         })?;
-        if loaded.settings.limits == config::LimitsScope::Shared {
+        if loaded.settings.limits == LimitsScope::Shared {
             handle.share_limits();
         }
         let (sender, reports) = edgeproxy_control::reports(REPORT_QUEUE);
