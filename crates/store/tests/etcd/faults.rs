@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use edgeproxy_registry::Write;
 use edgeproxy_store::{Etcd, EtcdSettings, IfAway, ProxyName, Shared as _, Store as _, Update};
 
 use crate::Test;
@@ -202,14 +203,9 @@ fn sent_again() {
         assert_eq!(told, [gone("x", 1), weight("x", Some(3))]);
         let loaded = load(&store(&servers, "c")).await;
         assert_eq!(loaded.records, []);
-        assert_eq!(loaded.overrides.len(), 1);
-        assert_eq!(weight("x", Some(3)), overridden(&loaded));
+        let overrides: Vec<_> = loaded.overrides.into_iter().map(Write::Overridden).collect();
+        assert_eq!(overrides, [weight("x", Some(3))]);
     });
-}
-
-fn overridden(loaded: &edgeproxy_store::Loaded) -> edgeproxy_registry::Write {
-    let (id, overrides) = loaded.overrides[0].clone();
-    edgeproxy_registry::Write::Overridden { id, overrides }
 }
 
 fn asked_again(guard_is_deleted: bool) {
