@@ -179,3 +179,31 @@ fn a_resync_takes_who_is_gone_and_leaves_whom_only_this_proxy_knows_yet() {
     assert_eq!(cluster.knows(&id()), None);
     assert_eq!(cluster.knows(&other), Some(Incarnation::FIRST));
 }
+
+#[test]
+fn a_thousand_heartbeats_of_two_are_told_once_in_the_order_in_which_they_came() {
+    let mut cluster = beside("b");
+    let other = BackendId::parse("a").unwrap();
+    cluster.put(
+        Owned {
+            id: other.clone(),
+            ..owned("b")
+        },
+        at(0),
+    );
+    for _ in 0..1_000 {
+        cluster.heartbeat(&id(), at(1));
+        cluster.heartbeat(&other, at(1));
+    }
+    // What adopts them is asked for again and again, which is for the store to fence.
+    let _ = actions(&mut cluster);
+    assert_eq!(cluster.heard.len(), 2);
+    cluster.tick(at(2));
+    let ids = vec![id(), other];
+    assert_eq!(actions(&mut cluster), [Action::Tell { ids: ids.clone() }]);
+    // That has failed.
+    cluster.not_told(ids.clone(), at(2));
+    cluster.not_told(ids.clone(), at(2));
+    cluster.tick(at(3));
+    assert_eq!(actions(&mut cluster), [Action::Tell { ids }]);
+}

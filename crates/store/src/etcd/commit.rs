@@ -12,6 +12,7 @@ use edgeproxy_registry::{Record, Write};
 use super::encoding;
 use super::grpc::{Fault, code};
 use super::message::{Compare, KeyValue, Op, RequestOp, ResponseOp};
+use super::mirror::Way;
 use super::sequence::{Outcome, ROUNDS_MAX, Step, What};
 use super::session::Session;
 use crate::CommitError;
@@ -203,12 +204,19 @@ impl Session {
 /// The keys of a commit, until it is over, however it ends.
 struct UnderWay<'a> {
     session: &'a Session,
-    keys: Vec<Bytes>,
+    keys: Vec<(Bytes, Way)>,
 }
 
 impl<'a> UnderWay<'a> {
     fn begin(session: &'a Session, batch: &[Planned]) -> Self {
-        let keys: Vec<_> = batch.iter().map(|planned| planned.step.key.clone()).collect();
+        let way = |step: &Step| match step.value {
+            Some(_) => Way::Put,
+            None => Way::Delete,
+        };
+        let keys: Vec<_> = batch
+            .iter()
+            .map(|planned| (planned.step.key.clone(), way(&planned.step)))
+            .collect();
         session.mirror().begin(&keys);
         Self { session, keys }
     }

@@ -9,7 +9,7 @@
 //! A piece of news carries the revision that it is of. By the time that it is asked for something later may be known of
 //! the same id, and then it is passed over: whatever is told is later than what was told before.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem;
 
 use bytes::Bytes;
@@ -63,8 +63,8 @@ pub(super) struct Mirror {
     gone_order: VecDeque<BackendId>,
     /// The other proxies.
     members: BTreeMap<ProxyName, i64>,
-    /// Keys that a commit under way is about.
-    under_way: HashSet<Bytes>,
+    /// Keys that a commit under way is about: it puts or deletes them.
+    under_way: HashMap<Bytes, Way>,
     /// What was written here since a load began, with the revision of that.
     since_load: Option<Vec<(i64, Own)>>,
     queue: VecDeque<News>,
@@ -72,6 +72,13 @@ pub(super) struct Mirror {
     picture: Option<Picture>,
     /// Whether the caller has been told that etcd can't be reached.
     lost: bool,
+}
+
+/// What a commit does to a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    Put,
+    Delete,
 }
 
 /// What the caller is to be told, with the revision that it is of.
@@ -102,7 +109,7 @@ impl Mirror {
             gone: HashMap::new(),
             gone_order: VecDeque::new(),
             members: BTreeMap::new(),
-            under_way: HashSet::new(),
+            under_way: HashMap::new(),
             since_load: None,
             queue: VecDeque::new(),
             picture: None,
@@ -181,7 +188,7 @@ impl Mirror {
                 let read = encoding::read_backend(&id, &kv.value);
                 let known = self.backends.insert(id.clone(), known_of(kv, read.as_ref().ok()));
                 let stored = read.map_err(|problem| unreadable(&kv.key, &problem))?;
-                if stored.author.start == self.me.start && self.under_way.contains(&kv.key) {
+                if stored.author.start == self.me.start && self.under_way.get(&kv.key) == Some(&Way::Put) {
                     return Ok(());
                 }
                 // What this process knows is what was there: then it can be seen what has changed.
@@ -219,7 +226,8 @@ impl Mirror {
 
     /// A key has been deleted at that revision; `before` is what was there.
     pub(super) fn deleted(&mut self, key: &[u8], revision: i64, before: Option<&KeyValue>) {
-        let is_own = self.under_way.contains(key);
+        // Deleted by somebody else meanwhile, it is gone as well, as the commit wants it.
+        let is_own = self.under_way.get(key) == Some(&Way::Delete);
         match self.keys.kind(key) {
             Kind::Backend(id) => {
                 // Not known: this process has deleted it itself, or never saw it.
@@ -363,13 +371,13 @@ impl Mirror {
     }
 
     /// A commit is about these keys.
-    pub(super) fn begin(&mut self, keys: &[Bytes]) {
+    pub(super) fn begin(&mut self, keys: &[(Bytes, Way)]) {
         self.under_way.extend(keys.iter().cloned());
     }
 
     /// It has ended, or nobody waits for it any more.
-    pub(super) fn end(&mut self, keys: &[Bytes]) {
-        for key in keys {
+    pub(super) fn end(&mut self, keys: &[(Bytes, Way)]) {
+        for (key, _) in keys {
             self.under_way.remove(key);
         }
     }

@@ -21,6 +21,20 @@ pub(crate) const POLICY: ClusterPolicy = ClusterPolicy::DEFAULT;
 /// Silent for so long, the store counts as lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A call that was sent again by somebody who had no answer arrives within that.
+const LATE: u64 = 7_000;
+
+/// What becomes of a call to the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    Done,
+    Fails,
+    /// Done, and answered by an error.
+    AnswerIsLost,
+    /// Done, and once more later.
+    DoneAgain,
+}
+
 /// What may go wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mix {
@@ -73,6 +87,8 @@ pub(crate) struct World {
     pub(crate) mix: Mix,
     random: fastrand::Rng,
     pub(crate) store: Store,
+    /// Calls that are still on their way, when they arrive, and whose they are.
+    late: Vec<(MonoTime, usize, Action)>,
     store_down_until: MonoTime,
     pub(crate) proxies: Vec<Proxy>,
     pub(crate) backends: Vec<Backend>,
@@ -116,6 +132,7 @@ impl World {
             now: MonoTime::ZERO,
             mix,
             store: Store::default(),
+            late: Vec::new(),
             store_down_until: MonoTime::ZERO,
             proxies: (0..PROXIES).map(proxy).collect(),
             backends: (0..BACKENDS).map(&mut backend).collect(),
@@ -240,6 +257,7 @@ impl World {
                 *ends = after(*ends, STEP);
             }
         }
+        self.arrive_late();
         for proxy in 0..PROXIES {
             self.come_up(proxy);
             if self.proxies[proxy].down_until.is_none() {
@@ -260,13 +278,16 @@ impl World {
 
     fn come_up(&mut self, proxy: usize) {
         let now = self.now;
-        // A proxy that can't load doesn't start.
         let can_load = self.proxies[proxy].cut_until <= now && self.store_down_until <= now;
         let proxy = &mut self.proxies[proxy];
-        if proxy.down_until.is_some_and(|until| until <= now) && can_load {
+        if proxy.down_until.is_some_and(|until| until <= now) {
             proxy.down_until = None;
             proxy.cluster = Cluster::new(proxy.name.clone(), POLICY);
-            proxy.is_lost = false;
+            proxy.is_lost = !can_load;
+            if !can_load {
+                // It begins alone.
+                proxy.cluster.lost();
+            }
             proxy.must_resync = true;
             proxy.reached = now;
         }
@@ -342,35 +363,75 @@ impl World {
 
     fn act(&mut self, at: usize) {
         let now = self.now;
-        let reaches = self.reaches(at);
         while let Some(action) = self.proxies[at].cluster.poll_action() {
-            let proxy = &mut self.proxies[at];
-            match action {
-                Action::Probe { id, incarnation } => {
-                    proxy
-                        .probes
-                        .push_back((after(now, Duration::from_millis(100)), id, incarnation));
-                }
-                Action::Tell { ids } if reaches => self.store.tell(ids, now),
-                Action::Tell { ids } => proxy.cluster.not_told(ids, now),
-                Action::Adopt {
-                    id,
-                    incarnation,
-                    owner,
-                } if reaches => {
-                    self.store.adopt(&id, incarnation, &owner, &proxy.name, now);
-                }
-                Action::Delete {
-                    id,
-                    incarnation,
-                    owner,
-                } if reaches => {
-                    if self.store.delete(&id, incarnation, &owner, now) {
-                        self.may_remove(&id, "deleted");
-                    }
-                }
-                Action::Adopt { .. } | Action::Delete { .. } => {}
+            if let Action::Probe { id, incarnation } = action {
+                let due = after(now, Duration::from_millis(100));
+                self.proxies[at].probes.push_back((due, id, incarnation));
+            } else {
+                self.call(at, action);
             }
+        }
+    }
+
+    fn call(&mut self, at: usize, action: Action) {
+        let now = self.now;
+        let fate = match self.random.u8(..16) {
+            _ if self.is_quiet => Fate::Done,
+            0 => Fate::Fails,
+            1 => Fate::AnswerIsLost,
+            2 => Fate::DoneAgain,
+            _ => Fate::Done,
+        };
+        let is_done = self.reaches(at) && fate != Fate::Fails;
+        if is_done {
+            self.carry_out(at, action.clone());
+        }
+        let is_known_to_be = is_done && fate != Fate::AnswerIsLost;
+        match action {
+            Action::Tell { ids } if !is_known_to_be => self.proxies[at].cluster.not_told(ids, now),
+            action if is_done && fate == Fate::DoneAgain => {
+                let arrives = after(now, Duration::from_millis(self.random.u64(..LATE)));
+                self.late.push((arrives, at, action));
+            }
+            _ => {}
+        }
+    }
+
+    fn arrive_late(&mut self) {
+        let now = self.now;
+        if self.store_down_until > now {
+            return;
+        }
+        let (due, later) = std::mem::take(&mut self.late)
+            .into_iter()
+            .partition(|(arrives, ..)| *arrives <= now);
+        self.late = later;
+        let due: Vec<_> = due;
+        for (_, at, action) in due {
+            self.carry_out(at, action);
+        }
+    }
+
+    fn carry_out(&mut self, at: usize, action: Action) {
+        let now = self.now;
+        let me = self.proxies[at].name.clone();
+        match action {
+            Action::Tell { ids } => self.store.tell(ids, now),
+            Action::Adopt {
+                id,
+                incarnation,
+                owner,
+            } => self.store.adopt(&id, incarnation, &owner, &me, now),
+            Action::Delete {
+                id,
+                incarnation,
+                owner,
+            } => {
+                if self.store.delete(&id, incarnation, &owner, now) {
+                    self.may_remove(&id, "deleted");
+                }
+            }
+            Action::Probe { .. } => {}
         }
     }
 

@@ -80,10 +80,10 @@ fn put(mirror: &mut Mirror, name: &str, incarnation: u64, start: u64, revision: 
         .unwrap();
 }
 
-fn under_way(mirror: &mut Mirror, name: &str) -> Bytes {
-    let key = keys().backend(&id(name));
-    mirror.begin(std::slice::from_ref(&key));
-    key
+fn under_way(mirror: &mut Mirror, name: &str, way: Way) -> [(Bytes, Way); 1] {
+    let keys = [(keys().backend(&id(name)), way)];
+    mirror.begin(&keys);
+    keys
 }
 
 fn told(mirror: &mut Mirror) -> Vec<Update> {
@@ -139,12 +139,14 @@ fn a_commit_that_the_watch_tells_before_the_answer_does_is_no_news() {
     let mut mirror = mirror();
     put(&mut mirror, "a", 1, OTHER, 5);
     told(&mut mirror);
-    let key = under_way(&mut mirror, "a");
-    mirror.deleted(&key, 6, None);
+    let keys = under_way(&mut mirror, "a", Way::Delete);
+    mirror.deleted(&keys[0].0, 6, None);
     mirror.erased(&id("a"), life(1), 6);
+    mirror.end(&keys);
+    let keys = under_way(&mut mirror, "a", Way::Put);
     put(&mut mirror, "a", 2, OWN, 7);
     mirror.wrote(stored("a", 2, OWN), 7);
-    mirror.end(&[key]);
+    mirror.end(&keys);
     assert_eq!(told(&mut mirror), []);
     let known = mirror.backend(&id("a")).unwrap();
     assert_eq!(
@@ -156,10 +158,23 @@ fn a_commit_that_the_watch_tells_before_the_answer_does_is_no_news() {
 #[test]
 fn a_commit_that_nobody_waits_for_is_news_when_it_is_done_after_all() {
     let mut mirror = mirror();
-    let key = under_way(&mut mirror, "a");
-    mirror.end(&[key]);
+    let keys = under_way(&mut mirror, "a", Way::Put);
+    mirror.end(&keys);
     put(&mut mirror, "a", 1, OWN, 5);
     assert_eq!(told(&mut mirror), [registered("a", 1), owned("a", 1, OWN)]);
+}
+
+#[test]
+fn who_is_deleted_by_another_while_its_commit_is_under_way_is_news() {
+    let mut mirror = mirror();
+    let keys = under_way(&mut mirror, "a", Way::Put);
+    put(&mut mirror, "a", 1, OWN, 5);
+    mirror.deleted(&keys[0].0, 6, None);
+    // The answer comes late.
+    mirror.wrote(stored("a", 1, OWN), 5);
+    mirror.end(&keys);
+    assert_eq!(told(&mut mirror), [gone("a", 1)]);
+    assert_eq!(mirror.backend(&id("a")), None);
 }
 
 #[test]
