@@ -43,7 +43,7 @@ pub(crate) const TESTS: &[Test] = &[
         || asked_again(false),
     ),
     ("so_it_is_when_somebody_has_deleted_the_guard", || {
-        asked_again(true)
+        asked_again(true);
     }),
     (
         "guards_of_proxies_that_are_gone_are_deleted_by_the_next_that_starts",
