@@ -36,7 +36,10 @@ pub(crate) fn first_after(latest: u64, start: u64) -> Option<Incarnation> {
 #[cfg(any(test, feature = "etcd"))]
 pub(crate) fn without_store(since_1970: Duration, lot: u64) -> Incarnation {
     let since = since_1970.saturating_sub(EPOCH);
-    let steps = since.as_secs().saturating_mul(64) + u64::from(since.subsec_nanos()) / 15_625_000;
+    let steps = since
+        .as_secs()
+        .saturating_mul(64)
+        .saturating_add(u64::from(since.subsec_nanos()) / 15_625_000);
     let number = steps.clamp(1, COUNT_MAX) * STRIDE.get() + STARTS + lot % STARTS;
     Incarnation::new(number).unwrap_or(Incarnation::FIRST)
 }
