@@ -215,7 +215,7 @@ impl Store for Etcd {
     }
 
     fn stride(&self) -> NonZeroU64 {
-        session::STRIDE
+        crate::numbers::STRIDE
     }
 
     fn shared(&self) -> Option<&dyn Shared> {

@@ -27,6 +27,8 @@ mod form;
 mod handed;
 mod kept;
 mod memory;
+#[cfg(any(test, feature = "etcd", feature = "testing"))]
+mod numbers;
 mod proxy_name;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -20,6 +20,7 @@
 // What fails in here fails a test.
 #![allow(clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
+mod hub;
 mod model;
 mod promises;
 
@@ -31,6 +32,7 @@ use edgeproxy_backend::{
 };
 use edgeproxy_registry::{Overrides, Record, Write};
 
+pub use hub::{CALL_LIMIT, Hub, HubStore, MEMBER_TTL, PATIENCE};
 pub use model::a_naive_model_agrees;
 pub use promises::*;
 

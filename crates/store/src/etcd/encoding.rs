@@ -275,7 +275,7 @@ mod tests {
         assert!(values.iter().all(|value| value.len() <= HEARD_MAX + 64));
         let read: Vec<_> = values.iter().flat_map(|value| read_heard(value)).collect();
         assert_eq!(read, ids);
-        assert_eq!(heard(&[]), [Bytes::new(); 0]);
+        assert!(heard(&[]).is_empty());
         for other in [&b"{\"v\":2,\"ids\":[\"a\"]}"[..], b"x"] {
             assert_eq!(read_heard(other), []);
         }

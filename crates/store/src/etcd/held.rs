@@ -47,7 +47,7 @@ impl Session {
         Ok(())
     }
 
-    async fn change_some<'a>(&self, mut rest: Vec<&'a Held>, deed: Deed) -> Result<(), Fault> {
+    async fn change_some(&self, mut rest: Vec<&Held>, deed: Deed) -> Result<(), Fault> {
         let mut sequence = self.sequence.lock().await;
         let mut rounds = 0;
         while !rest.is_empty() {

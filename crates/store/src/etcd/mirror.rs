@@ -122,7 +122,7 @@ impl Mirror {
 
     /// Knows what is in the image, and what was written here after it was taken, and nothing else; that is returned.
     /// What others have written after it is to be told by the watch.
-    pub(super) fn replace(&mut self, image: Image) -> Picture {
+    pub(super) fn replace(&mut self, image: &Image) -> Picture {
         self.backends.clear();
         self.overrides.clear();
         self.members.clear();
@@ -204,11 +204,7 @@ impl Mirror {
                     self.queue.push_back(News::Overridden(id, overrides, revision));
                 }
             }
-            Kind::Proxy(name) if name != self.me.name => {
-                if self.members.insert(name.clone(), revision).is_none() {
-                    self.queue.push_back(News::Other(Update::Joined(name)));
-                }
-            }
+            Kind::Proxy(name) if name != self.me.name => self.join(name, revision),
             Kind::Heard(name) if name != self.me.name => {
                 let ids = encoding::read_heard(&kv.value);
                 if !ids.is_empty() {
@@ -250,13 +246,17 @@ impl Mirror {
                     self.queue.push_back(News::Overridden(id, overrides, revision));
                 }
             }
-            Kind::Proxy(name) => {
-                if self.members.get(&name).is_some_and(|known| *known < revision) {
-                    self.members.remove(&name);
-                    self.queue.push_back(News::Other(Update::Parted(name)));
-                }
+            Kind::Proxy(name) if self.members.get(&name).is_some_and(|known| *known < revision) => {
+                self.members.remove(&name);
+                self.queue.push_back(News::Other(Update::Parted(name)));
             }
             _ => {}
+        }
+    }
+
+    fn join(&mut self, name: ProxyName, revision: i64) {
+        if self.members.insert(name.clone(), revision).is_none() {
+            self.queue.push_back(News::Other(Update::Joined(name)));
         }
     }
 

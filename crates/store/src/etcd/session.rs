@@ -1,6 +1,5 @@
 //! One start's work with etcd: what the calls, the watch and the lease share.
 
-use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,10 +18,8 @@ use super::message::{Compare, KeyValue, Op, RangeRequest, RangeResponse, TxnRequ
 use super::mirror::{Image, Mirror, Picture};
 use super::sequence::Sequence;
 use crate::ProxyName;
+use crate::numbers::{STRIDE, first_after};
 
-/// The low bits of an incarnation tell proxies apart: each has those of its start, counted in etcd. The high bits count
-/// as Lamport's clocks do. Two have the same low bits only when one has been cut off while 65,536 others started.
-pub(super) const STRIDE: NonZeroU64 = NonZeroU64::MIN.saturating_add((1 << 16) - 1);
 /// How far beyond what it has used a proxy raises the number that the next one begins after: one write of the counter
 /// is for a thousand registrations.
 const AHEAD: u64 = 1024;
@@ -136,7 +133,7 @@ impl Session {
         let counter = image.kvs.iter().find(|kv| kv.key == counter);
         let reserved = counter.map_or(0, |kv| number(&kv.value));
         self.reserved.fetch_max(reserved, Ordering::Relaxed);
-        let mut picture = self.mirror().replace(image);
+        let mut picture = self.mirror().replace(&image);
         let latest = picture.latest().map_or(0, Incarnation::get);
         picture.next_incarnation = first_after(reserved.max(latest), self.author.start);
         self.saw(picture.revision);
@@ -285,29 +282,9 @@ fn number(value: &[u8]) -> u64 {
         .unwrap_or(0)
 }
 
-/// The first incarnation after all those that are told, with the low bits of that start.
-fn first_after(latest: u64, start: u64) -> Option<Incarnation> {
-    let count = latest / STRIDE.get() + 1;
-    let high = count.checked_mul(STRIDE.get())?;
-    high.checked_add(start % STRIDE.get()).and_then(Incarnation::new)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn incarnations_of_two_starts_never_meet_and_the_later_one_is_higher() {
-        let first = first_after(0, 1).unwrap().get();
-        let other = first_after(first, 2).unwrap().get();
-        assert_eq!(STRIDE.get(), 65_536);
-        assert_eq!((first, other), (65_537, 131_074));
-        for n in 0..1000 {
-            assert_ne!((first + n * STRIDE.get()) % STRIDE.get(), other % STRIDE.get());
-        }
-        assert_eq!(first_after(other, 65_536 + 2).unwrap().get(), 3 * 65_536 + 2);
-        assert_eq!(first_after(u64::MAX, 1), None);
-    }
 
     #[test]
     fn a_counter_that_is_no_number_counts_as_none() {

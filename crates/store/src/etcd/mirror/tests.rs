@@ -258,7 +258,7 @@ fn an_image_replaces_everything_and_what_waited() {
         member("other", 4),
     ];
     mirror.begin_load();
-    let loaded = mirror.replace(image(9, kvs)).into_loaded();
+    let loaded = mirror.replace(&image(9, kvs)).into_loaded();
     assert_eq!(loaded.records, [record("d", 3), record("b", 9)]);
     assert_eq!(
         loaded.owned,
@@ -281,12 +281,12 @@ fn an_image_replaces_everything_and_what_waited() {
 fn resync_after(write: impl Fn(&mut Mirror), waits: bool) -> Loaded {
     let mut mirror = mirror();
     let kvs = || vec![kv(&record("a", 1), OTHER, 5), of_overrides("a", 1, OTHER, 6)];
-    mirror.replace(image(6, kvs()));
+    mirror.replace(&image(6, kvs()));
     mirror.begin_load();
     if !waits {
         write(&mut mirror);
     }
-    let picture = mirror.replace(image(10, kvs()));
+    let picture = mirror.replace(&image(10, kvs()));
     mirror.resync(picture);
     if waits {
         write(&mut mirror);
@@ -328,14 +328,14 @@ fn an_image_is_later_than_what_was_committed_before_it() {
     let mut mirror = mirror();
     mirror.begin_load();
     mirror.wrote(stored("b", 2, OWN), 7);
-    let picture = mirror.replace(image(10, Vec::new()));
+    let picture = mirror.replace(&image(10, Vec::new()));
     assert_eq!(picture.into_loaded().records, []);
     assert_eq!(mirror.backend(&id("b")), None);
     // A load that fails forgets what it has gathered.
     mirror.begin_load();
     mirror.give_up_load();
     mirror.wrote(stored("b", 3, OWN), 12);
-    assert_eq!(mirror.replace(image(11, Vec::new())).into_loaded().records, []);
+    assert_eq!(mirror.replace(&image(11, Vec::new())).into_loaded().records, []);
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn what_others_did_after_an_image_is_told_again_by_the_watch() {
     mirror.answer_gone(&id("a"), life(1), 12);
     told(&mut mirror);
     mirror.begin_load();
-    let picture = mirror.replace(image(10, vec![kv(&record("a", 1), OTHER, 5)]));
+    let picture = mirror.replace(&image(10, vec![kv(&record("a", 1), OTHER, 5)]));
     assert_eq!(picture.into_loaded().records, [record("a", 1)]);
     mirror.deleted(&keys().backend(&id("a")), 11, None);
     assert_eq!(told(&mut mirror), [gone("a", 1)]);
@@ -397,7 +397,7 @@ fn a_thousand_broken_values_are_twenty_findings_and_one() {
         lease: 0,
     };
     let kvs = (0..1000).map(broken).collect();
-    let findings = mirror().replace(image(9, kvs)).into_loaded().findings;
+    let findings = mirror().replace(&image(9, kvs)).into_loaded().findings;
     assert_eq!(findings.len(), 21);
     assert!(findings[20].message.contains("980 more"), "{:?}", findings[20]);
 }
