@@ -95,6 +95,6 @@ pub use source::{MAX_FILE_BYTES, file_path, load};
 pub use status::StatusCodes;
 pub use topology::Topology;
 pub use types::{
-    Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat,
-    ProxyVersion, RegisterSource, Spill, TlsVersion, Workers,
+    AccessLog, AccessLogFormat, Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend,
+    LogFilter, LogFormat, ProxyVersion, RegisterSource, Spill, TlsVersion, Workers,
 };

@@ -21,8 +21,8 @@ use crate::shown::{Show, Shown};
 use crate::status::StatusCodes;
 use crate::table::{Field, Key};
 use crate::types::{
-    Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat,
-    RegisterSource, Spill, Workers,
+    AccessLog, AccessLogFormat, Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend,
+    LogFilter, LogFormat, RegisterSource, Spill, Workers,
 };
 use crate::value::FromValue;
 
@@ -107,6 +107,25 @@ proxy {
     /// Where every change by the API, and every attempt that was refused, is written down: off, stderr, or a file.
     audit_log: AuditLog, "audit_log",
         Kind::Text { name: "off|stderr|PATH", expected: "\"off\", \"stderr\", or the path of a file such as \"/var/log/edgeproxy/audit.jsonl\"" }, "off", restart;
+
+    /// How many backends GET /metrics tells of one by one, each in some 50 series; those beyond, the latest to register,
+    /// are told of within their app only.
+    metrics_max_backends: usize, "metrics_max_backends", number(0, 1_000_000), "1000", restart;
+
+    /// Where every request is written down, a line each: off, - for standard output, or a file. One that is moved away, as by
+    /// logrotate, is begun anew without a signal.
+    access_log: AccessLog, "access_log",
+        Kind::Text { name: "off|-|PATH", expected: "\"off\", \"-\" for standard output, or the path of a file such as \"/var/log/edgeproxy/access.jsonl\"" }, "off", restart;
+
+    /// How a line of the access log looks: an object of JSON, or words.
+    access_log_format: AccessLogFormat, "access_log_format", Kind::OneOf(AccessLogFormat::NAMES), "json", restart;
+
+    /// Which share of the requests that went well is written down, from 0 to 1. Those that didn't always are: 5xx, the
+    /// proxy's own answers, answers that broke off, clients that left.
+    access_log_sample: Decimal, "access_log_sample", Kind::Decimal { min: 0, max: 1_000 }, "1";
+
+    /// Write down the query of requests as well. It often holds what is nobody's business, such as tokens.
+    access_log_query: bool, "access_log_query", Kind::Switch, "false";
 
     /// The networks that a backend's address must be in; none means any.
     allowed_backend_cidrs: Vec<IpNet>, "allowed_backend_cidrs", NETWORKS, "";

@@ -15,8 +15,8 @@ use crate::region::RegionTable;
 use crate::shared::{LimitsScope, OwnName, StoreKind, UserName};
 use crate::status::StatusCodes;
 use crate::types::{
-    Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend, LogFilter, LogFormat,
-    RegisterSource, Spill, Workers,
+    AccessLog, AccessLogFormat, Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend,
+    LogFilter, LogFormat, RegisterSource, Spill, Workers,
 };
 
 /// A value to be shown. `Display` writes it as the file would have it.
@@ -126,6 +126,8 @@ macro_rules! by_text {
 }
 
 by_text!(
+    AccessLog,
+    AccessLogFormat,
     Algorithm,
     AppName,
     AuditLog,

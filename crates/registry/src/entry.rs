@@ -8,7 +8,7 @@ use edgeproxy_backend::{Backend, BackendId, Endpoint, Gate, MonoTime, Weight};
 use crate::clock::Active;
 use crate::ledger::{Asked, ProbeLedger, Standing, Traffic, Verdict, in_force};
 use crate::load::Steering;
-use crate::{Lease, Leases, LoadReport, Overrides, Reason, Record, Share, Source, State};
+use crate::{Lease, Leases, LoadReport, Overridden, Overrides, Reason, Record, Share, Source, State};
 
 /// One incarnation of a backend. There may be a million, so what most never need is boxed.
 #[derive(Debug)]
@@ -273,6 +273,16 @@ impl Entry {
     /// What the backend itself asked for.
     pub(crate) fn asked(&self) -> Asked {
         self.details().asked.unwrap_or_else(|| Asked::of(&self.endpoint))
+    }
+
+    /// What an operator has set on it, if anything.
+    pub(crate) fn overridden(&self) -> Option<Overridden> {
+        let overridden = Overridden {
+            id: self.endpoint.id.clone(),
+            app: Some(self.endpoint.app.clone()),
+            overrides: self.details().overrides,
+        };
+        overridden.is_some().then_some(overridden)
     }
 
     /// What a store keeps of it.

@@ -307,7 +307,7 @@ impl Registry {
     /// What an operator has set on an id, whether a backend of that id is registered or not.
     #[must_use]
     pub fn overrides(&self, id: &BackendId) -> Overrides {
-        self.overrides_of(id)
+        self.overridden(id).overrides
     }
 
     /// Takes in what somebody else has changed in the store that both keep theirs in.
@@ -407,7 +407,8 @@ impl Registry {
 
     /// Registers a backend, renews it, or lets a new incarnation take over.
     ///
-    /// - An unknown id becomes a new backend, with what an operator once set on it, if that is remembered.
+    /// - An unknown id becomes a new backend, with what an operator once set on it when it was that app's, if
+    ///   that is remembered.
     /// - A live id with the same app and address is renewed: the fields are applied, what it reported about
     ///   itself is forgotten, ledgers and statistics stay.
     /// - A live id with another address, or one that drains after a deregistration, gets a new incarnation

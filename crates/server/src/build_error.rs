@@ -75,6 +75,14 @@ pub enum BuildError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The access log can't be written.
+    #[error("access_log: {log} can't be written: {source}")]
+    Access {
+        /// Where it was to be.
+        log: config::AccessLog,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A thread or a runtime could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),

@@ -35,6 +35,8 @@ mod grants;
 mod in_force;
 mod keys;
 mod listening;
+mod logs;
+mod metrics;
 mod monitors;
 mod plan;
 mod probe_tls;

@@ -30,7 +30,7 @@ use edgeproxy_backend::{
     AppName, Backend, BackendAddr, BackendId, Country, Incarnation, Limits, Metadata, Protocol, Region,
     Weight,
 };
-use edgeproxy_registry::{Overrides, Record, Write};
+use edgeproxy_registry::{Overridden, Overrides, Record, Write};
 
 pub use hub::{CALL_LIMIT, Hub, HubStore, MEMBER_TTL, PATIENCE};
 pub use model::a_naive_model_agrees;
@@ -162,8 +162,9 @@ pub fn disabled(number: u32) -> Write {
         enabled: Some(false),
         ..Overrides::default()
     };
-    Write::Overridden {
+    Write::Overridden(Overridden {
         id: id(number),
+        app: Some(record(number, 1, 0).backend.app),
         overrides,
-    }
+    })
 }

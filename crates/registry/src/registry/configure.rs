@@ -80,7 +80,7 @@ impl Registry {
         // Those that need room before those that make some, and in before out, so that no app is without in
         // between.
         for backend in new {
-            let overrides = self.remembered.take(&backend.id);
+            let overrides = self.recall(&backend.id, &backend.app);
             self.insert(backend, None, overrides);
             done.added += 1;
         }

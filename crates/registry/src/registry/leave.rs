@@ -91,7 +91,9 @@ impl Registry {
         let stays = self.leave_app(slot);
         let entry = self.entries.remove(slot);
         self.index.forget(&entry.endpoint.id, slot);
-        self.remember(&entry.endpoint.id, entry.details().overrides);
+        if let Some(overridden) = entry.overridden() {
+            self.remember(overridden);
+        }
         if stays {
             self.rescue(app);
         }

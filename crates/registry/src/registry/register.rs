@@ -21,7 +21,7 @@ impl Registry {
         let ttl = self.lease_length(ttl)?;
         let Some(slot) = self.index.find(&backend.id, &self.entries) else {
             self.check_room(&backend.app, 1)?;
-            let overrides = self.remembered.take(&backend.id);
+            let overrides = self.recall(&backend.id, &backend.app);
             let slot = self.insert(backend, Some(ttl), overrides);
             self.note_registered(slot, Before::Nothing);
             return Ok(self.registered(slot, RegisteredKind::New));
@@ -145,7 +145,14 @@ impl Registry {
 
     /// Lets a new incarnation have the id of the one in `old`, which drains. There is room for its app.
     pub(super) fn take_over(&mut self, old: u32, backend: Backend, ttl: Option<Duration>) -> u32 {
-        let overrides = self.entries[old].details().overrides;
+        let known = self.entries[old].overridden();
+        let overrides = known
+            .as_ref()
+            .map(|known| known.of(&backend.app))
+            .unwrap_or_default();
+        if let Some(known) = known {
+            self.note_appropriated(&known, &backend.app);
+        }
         let is_full = self.entries.len() >= self.config.max_backends;
         // In before out, so that an app of one member is never without.
         match ttl {
@@ -193,7 +200,11 @@ impl Registry {
         }
         self.believe(slot);
         self.stats.renewals += 1;
-        self.emit(EventKind::Renewed, slot);
+        if differs {
+            self.emit(EventKind::Renewed, slot);
+        } else {
+            self.emit_no_news(EventKind::Renewed, slot);
+        }
         self.reconsider(slot);
     }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use edgeproxy_backend::{BackendId, Incarnation, MonoTime};
-use edgeproxy_registry::{Config, Configuration, Kept, Leases, Overrides, Record, Registry, Snapshot, Write};
+use edgeproxy_registry::{
+    Config, Configuration, Kept, Leases, Overridden, Record, Registry, Snapshot, Write,
+};
 
 use crate::elsewhere::Others;
 use crate::model::{Model, agrees};
@@ -14,7 +16,7 @@ use crate::world::{World, backend};
 #[derive(Default)]
 pub struct Disk {
     records: BTreeMap<BackendId, Record>,
-    overrides: BTreeMap<BackendId, Overrides>,
+    overrides: BTreeMap<BackendId, Overridden>,
     /// The latest life of every id that was ever there.
     lives: BTreeMap<BackendId, Incarnation>,
     /// What is being written.
@@ -63,10 +65,10 @@ impl Disk {
                         self.records.remove(&id);
                     }
                 }
-                Write::Overridden { id, overrides } => {
-                    self.overrides.remove(&id);
-                    if overrides != Overrides::default() {
-                        self.overrides.insert(id, overrides);
+                Write::Overridden(overridden) => {
+                    self.overrides.remove(&overridden.id);
+                    if overridden.is_some() {
+                        self.overrides.insert(overridden.id.clone(), overridden);
                     }
                 }
             }
@@ -83,10 +85,10 @@ impl Disk {
     }
 
     /// All that is there, oldest first.
-    pub fn all(&self) -> (Vec<Record>, Vec<(BackendId, Overrides)>) {
+    pub fn all(&self) -> (Vec<Record>, Vec<Overridden>) {
         let mut records: Vec<Record> = self.records.values().cloned().collect();
         records.sort_by_key(|record| record.incarnation);
-        (records, self.overrides.clone().into_iter().collect())
+        (records, self.overrides.values().cloned().collect())
     }
 
     /// Later than all that was ever kept.
@@ -128,6 +130,13 @@ impl World {
         let writes = self.disk.under_way.take().unwrap_or_default();
         let some = self.rng.usize(0..=writes.len());
         self.disk.apply(&writes[..some], self.model.config.leases);
+        // Now and then by an earlier version, which didn't write whose they are.
+        if self.rng.u32(0..8) == 0 {
+            self.disk
+                .overrides
+                .values_mut()
+                .for_each(|known| known.app = None);
+        }
         let (records, overrides) = self.disk.all();
         self.doing = format!("a restart with {records:?}, {overrides:?}");
 
@@ -209,7 +218,7 @@ impl World {
         self.check(right == registered.len() && records.len() == right, || {
             format!("{records:?} are kept, expected {registered:?}")
         });
-        let kept: Vec<_> = self.disk.overrides.clone().into_iter().collect();
+        let kept: Vec<_> = self.disk.overrides.values().cloned().collect();
         self.check(kept == overrides, || {
             format!("{kept:?} are kept, expected {overrides:?}")
         });

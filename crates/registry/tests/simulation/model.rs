@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use edgeproxy_backend::{AppName, BackendAddr, BackendId, Endpoint, Gate, Incarnation, MonoTime};
 use edgeproxy_registry::{
-    AppPolicy, Change, Config, EventKind, Initial, LastBackend, Leases, LoadReport, Monitoring, Overrides,
-    Patch, State,
+    AppPolicy, Change, Config, EventKind, Initial, LastBackend, Leases, LoadReport, Monitoring, Overridden,
+    Overrides, Patch, State,
 };
 
 use crate::shadow::{Micros, Phase, Probed, Restored, Shadow, Traffic, micros};
@@ -26,7 +26,7 @@ pub struct Model {
     /// In the order of registration.
     pub all: Vec<Shadow>,
     pub policies: Vec<(AppName, AppPolicy)>,
-    pub remembered: Vec<(BackendId, Overrides)>,
+    pub remembered: Vec<Overridden>,
     /// What stands in the file.
     pub file: Vec<Asking>,
     pub distrust: Vec<(AppName, Micros)>,
@@ -287,8 +287,7 @@ impl Model {
     pub fn register(&mut self, asking: Asking, outcome: Outcome, endpoint: &Arc<Endpoint>) {
         match outcome {
             Outcome::New => {
-                let at = self.remembered.iter().position(|(id, _)| *id == asking.id);
-                let overrides = at.map(|at| self.remembered.remove(at).1).unwrap_or_default();
+                let overrides = self.recall(&asking);
                 self.insert(asking, overrides, endpoint, Kind::Leased);
             }
             Outcome::Superseded(_) => {
@@ -317,6 +316,13 @@ impl Model {
             }
             refused => panic!("{refused:?} has no endpoint"),
         }
+    }
+
+    /// What was set on the id, if it was the same app's. Another's is forgotten.
+    fn recall(&mut self, asking: &Asking) -> Overrides {
+        let at = self.remembered.iter().position(|known| known.id == asking.id);
+        let known = at.map(|at| self.remembered.remove(at));
+        known.map(|known| known.of(&asking.app)).unwrap_or_default()
     }
 
     fn insert(&mut self, asking: Asking, overrides: Overrides, endpoint: &Arc<Endpoint>, kind: Kind) {
@@ -412,7 +418,7 @@ impl Model {
         }
         if b.listed() {
             if b.overrides != Overrides::default() && self.config.max_remembered > 0 {
-                self.remembered.push((b.id.clone(), b.overrides));
+                self.remembered.push(b.overridden());
             }
             self.rescue(&b.app);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use edgeproxy_backend::{AppName, BackendAddr, BackendId, Endpoint, Gate, Incarnation, MonoTime, Weight};
-use edgeproxy_registry::{Overrides, State};
+use edgeproxy_registry::{Overridden, Overrides, State};
 
 pub type Micros = u64;
 
@@ -104,6 +104,14 @@ impl Shadow {
         if self.restored == Restored::Unreached {
             self.since = now;
             self.restored = Restored::Overdue;
+        }
+    }
+
+    pub fn overridden(&self) -> Overridden {
+        Overridden {
+            id: self.id.clone(),
+            app: Some(self.app.clone()),
+            overrides: self.overrides,
         }
     }
 

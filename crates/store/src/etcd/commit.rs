@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use edgeproxy_backend::{BackendId, Incarnation};
-use edgeproxy_registry::{Overrides, Record, Write};
+use edgeproxy_registry::{Record, Write};
 
 use super::encoding;
 use super::grpc::{Fault, code};
@@ -56,12 +56,11 @@ impl Session {
                     Some(encoding::backend(record, &self.author)),
                 ),
                 Write::Gone { id, .. } => (self.keys.backend(id), None),
-                Write::Overridden { id, overrides } if *overrides == Overrides::default() => {
-                    (self.keys.overrides(id), None)
-                }
-                Write::Overridden { id, overrides } => (
-                    self.keys.overrides(id),
-                    Some(encoding::overrides(id, overrides, self.author.start)),
+                Write::Overridden(overridden) => (
+                    self.keys.overrides(&overridden.id),
+                    overridden
+                        .is_some()
+                        .then(|| encoding::overrides(overridden, self.author.start)),
                 ),
             };
             Planned {
@@ -140,7 +139,7 @@ impl Session {
         });
         let mut mirror = self.mirror();
         batch.retain(|planned| {
-            if matches!(planned.write, Write::Overridden { .. }) {
+            if matches!(planned.write, Write::Overridden(_)) {
                 return true;
             }
             let there: Option<&KeyValue> = found.next().flatten();
@@ -233,7 +232,7 @@ pub(super) fn fitting<'a>(steps: impl Iterator<Item = &'a Step>) -> usize {
 
 /// The last write of each id and kind, in the order of those.
 fn latest(writes: &[Write]) -> Vec<&Write> {
-    let kind = |write: &Write| matches!(write, Write::Overridden { .. });
+    let kind = |write: &Write| matches!(write, Write::Overridden(_));
     let mut last: HashMap<(&BackendId, bool), usize> = HashMap::with_capacity(writes.len());
     for (at, write) in writes.iter().enumerate() {
         let best = last.entry((write.id(), kind(write))).or_insert(at);
@@ -250,14 +249,14 @@ fn latest(writes: &[Write]) -> Vec<&Write> {
 const fn life(write: &Write) -> Option<Incarnation> {
     match write {
         Write::Registered(Record { incarnation, .. }) | Write::Gone { incarnation, .. } => Some(*incarnation),
-        Write::Overridden { .. } => None,
+        Write::Overridden(_) => None,
     }
 }
 
 const fn registered(planned: &Planned) -> Option<Incarnation> {
     match &planned.write {
         Write::Registered(record) => Some(record.incarnation),
-        Write::Gone { .. } | Write::Overridden { .. } => None,
+        Write::Gone { .. } | Write::Overridden(_) => None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use edgeproxy_backend::BackendId;
-use edgeproxy_registry::{Overrides, Record};
+use edgeproxy_registry::{Overridden, Record};
 use serde::{Deserialize, Serialize};
 
 use crate::ProxyName;
@@ -163,11 +163,11 @@ pub(super) fn read_backend(id: &BackendId, value: &[u8]) -> Result<Stored, Strin
     Ok(Stored { record, author })
 }
 
-pub(super) fn overrides(id: &BackendId, overrides: &Overrides, start: u64) -> Vec<u8> {
+pub(super) fn overrides(overridden: &Overridden, start: u64) -> Vec<u8> {
     bytes(&OverridesValue {
         v: VERSION,
         start,
-        overrides: OverridesForm::of(id, overrides),
+        overrides: overridden.into(),
     })
 }
 
@@ -175,12 +175,12 @@ pub(super) fn overrides(id: &BackendId, overrides: &Overrides, start: u64) -> Ve
 ///
 /// # Errors
 /// As [`read_backend`].
-pub(super) fn read_overrides(id: &BackendId, value: &[u8]) -> Result<(Overrides, u64), String> {
+pub(super) fn read_overrides(id: &BackendId, value: &[u8]) -> Result<(Overridden, u64), String> {
     let value: OverridesValue<'_> = serde_json::from_slice(value).map_err(misread)?;
     known(value.v)?;
-    let (whose, overrides) = value.overrides.read().map_err(misread)?;
-    is_about(id, &whose)?;
-    Ok((overrides, value.start))
+    let overridden = Overridden::try_from(value.overrides).map_err(misread)?;
+    is_about(id, &overridden.id)?;
+    Ok((overridden, value.start))
 }
 
 fn misread(error: impl std::fmt::Display) -> String {
@@ -211,6 +211,7 @@ fn bytes(value: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use edgeproxy_backend::Weight;
+    use edgeproxy_registry::Overrides;
 
     use super::*;
     use crate::testing::{id, record};
@@ -232,12 +233,19 @@ mod tests {
             let value = backend(&stored.record, &stored.author);
             assert_eq!(read_backend(&id(1), &value), Ok(stored));
         }
-        let set = Overrides {
-            enabled: Some(false),
-            weight: Some(Weight::ZERO),
-            ..Overrides::default()
+        let set = Overridden {
+            overrides: Overrides {
+                enabled: Some(false),
+                weight: Some(Weight::ZERO),
+                ..Overrides::default()
+            },
+            app: Some(record(1, 5, 2).backend.app),
+            ..Overridden::nothing(id(1))
         };
-        assert_eq!(read_overrides(&id(1), &overrides(&id(1), &set, 7)), Ok((set, 7)));
+        assert_eq!(read_overrides(&id(1), &overrides(&set, 7)), Ok((set, 7)));
+        let earlier = br#"{"v":1,"start":7,"id":"backend-eu-0000001","enabled":false}"#;
+        let (read, _) = read_overrides(&id(1), earlier).unwrap();
+        assert!(read.is_some() && read.app.is_none(), "{read:?}");
         assert_eq!(read_member(&member(3)).unwrap().start, 3);
     }
 

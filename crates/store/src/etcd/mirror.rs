@@ -14,7 +14,7 @@ use std::mem;
 
 use bytes::Bytes;
 use edgeproxy_backend::{BackendId, Incarnation};
-use edgeproxy_registry::{Overrides, Write};
+use edgeproxy_registry::{Overridden, Write};
 
 use super::encoding::{self, Author, Stored};
 use super::keys::{Keys, Kind};
@@ -80,7 +80,7 @@ enum News {
     Registered(Stored, i64),
     Owned(Owned, i64),
     Gone(BackendId, Incarnation, i64),
-    Overridden(BackendId, Overrides, i64),
+    Overridden(Overridden, i64),
     Resync,
     Other(Update),
 }
@@ -157,8 +157,8 @@ impl Mirror {
             }
             Kind::Overrides(id) => {
                 self.overrides.insert(id.clone(), kv.mod_revision);
-                let (overrides, _) = encoding::read_overrides(&id, &kv.value)?;
-                picture.overrides.insert(id, overrides);
+                let (overridden, _) = encoding::read_overrides(&id, &kv.value)?;
+                picture.overrides.insert(id, overridden);
             }
             Kind::Proxy(name) if name != self.me.name => {
                 self.members.insert(name.clone(), kv.mod_revision);
@@ -199,9 +199,9 @@ impl Mirror {
             Kind::Overrides(id) if self.overrides.get(&id).is_none_or(|known| *known < revision) => {
                 self.overrides.insert(id.clone(), revision);
                 let read = encoding::read_overrides(&id, &kv.value);
-                let (overrides, start) = read.map_err(|problem| unreadable(&kv.key, &problem))?;
+                let (overridden, start) = read.map_err(|problem| unreadable(&kv.key, &problem))?;
                 if start != self.me.start {
-                    self.queue.push_back(News::Overridden(id, overrides, revision));
+                    self.queue.push_back(News::Overridden(overridden, revision));
                 }
             }
             Kind::Proxy(name) if name != self.me.name => self.join(name, revision),
@@ -242,8 +242,8 @@ impl Mirror {
             Kind::Overrides(id) if self.overrides.get(&id).is_some_and(|known| *known < revision) => {
                 self.overrides.remove(&id);
                 if !is_own {
-                    let overrides = Overrides::default();
-                    self.queue.push_back(News::Overridden(id, overrides, revision));
+                    self.queue
+                        .push_back(News::Overridden(Overridden::nothing(id), revision));
                 }
             }
             Kind::Proxy(name) if self.members.get(&name).is_some_and(|known| *known < revision) => {
@@ -284,11 +284,11 @@ impl Mirror {
     }
 
     /// This process has set or cleared the overrides.
-    pub(super) fn set(&mut self, id: &BackendId, overrides: Overrides, revision: i64) {
-        self.note(Own::Overrides(id.clone(), overrides), revision);
+    pub(super) fn set(&mut self, overridden: &Overridden, revision: i64) {
+        self.note(Own::Overrides(overridden.clone()), revision);
         // An operator's change, so seldom that what waits can be looked through.
         self.queue.retain(
-            |news| !matches!(news, News::Overridden(other, _, before) if other == id && *before < revision),
+            |news| !matches!(news, News::Overridden(other, before) if other.id == overridden.id && *before < revision),
         );
     }
 
@@ -347,12 +347,16 @@ impl Mirror {
             Own::Backend(id, None) => {
                 self.backends.remove(id);
             }
-            Own::Overrides(id, _) if self.overrides.get(id).is_some_and(|known| *known > revision) => {}
-            Own::Overrides(id, overrides) if *overrides == Overrides::default() => {
-                self.overrides.remove(id);
+            Own::Overrides(overridden)
+                if self
+                    .overrides
+                    .get(&overridden.id)
+                    .is_some_and(|known| *known > revision) => {}
+            Own::Overrides(overridden) if !overridden.is_some() => {
+                self.overrides.remove(&overridden.id);
             }
-            Own::Overrides(id, _) => {
-                self.overrides.insert(id.clone(), revision);
+            Own::Overrides(overridden) => {
+                self.overrides.insert(overridden.id.clone(), revision);
             }
         }
     }
@@ -485,8 +489,8 @@ impl Mirror {
                     News::Gone(id, incarnation, _) => {
                         return Some(Update::Changed(Write::Gone { id, incarnation }));
                     }
-                    News::Overridden(id, overrides, _) => {
-                        return Some(Update::Changed(Write::Overridden { id, overrides }));
+                    News::Overridden(overridden, _) => {
+                        return Some(Update::Changed(Write::Overridden(overridden)));
                     }
                     News::Resync => {
                         if let Some(picture) = self.picture.take() {
@@ -512,7 +516,9 @@ impl Mirror {
                 .backends
                 .get(id)
                 .is_some_and(|known| known.revision > *revision),
-            News::Overridden(id, _, revision) => self.overrides.get(id).is_some_and(|known| known > revision),
+            News::Overridden(Overridden { id, .. }, revision) => {
+                self.overrides.get(id).is_some_and(|known| known > revision)
+            }
             News::Resync | News::Other(_) => false,
         }
     }

@@ -267,7 +267,7 @@ impl Session {
                     mirror.wrote(stored, revision);
                 }
                 What::Committed(Write::Gone { id, incarnation }) => mirror.erased(id, *incarnation, revision),
-                What::Committed(Write::Overridden { id, overrides }) => mirror.set(id, *overrides, revision),
+                What::Committed(Write::Overridden(overridden)) => mirror.set(overridden, revision),
                 What::Adopted(stored) => mirror.adopted(stored.clone(), revision),
                 What::Ended(id, incarnation) => mirror.ended(id, *incarnation, revision),
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, Incarnation, Region, Weight};
-use edgeproxy_registry::{Overrides, Record, Write};
+use edgeproxy_registry::{Overridden, Overrides, Record, Write};
 use edgeproxy_store::{Etcd, Loaded, Store as _, Update};
 use tokio::time::timeout;
 
@@ -44,8 +44,13 @@ pub(crate) fn gone(name: &str, incarnation: u64) -> Write {
 }
 
 pub(crate) fn weight(name: &str, weight: Option<u64>) -> Write {
-    Write::Overridden {
+    Write::Overridden(overridden(name, weight))
+}
+
+pub(crate) fn overridden(name: &str, weight: Option<u64>) -> Overridden {
+    Overridden {
         id: id(name),
+        app: weight.map(|_| record(name, 1).backend.app),
         overrides: Overrides {
             weight: weight.map(|weight| Weight::new(weight).unwrap()),
             ..Overrides::default()

@@ -56,8 +56,9 @@ impl Model {
         let no_app = !self.apps().contains(&backend.app) && self.apps().len() >= self.config.max_apps;
         let Some(i) = self.listed(&backend.id) else {
             if self.all.len() < self.config.max_backends && !no_app {
-                let at = self.remembered.iter().position(|(id, _)| *id == backend.id);
-                let overrides = at.map(|at| self.remembered.remove(at).1).unwrap_or_default();
+                let at = self.remembered.iter().position(|known| known.id == backend.id);
+                let known = at.map(|at| self.remembered.remove(at));
+                let overrides = known.map(|known| known.of(&backend.app)).unwrap_or_default();
                 self.join(record, overrides, &endpoint());
             }
             return;

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use edgeproxy_backend::{BackendId, Incarnation};
-use edgeproxy_registry::Overrides;
+use edgeproxy_registry::Overridden;
 
 use crate::etcd::encoding::Stored;
 use crate::{Finding, Loaded, ProxyName};
@@ -17,7 +17,7 @@ pub(in crate::etcd) struct Picture {
     pub(in crate::etcd) revision: i64,
     pub(in crate::etcd) next_incarnation: Option<Incarnation>,
     pub(super) backends: HashMap<BackendId, Stored>,
-    pub(super) overrides: HashMap<BackendId, Overrides>,
+    pub(super) overrides: HashMap<BackendId, Overridden>,
     /// The other proxies.
     pub(super) members: Vec<ProxyName>,
     pub(super) findings: Vec<Finding>,
@@ -28,7 +28,7 @@ pub(in crate::etcd) struct Picture {
 #[derive(Clone, Debug)]
 pub(super) enum Own {
     Backend(BackendId, Option<Stored>),
-    Overrides(BackendId, Overrides),
+    Overrides(Overridden),
 }
 
 impl Picture {
@@ -41,11 +41,11 @@ impl Picture {
             Own::Backend(id, None) => {
                 self.backends.remove(&id);
             }
-            Own::Overrides(id, overrides) if overrides == Overrides::default() => {
-                self.overrides.remove(&id);
+            Own::Overrides(overridden) if !overridden.is_some() => {
+                self.overrides.remove(&overridden.id);
             }
-            Own::Overrides(id, overrides) => {
-                self.overrides.insert(id, overrides);
+            Own::Overrides(overridden) => {
+                self.overrides.insert(overridden.id.clone(), overridden);
             }
         }
     }
@@ -87,7 +87,7 @@ impl Picture {
         Loaded {
             owned: stored.iter().map(Stored::owned).collect(),
             records: stored.into_iter().map(|stored| stored.record).collect(),
-            overrides: overrides.into_iter().collect(),
+            overrides: overrides.into_values().collect(),
             next_incarnation,
             members,
             findings,

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use edgeproxy_backend::{AppName, Backend, BackendAddr, Country, Region, Weight};
-use edgeproxy_registry::Record;
+use edgeproxy_registry::{Overrides, Record};
 
 use super::*;
 use crate::Loaded;
@@ -98,15 +98,18 @@ fn of_overrides(name: &str, weight: u64, start: u64, mod_revision: i64) -> KeyVa
     KeyValue {
         key: keys().overrides(&id(name)),
         mod_revision,
-        value: encoding::overrides(&id(name), &weighing(weight), start).into(),
+        value: encoding::overrides(&weighing(name, weight), start).into(),
         lease: 0,
     }
 }
 
-fn weighing(weight: u64) -> Overrides {
-    Overrides {
-        weight: Some(Weight::new(weight).unwrap()),
-        ..Overrides::default()
+fn weighing(name: &str, weight: u64) -> Overridden {
+    Overridden {
+        overrides: Overrides {
+            weight: Some(Weight::new(weight).unwrap()),
+            ..Overrides::default()
+        },
+        ..Overridden::nothing(id(name))
     }
 }
 
@@ -233,7 +236,7 @@ fn what_waits_is_dropped_when_this_process_deletes_what_it_is_about() {
     put(&mut mirror, "a", 1, OTHER, 5);
     mirror.erased(&id("a"), life(1), 6);
     mirror.put(&of_overrides("a", 7, OTHER, 7), None).unwrap();
-    mirror.set(&id("a"), Overrides::default(), 8);
+    mirror.set(&Overridden::nothing(id("a")), 8);
     assert_eq!(told(&mut mirror), []);
     // Nor does it return by a watch that begins again.
     put(&mut mirror, "a", 1, OTHER, 5);
@@ -308,14 +311,14 @@ fn a_resync_neither_drops_nor_undoes_what_was_committed_since_its_image_was_take
             |mirror| {
                 mirror.erased(&id("a"), life(1), 11);
                 mirror.wrote(stored("b", 2, OWN), 12);
-                mirror.set(&id("a"), Overrides::default(), 13);
-                mirror.set(&id("b"), weighing(5), 14);
+                mirror.set(&Overridden::nothing(id("a")), 13);
+                mirror.set(&weighing("b", 5), 14);
             },
             waits,
         );
         assert_eq!(loaded.records, [record("b", 2)]);
         assert_eq!(loaded.owned, [stored("b", 2, OWN).owned()]);
-        assert_eq!(loaded.overrides, [(id("b"), weighing(5))]);
+        assert_eq!(loaded.overrides, [weighing("b", 5)]);
         let loaded = resync_after(|mirror| mirror.ended(&id("a"), life(1), 11), waits);
         assert_eq!(loaded.records, []);
         let loaded = resync_after(|mirror| mirror.adopted(stored("a", 1, OWN), 12), waits);
