@@ -84,9 +84,10 @@ fn etcd(
         etcd.tls = Some(crate::tls::of_etcd(settings)?);
     }
     if let (Some(user), Some(file)) = (&settings.etcd_user, &settings.etcd_password_file) {
+        password(file)?;
         etcd.user = Some(edgeproxy_store::EtcdUser {
             name: user.as_str().to_owned(),
-            password: password(file)?,
+            password: edgeproxy_store::EtcdPassword::File(file.clone()),
         });
     }
     Ok(etcd)

@@ -49,8 +49,9 @@ pub struct Cluster {
     backends: HashMap<BackendId, Entry>,
     /// Lazily kept: an entry that is due later than its timer is armed again when that fires.
     timers: BTreeSet<(MonoTime, BackendId)>,
-    /// Others' backends that have been heard here, since the last telling.
-    heard: BTreeSet<BackendId>,
+    /// Others' backends that have been heard here, since the last telling: those that are marked so, and some that are not
+    /// any more.
+    heard: Vec<BackendId>,
     tell_at: Option<MonoTime>,
     actions: VecDeque<Action>,
     is_lost: bool,
@@ -66,7 +67,7 @@ impl Cluster {
             policy,
             backends: HashMap::new(),
             timers: BTreeSet::new(),
-            heard: BTreeSet::new(),
+            heard: Vec::new(),
             tell_at: None,
             actions: VecDeque::new(),
             is_lost: false,
@@ -80,7 +81,6 @@ impl Cluster {
             entry.is_written = known.is_written && known.incarnation == incarnation;
             entry.armed = known.armed;
         }
-        self.heard.remove(id);
         self.backends.insert(id.clone(), entry);
         self.arm(id, now);
         self.check();
@@ -108,7 +108,9 @@ impl Cluster {
             self.actions.push_back(entry.adoption(id));
         }
         // Told as well: until it is adopted its owner has to know.
-        self.heard.insert(id.clone());
+        if !std::mem::replace(&mut entry.is_to_be_told, true) {
+            self.heard.push(id.clone());
+        }
         let tell_at = plus(now, self.policy.gather);
         self.tell_at = Some(self.tell_at.map_or(tell_at, |at| at.min(tell_at)));
         Heard::Renewed
@@ -137,6 +139,7 @@ impl Cluster {
                 entry.lease_ends = entry.lease_ends.max(known.lease_ends);
                 entry.armed = known.armed;
                 entry.settled = known.settled;
+                entry.is_to_be_told = known.is_to_be_told;
                 if known.owner != entry.owner {
                     entry.in_row = 0;
                     entry.settled = plus(now, ttl * self.policy.settle);
@@ -173,7 +176,13 @@ impl Cluster {
 
     /// Telling has failed; it is tried again.
     pub fn not_told(&mut self, ids: impl IntoIterator<Item = BackendId>, now: MonoTime) {
-        self.heard.extend(ids);
+        for id in ids {
+            if let Some(entry) = self.backends.get_mut(&id)
+                && !std::mem::replace(&mut entry.is_to_be_told, true)
+            {
+                self.heard.push(id);
+            }
+        }
         self.tell_at = Some(plus(now, self.policy.gather));
     }
 
@@ -330,17 +339,15 @@ impl Cluster {
 
     fn tell(&mut self, now: MonoTime) {
         self.tell_at = None;
-        let backends = &self.backends;
-        let me = &self.me;
         // Heard so long ago that its lease would have run out since says nothing any more.
-        let counts = |id: &BackendId| {
-            let entry = backends.get(id).filter(|entry| entry.owner != *me);
-            entry.is_some_and(|entry| entry.last_here.is_some_and(|at| plus(at, entry.ttl) > now))
-        };
-        let heard: Vec<_> = std::mem::take(&mut self.heard)
-            .into_iter()
-            .filter(counts)
-            .collect();
+        let mut heard = std::mem::take(&mut self.heard);
+        heard.retain(|id| {
+            let Some(entry) = self.backends.get_mut(id) else {
+                return false;
+            };
+            let is_recent = entry.last_here.is_some_and(|at| plus(at, entry.ttl) > now);
+            std::mem::take(&mut entry.is_to_be_told) && entry.owner != self.me && is_recent
+        });
         for ids in heard.chunks(self.policy.told_max.max(1)) {
             self.actions.push_back(Action::Tell { ids: ids.to_vec() });
         }
@@ -487,21 +494,29 @@ impl Cluster {
     }
 
     fn forget_backend(&mut self, id: &BackendId) {
-        self.heard.remove(id);
         if let Some(Entry { armed: Some(at), .. }) = self.backends.remove(id) {
             self.timers.remove(&(at, id.clone()));
         }
     }
 
+    /// All of it only where there are few: after each call it would cost what there is.
     fn check(&self) {
+        const FEW: usize = 64;
         debug_assert!(
-            self.timers.len() <= self.backends.len()
-                && self
-                    .timers
-                    .iter()
-                    .all(|(at, id)| self.backends.get(id).is_some_and(|e| e.armed == Some(*at)))
-                && self.heard.iter().all(|id| self.backends.contains_key(id)),
-            "a timer or a mark of nobody"
+            self.timers.len() <= self.backends.len(),
+            "more timers than backends"
+        );
+        debug_assert!(
+            self.backends.len() > FEW
+                || self.timers.iter().all(|(at, id)| self
+                    .backends
+                    .get(id)
+                    .is_some_and(|entry| entry.armed == Some(*at)))
+                    && self
+                        .backends
+                        .iter()
+                        .all(|(id, entry)| !entry.is_to_be_told || self.heard.contains(id)),
+            "a timer of nobody, or a mark that is not told"
         );
     }
 }

@@ -4,6 +4,7 @@
 //! hand: `docs/decisions/0020-etcd-by-hand.md`.
 
 mod address;
+mod arrival;
 mod backoff;
 mod client;
 mod commit;
@@ -16,11 +17,13 @@ mod message;
 mod mirror;
 mod sequence;
 mod session;
+mod user;
 mod watch;
 
+use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use edgeproxy_backend::BackendId;
 use edgeproxy_registry::Write;
@@ -29,16 +32,25 @@ use tokio::task::JoinHandle;
 use tokio_rustls::rustls::ClientConfig;
 
 pub use address::{EtcdAddress, EtcdAddressError};
-pub use client::EtcdUser;
+pub use user::{EtcdPassword, EtcdUser};
 
-use crate::{CommitError, Held, LoadError, Loaded, ProxyName, Shared, Store, Task, Update};
-use client::Client;
+use crate::{CommitError, Finding, Held, LoadError, Loaded, ProxyName, Shared, Store, Task, Update, numbers};
 use grpc::Fault;
 use held::Deed;
 use session::Session;
 
+/// What a load does when etcd can't be reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IfAway {
+    /// It fails.
+    Fail,
+    /// It answers with nothing but a [finding](Loaded::findings), and an incarnation to begin with. etcd is looked for on, and
+    /// once it is found everything is told, by [`Update::Restored`] and [`Update::Resync`].
+    Begin,
+}
+
 /// How etcd is used.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EtcdSettings {
     /// Where it is.
     pub address: EtcdAddress,
@@ -56,6 +68,8 @@ pub struct EtcdSettings {
     pub total_timeout: Duration,
     /// How long a load may take; 15 s.
     pub load_timeout: Duration,
+    /// What it does when etcd isn't reached by then; it fails. When etcd refuses this proxy, it always does.
+    pub if_away: IfAway,
     /// How long etcd may be silent before it counts as lost; 5 s.
     pub patience: Duration,
     /// How long after its last sign the others take this proxy for gone; 10 s, in whole seconds, at least 2.
@@ -77,6 +91,7 @@ impl EtcdSettings {
             request_timeout: Duration::from_secs(2),
             total_timeout: Duration::from_secs(5),
             load_timeout: Duration::from_secs(15),
+            if_away: IfAway::Fail,
             patience: Duration::from_secs(5),
             member_ttl: Duration::from_secs(10),
             seed,
@@ -84,26 +99,92 @@ impl EtcdSettings {
     }
 }
 
+impl fmt::Debug for EtcdSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without what TLS is made of, which has a key in it.
+        f.debug_struct("EtcdSettings")
+            .field("address", &self.address)
+            .field("proxy", &self.proxy)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Registrations in etcd. Its loading begins a watch and the keeping of a lease, which run on the runtime that it was
 /// awaited on, until the store is dropped.
 #[derive(Debug)]
 pub struct Etcd {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     settings: EtcdSettings,
-    running: Mutex<Option<Running>>,
-    loaded: Notify,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing is shared.
+    Idle,
+    /// etcd is looked for.
+    Away(Away),
+    Running(Running),
+}
+
+#[derive(Debug)]
+struct Away {
+    reason: String,
+    /// Whether the caller knows it.
+    is_told: bool,
+    _task: Aborted,
 }
 
 #[derive(Debug)]
 struct Running {
     session: Arc<Session>,
-    tasks: [JoinHandle<()>; 2],
+    _tasks: [Aborted; 2],
 }
 
-impl Drop for Running {
+/// A task that ends with whoever holds this.
+#[derive(Debug)]
+struct Aborted(JoinHandle<()>);
+
+impl Drop for Aborted {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
+        self.0.abort();
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn session(&self) -> Option<Arc<Session>> {
+        match &*self.lock() {
+            State::Running(running) => Some(Arc::clone(&running.session)),
+            State::Idle | State::Away(_) => None,
         }
+    }
+
+    fn share(session: Session, revision: i64) -> Running {
+        session.hear();
+        let session = Arc::new(session);
+        let tasks = [
+            tokio::spawn(watch::follow(Arc::clone(&session), revision)),
+            tokio::spawn(member::keep(Arc::clone(&session))),
+        ];
+        Running {
+            session,
+            _tasks: tasks.map(Aborted),
+        }
+    }
+
+    fn become_state(&self, state: State) {
+        *self.lock() = state;
+        self.changed.notify_waiters();
     }
 }
 
@@ -112,81 +193,120 @@ impl Etcd {
     #[must_use]
     pub fn new(settings: EtcdSettings) -> Self {
         Self {
-            settings,
-            running: Mutex::default(),
-            loaded: Notify::new(),
+            inner: Arc::new(Inner {
+                settings,
+                state: Mutex::new(State::Idle),
+                changed: Notify::new(),
+            }),
         }
     }
 
     async fn depart(&self) {
-        let running = self.lock().take();
-        if let Some(running) = running {
-            for task in &running.tasks {
-                task.abort();
-            }
+        let state = std::mem::replace(&mut *self.inner.lock(), State::Idle);
+        if let State::Running(Running { session, _tasks }) = state {
+            drop(_tasks);
             // If it fails, they wait.
-            let _ = member::leave(&running.session).await;
+            let _ = member::leave(&session).await;
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn session(&self) -> Option<Arc<Session>> {
-        self.lock().as_ref().map(|running| Arc::clone(&running.session))
     }
 
     /// # Errors
     /// When nothing is shared.
     fn sharing(&self) -> Result<Arc<Session>, CommitError> {
-        self.session().ok_or_else(|| CommitError {
-            message: "etcd: nothing is shared, because it has not been loaded or has been left".to_owned(),
+        let message = match &*self.inner.lock() {
+            State::Running(running) => return Ok(Arc::clone(&running.session)),
+            State::Away(away) => format!("{} since this proxy has started", away.reason),
+            State::Idle => {
+                "etcd: nothing is shared, because it has not been loaded or has been left".to_owned()
+            }
+        };
+        Err(CommitError {
+            message,
             source: None,
         })
     }
 
     async fn begin(&self) -> Result<Loaded, LoadError> {
-        *self.lock() = None;
-        let failed = |fault: Fault| LoadError {
-            message: format!(
-                "nothing could be read of etcd at {}: {fault}; see that it runs, and that this machine may connect to it",
-                self.settings.address.members()
-            ),
-            source: None,
+        let settings = &self.inner.settings;
+        self.inner.become_state(State::Idle);
+        match arrival::begin(settings).await {
+            Ok((session, picture)) => {
+                let running = Inner::share(session, picture.revision);
+                self.inner.become_state(State::Running(running));
+                Ok(picture.into_loaded())
+            }
+            Err(fault) if settings.if_away == IfAway::Begin && matches!(fault, Fault::Unreachable(_)) => {
+                Ok(self.begin_alone(&fault))
+            }
+            Err(fault) => Err(LoadError {
+                message: format!(
+                    "nothing could be read of etcd at {}: {fault}; see that it runs, and that this machine may connect to it",
+                    settings.address.members()
+                ),
+                source: None,
+            }),
+        }
+    }
+
+    fn begin_alone(&self, fault: &Fault) -> Loaded {
+        let reason = format!(
+            "etcd at {} can't be reached: {fault}",
+            self.inner.settings.address.members()
+        );
+        let task = tokio::spawn(arrival::arrive(Arc::downgrade(&self.inner)));
+        self.inner.become_state(State::Away(Away {
+            reason: reason.clone(),
+            is_told: false,
+            _task: Aborted(task),
+        }));
+        let since_1970 = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Loaded {
+            next_incarnation: Some(numbers::without_store(since_1970, fastrand::u64(..))),
+            findings: vec![Finding {
+                message: format!(
+                    "{reason}; this proxy begins with what registers with it, and shares it once etcd is there"
+                ),
+                is_loss: false,
+            }],
+            ..Loaded::default()
+        }
+    }
+
+    /// That etcd is away, if that is to be told.
+    fn loss(&self) -> Option<Update> {
+        let mut state = self.inner.lock();
+        let State::Away(away) = &mut *state else {
+            return None;
         };
-        let client = Client::new(self.settings.clone());
-        let limit = self.settings.load_timeout;
-        let session = Session::begin(client, &self.settings.proxy, limit)
-            .await
-            .map_err(failed)?;
-        let session = Arc::new(session);
-        let picture = session.load(limit).await.map_err(failed)?;
-        session.hear();
-        let tasks = [
-            tokio::spawn(watch::follow(Arc::clone(&session), picture.revision)),
-            tokio::spawn(member::keep(Arc::clone(&session))),
-        ];
-        *self.lock() = Some(Running { session, tasks });
-        self.loaded.notify_waiters();
-        Ok(picture.into_loaded())
+        let reason = away.reason.clone();
+        let was_told = std::mem::replace(&mut away.is_told, true);
+        (!was_told).then_some(Update::Lost { reason })
     }
 
     async fn news(&self) -> Update {
-        let session = loop {
-            let loaded = self.loaded.notified();
-            if let Some(session) = self.session() {
-                break session;
-            }
-            loaded.await;
-        };
         loop {
+            // Before it is looked, so that nothing comes between.
+            let mut changed = std::pin::pin!(self.inner.changed.notified());
+            changed.as_mut().enable();
+            if let Some(update) = self.loss() {
+                return update;
+            }
+            let Some(session) = self.inner.session() else {
+                changed.await;
+                continue;
+            };
             let update = session.mirror().next();
             if let Some(update) = update {
                 session.room.notify_one();
                 return update;
             }
-            session.news.notified().await;
+            // A load begins another session.
+            tokio::select! {
+                () = session.news.notified() => {}
+                () = changed => {}
+            }
         }
     }
 }
@@ -206,7 +326,7 @@ impl Store for Etcd {
 
     /// The lease stays, for whoever takes this proxy's place.
     fn release(&self) -> Task<'_, ()> {
-        *self.lock() = None;
+        self.inner.become_state(State::Idle);
         Box::pin(std::future::ready(()))
     }
 
@@ -215,7 +335,7 @@ impl Store for Etcd {
     }
 
     fn stride(&self) -> NonZeroU64 {
-        crate::numbers::STRIDE
+        numbers::STRIDE
     }
 
     fn shared(&self) -> Option<&dyn Shared> {
@@ -225,7 +345,7 @@ impl Store for Etcd {
 
 impl Shared for Etcd {
     fn me(&self) -> &ProxyName {
-        &self.settings.proxy
+        &self.inner.settings.proxy
     }
 
     fn adopt<'a>(&'a self, held: &'a [Held]) -> Task<'a, Result<(), CommitError>> {

@@ -35,7 +35,7 @@ pub mod testing;
 
 pub use contract::{CommitError, Finding, Held, LoadError, Loaded, Shared, Store, Task, Update};
 #[cfg(feature = "etcd")]
-pub use etcd::{Etcd, EtcdAddress, EtcdAddressError, EtcdSettings, EtcdUser};
+pub use etcd::{Etcd, EtcdAddress, EtcdAddressError, EtcdPassword, EtcdSettings, EtcdUser, IfAway};
 pub use file::FileStore;
 pub use handed::HandedError;
 pub use memory::Memory;

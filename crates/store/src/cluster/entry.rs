@@ -22,6 +22,8 @@ pub(super) struct Entry {
     pub(super) in_row: u8,
     /// Not adopted before that while its owner lives.
     pub(super) settled: MonoTime,
+    /// Whether it waits among those that are to be told.
+    pub(super) is_to_be_told: bool,
     /// When its timer fires.
     pub(super) armed: Option<MonoTime>,
 }
@@ -51,6 +53,7 @@ impl Entry {
             last_here: None,
             in_row: 0,
             settled: MonoTime::ZERO,
+            is_to_be_told: false,
             armed: None,
         }
     }

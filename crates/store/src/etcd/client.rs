@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::EtcdSettings;
 use super::address::Endpoint;
 use super::backoff::Backoff;
 use super::grpc::{Channel, Extras, Fault, Incoming, Outgoing, code};
 use super::message::{AuthenticateRequest, AuthenticateResponse};
+use super::{EtcdSettings, EtcdUser};
 
 /// Paths of the calls.
 pub(super) mod path {
@@ -26,23 +26,6 @@ pub(super) mod path {
     pub(in crate::etcd) const LEASE_REVOKE: &str = "/etcdserverpb.Lease/LeaseRevoke";
     pub(in crate::etcd) const LEASE_KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
     pub(super) const AUTHENTICATE: &str = "/etcdserverpb.Auth/Authenticate";
-}
-
-/// A user of etcd's own authentication.
-#[derive(Clone)]
-pub struct EtcdUser {
-    /// The name.
-    pub name: String,
-    /// The password.
-    pub password: String,
-}
-
-impl fmt::Debug for EtcdUser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EtcdUser")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
 }
 
 /// The cluster, as a client.
@@ -333,9 +316,14 @@ fn at_member(member: &Endpoint, fault: Fault) -> Fault {
 }
 
 async fn authenticate(channel: &Channel, user: &EtcdUser) -> Result<HeaderValue, Fault> {
+    let password = user.password.read().await;
+    let password = password.map_err(|message| Fault::Refused {
+        code: code::FAILED_PRECONDITION,
+        message,
+    })?;
     let question = AuthenticateRequest {
         name: user.name.clone(),
-        password: user.password.clone(),
+        password,
     };
     let answer: AuthenticateResponse = channel
         .call(path::AUTHENTICATE, &Extras::default(), &question)

@@ -164,7 +164,8 @@ impl Mirror {
                 self.members.insert(name.clone(), kv.mod_revision);
                 picture.members.push(name);
             }
-            Kind::Proxy(_) | Kind::Heard(_) | Kind::Commits(_) | Kind::Other => {}
+            Kind::Commits(name) => picture.guards.push((name, kv.mod_revision)),
+            Kind::Proxy(_) | Kind::Heard(_) | Kind::Other => {}
         }
         Ok(())
     }
@@ -466,6 +467,11 @@ impl Mirror {
         if !mem::replace(&mut self.lost, true) {
             self.queue.push_back(News::Other(Update::Lost { reason }));
         }
+    }
+
+    /// The caller has been told elsewhere that etcd can't be reached.
+    pub(super) const fn was_lost(&mut self) {
+        self.lost = true;
     }
 
     /// etcd can be reached. Told once after each loss.

@@ -20,9 +20,11 @@ use edgeproxy_registry::Write;
 use tokio::time::timeout;
 
 use super::client::path;
+use super::commit::OPS_MAX;
 use super::encoding::{Guard, Stored};
 use super::grpc::Fault;
 use super::message::{Compare, KeyValue, Op, RequestOp, ResponseOp, TxnRequest, TxnResponse};
+use super::mirror::Picture;
 use super::session::Session;
 
 /// How often one thing is tried while others change the same keys.
@@ -274,6 +276,30 @@ impl Session {
         }
     }
 
+    /// Takes this proxy's guard as an earlier start has left it, and deletes those of proxies that are gone.
+    pub(super) async fn take_guard(&self, picture: &Picture) {
+        let me = &self.author.name;
+        let own = picture.guards.iter().find(|(name, _)| name == me);
+        self.sequence.lock().await.revision = own.map_or(0, |(_, revision)| *revision);
+        let (compare, success): (Vec<_>, Vec<_>) = picture
+            .strays(me)
+            .take(OPS_MAX)
+            .map(|(name, revision)| {
+                let key = self.keys.commits(name);
+                (Compare::unchanged(key.clone(), *revision), Op::delete(key))
+            })
+            .unzip();
+        if !success.is_empty() {
+            let question = TxnRequest {
+                compare,
+                success,
+                failure: Vec::new(),
+            };
+            // If it fails, the next one that starts does it.
+            let _ = self.ask::<_, TxnResponse>(path::TXN, &question).await;
+        }
+    }
+
     /// Deletes this proxy's guard, since it leaves.
     pub(super) async fn drop_guard(&self) -> Result<(), Fault> {
         let sequence = self.sequence.lock().await;
@@ -303,4 +329,45 @@ impl Step {
 
 pub(super) fn revision_of(answer: &TxnResponse) -> i64 {
     answer.header.as_ref().map_or(0, |header| header.revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 5;
+
+    fn guard(start: u64, number: u64, mod_revision: i64) -> KeyValue {
+        KeyValue {
+            key: Bytes::new(),
+            mod_revision,
+            value: Guard { start, number }.write(),
+            lease: 0,
+        }
+    }
+
+    fn after(revision: i64) -> Sequence {
+        Sequence {
+            number: 7,
+            revision,
+            open: None,
+        }
+    }
+
+    #[test]
+    fn the_guard_says_what_became_of_a_transaction() {
+        for (was, found, verdict) in [
+            (40, Some(guard(START, 7, 44)), Verdict::Done(44)),
+            (40, Some(guard(START, 8, 44)), Verdict::Void),
+            (40, Some(guard(START, 6, 40)), Verdict::Pending),
+            (40, Some(guard(START - 1, 9, 44)), Verdict::Pending),
+            (40, Some(guard(START + 1, 1, 44)), Verdict::Displaced),
+            (40, None, Verdict::Blind),
+            (0, None, Verdict::Pending),
+        ] {
+            let mut sequence = after(was);
+            assert_eq!(sequence.judge(START, 7, found.as_ref()), verdict, "{found:?}");
+            assert_eq!(sequence.revision, found.map_or(0, |kv| kv.mod_revision));
+        }
+    }
 }

@@ -1,10 +1,15 @@
 //! One member, and what can come between.
 
-use edgeproxy_store::{Etcd, Store as _, Update};
+use std::time::Duration;
+
+use edgeproxy_registry::Write;
+use edgeproxy_store::{Etcd, EtcdSettings, IfAway, ProxyName, Shared as _, Store as _, Update};
 
 use crate::Test;
 use crate::relay::{Relay, Traffic};
-use crate::rows::{change, commit, commit_at_last, gone, is_silent, load, record, registered, until, update};
+use crate::rows::{
+    change, commit, commit_at_last, gone, is_silent, load, record, registered, until, update, weight,
+};
 use crate::server::{Servers, run, settings, store};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -29,6 +34,25 @@ pub(crate) const TESTS: &[Test] = &[
         killed,
     ),
     ("a_commit_whose_answer_is_lost_is_done_once", lost_answer),
+    (
+        "a_transaction_that_is_sent_again_undoes_nothing_that_was_done_meanwhile",
+        sent_again,
+    ),
+    (
+        "a_commit_that_failed_is_asked_again_and_brings_nobody_back_who_was_deleted_meanwhile",
+        || asked_again(false),
+    ),
+    ("so_it_is_when_somebody_has_deleted_the_guard", || {
+        asked_again(true)
+    }),
+    (
+        "guards_of_proxies_that_are_gone_are_deleted_by_the_next_that_starts",
+        guards,
+    ),
+    (
+        "a_proxy_that_starts_while_etcd_is_away_begins_alone_and_what_registers_meanwhile_is_shared_later",
+        begins_alone,
+    ),
     (
         "nobody_reads_updates_and_the_watch_waits_and_loses_none",
         slow_reader,
@@ -152,6 +176,141 @@ fn lost_answer() {
         }
         is_silent(&b, &a).await;
         assert_eq!(load(&store(&servers, "c")).await.records, [record("x", 2)]);
+    });
+}
+
+fn sent_again() {
+    let servers = Servers::one();
+    run(async {
+        let relay = Relay::before(servers.port(0)).await;
+        let (a, b) = (through(&relay, &servers, "a"), store(&servers, "b"));
+        load(&a).await;
+        load(&b).await;
+        commit(&a, &[weight("x", Some(1))]).await;
+        relay.set(Traffic::OnlyThere);
+        let batch = [registered("x", 1), weight("x", Some(2))];
+        let writing = a.commit(&batch);
+        let seen = async {
+            while change(&b).await != weight("x", Some(2)) {}
+            commit(&b, &[gone("x", 1), weight("x", Some(3))]).await;
+            relay.set(Traffic::Both);
+        };
+        // It is asked again by itself, and finds that it was done.
+        let (written, ()) = tokio::join!(writing, seen);
+        written.unwrap();
+        let mut told = [change(&a).await, change(&a).await];
+        told.sort_by_key(|write| write == &weight("x", Some(3)));
+        assert_eq!(told, [gone("x", 1), weight("x", Some(3))]);
+        let loaded = load(&store(&servers, "c")).await;
+        assert_eq!(loaded.records, []);
+        let overrides: Vec<_> = loaded.overrides.into_iter().map(Write::Overridden).collect();
+        assert_eq!(overrides, [weight("x", Some(3))]);
+    });
+}
+
+fn asked_again(guard_is_deleted: bool) {
+    let servers = Servers::one();
+    run(async {
+        let relay = Relay::before(servers.port(0)).await;
+        let address = format!("etcd://{}/test", relay.address);
+        let a = Etcd::new(EtcdSettings {
+            total_timeout: Duration::from_millis(500),
+            ..settings(&address, "a")
+        });
+        let b = store(&servers, "b");
+        load(&a).await;
+        load(&b).await;
+        commit(&a, &[registered("y", 1)]).await;
+        relay.set(Traffic::OnlyThere);
+        assert!(a.commit(&[registered("x", 1)]).await.is_err());
+        while change(&b).await != registered("x", 1) {}
+        commit(&b, &[gone("x", 1)]).await;
+        if guard_is_deleted {
+            servers.control(&["del", "/test/commits/a"]);
+        }
+        relay.set(Traffic::Both);
+        commit_at_last(&a, &[registered("x", 1)]).await;
+        while change(&a).await != gone("x", 1) {}
+        assert_eq!(load(&store(&servers, "c")).await.records, [record("y", 1)]);
+        commit(&a, &[registered("x", 2)]).await;
+        assert_eq!(
+            load(&store(&servers, "c")).await.records,
+            [record("y", 1), record("x", 2)]
+        );
+    });
+}
+
+fn guards() {
+    let servers = Servers::one();
+    let keys = || servers.control(&["get", "--prefix", "--keys-only", "/test/commits/"]);
+    run(async {
+        let watching = store(&servers, "watching");
+        load(&watching).await;
+        let gone = Etcd::new(EtcdSettings {
+            member_ttl: Duration::from_secs(2),
+            ..settings(&servers.address(), "gone")
+        });
+        load(&gone).await;
+        commit(&gone, &[registered("x", 1)]).await;
+        commit(&watching, &[registered("y", 2)]).await;
+        let name = ProxyName::parse("gone").unwrap();
+        until(&watching, |update| *update == Update::Joined(name.clone())).await;
+        drop(gone);
+        until(&watching, |update| *update == Update::Parted(name.clone())).await;
+        assert_eq!(keys().split_whitespace().count(), 2);
+        let next = store(&servers, "next");
+        load(&next).await;
+        assert_eq!(keys().trim(), "/test/commits/watching");
+        commit(&next, &[registered("z", 3)]).await;
+        next.leave().await;
+        assert_eq!(keys().trim(), "/test/commits/watching");
+    });
+}
+
+fn begins_alone() {
+    let mut servers = Servers::one();
+    run(async {
+        let first = store(&servers, "first");
+        load(&first).await;
+        commit(&first, &[registered("x", 70_000), registered("y", 70_001)]).await;
+        servers.kill(0);
+        let a = Etcd::new(EtcdSettings {
+            load_timeout: Duration::from_millis(300),
+            if_away: IfAway::Begin,
+            ..settings(&servers.address(), "a")
+        });
+        let loaded = load(&a).await;
+        assert_eq!(loaded.records, []);
+        let [finding] = &loaded.findings[..] else {
+            panic!("{:?}", loaded.findings)
+        };
+        assert!(
+            !finding.is_loss && finding.message.contains("can't be reached"),
+            "{finding:?}"
+        );
+        assert!(matches!(update(&a).await, Update::Lost { .. }));
+        // What registers meanwhile is later than what is there.
+        let next = loaded.next_incarnation.unwrap();
+        let meanwhile = registered("x", next.get());
+        let message = a
+            .commit(std::slice::from_ref(&meanwhile))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("since this proxy has started"), "{message}");
+        servers.start_again(0);
+        assert_eq!(update(&a).await, Update::Restored);
+        let Update::Resync(resynced) = update(&a).await else {
+            panic!("no resync")
+        };
+        assert_eq!(resynced.records, [record("x", 70_000), record("y", 70_001)]);
+        let proper = resynced.next_incarnation.unwrap();
+        assert!(proper.get() % (1 << 16) < 1 << 15 && next.get() % (1 << 16) >= 1 << 15);
+        commit_at_last(&a, std::slice::from_ref(&meanwhile)).await;
+        while change(&first).await != meanwhile {}
+        let loaded = load(&store(&servers, "c")).await;
+        assert_eq!(loaded.records, [record("y", 70_001), record("x", next.get())]);
+        assert!(loaded.next_incarnation > Some(next));
     });
 }
 

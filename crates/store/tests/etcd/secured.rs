@@ -1,6 +1,6 @@
 //! Authentication and TLS.
 
-use edgeproxy_store::{Etcd, EtcdSettings, EtcdUser, Store as _};
+use edgeproxy_store::{Etcd, EtcdPassword, EtcdSettings, EtcdUser, Store as _};
 use edgeproxy_tls::{Client, Identity, Trust};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
@@ -14,6 +14,10 @@ pub(crate) const TESTS: &[Test] = &[
         password,
     ),
     (
+        "a_password_that_has_changed_on_disk_is_taken_at_the_next_authentication",
+        password_file,
+    ),
+    (
         "inside_tls_with_a_client_certificate_and_by_no_other_authority",
         certificates,
     ),
@@ -23,13 +27,14 @@ fn user(settings: EtcdSettings, password: &str) -> EtcdSettings {
     EtcdSettings {
         user: Some(EtcdUser {
             name: "edge".to_owned(),
-            password: password.to_owned(),
+            password: EtcdPassword::Text(password.to_owned()),
         }),
         ..settings
     }
 }
 
-fn password() {
+/// A server with a user that has rights on the prefix and nothing else.
+fn with_a_user() -> Servers {
     let mut servers = Servers::one();
     for command in [
         "user add root:top",
@@ -43,6 +48,43 @@ fn password() {
         servers.control(&command.split(' ').collect::<Vec<_>>());
     }
     servers.add_access(&["--user", "root:top"]);
+    servers
+}
+
+fn password_file() {
+    let servers = with_a_user();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("password");
+    let settings = || EtcdSettings {
+        user: Some(EtcdUser {
+            name: "edge".to_owned(),
+            password: EtcdPassword::File(path.clone()),
+        }),
+        ..settings(&servers.address(), "a")
+    };
+    run(async {
+        let message = Etcd::new(settings()).load().await.unwrap_err().to_string();
+        assert!(message.contains(&path.display().to_string()), "{message}");
+        std::fs::write(&path, "secret\n").unwrap();
+        let a = Etcd::new(settings());
+        load(&a).await;
+        commit(&a, &[registered("x", 1)]).await;
+        // Its token is void with that, and it needs the new password.
+        for command in [
+            "user delete edge",
+            "user add edge:other",
+            "user grant-role edge edge",
+        ] {
+            servers.control(&command.split(' ').collect::<Vec<_>>());
+        }
+        std::fs::write(&path, "other\n").unwrap();
+        commit_at_last(&a, &[registered("x", 2)]).await;
+        assert_eq!(load(&Etcd::new(settings())).await.records, [record("x", 2)]);
+    });
+}
+
+fn password() {
+    let mut servers = with_a_user();
     run(async {
         let settings = || settings(&servers.address(), "a");
         let message = Etcd::new(settings()).load().await.unwrap_err().to_string();

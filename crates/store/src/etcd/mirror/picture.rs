@@ -20,6 +20,8 @@ pub(in crate::etcd) struct Picture {
     pub(super) overrides: HashMap<BackendId, Overridden>,
     /// The other proxies.
     pub(super) members: Vec<ProxyName>,
+    /// The guards of proxies, with the revision of each.
+    pub(in crate::etcd) guards: Vec<(ProxyName, i64)>,
     pub(super) findings: Vec<Finding>,
     pub(super) unread: usize,
 }
@@ -55,6 +57,12 @@ impl Picture {
         if self.unread <= FINDINGS_MAX {
             self.findings.push(unreadable(key, problem));
         }
+    }
+
+    /// The guards of those that are no members.
+    pub(in crate::etcd) fn strays(&self, me: &ProxyName) -> impl Iterator<Item = &(ProxyName, i64)> {
+        let is_stray = move |(name, _): &&(ProxyName, i64)| name != me && !self.members.contains(name);
+        self.guards.iter().filter(is_stray)
     }
 
     /// The latest of all lives in it.

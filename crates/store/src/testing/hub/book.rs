@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use edgeproxy_backend::{BackendId, Incarnation};
-use edgeproxy_registry::{Overrides, Record, Write};
+use edgeproxy_registry::{Overridden, Record, Write};
 
 use crate::cluster::Owned;
 use crate::{Held, Loaded, ProxyName, Update};
@@ -31,7 +31,7 @@ pub(super) enum Event {
     Registered(Entry),
     Owned(Owned),
     Gone(BackendId, Incarnation),
-    Overridden(BackendId, Overrides),
+    Overridden(Overridden),
     Heard(ProxyName, Vec<BackendId>),
     Joined(ProxyName),
     Parted(ProxyName),
@@ -42,7 +42,7 @@ impl Event {
         match self {
             Self::Registered(entry) => Some(&entry.record.backend.id),
             Self::Owned(owned) => Some(&owned.id),
-            Self::Gone(id, _) | Self::Overridden(id, _) => Some(id),
+            Self::Gone(id, _) | Self::Overridden(Overridden { id, .. }) => Some(id),
             Self::Heard(..) | Self::Joined(_) | Self::Parted(_) => None,
         }
     }
@@ -59,7 +59,7 @@ impl Event {
             }
             Self::Owned(owned) => vec![Update::Owned(owned)],
             Self::Gone(id, incarnation) => vec![Update::Changed(Write::Gone { id, incarnation })],
-            Self::Overridden(id, overrides) => vec![Update::Changed(Write::Overridden { id, overrides })],
+            Self::Overridden(overridden) => vec![Update::Changed(Write::Overridden(overridden))],
             Self::Heard(by, _) | Self::Joined(by) | Self::Parted(by) if by == *reader => Vec::new(),
             Self::Heard(_, ids) => vec![Update::Heard(ids)],
             Self::Joined(proxy) => vec![Update::Joined(proxy)],
@@ -72,7 +72,7 @@ impl Event {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     backends: BTreeMap<BackendId, Entry>,
-    overrides: BTreeMap<BackendId, Overrides>,
+    overrides: BTreeMap<BackendId, Overridden>,
     gone: BTreeMap<BackendId, Incarnation>,
     members: BTreeSet<ProxyName>,
     latest: u64,
@@ -137,7 +137,7 @@ impl Book {
         Loaded {
             records: entries.iter().map(|entry| entry.record.clone()).collect(),
             owned: entries.iter().map(|entry| entry.owned()).collect(),
-            overrides: self.overrides.clone().into_iter().collect(),
+            overrides: self.overrides.values().cloned().collect(),
             members: self
                 .members
                 .iter()
@@ -166,14 +166,14 @@ impl Book {
                         _ => self.remove(id, *incarnation, Some(start)),
                     }
                 }
-                Write::Overridden { id, overrides } => {
-                    if *overrides == Overrides::default() {
-                        self.overrides.remove(id);
+                Write::Overridden(overridden) => {
+                    let id = overridden.id.clone();
+                    if overridden.is_some() {
+                        self.overrides.insert(id, overridden.clone());
                     } else {
-                        self.overrides.insert(id.clone(), *overrides);
+                        self.overrides.remove(&id);
                     }
-                    let event = Event::Overridden(id.clone(), *overrides);
-                    self.note(Some(start), event);
+                    self.note(Some(start), Event::Overridden(overridden.clone()));
                 }
             }
         }
