@@ -103,9 +103,14 @@ impl Etcd {
                 ("--listen-peer-urls", url(peer)),
                 ("--initial-advertise-peer-urls", url(peer)),
                 ("--initial-cluster", cluster.join(",")),
-                ("--initial-cluster-token", format!("edgeproxy-{}", std::process::id())),
+                (
+                    "--initial-cluster-token",
+                    format!("edgeproxy-{}", std::process::id()),
+                ),
             ];
-            let args = flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
+            let args = flags
+                .into_iter()
+                .flat_map(|(flag, value)| [flag.to_owned(), value]);
             Member {
                 child: None,
                 args: args.collect(),
@@ -220,7 +225,8 @@ impl Etcd {
     /// What is kept under a key of the prefix; empty if nothing is.
     #[must_use]
     pub fn get(&self, key: &str) -> String {
-        self.control(&["get", "--print-value-only", &format!("/test/{key}")]).1
+        self.control(&["get", "--print-value-only", &format!("/test/{key}")])
+            .1
     }
 
     fn control(&self, args: &[&str]) -> (bool, String) {

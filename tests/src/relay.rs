@@ -87,7 +87,8 @@ async fn pump(
         let Ok(count @ 1..) = from.read(&mut buffer).await else {
             return;
         };
-        if passing.wait_for(|now| passes(*now)).await.is_err() || to.write_all(&buffer[..count]).await.is_err()
+        if passing.wait_for(|now| passes(*now)).await.is_err()
+            || to.write_all(&buffer[..count]).await.is_err()
         {
             return;
         }

@@ -61,11 +61,7 @@ impl Site {
             was_there.set(was_there.get() || is_there);
         };
         let running = tokio::task::spawn_local(driver.run(reports, publish, |_| ()));
-        let (prober, seen, refusing) = (
-            handle.clone(),
-            Rc::clone(&snapshot),
-            Rc::clone(&self.refusing),
-        );
+        let (prober, seen, refusing) = (handle.clone(), Rc::clone(&snapshot), Rc::clone(&self.refusing));
         let probing = tokio::task::spawn_local(async move {
             loop {
                 sleep(PROBES).await;
@@ -299,7 +295,8 @@ async fn the_store_is_away_and_every_proxy_routes_on_registers_for_itself_and_re
         site.refuses("dead");
         let told = a.register("new", 1).await.expect("it is not kept");
         assert!(told.starts_with("kept in memory only"), "{told}");
-        assert!(a.routes("new") && a.is_degraded());
+        until("that is told", || a.is_degraded()).await;
+        assert!(a.routes("new"));
         beat_for(TTL * 20, &[(&a, "steady"), (&a, "new")]).await;
         for proxy in [&a, &b, &c] {
             assert!(proxy.is_degraded());
@@ -315,7 +312,10 @@ async fn the_store_is_away_and_every_proxy_routes_on_registers_for_itself_and_re
         for proxy in [&a, &b, &c] {
             assert!(!proxy.is_degraded() && proxy.gaps.get() == 0, "nothing flaps");
         }
-        until("who refuses is gone", || ![&a, &b, &c].iter().any(|p| p.knows("dead"))).await;
+        until("who refuses is gone", || {
+            ![&a, &b, &c].iter().any(|p| p.knows("dead"))
+        })
+        .await;
     })
     .await;
 }
@@ -401,7 +401,8 @@ async fn a_proxy_starts_while_the_store_is_away_and_what_it_registers_survives_t
         site.hub.cut("b");
         let b = site.start("b").await;
         b.register("new", 1).await.expect("it is not kept");
-        assert!(b.routes("new") && b.is_degraded() && !b.knows("steady"));
+        until("that is told", || b.is_degraded()).await;
+        assert!(b.routes("new") && !b.knows("steady"));
         beat_for(TTL * 3, &[(&a, "steady"), (&b, "new")]).await;
         site.hub.heal("b");
         until("they are one", || a.routes("new") && b.routes("steady")).await;
@@ -420,6 +421,7 @@ async fn a_proxy_that_leaves_is_not_waited_for() {
         a.register("steady", 1).await;
         sleep(SECOND).await;
         a.handle.leave_store(SECOND).await;
+        sleep(SECOND / 10).await;
         // Nobody has to miss it first.
         assert!(b.beat("steady"));
         let took = until("it is adopted", || site.owner("steady").as_deref() == Some("b")).await;
@@ -442,7 +444,7 @@ async fn another_process_takes_a_proxy_s_place_and_is_no_stranger_of_the_same_na
         a.handle.stop();
         a.handle.leave_store(SECOND).await;
         drop(a);
-        assert!(next.routes("steady"));
+        until("it routes", || next.routes("steady")).await;
         beat_for(TTL * 5, &[(&next, "steady")]).await;
         assert_eq!(site.owner("steady").as_deref(), Some("a"), "its lease is its own");
         assert!(!next.is_degraded() && next.register("new", 1).await.is_none());
@@ -493,7 +495,15 @@ async fn limits_are_shared_among_the_proxies_that_are_there() {
             proxies.iter().map(hard).collect::<Vec<_>>()
         };
         assert_eq!(hard(&[&a, &b, &c]), [4, 3, 3]);
-        assert_eq!(members(&b.snapshot.borrow()).next().unwrap().endpoint.limits.hard(), 3);
+        assert_eq!(
+            members(&b.snapshot.borrow())
+                .next()
+                .unwrap()
+                .endpoint
+                .limits
+                .hard(),
+            3
+        );
         drop(c);
         beat_for(TTL * 3, &[(&a, "steady")]).await;
         assert_eq!(hard(&[&a, &b]), [5, 5]);

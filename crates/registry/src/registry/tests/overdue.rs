@@ -236,7 +236,15 @@ fn numbers_go_on_as_others_than_before_and_never_back() {
     });
     let number = |world: &World| world.registry.following_incarnation().get();
     assert_eq!(world.add("a").incarnation.get(), 161);
-    for (first, next) in [(18, 178), (178, 178), (179, 179), (3, 179), (500, 500), (500, 500), (5, 501)] {
+    for (first, next) in [
+        (18, 178),
+        (178, 178),
+        (179, 179),
+        (3, 179),
+        (500, 500),
+        (500, 500),
+        (5, 501),
+    ] {
         world.registry.number_from(Incarnation::new(first).unwrap());
         assert_eq!(number(&world), next, "{first}");
     }
