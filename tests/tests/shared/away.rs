@@ -5,17 +5,21 @@ use std::time::{Duration, Instant};
 use edgeproxy_tests::{Backend, Edgeproxy, Etcd, eventually};
 
 use crate::Test;
-use crate::stage::{
-    Beating, SOON, TTL, Traffic, register, run, setup, three, until_degraded, until_known,
-};
+use crate::stage::{Beating, SOON, TTL, Traffic, register, run, setup, three, until_degraded, until_known};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("a_member_of_etcd_is_killed_and_the_leader_and_no_request_is_lost", members),
+    (
+        "a_member_of_etcd_is_killed_and_the_leader_and_no_request_is_lost",
+        members,
+    ),
     (
         "etcd_stands_still_and_is_killed_and_nobody_who_answers_is_removed",
         outage,
     ),
-    ("a_proxy_starts_while_etcd_is_away_and_shares_what_it_has_then", away),
+    (
+        "a_proxy_starts_while_etcd_is_away_and_shares_what_it_has_then",
+        away,
+    ),
 ];
 
 /// How long etcd is away; more by `EDGEPROXY_TEST_OUTAGE_SECS`.
@@ -45,7 +49,10 @@ fn members() {
             let fresh = Backend::start(&format!("fresh-{at}")).await;
             register(&a, &fresh).await;
             until_known(&[&b, &c], fresh.name(), true).await;
-            println!("{what} was killed; what registered then was everywhere after {:?}", began.elapsed());
+            println!(
+                "{what} was killed; what registered then was everywhere after {:?}",
+                began.elapsed()
+            );
             etcd.start_again(member);
             etcd.wait();
         }
@@ -93,7 +100,11 @@ fn outage() {
             eventually(SOON + outage_length(), "etcd was away for long", async || {
                 traffic.flows("steady").await;
                 let left = outage_length().saturating_sub(began.elapsed());
-                if left.is_zero() { Ok(()) } else { Err(format!("{left:?} to go")) }
+                if left.is_zero() {
+                    Ok(())
+                } else {
+                    Err(format!("{left:?} to go"))
+                }
             })
             .await;
             for proxy in all {
@@ -123,7 +134,10 @@ fn outage() {
 
 async fn assert_known(proxy: &Edgeproxy, id: &str) {
     let state = proxy.api().state(id).await;
-    assert!(matches!(state.as_str(), "routable" | "suspect"), "{id} is {state}");
+    assert!(
+        matches!(state.as_str(), "routable" | "suspect"),
+        "{id} is {state}"
+    );
 }
 
 fn away() {

@@ -5,9 +5,7 @@ use std::time::Instant;
 use edgeproxy_tests::{Backend, Etcd, Passing, Relay, eventually};
 
 use crate::Test;
-use crate::stage::{
-    Beating, SOON, TTL, Traffic, register, run, setup, until_degraded, until_known,
-};
+use crate::stage::{Beating, SOON, TTL, Traffic, register, run, setup, until_degraded, until_known};
 
 pub(crate) const TESTS: &[Test] = &[
     (
@@ -38,7 +36,10 @@ fn cut(passing: Passing) {
         let ports: Vec<_> = relays.iter().map(Relay::port).collect();
         let address = etcd.address();
         let a = setup(&Etcd::address_of(&ports), "a").start().await;
-        let (b, c) = (setup(&address, "b").start().await, setup(&address, "c").start().await);
+        let (b, c) = (
+            setup(&address, "b").start().await,
+            setup(&address, "c").start().await,
+        );
         let all = [&a, &b, &c];
         let (here, there, leaves) = (
             Backend::start("here").await,
@@ -71,14 +72,22 @@ fn cut(passing: Passing) {
             traffic.flows("here").await;
             traffic.flows("there").await;
             let left = (TTL * 3).saturating_sub(began.elapsed());
-            if left.is_zero() { Ok(()) } else { Err(format!("{left:?} to go")) }
+            if left.is_zero() {
+                Ok(())
+            } else {
+                Err(format!("{left:?} to go"))
+            }
         })
         .await;
         relays.iter().for_each(|relay| relay.set(Passing::Both));
         let back = Instant::now();
         until_degraded(&[&a], false).await;
         until_known(&[&a], "leaves", false).await;
-        println!("cut off for {:?}, one again after {:?}", back - began, back.elapsed());
+        println!(
+            "cut off for {:?}, one again after {:?}",
+            back - began,
+            back.elapsed()
+        );
         let fresh = Backend::start("fresh").await;
         register(&a, &fresh).await;
         let _fresh = Beating::of(&fresh, vec![a.api_addr()]);

@@ -193,7 +193,7 @@ fn limits() {
         let _beating = Beating::of(&backend, vec![a.api_addr()]);
         until_known(&[&b], "x", true).await;
         let hard = async |proxy: &Edgeproxy| proxy.api().backend("x").await.json()["hard_limit"].as_u64();
-        let become = async |expected: &[(&Edgeproxy, u64)]| {
+        let reach = async |expected: &[(&Edgeproxy, u64)]| {
             eventually(SOON, "limits are divided", async || {
                 for (proxy, limit) in expected {
                     let found = hard(proxy).await;
@@ -205,10 +205,10 @@ fn limits() {
             })
             .await;
         };
-        become(&[(&a, 5), (&b, 4)]).await;
+        reach(&[(&a, 5), (&b, 4)]).await;
         let c = start("c").await;
-        become(&[(&a, 3), (&b, 3), (&c, 3)]).await;
+        reach(&[(&a, 3), (&b, 3), (&c, 3)]).await;
         drop(c);
-        become(&[(&a, 5), (&b, 4)]).await;
+        reach(&[(&a, 5), (&b, 4)]).await;
     });
 }
