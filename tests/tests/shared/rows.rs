@@ -104,7 +104,7 @@ fn conflict() {
             let first = Registration::new("x", "shop", one.addr());
             let second = Registration::new("x", "shop", other.addr());
             let (first, second) = tokio::join!(at_a.register(&first), at_b.register(&second));
-            assert!(first.status < 300 && second.status < 300, "{first:?} {second:?}");
+            assert!(first.status.is_success() && second.status.is_success(), "{first:?} {second:?}");
             eventually(SOON, "all know the same life", async || {
                 let lives = [life(&a, "x").await, life(&b, "x").await, life(&c, "x").await];
                 let there = etcd.get("backends/x");
