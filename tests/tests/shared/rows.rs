@@ -6,7 +6,8 @@ use edgeproxy_tests::{Backend, Edgeproxy, Etcd, Registration, eventually};
 
 use crate::Test;
 use crate::stage::{
-    Beating, SOON, TTL, Traffic, heartbeat, is_degraded, life, register, run, three, until_known,
+    Beating, SOON, TTL, Traffic, heartbeat, is_degraded, life, register, register_aside, run, three,
+    until_known,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -104,7 +105,10 @@ fn conflict() {
             let first = Registration::new("x", "shop", one.addr());
             let second = Registration::new("x", "shop", other.addr());
             let (first, second) = tokio::join!(at_a.register(&first), at_b.register(&second));
-            assert!(first.status.is_success() && second.status.is_success(), "{first:?} {second:?}");
+            assert!(
+                first.status.is_success() && second.status.is_success(),
+                "{first:?} {second:?}"
+            );
             eventually(SOON, "all know the same life", async || {
                 let lives = [life(&a, "x").await, life(&b, "x").await, life(&c, "x").await];
                 let there = etcd.get("backends/x");
@@ -132,7 +136,7 @@ fn killed() {
         let traffic = Traffic::by(&[&b, &c]);
         traffic.flows("steady").await;
         let again = a.killed().await;
-        register(&b, &dies).await;
+        register_aside(&b, &dies).await;
         dies.kill().await;
         // Long enough for its lease and its membership to have run out.
         eventually(SOON, "it is adopted", async || {

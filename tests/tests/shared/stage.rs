@@ -45,8 +45,18 @@ pub(crate) async fn three(etcd: &Etcd) -> [Edgeproxy; 3] {
     ]
 }
 
+/// In the app that the [traffic](Traffic) is for.
 pub(crate) async fn register(proxy: &Edgeproxy, backend: &Backend) -> Value {
-    let registration = Registration::new(backend.name(), "shop", backend.addr());
+    register_in("shop", proxy, backend).await
+}
+
+/// In one that nobody asks for: who dies before its lease ends fails whoever is sent to it.
+pub(crate) async fn register_aside(proxy: &Edgeproxy, backend: &Backend) -> Value {
+    register_in("aside", proxy, backend).await
+}
+
+async fn register_in(app: &str, proxy: &Edgeproxy, backend: &Backend) -> Value {
+    let registration = Registration::new(backend.name(), app, backend.addr());
     proxy.api().register_new(&registration).await
 }
 
