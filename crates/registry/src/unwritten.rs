@@ -150,6 +150,15 @@ impl Unwritten {
         }
     }
 
+    /// The store has something by that id, which was not there when it was noted here: that it goes is to be told.
+    pub(crate) fn is_there(&mut self, id: &BackendId) {
+        if let Some(mark) = self.marks.get_mut(id)
+            && mark.registration == Part::New
+        {
+            mark.registration = Part::Changed;
+        }
+    }
+
     /// Whether a change of its registration is yet to be written, or is being written.
     pub(crate) fn has_registration_of(&self, id: &BackendId) -> bool {
         let has = |mark: &Mark| mark.place == Place::Taken || mark.registration != Part::Same;
