@@ -265,7 +265,11 @@ fn limits_are_divided_and_kept_whole() {
         (limits.soft(), limits.hard())
     };
     world.registry.share_limits(Share::new(2, 3), world.now);
-    assert_eq!((limits(&world, "a"), limits(&world, "b")), ((1, 3), (33, 50)), "who asks for none has the usual ones");
+    assert_eq!(
+        (limits(&world, "a"), limits(&world, "b")),
+        ((1, 3), (33, 50)),
+        "who asks for none has the usual ones"
+    );
     let kept = |world: &World| world.registry.kept().records[0].backend.limits;
     assert_eq!(kept(&world), asked.limits);
     let patch = Patch {
