@@ -35,9 +35,11 @@ mod client;
 mod curl;
 mod deadline;
 mod edgeproxy;
+mod etcd;
 mod foreign;
 mod load;
 mod logs;
+mod relay;
 mod reply;
 mod wire;
 
@@ -49,9 +51,11 @@ pub use client::Client;
 pub use curl::{curl, shell};
 pub use deadline::{PATIENCE, eventually, within};
 pub use edgeproxy::{Edgeproxy, Refused, Setup};
+pub use etcd::Etcd;
 pub use foreign::{ForeignBackend, foreign_client, has, is_installed};
 pub use load::{Load, Tally, spread};
 pub use logs::{Listener, Logs};
+pub use relay::{Passing, Relay};
 pub use reply::Reply;
 pub use wire::Wire;
 

@@ -258,8 +258,12 @@ impl State {
                 overrides,
                 owned,
                 members,
+                next_incarnation,
                 ..
             }) => {
+                if let Some(first) = next_incarnation {
+                    self.registry.number_from(first);
+                }
                 let kept = edgeproxy_registry::Kept { records, overrides };
                 let hold = self.registry.handle_resync_ahead(kept, now);
                 self.begin_with(owned, members, now);

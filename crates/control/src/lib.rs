@@ -58,6 +58,8 @@ mod keeping;
 mod kept_tests;
 mod leases;
 mod reports;
+#[cfg(test)]
+mod shared_tests;
 mod sharing;
 
 pub use driver::Driver;

@@ -298,6 +298,12 @@ impl Registry {
         self.next_incarnation
     }
 
+    /// Gives the numbers that begin with `first` and are a stride apart from now on, but none that is before the one that
+    /// would have been next: this registry has become another one to those that it shares a store with.
+    pub fn number_from(&mut self, first: Incarnation) {
+        self.number(first);
+    }
+
     /// What an operator has set on an id, whether a backend of that id is registered or not.
     #[must_use]
     pub fn overrides(&self, id: &BackendId) -> Overrides {

@@ -27,8 +27,16 @@ struct Mark {
     registration: Part,
     overrides: Part,
     place: Place,
+    /// Which sides are being written.
+    taken: Taken,
     /// The last life, if the id is not registered any more.
     gone: Option<Incarnation>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Taken {
+    registration: bool,
+    overrides: bool,
 }
 
 /// What is to be written about one side of an id.
@@ -73,6 +81,10 @@ impl Mark {
         registration: Part::Same,
         overrides: Part::Same,
         place: Place::Queued,
+        taken: Taken {
+            registration: false,
+            overrides: false,
+        },
         gone: None,
     };
 
@@ -150,15 +162,26 @@ impl Unwritten {
         }
     }
 
+    /// The store has something by that id, which was not there when it was noted here: that it goes is to be told.
+    pub(crate) fn is_there(&mut self, id: &BackendId) {
+        if let Some(mark) = self.marks.get_mut(id)
+            && mark.registration == Part::New
+        {
+            mark.registration = Part::Changed;
+        }
+    }
+
     /// Whether a change of its registration is yet to be written, or is being written.
     pub(crate) fn has_registration_of(&self, id: &BackendId) -> bool {
-        let has = |mark: &Mark| mark.place == Place::Taken || mark.registration != Part::Same;
+        let is_taken = |mark: &Mark| mark.place == Place::Taken && mark.taken.registration;
+        let has = |mark: &Mark| is_taken(mark) || mark.registration != Part::Same;
         self.marks.get(id).is_some_and(has)
     }
 
     /// Whether a change of an operator's is yet to be written, or is being written.
     pub(crate) fn has_overrides_of(&self, id: &BackendId) -> bool {
-        let has = |mark: &Mark| mark.place == Place::Taken || mark.overrides != Part::Same;
+        let is_taken = |mark: &Mark| mark.place == Place::Taken && mark.taken.overrides;
+        let has = |mark: &Mark| is_taken(mark) || mark.overrides != Part::Same;
         self.marks.get(id).is_some_and(has)
     }
 
@@ -219,6 +242,10 @@ impl Unwritten {
             };
             *mark = Mark {
                 place: Place::Taken,
+                taken: Taken {
+                    registration: due.registration,
+                    overrides: due.overrides,
+                },
                 ..Mark::BLANK
             };
             each(&id, due);

@@ -80,11 +80,14 @@ fn etcd(
         .parse()
         .map_err(|error: edgeproxy_store::EtcdAddressError| BuildError::Shared(error.to_string()))?;
     let mut etcd = edgeproxy_store::EtcdSettings::new(address, name, fastrand::u64(..));
+    etcd.if_away = edgeproxy_store::IfAway::Begin;
+    etcd.load_timeout = LOAD;
     if etcd.address.is_encrypted() {
         etcd.tls = Some(crate::tls::of_etcd(settings)?);
     }
     if let (Some(user), Some(file)) = (&settings.etcd_user, &settings.etcd_password_file) {
-        password(file)?;
+        // So that a start says it; it is read again whenever etcd asks for it.
+        check_password(file)?;
         etcd.user = Some(edgeproxy_store::EtcdUser {
             name: user.as_str().to_owned(),
             password: edgeproxy_store::EtcdPassword::File(file.clone()),
@@ -93,13 +96,17 @@ fn etcd(
     Ok(etcd)
 }
 
+/// How long a start waits for etcd, before it begins without.
+#[cfg(feature = "etcd")]
+const LOAD: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// The longest file of a password.
 #[cfg(feature = "etcd")]
 const MAX_BYTES: u64 = 4_096;
 
-/// What the file says, without the end of its line.
+/// Whether the file is one line.
 #[cfg(feature = "etcd")]
-fn password(file: &std::path::Path) -> Result<String, BuildError> {
+fn check_password(file: &std::path::Path) -> Result<(), BuildError> {
     use std::io::Read;
 
     let fault = |what: String| BuildError::Shared(format!("etcd_password_file: {}: {what}", file.display()));
@@ -113,7 +120,7 @@ fn password(file: &std::path::Path) -> Result<String, BuildError> {
     if password.is_empty() || text.len() as u64 > MAX_BYTES || password.contains(['\r', '\n']) {
         return Err(fault("expected one line with the password".to_owned()));
     }
-    Ok(password.to_owned())
+    Ok(())
 }
 
 #[cfg(test)]

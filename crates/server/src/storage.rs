@@ -47,8 +47,8 @@ impl Storage {
         if let StoreKind::Etcd(address) = &settings.store {
             let name = shared_store::own_name(settings, port)?;
             let store = shared_store::open(address, settings, name)?;
-            // What the process before had is there, and may have been changed by others since.
             let loaded = load(&*store, None, runtime).map_err(|error| BuildError::Shared(told(&error)))?;
+            let loaded = or_handed(loaded, handed);
             return Ok(Self {
                 kept: Some((store, loaded)),
                 handed: None,
@@ -154,6 +154,19 @@ impl Storage {
             "registrations are restored"
         );
         Ok((handle, driver))
+    }
+}
+
+/// What the process before had is in the store that all share, and may have been changed by others since. Only where the
+/// store is away it is better than nothing.
+fn or_handed(loaded: Loaded, handed: Option<Loaded>) -> Loaded {
+    match handed {
+        Some(handed) if loaded.records.is_empty() && !loaded.findings.is_empty() => Loaded {
+            records: handed.records,
+            overrides: handed.overrides,
+            ..loaded
+        },
+        _ => loaded,
     }
 }
 

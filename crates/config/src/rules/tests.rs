@@ -59,6 +59,54 @@ fn tokens_go_through_tls_or_stay_on_this_machine() {
 }
 
 #[test]
+fn an_etcd_beyond_loopback_is_spoken_to_in_the_clear() {
+    for (store, rule) in [
+        ("etcd://10.0.0.1:2379", true),
+        ("etcd://127.0.0.1:2379,a.example", true),
+        ("etcd://[fd00::1]:2379/shop", true),
+        ("etcd://127.0.0.1:2379,localhost,[::1]:2379/shop", false),
+        ("etcds://10.0.0.1:2379", false),
+        ("file", false),
+    ] {
+        let found = found(&format!("store = {store:?}"));
+        assert_eq!(found.contains(&"etcd-in-the-clear"), rule, "{store}: {found:?}");
+    }
+}
+
+#[test]
+fn what_is_for_an_etcd_needs_one_and_its_pairs_are_whole() {
+    let refused = |text: &str| {
+        let file = ConfigFile {
+            path: "edgeproxy.toml".into(),
+            text: text.to_owned(),
+        };
+        let layers = Layers {
+            file: Some(file),
+            ..Layers::default()
+        };
+        layers
+            .load()
+            .map_or_else(|error| error.to_string(), |_| String::new())
+    };
+    let plain = "store = \"etcd://127.0.0.1:2379\"\n";
+    let inside = "store = \"etcds://127.0.0.1:2379\"\n";
+    for (text, problem) in [
+        (
+            "limits = \"shared\"".to_owned(),
+            "expected the address of an etcd",
+        ),
+        (format!("{plain}etcd_user = \"u\""), "etcd_password_file"),
+        (format!("{inside}etcd_cert = \"c\""), "etcd_key"),
+        (format!("{plain}etcd_ca = \"c\""), "expected etcds://"),
+        (format!("{inside}etcd_ca = \"c\"\nlimits = \"shared\""), ""),
+    ] {
+        let told = refused(&text);
+        let agrees = told.contains(problem) && told.is_empty() == problem.is_empty();
+        assert!(agrees, "{text}: {told}");
+    }
+}
+
+#[test]
 fn a_client_authority_needs_a_certificate_and_a_file_that_says_what_clients_may_do() {
     let refused = |text: &str| {
         let file = ConfigFile {

@@ -86,6 +86,7 @@ impl Registry {
     fn registered_elsewhere(&mut self, record: Record) {
         self.pass_over(record.incarnation);
         if self.unwritten.has_registration_of(&record.backend.id) {
+            self.unwritten.is_there(&record.backend.id);
             return; // what was changed here is written, and the store says which of the two is later
         }
         let Some(slot) = self.index.find(&record.backend.id, &self.entries) else {

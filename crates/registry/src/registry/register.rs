@@ -97,6 +97,14 @@ impl Registry {
         self.next_incarnation = Incarnation::new(next).unwrap_or(seen);
     }
 
+    /// The next number is the first of those that begin with `first` which is not before the one that would be next.
+    pub(super) fn number(&mut self, first: Incarnation) {
+        let (next, stride) = (self.next_incarnation.get(), self.config.stride.get());
+        let strides = next.saturating_sub(first.get()).div_ceil(stride);
+        let from = first.get().saturating_add(strides.saturating_mul(stride));
+        self.next_incarnation = Incarnation::new(from).unwrap_or(first);
+    }
+
     /// An entry for that incarnation, in its app and settled. Nobody is told.
     pub(super) fn place(
         &mut self,

@@ -226,7 +226,10 @@ impl World {
 
     /// No number is given twice, whatever was lost.
     pub fn check_number(&self, incarnation: Incarnation) {
-        let latest = self.disk.lives.values().max().copied();
+        // Others have numbers of their own, of which not all are known here.
+        let stride = self.model.config.stride.get();
+        let own = |life: &&Incarnation| life.get() % stride == incarnation.get() % stride;
+        let latest = self.disk.lives.values().filter(own).max().copied();
         self.check(latest < Some(incarnation), || {
             format!("{incarnation} is given, but {latest:?} is there already")
         });

@@ -7,6 +7,7 @@ use edgeproxy_backend::{BackendId, Incarnation};
 use edgeproxy_registry::{EventKind, Kept, Leases, Record, Write};
 
 use crate::configs::STRIDE;
+use crate::disk::Disk;
 use crate::model::Model;
 use crate::shadow::{Micros, SECOND};
 use crate::world::{World, backend};
@@ -22,8 +23,11 @@ pub struct Others {
 
 impl Others {
     /// Who has a lease here is not left out any more.
-    pub fn settle(&mut self, model: &Model) {
-        self.left_out.retain(|id| model.leased(id).is_none());
+    pub fn settle(&mut self, model: &Model, disk: &Disk) {
+        let here = |id: &BackendId| model.leased(id).map(|i| model.all[i].incarnation);
+        let there = |id: &BackendId| disk.record(id).map(|record| record.incarnation);
+        self.left_out
+            .retain(|id| there(id).is_some() && here(id) != there(id));
     }
 }
 
@@ -213,7 +217,9 @@ impl World {
             }
             let (here, there) = (self.model.leased(&id), self.disk.record(&id));
             let agrees = match (here, there) {
-                (Some(i), Some(record)) => crate::model::agrees(record, &self.model.all[i]),
+                (Some(i), Some(record)) => {
+                    crate::model::agrees(record, &self.model.all[i]) || self.others.left_out.contains(&id)
+                }
                 // The file has it, or had, or there was no room.
                 (None, Some(_)) => self.others.left_out.contains(&id),
                 (Some(_), None) => false,

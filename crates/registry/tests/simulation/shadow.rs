@@ -132,7 +132,7 @@ impl Shadow {
     pub fn lease_end(&self) -> Micros {
         if self.fixed || self.endless {
             Micros::MAX
-        } else if self.suspect || self.restored == Restored::Overdue {
+        } else if self.suspect {
             self.deadline + 3 * self.ttl
         } else {
             self.deadline
@@ -171,7 +171,7 @@ impl Shadow {
             State::Ejected
         } else if self.traffic == Traffic::Trial {
             State::Trial
-        } else if self.suspect {
+        } else if self.suspect || self.restored == Restored::Overdue {
             State::Suspect
         } else {
             State::Routable

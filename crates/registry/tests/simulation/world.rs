@@ -95,7 +95,7 @@ impl World {
             self.step = step;
             self.act();
             self.model.finish();
-            self.others.settle(&self.model);
+            self.others.settle(&self.model, &self.disk);
             self.compare();
         }
     }
@@ -119,7 +119,8 @@ impl World {
             8..24 => self.heartbeat(now),
             24..27 => self.everybody_beats(now),
             27..30 => self.deregister(now),
-            30..35 => self.patch(now),
+            // What operators set is not shared here: whose it is is a matter of its own.
+            30..35 if self.model.config.leases == Leases::Here => self.patch(now),
             35..53 => self.request(),
             53..65 => self.outcome(),
             65..75 => self.report(now),

@@ -293,8 +293,8 @@ impl Store for HubStore {
             loop {
                 let so = |lines: &mut Lines| lines.next(&self.me, self.start(), Instant::now());
                 let until = self.hub.lines().notices_at(&self.me);
-                // As good as never.
-                let until = until.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
+                // One that is cut off meanwhile notices it no sooner than that.
+                let until = until.unwrap_or_else(|| Instant::now() + PATIENCE);
                 if let Some(update) = self.hub.wait(until, so).await {
                     return update;
                 }

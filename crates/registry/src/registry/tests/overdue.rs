@@ -226,6 +226,32 @@ fn what_others_have_there_is_not_forgotten_for_what_may_not_be_here() {
 }
 
 #[test]
+fn numbers_go_on_as_others_than_before_and_never_back() {
+    let mut world = World::with(Config {
+        keep: Keep::Registrations,
+        leases: Leases::Elsewhere,
+        stride: std::num::NonZeroU64::new(16).unwrap(),
+        first_incarnation: Incarnation::new(161).unwrap(),
+        ..Config::default()
+    });
+    let number = |world: &World| world.registry.following_incarnation().get();
+    assert_eq!(world.add("a").incarnation.get(), 161);
+    for (first, next) in [
+        (18, 178),
+        (178, 178),
+        (179, 179),
+        (3, 179),
+        (500, 500),
+        (500, 500),
+        (5, 501),
+    ] {
+        world.registry.number_from(Incarnation::new(first).unwrap());
+        assert_eq!(number(&world), next, "{first}");
+    }
+    assert_eq!(world.add("b").incarnation.get(), 501);
+}
+
+#[test]
 fn limits_are_divided_and_kept_whole() {
     let mut world = shared_world();
     let asked = Backend {
@@ -239,7 +265,11 @@ fn limits_are_divided_and_kept_whole() {
         (limits.soft(), limits.hard())
     };
     world.registry.share_limits(Share::new(2, 3), world.now);
-    assert_eq!((limits(&world, "a"), limits(&world, "b")), ((1, 3), (0, 0)));
+    assert_eq!(
+        (limits(&world, "a"), limits(&world, "b")),
+        ((1, 3), (33, 50)),
+        "who asks for none has the usual ones"
+    );
     let kept = |world: &World| world.registry.kept().records[0].backend.limits;
     assert_eq!(kept(&world), asked.limits);
     let patch = Patch {
