@@ -4,24 +4,27 @@ use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use edgeproxy_backend::AppName;
 use edgeproxy_control::Handle;
 use edgeproxy_health as health;
-use edgeproxy_health::{Class, First, Monitor, Outcome, Pace, Target, TlsClients};
+use edgeproxy_health::{Change, Class, First, Monitor, Outcome, Pace, Target, TlsClients};
 use edgeproxy_registry as registry;
 use edgeproxy_registry::{Member, Probe, Reason, Snapshot, State};
+
+use tokio::sync::watch;
+use tokio::task::yield_now;
 
 use crate::monitors::Monitors;
 use crate::plan::Plan;
 
-/// Keeps the health monitors' targets equal to the registry's members.
+/// Tells the health monitors of snapshots.
 pub(crate) struct Probes {
-    health: health::Handle,
     plan: Arc<Plan>,
-    /// How one in doubt is probed, a suspect or one that was restored, monitor or not.
-    suspects: Arc<Monitor>,
-    /// Whether there were targets the last time, so that a server without a monitor does nothing.
-    any: bool,
+    latest: watch::Sender<Latest>,
 }
+
+/// What is to be followed: members, and the plan that says how they are probed.
+type Latest = (Arc<Plan>, Snapshot);
 
 impl Probes {
     /// The probes, and the driver to run beside the registry's.
@@ -38,15 +41,16 @@ impl Probes {
             seed: fastrand::u64(..),
         };
         let (health, driver) = health::Driver::new(config, sink);
-        (
-            Self {
-                health,
-                plan,
-                suspects: Arc::new(Monitor::tcp()),
-                any: false,
-            },
-            driver.with_tls(tls).run(),
-        )
+        let (latest, changes) = watch::channel((Arc::clone(&plan), Snapshot::default()));
+        let follower = Follower {
+            health,
+            suspects: Arc::new(Monitor::tcp()),
+            known: (Arc::clone(&plan), Snapshot::default()),
+        };
+        let driver = driver.with_tls(tls);
+        (Self { plan, latest }, async move {
+            tokio::join!(follower.follow(changes), driver.run());
+        })
     }
 
     /// Goes over to another plan with the next update. What probes have found so far stands.
@@ -54,46 +58,136 @@ impl Probes {
         self.plan = Arc::clone(plan);
     }
 
-    pub(crate) fn update(&mut self, snapshot: &Snapshot) {
-        let members = || snapshot.apps.values().flat_map(|app| &app.members);
-        let wanted = self.plan.probes() || members().any(is_in_doubt);
-        if wanted || self.any {
-            let mut targets = Vec::new();
-            for app in snapshot.apps.values() {
-                let monitors = self.plan.app(&app.app).monitors.as_ref();
-                for member in &app.members {
-                    targets.extend(self.targets(monitors, member));
+    /// Has the targets follow a snapshot.
+    pub(crate) fn update(&self, snapshot: &Snapshot) {
+        self.latest
+            .send_replace((Arc::clone(&self.plan), snapshot.clone()));
+    }
+}
+
+/// Keeps the health monitors' targets equal to the registry's members.
+struct Follower {
+    health: health::Handle,
+    /// How one in doubt is probed, a suspect or one that was restored, monitor or not.
+    suspects: Arc<Monitor>,
+    /// What the targets are by: what hasn't changed since then is not looked at again.
+    known: Latest,
+}
+
+impl Follower {
+    /// One app after the other, so that a hundred thousand backends hold nobody up on the control thread, least of all the
+    /// first `/ready`.
+    async fn follow(mut self, mut changes: watch::Receiver<Latest>) {
+        while changes.changed().await.is_ok() {
+            let (plan, snapshot) = changes.borrow_and_update().clone();
+            let (known_plan, known) =
+                std::mem::replace(&mut self.known, (Arc::clone(&plan), snapshot.clone()));
+            let same_plan = Arc::ptr_eq(&known_plan, &plan);
+            for (name, app) in snapshot.apps.iter() {
+                let before = known.apps.get(name);
+                if same_plan && before.is_some_and(|before| before.version == app.version) {
+                    continue;
                 }
+                let (old, new) = (Wanted::of(&known_plan, name), Wanted::of(&plan, name));
+                let members = before.map_or(&[][..], |before| &before.members);
+                self.compare((old, members), (new, &app.members));
+                yield_now().await;
             }
-            self.health.set_targets(targets);
+            for (name, app) in known
+                .apps
+                .iter()
+                .filter(|(name, _)| !snapshot.apps.contains_key(*name))
+            {
+                let wanted = Wanted::of(&known_plan, name);
+                self.compare((wanted, &app.members), (wanted, &[]));
+            }
         }
-        self.any = wanted;
     }
 
-    fn targets(&self, monitors: Option<&Monitors>, member: &Member) -> impl Iterator<Item = Target> + use<> {
-        let endpoint = Arc::clone(&member.endpoint);
-        let monitored = !matches!(member.state, State::Disabled | State::Draining);
-        let monitor = monitors
-            .filter(|_| monitored)
-            .map(|monitors| monitors.of(endpoint.protocol));
-        let suspects = is_in_doubt(member).then_some(&self.suspects);
+    /// Both in the order of their incarnations, so that one walk finds who has come, gone, or changed.
+    fn compare(
+        &self,
+        (old_wanted, old): (Wanted<'_>, &[Member]),
+        (new_wanted, new): (Wanted<'_>, &[Member]),
+    ) {
+        let mut changes = Vec::new();
+        let mut old = old.iter().peekable();
+        let leave = |member: &Member, changes: &mut Vec<Change>| {
+            let classes = old_wanted.classes(member).into_iter().flatten();
+            changes.extend(classes.map(|class| Change::Leave(member.endpoint.incarnation, class)));
+        };
+        for member in new {
+            let incarnation = member.endpoint.incarnation;
+            while let Some(gone) = old.next_if(|old| old.endpoint.incarnation < incarnation) {
+                leave(gone, &mut changes);
+            }
+            let before = old.next_if(|old| old.endpoint.incarnation == incarnation);
+            let had = before.map_or([None; 2], |before| old_wanted.classes(before));
+            let wants = new_wanted.classes(member);
+            let same = before.is_some_and(|before| Arc::ptr_eq(&before.endpoint, &member.endpoint));
+            if same && had == wants && old_wanted.is(new_wanted) {
+                continue;
+            }
+            let gone = had
+                .into_iter()
+                .flatten()
+                .filter(|class| !wants.contains(&Some(*class)));
+            changes.extend(gone.map(|class| Change::Leave(incarnation, class)));
+            let wants = wants.into_iter().flatten();
+            changes.extend(
+                wants.filter_map(|class| Some(Change::Probe(self.target(new_wanted, member, class)?))),
+            );
+        }
+        old.for_each(|gone| leave(gone, &mut changes));
+        self.health.change(changes);
+    }
+
+    fn target(&self, wanted: Wanted<'_>, member: &Member, class: Class) -> Option<Target> {
+        let endpoint = &member.endpoint;
+        let monitor = match class {
+            Class::Monitor => wanted.0?.of(endpoint.protocol),
+            Class::Suspect => &self.suspects,
+        };
         let first = if matches!(member.reason, Reason::FirstProbe | Reason::Restored) {
             First::AtOnce
         } else {
             First::Spread
         };
-        let both = [(Class::Monitor, monitor), (Class::Suspect, suspects)];
-        let both = both.map(|(class, monitor)| (class, monitor.cloned()));
-        both.into_iter().filter_map(move |(class, monitor)| {
-            Some(Target {
-                id: endpoint.id.clone(),
-                incarnation: endpoint.incarnation,
-                class,
-                addr: endpoint.addr,
-                monitor: monitor?,
-                first,
-            })
+        Some(Target {
+            id: endpoint.id.clone(),
+            incarnation: endpoint.incarnation,
+            class,
+            addr: endpoint.addr,
+            monitor: Arc::clone(monitor),
+            first,
         })
+    }
+}
+
+/// What an app's members are probed by, if they are.
+#[derive(Clone, Copy)]
+struct Wanted<'a>(Option<&'a Monitors>);
+
+impl<'a> Wanted<'a> {
+    fn of(plan: &'a Plan, app: &AppName) -> Self {
+        Self(plan.app(app).monitors.as_ref())
+    }
+
+    fn is(self, other: Self) -> bool {
+        match (self.0, other.0) {
+            (None, None) => true,
+            (Some(one), Some(other)) => std::ptr::eq(one, other),
+            _ => false,
+        }
+    }
+
+    /// What a member is to be probed for.
+    fn classes(self, member: &Member) -> [Option<Class>; 2] {
+        let monitored = self.0.is_some() && !matches!(member.state, State::Disabled | State::Draining);
+        [
+            monitored.then_some(Class::Monitor),
+            is_in_doubt(member).then_some(Class::Suspect),
+        ]
     }
 }
 

@@ -109,13 +109,13 @@ impl Registry {
         let app = self.apps.find_or_add(&backend.app);
         // One text for the whole app instead of one for each member.
         backend.app = self.apps.get(app).name.clone();
-        let asked = Asked::of(&backend);
-        let endpoint = Arc::new(Endpoint::new(backend.clone(), incarnation));
+        let set = (overrides != Overrides::default()).then(|| (overrides, backend.clone()));
+        let endpoint = Arc::new(Endpoint::new(backend, incarnation));
         let mut entry = Entry::new(endpoint, ttl, app, (self.now(), self.clock.last()));
         prepare(&mut entry);
-        if overrides != Overrides::default() {
+        if let Some((overrides, backend)) = set {
             entry.details_mut().overrides = overrides;
-            entry.overlay(asked, backend);
+            entry.overlay(Asked::of(&backend), backend);
         }
         let slot = self.entries.insert(entry);
         let id = self.entries[slot].endpoint.id.clone();
