@@ -90,7 +90,8 @@ impl Follower {
                 }
                 let (old, new) = (Wanted::of(&known_plan, name), Wanted::of(&plan, name));
                 let members = before.map_or(&[][..], |before| &before.members);
-                self.compare((old, members), (new, &app.members));
+                self.health
+                    .change(self.compare((old, members), (new, &app.members)));
                 yield_now().await;
             }
             for (name, app) in known
@@ -99,7 +100,8 @@ impl Follower {
                 .filter(|(name, _)| !snapshot.apps.contains_key(*name))
             {
                 let wanted = Wanted::of(&known_plan, name);
-                self.compare((wanted, &app.members), (wanted, &[]));
+                self.health
+                    .change(self.compare((wanted, &app.members), (wanted, &[])));
             }
         }
     }
@@ -109,7 +111,7 @@ impl Follower {
         &self,
         (old_wanted, old): (Wanted<'_>, &[Member]),
         (new_wanted, new): (Wanted<'_>, &[Member]),
-    ) {
+    ) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut old = old.iter().peekable();
         let leave = |member: &Member, changes: &mut Vec<Change>| {
@@ -139,7 +141,7 @@ impl Follower {
             );
         }
         old.for_each(|gone| leave(gone, &mut changes));
-        self.health.change(changes);
+        changes
     }
 
     fn target(&self, wanted: Wanted<'_>, member: &Member, class: Class) -> Option<Target> {
@@ -205,5 +207,121 @@ fn report(handle: &Handle, target: &Target, outcome: &Outcome) -> Pace {
     match handle.report_probe(&target.id, target.incarnation, probe, outcome.passed()) {
         registry::Pace::Settled => Pace::Settled,
         registry::Pace::Changing => Pace::Changing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use edgeproxy_backend::{Backend, BackendAddr, BackendId, Country, MonoTime, Region};
+    use edgeproxy_registry::{Config, Kept, Patch, Record, Registration, Registry};
+
+    use super::*;
+    use crate::plan::tests::plan;
+
+    const NOW: MonoTime = MonoTime::from_secs(1);
+
+    fn follower(text: &str) -> Follower {
+        let (health, _) =
+            health::Driver::new(health::Config::default(), |_: &Target, _: &Outcome| Pace::Settled);
+        Follower {
+            health,
+            suspects: Arc::new(Monitor::tcp()),
+            known: (Arc::new(plan(text)), Snapshot::default()),
+        }
+    }
+
+    fn backend(id: &str, port: u16) -> Backend {
+        Backend::new(
+            BackendId::parse(id).unwrap(),
+            AppName::parse("shop").unwrap(),
+            Region::parse("eu").unwrap(),
+            Country::parse("DE").unwrap(),
+            BackendAddr::parse("127.0.0.1", port).unwrap(),
+        )
+    }
+
+    fn join(registry: &mut Registry, id: &str, port: u16) {
+        let registration = Registration {
+            backend: backend(id, port),
+            ttl: None,
+        };
+        registry.handle_register(registration, NOW).unwrap();
+    }
+
+    fn members(registry: &mut Registry) -> Vec<Member> {
+        let snapshot = registry.poll_snapshot(NOW).unwrap();
+        let app = AppName::parse("shop").unwrap();
+        snapshot
+            .apps
+            .get(&app)
+            .map(|app| app.members.clone())
+            .unwrap_or_default()
+    }
+
+    /// `+` for who is probed from now on, `-` for who no longer is.
+    fn told(follower: &Follower, old: &[Member], new: &[Member]) -> Vec<String> {
+        let wanted = Wanted::of(&follower.known.0, &AppName::parse("shop").unwrap());
+        let said = |change: Change| match change {
+            Change::Probe(target) => format!("+{}{:?}", target.incarnation, target.class),
+            Change::Leave(incarnation, class) => format!("-{incarnation}{class:?}"),
+        };
+        let changes = follower.compare((wanted, old), (wanted, new));
+        changes.into_iter().map(said).collect()
+    }
+
+    #[test]
+    fn only_who_has_come_gone_or_changed_is_told_to_the_monitors() {
+        let follower = follower("health_monitor = \"tcp\"\n");
+        let mut registry = Registry::new(Config::default(), NOW);
+        join(&mut registry, "a", 1);
+        join(&mut registry, "b", 2);
+        let first = members(&mut registry);
+        assert_eq!(told(&follower, &[], &first), ["+1Monitor", "+2Monitor"]);
+        assert_eq!(told(&follower, &first, &first), [""; 0]);
+
+        join(&mut registry, "c", 3);
+        let second = members(&mut registry);
+        assert_eq!(told(&follower, &first, &second), ["+3Monitor"]);
+
+        // With another address it is another incarnation.
+        join(&mut registry, "a", 4);
+        let third = members(&mut registry);
+        assert_eq!(told(&follower, &second, &third), ["-1Monitor", "+4Monitor"]);
+
+        let off = Patch {
+            enabled: registry::Change::Set(false),
+            ..Patch::default()
+        };
+        registry
+            .handle_patch(&BackendId::parse("b").unwrap(), None, &off, NOW)
+            .unwrap();
+        let fourth = members(&mut registry);
+        assert_eq!(told(&follower, &third, &fourth), ["-2Monitor"]);
+        assert_eq!(told(&follower, &fourth, &[]), ["-3Monitor", "-4Monitor"]);
+    }
+
+    #[test]
+    fn without_a_monitor_those_in_doubt_are_probed_until_they_are_not() {
+        let follower = follower("");
+        let record = Record {
+            backend: backend("a", 1),
+            incarnation: edgeproxy_backend::Incarnation::FIRST,
+            ttl: std::time::Duration::from_secs(60),
+        };
+        let kept = Kept {
+            records: vec![record],
+            ..Kept::default()
+        };
+        let config = Config {
+            first_incarnation: edgeproxy_backend::Incarnation::FIRST.next(),
+            ..Config::default()
+        };
+        let mut registry = Registry::new(config, NOW);
+        assert!(registry.restore(kept, |_| Ok(()), NOW).is_empty());
+        let first = members(&mut registry);
+        assert_eq!(told(&follower, &[], &first), ["+1Suspect"]);
+        join(&mut registry, "a", 1);
+        let second = members(&mut registry);
+        assert_eq!(told(&follower, &first, &second), ["-1Suspect"]);
     }
 }
