@@ -7,6 +7,7 @@ mod bulk;
 mod crowd;
 mod launch;
 mod origin;
+mod pulse;
 mod relay;
 mod slow;
 mod splice;
@@ -18,6 +19,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use crate::pulse::{Clients, Rhythm};
+
 const USAGE: &str = "edgeproxy-peers PART: one of
   launch PARENT CPUS PROGRAM [ARG]…   pin to CPUS, end with PARENT, become PROGRAM
   origin                              answer /1k, /64k, /256k by HTTP/1.1, and bytes by TCP
@@ -26,7 +29,13 @@ const USAGE: &str = "edgeproxy-peers PART: one of
   stalled TO CLIENTS                  clients that ask for 256 KiB and read nothing
   slow TO CLIENTS SECS                clients that send a header line every five seconds
   bulk TO STREAMS BYTES               read BYTES over STREAMS connections
-  exchange TO PARALLEL SECS           a connection for each small exchange";
+  exchange TO PARALLEL SECS           a connection for each small exchange
+  register TO BACKENDS CONNECTIONS    register so many, one after the other on each connection
+  heartbeats TO BACKENDS RATE SECS CONNECTIONS   so many a second, evenly, whatever becomes of those before
+  requests TO RATE SECS CONNECTIONS   requests for 1 KiB, evenly likewise
+  renew TO BACKENDS CONNECTIONS SECS  heartbeats, the next on each connection as soon as one is answered
+  grant TO LEASES CONNECTIONS DEPTH   leases in etcd, DEPTH at a time on each connection
+  keepalive TO LEASES CONNECTIONS DEPTH SECS   renew them, a stream on each connection, DEPTH at a time";
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
@@ -50,8 +59,45 @@ fn run(args: &[String]) -> anyhow::Result<()> {
         ["slow", to, clients, secs] => slow::run(address(to)?, number(clients)?, seconds(secs)?),
         ["bulk", to, streams, bytes] => bulk::read(address(to)?, number(streams)?, number(bytes)?),
         ["exchange", to, parallel, secs] => bulk::exchange(address(to)?, number(parallel)?, seconds(secs)?),
+        ["register", to, backends, connections] => {
+            let clients = clients(to, connections, "1", backends)?;
+            let rhythm = Rhythm::Count(clients.members);
+            pulse::run(clients, rhythm, || pulse::Registrations::new(clients.to))
+        }
+        ["heartbeats", to, backends, rate, secs, connections] => {
+            let clients = clients(to, connections, "1", backends)?;
+            let (rate, time) = (number(rate)?, seconds(secs)?);
+            pulse::run(clients, Rhythm::Open { rate, time }, || pulse::Heartbeats { to: clients.to })
+        }
+        ["requests", to, rate, secs, connections] => {
+            let clients = clients(to, connections, "1", "1")?;
+            let (rate, time) = (number(rate)?, seconds(secs)?);
+            pulse::run(clients, Rhythm::Open { rate, time }, || pulse::Requests { to: clients.to })
+        }
+        ["renew", to, backends, connections, secs] => {
+            let clients = clients(to, connections, "1", backends)?;
+            let rhythm = Rhythm::Closed(seconds(secs)?);
+            pulse::run(clients, rhythm, || pulse::Heartbeats { to: clients.to })
+        }
+        ["grant", to, leases, connections, depth] => {
+            let clients = clients(to, connections, depth, leases)?;
+            pulse::run(clients, Rhythm::Count(clients.members), pulse::Grants::default)
+        }
+        ["keepalive", to, leases, connections, depth, secs] => {
+            let clients = clients(to, connections, depth, leases)?;
+            pulse::run(clients, Rhythm::Closed(seconds(secs)?), pulse::KeepAlives::default)
+        }
         _ => bail!("{USAGE}"),
     }
+}
+
+fn clients(to: &str, connections: &str, depth: &str, members: &str) -> anyhow::Result<Clients> {
+    Ok(Clients {
+        to: address(to)?,
+        connections: number(connections)?,
+        depth: number(depth)?,
+        members: number(members)?,
+    })
 }
 
 fn address(text: &str) -> anyhow::Result<SocketAddr> {

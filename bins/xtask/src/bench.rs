@@ -1,6 +1,8 @@
 //! The benchmarks: a package outside of the workspace, since they measure other people's crates beside ours.
 
+mod heartbeats;
 mod peers;
+mod start;
 
 use std::process::Command;
 
@@ -39,6 +41,10 @@ pub(crate) struct Args {
 enum Whole {
     /// Measure edgeproxy beside nginx, HAProxy and a bare relay.
     Peers(peers::Args),
+    /// Measure a fleet's heartbeats, what they cost requests, and etcd's keep-alives beside them.
+    Heartbeats(heartbeats::Args),
+    /// Measure a start that restores a fleet.
+    Start(start::Args),
 }
 
 /// Runs one bench target, or all of `benches/`, or what measures whole processes.
@@ -46,8 +52,11 @@ enum Whole {
 /// # Errors
 /// There is no such target, it does not compile, or it failed.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
-    if let Some(Whole::Peers(args)) = &args.whole {
-        return peers::run(workspace, args);
+    match &args.whole {
+        Some(Whole::Peers(args)) => return peers::run(workspace, args),
+        Some(Whole::Heartbeats(args)) => return heartbeats::run(workspace, args),
+        Some(Whole::Start(args)) => return start::run(workspace, args),
+        None => {}
     }
     let name = args.name.as_deref();
     if name == Some(BURST) {

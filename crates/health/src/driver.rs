@@ -10,22 +10,22 @@ mod probe;
 mod tests;
 mod tls;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::pending;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use edgeproxy_backend::MonoTime;
+use edgeproxy_backend::{Incarnation, MonoTime};
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until};
 
 pub use outcome::{Failure, Outcome};
 use probe::{OwnFault, Prober};
 pub use tls::{TlsClient, TlsClients};
 
-use crate::{Config, Pace, Schedule, Start, Target, Ticket};
+use crate::{Class, Config, Pace, Schedule, Start, Target, Ticket};
 
 /// Where results go. Called on the driver's task, so it must not block.
 pub trait Sink {
@@ -45,14 +45,47 @@ pub struct Handle {
     slot: Arc<Slot>,
 }
 
-/// The newest set, until the driver takes it. An older one that it hasn't taken is of no interest.
-type Slot = watch::Sender<Option<Vec<Target>>>;
+/// What the driver hasn't taken yet.
+type Slot = watch::Sender<Pending>;
+
+#[derive(Debug, Default)]
+struct Pending {
+    /// The newest set. An older one that wasn't taken is of no interest.
+    set: Option<Vec<Target>>,
+    /// What has changed since then.
+    changes: Vec<Change>,
+}
+
+/// What is probed from now on, and what no longer.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// This one is: as it is known, if it hasn't changed, and anew otherwise.
+    Probe(Target),
+    /// This one isn't.
+    Leave(Incarnation, Class),
+}
+
+/// Changes that are taken in at a time, between which others have their turn: less than a millisecond of them.
+const STEP: usize = 1_024;
 
 impl Handle {
     /// Probes exactly these from now on: unchanged ones go on undisturbed, others' probes are cancelled,
     /// new ones begin. Never waits; of several sets in a row only the last may be looked at.
     pub fn set_targets(&self, targets: impl IntoIterator<Item = Target>) {
-        self.slot.send_replace(Some(targets.into_iter().collect()));
+        self.slot.send_replace(Pending {
+            set: Some(targets.into_iter().collect()),
+            changes: Vec::new(),
+        });
+    }
+
+    /// Changes some of what is probed, in this order, and leaves the rest as it is. Never waits. The driver takes in a
+    /// thousand at a time, so that a hundred thousand hold nobody up on its thread.
+    pub fn change(&self, changes: impl IntoIterator<Item = Change>) {
+        self.slot.send_if_modified(|pending| {
+            let before = pending.changes.len();
+            pending.changes.extend(changes);
+            pending.changes.len() > before
+        });
     }
 }
 
@@ -103,7 +136,9 @@ pub struct Driver<S> {
     schedule: Schedule,
     sink: S,
     slot: Weak<Slot>,
-    changes: watch::Receiver<Option<Vec<Target>>>,
+    pending: watch::Receiver<Pending>,
+    /// Changes that were taken, and not yet taken in.
+    changes: VecDeque<Change>,
     probes: JoinSet<Ended>,
     running: BTreeMap<Ticket, AbortHandle>,
     /// What `MonoTime::ZERO` is on tokio's clock.
@@ -122,13 +157,14 @@ impl<S: Sink> Driver<S> {
     /// A driver without targets, and the handle that gives it some. Nothing happens before
     /// [`run`](Self::run).
     pub fn new(config: Config, sink: S) -> (Handle, Self) {
-        let (slot, changes) = watch::channel(None);
+        let (slot, pending) = watch::channel(Pending::default());
         let slot = Arc::new(slot);
         let driver = Self {
             schedule: Schedule::new(config),
             sink,
             slot: Arc::downgrade(&slot),
-            changes,
+            pending,
+            changes: VecDeque::new(),
             probes: JoinSet::new(),
             running: BTreeMap::new(),
             origin: Instant::now(),
@@ -156,10 +192,11 @@ impl<S: Sink> Driver<S> {
             self.act();
             let due = self.schedule.poll_timeout().and_then(|due| self.instant(due));
             tokio::select! {
-                changed = self.changes.changed() => match changed {
+                changed = self.pending.changed() => match changed {
                     Ok(()) => self.take_targets(),
                     Err(_) => break,
                 },
+                () = yield_now(), if !self.changes.is_empty() => self.take_in(),
                 Some(ended) = self.probes.join_next() => self.handle_end(ended),
                 () = until(due) => self.schedule.handle_timeout(self.now()),
             }
@@ -186,13 +223,28 @@ impl<S: Sink> Driver<S> {
     fn take_targets(&mut self) {
         // With the last handle gone the next turn of the loop is the end.
         let Some(slot) = self.slot.upgrade() else { return };
-        let mut newest = None;
+        let mut newest = Pending::default();
         slot.send_if_modified(|pending| {
-            newest = pending.take();
+            newest = std::mem::take(pending);
             false // it's no news to ourselves
         });
-        if let Some(targets) = newest {
+        if let Some(targets) = newest.set {
+            self.changes.clear();
             self.schedule.replace(targets, self.now());
+        }
+        self.changes.extend(newest.changes);
+        self.take_in();
+    }
+
+    fn take_in(&mut self) {
+        let now = self.now();
+        for change in self.changes.drain(..STEP.min(self.changes.len())) {
+            match change {
+                Change::Probe(target) => self.schedule.upsert(target, now),
+                Change::Leave(incarnation, class) => {
+                    self.schedule.remove(incarnation, class, now);
+                }
+            }
         }
     }
 

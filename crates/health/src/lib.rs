@@ -60,7 +60,7 @@ mod schedule;
 mod target;
 
 #[cfg(feature = "driver")]
-pub use driver::{Driver, Failure, Handle, Outcome, Sink, TlsClient, TlsClients};
+pub use driver::{Change, Driver, Failure, Handle, Outcome, Sink, TlsClient, TlsClients};
 pub use monitor::{
     Encryption, GrpcProbe, Header, HttpProbe, Kind, Monitor, Problem, SettingError, StatusCodes, TcpProbe,
     Version,

@@ -67,10 +67,7 @@ impl Index {
             self.places[at].slot = slot;
             return;
         }
-        // Three quarters full at the most, else the runs that a search walks along become long.
-        if (self.len + 1) * 4 > self.places.len() * 3 {
-            self.grow();
-        }
+        self.reserve(1);
         self.put(Place { hash, slot });
         self.len += 1;
     }
@@ -95,8 +92,14 @@ impl Index {
         self.places[hole] = EMPTY;
     }
 
-    fn grow(&mut self) {
-        let places = vec![EMPTY; self.places.len() * 2];
+    /// Makes room for so many more.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        // Three quarters full at the most, else the runs that a search walks along become long.
+        let needed = (self.len + more).saturating_mul(4).div_ceil(3);
+        if needed <= self.places.len() {
+            return;
+        }
+        let places = vec![EMPTY; needed.next_power_of_two()];
         let before = std::mem::replace(&mut self.places, places);
         for place in before.into_iter().filter(|place| !place.is_empty()) {
             self.put(place);

@@ -20,6 +20,11 @@ impl<T> Slots<T> {
         self.0.len()
     }
 
+    /// Makes room for so many more.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.0.reserve(more);
+    }
+
     // The registry holds at most `MAX_SLOTS` entries.
     #[allow(clippy::cast_possible_truncation)]
     pub(crate) fn insert(&mut self, entry: T) -> u32 {

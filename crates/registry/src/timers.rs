@@ -24,6 +24,12 @@ struct Timer {
 const ABSENT: u32 = u32::MAX;
 
 impl Timers {
+    /// Makes room for so many more.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.heap.reserve(more);
+        self.places.reserve(more);
+    }
+
     /// The earliest, with its slot.
     pub(crate) fn peek(&self) -> Option<(Active, u32)> {
         self.heap.first().map(|timer| (timer.at, timer.slot))

@@ -127,12 +127,6 @@ impl Plan {
         }
     }
 
-    /// Whether the backends of any app are probed.
-    pub(crate) fn probes(&self) -> bool {
-        let mut every = self.apps.values().chain([&self.others]);
-        every.any(|app| app.monitors.is_some())
-    }
-
     /// What holds for that app, whether the file names it or not.
     pub(crate) fn app(&self, name: &AppName) -> &AppPlan {
         self.apps.get(name).unwrap_or(&self.others)

@@ -16,6 +16,12 @@ use edgeproxy_backend::{
 use edgeproxy_registry::{Overridden, Overrides, Record};
 use serde::{Deserialize, Serialize};
 
+mod plain;
+#[cfg(test)]
+mod tests;
+
+use plain::Plain;
+
 /// Why something that was kept can't be used any more.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FormError {
@@ -54,13 +60,37 @@ pub(crate) struct RecordForm<'a> {
     hard_limit: u32,
     #[serde(borrow)]
     protocol: Cow<'a, str>,
+    // From here on `plain` is to be left to serde where they are written.
     #[serde(default, skip_serializing_if = "is_false")]
     fallback: bool,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     metadata: BTreeMap<String, String>,
 }
 
-impl RecordForm<'_> {
+impl<'a> RecordForm<'a> {
+    /// Reads what most are written as, to the letter; everything else that is one is for serde to read, which takes three
+    /// times as long. A start reads a hundred thousand of them.
+    pub(crate) fn plain(json: &'a [u8]) -> Option<Self> {
+        let mut plain = Plain::of(json)?;
+        let form = Self {
+            id: plain.text("{\"id\":")?,
+            incarnation: plain.number(",\"incarnation\":")?,
+            ttl_ms: plain.number(",\"ttl_ms\":")?,
+            app: plain.text(",\"app\":")?,
+            region: plain.text(",\"region\":")?,
+            country: plain.text(",\"country\":")?,
+            ip: plain.text(",\"ip\":")?.parse().ok()?,
+            port: plain.number(",\"port\":")?,
+            weight: plain.number(",\"weight\":")?,
+            soft_limit: plain.number(",\"soft_limit\":")?,
+            hard_limit: plain.number(",\"hard_limit\":")?,
+            protocol: plain.text(",\"protocol\":")?,
+            fallback: false,
+            metadata: BTreeMap::new(),
+        };
+        plain.is_at("}").then_some(form)
+    }
+
     /// Which life it is of, if that is a number that one can have.
     pub(crate) const fn incarnation(&self) -> Option<Incarnation> {
         Incarnation::new(self.incarnation)

@@ -1,10 +1,11 @@
 //! What a store keeps, and what a write does to it: the semantics that every store shares.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use edgeproxy_backend::{BackendId, Incarnation};
 use edgeproxy_registry::{Overridden, Record, Write};
 use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 
 use crate::Loaded;
 
@@ -12,7 +13,8 @@ use crate::Loaded;
 /// has written still counts.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    records: HashMap<BackendId, Entry<Record>, RandomState>,
+    // One after the other as they came, so that a start walks through them, and finds them nearly sorted.
+    records: IndexMap<BackendId, Entry<Record>, RandomState>,
     // In order, so that what is loaded is in the same one each time.
     overrides: BTreeMap<BackendId, Entry<Overridden>>,
     latest: Option<Incarnation>,
@@ -42,7 +44,7 @@ impl Kept {
             Write::Gone { id, incarnation } => {
                 self.reach(incarnation);
                 if !self.knows_later(&id, incarnation) {
-                    let before = self.records.remove(&id);
+                    let before = self.records.swap_remove(&id);
                     self.forget(before.map(|before| before.size));
                 }
             }
@@ -97,7 +99,8 @@ impl Kept {
     /// All of it, as a store hands it out.
     pub(crate) fn loaded(&self) -> Loaded {
         let mut records: Vec<Record> = self.records.values().map(|kept| kept.value.clone()).collect();
-        records.sort_unstable_by_key(|record| record.incarnation);
+        // Stable, since that is linear in what is nearly sorted.
+        records.sort_by_key(|record| record.incarnation);
         Loaded {
             records,
             overrides: self.overrides.values().map(|kept| kept.value.clone()).collect(),

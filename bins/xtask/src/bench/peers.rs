@@ -5,16 +5,16 @@
 //! ends: each process is started by `edgeproxy-peers launch`, which asks the kernel for that.
 
 mod case;
-mod load;
+pub(super) mod load;
 mod measure;
 mod memory;
 mod profile;
 mod proxy;
 mod report;
-mod stage;
+pub(super) mod stage;
 mod system_calls;
-mod tools;
-mod usage;
+pub(super) mod tools;
+pub(super) mod usage;
 
 use std::path::PathBuf;
 
@@ -124,13 +124,13 @@ fn chosen(proxies: &[Proxy]) -> Vec<Proxy> {
 }
 
 /// The product as it is released.
-fn build_product(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+pub(super) fn build_product(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     cargo::run_args(workspace, ["build", "--release", "--package", "edgeproxy"])?;
     Ok(workspace.target.join("release/edgeproxy"))
 }
 
 /// What stands before and behind the proxies. It is no member of the workspace, as all of `benches/` is not.
-fn build_ends(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+pub(super) fn build_ends(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     let mut command = super::command(workspace, "build");
     command.args(["--release", "--quiet", "--package", "edgeproxy-peers"]);
     cargo::run(command)?;

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Driver, Failure, Handle, Outcome};
+use super::{Change, Driver, Failure, Handle, Outcome};
 use crate::{Class, Config, First, HttpProbe, Kind, Monitor, Pace, Target};
 
 /// A driver that runs, and what it reports.

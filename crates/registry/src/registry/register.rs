@@ -117,15 +117,16 @@ impl Registry {
         let app = self.apps.find_or_add(&backend.app);
         // One text for the whole app instead of one for each member.
         backend.app = self.apps.get(app).name.clone();
-        let asked = Asked::of(&backend);
-        let endpoint = Arc::new(Endpoint::new(backend.clone(), incarnation));
+        let is_overlaid = overrides != Overrides::default() || self.share != Share::WHOLE;
+        let set = is_overlaid.then(|| backend.clone());
+        let endpoint = Arc::new(Endpoint::new(backend, incarnation));
         let mut entry = Entry::new(endpoint, ttl, app, (self.now(), self.clock.last()));
         prepare(&mut entry);
-        if overrides != Overrides::default() || self.share != Share::WHOLE {
+        if let Some(backend) = set {
             if overrides != Overrides::default() {
                 entry.details_mut().overrides = overrides;
             }
-            entry.overlay(asked, backend, self.share);
+            entry.overlay(Asked::of(&backend), backend, self.share);
         }
         let slot = self.entries.insert(entry);
         let id = self.entries[slot].endpoint.id.clone();

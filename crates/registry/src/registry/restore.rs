@@ -25,6 +25,11 @@ impl Registry {
         let mut overrides = self.by_id_of_overrides(overrides);
         records.sort_by_key(|record| record.incarnation);
         let is_mixed = self.entries.len() > 0;
+        let room = self.config.max_backends.saturating_sub(self.entries.len());
+        let coming = records.len().min(room);
+        self.entries.reserve(coming);
+        self.index.reserve(coming);
+        self.timers.reserve(coming);
         let (mut unrestored, mut late) = (Vec::new(), HashSet::with_hasher(self.hasher()));
         for record in records {
             let refused = if given.contains(&record.incarnation) {

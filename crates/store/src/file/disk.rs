@@ -4,7 +4,7 @@
 pub(super) mod model;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -155,8 +155,13 @@ impl Disk for Folder {
 
     fn read(&self, file: &File) -> io::Result<Vec<u8>> {
         let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-        let mut bytes = vec![b'?'; len];
-        if file.read_exact_at(&mut bytes, 0).is_err() {
+        let mut bytes = Vec::with_capacity(len);
+        let mut from_start = file;
+        let whole = from_start
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| from_start.take(len as u64).read_to_end(&mut bytes));
+        if whole.ok() != Some(len) {
+            bytes.resize(len, b'?');
             let mut at = 0;
             for sector in bytes.chunks_mut(SECTOR) {
                 if file.read_exact_at(sector, at).is_err() {

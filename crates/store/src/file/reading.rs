@@ -23,6 +23,10 @@ const NAMED: usize = 4;
 /// Lines that take about as long to understand as it takes to start a thread, a hundred times over.
 const WORTH_A_THREAD: usize = 4_096;
 
+/// Lines that are understood before the next ones are: what they take is used again, where memory for all of them at once
+/// would be new to the process, page by page.
+const AT_A_TIME: usize = 8 * WORTH_A_THREAD;
+
 /// A line. Each has one of these, the first line the first two.
 #[derive(Default, Serialize, Deserialize)]
 struct LineForm<'a> {
@@ -37,6 +41,21 @@ struct LineForm<'a> {
     gone: Option<GoneForm<'a>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     overridden: Option<OverridesForm<'a>>,
+}
+
+impl<'a> LineForm<'a> {
+    fn of(json: &'a [u8]) -> serde_json::Result<Self> {
+        let registered = json
+            .strip_prefix(br#"{"registered":"#)
+            .and_then(|json| RecordForm::plain(json.strip_suffix(b"}")?));
+        match registered {
+            Some(registered) => Ok(Self {
+                registered: Some(registered),
+                ..Self::default()
+            }),
+            None => serde_json::from_slice(json),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -135,8 +154,10 @@ impl Reading {
             }
         }
         reading.kept.reserve(lines.len());
-        for line in understood(&lines) {
-            reading.take(line);
+        for lines in lines.chunks(AT_A_TIME) {
+            for line in understood(lines).into_iter().flatten() {
+                reading.take(line);
+            }
         }
         if reading.is_of_later_version() {
             reading.kept = Kept::default();
@@ -195,7 +216,7 @@ enum Says {
 impl Line {
     fn of(json: &[u8]) -> Self {
         let size = u32::try_from(len_with(json)).unwrap_or(u32::MAX);
-        let form: LineForm<'_> = match serde_json::from_slice(json) {
+        let form = match LineForm::of(json) {
             Ok(form) => form,
             Err(error) => {
                 let says = Err(error.into());
@@ -235,9 +256,9 @@ impl Says {
     }
 }
 
-/// All lines in their order. They say nothing about each other, and to understand them is most of what it takes to
-/// start, so the cores share them.
-fn understood(lines: &[&[u8]]) -> Vec<Line> {
+/// All lines in their order, in a few parts. They say nothing about each other, and to understand them is most of what it
+/// takes to start, so the cores share them.
+fn understood(lines: &[&[u8]]) -> Vec<Vec<Line>> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let share = lines.len().div_ceil(cores).max(WORTH_A_THREAD);
     let understand = |lines: &[&[u8]]| lines.iter().map(|json| Line::of(json)).collect::<Vec<_>>();
@@ -252,11 +273,11 @@ fn understood(lines: &[&[u8]]) -> Vec<Line> {
                 )
             })
             .collect();
-        let mut all = understand(own);
+        let mut all = vec![understand(own)];
         for (lines, thread) in others {
             // No thread to be had: then here.
             let theirs = thread.ok().and_then(|thread| thread.join().ok());
-            all.extend(theirs.unwrap_or_else(|| understand(lines)));
+            all.push(theirs.unwrap_or_else(|| understand(lines)));
         }
         all
     })

@@ -25,6 +25,8 @@ impl Tool {
     pub(crate) const WRK: Self = Self::new("wrk", "wrk", "-v");
     pub(crate) const H2LOAD: Self = Self::new("h2load", "nghttp2-client", "--version");
     pub(crate) const PERF: Self = Self::new("perf", "linux-perf", "--version");
+    pub(crate) const ETCD: Self = Self::new("etcd", "etcd-server", "--version");
+    pub(crate) const TASKSET: Self = Self::new("taskset", "util-linux", "--version");
     pub(crate) const STRACE: Self = Self::new("strace", "strace", "--version");
 
     const fn new(program: &'static str, package: &'static str, version: &'static str) -> Self {

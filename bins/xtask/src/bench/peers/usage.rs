@@ -38,6 +38,21 @@ impl Usage {
         Ok(sum)
     }
 
+    /// Nanoseconds on a processor of the threads of a process whose names begin like that.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(crate) fn of_threads(id: u32, name: &str) -> anyhow::Result<u64> {
+        let mut sum = 0;
+        for thread in threads(id, name)? {
+            let path = format!("/proc/{id}/task/{thread}/schedstat");
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("thread {thread} has ended"))?;
+            sum += nanos(&text).with_context(|| format!("{path} is `{text}`"))?;
+        }
+        Ok(sum)
+    }
+
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             nanos: self.nanos.saturating_sub(earlier.nanos),
@@ -52,6 +67,23 @@ impl Usage {
         let all = self.user + self.system;
         (all > 0).then(|| self.user as f64 / all as f64)
     }
+}
+
+/// The threads of a process whose names begin like that.
+///
+/// # Errors
+/// It has ended.
+pub(crate) fn threads(id: u32, name: &str) -> anyhow::Result<Vec<u32>> {
+    let folder = format!("/proc/{id}/task");
+    let threads = std::fs::read_dir(&folder).with_context(|| format!("process {id} has ended"))?;
+    let named = threads.filter_map(|thread| {
+        let thread = thread.ok()?;
+        let found = std::fs::read_to_string(thread.path().join("comm")).ok()?;
+        found
+            .starts_with(name)
+            .then(|| thread.file_name().to_str()?.parse().ok())?
+    });
+    Ok(named.collect())
 }
 
 fn nanos(schedstat: &str) -> Option<u64> {

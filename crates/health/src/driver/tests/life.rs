@@ -48,6 +48,31 @@ async fn the_next_probe_comes_by_itself_and_finds_what_has_changed() {
 }
 
 #[tokio::test]
+async fn changes_add_and_remove_some_and_leave_the_others_alone() {
+    let (addr, _requests) = answering(OK).await;
+    let mut rig = Rig::new();
+    let targets = (1..=2_000).map(|number| target(number, addr, once(TcpProbe::default())));
+    rig.handle.change(targets.map(Change::Probe));
+    let mut probed: Vec<u64> = Vec::new();
+    for _ in 0..2_000 {
+        probed.push(rig.next().await.0);
+    }
+    probed.sort_unstable();
+    assert!(probed.iter().copied().eq(1..=2_000), "each is probed once");
+
+    // One that is known and the same is no news, one that left and is there again is.
+    let id = |number| Incarnation::new(number).unwrap();
+    rig.handle.change([
+        Change::Probe(target(1, addr, once(TcpProbe::default()))),
+        Change::Leave(id(2), Class::Monitor),
+        Change::Leave(id(3), Class::Monitor),
+        Change::Probe(target(3, addr, once(TcpProbe::default()))),
+    ]);
+    assert_eq!(rig.next().await.0, 3);
+    rig.finish().await;
+}
+
+#[tokio::test]
 async fn never_more_than_max_concurrent_connections() {
     static OPEN: AtomicUsize = AtomicUsize::new(0);
     static MOST: AtomicUsize = AtomicUsize::new(0);
