@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use edgeproxy_backend::{AppName, Backend, BackendId, Incarnation, MonoTime};
+use edgeproxy_backend::{AppName, Backend, BackendId, Endpoint, Incarnation, MonoTime};
 use edgeproxy_registry::{
     AppPolicy, Bounds, Config, Configuration, DeregisterError, Deregistered, FencedError, Hold, Keep, Kept,
     LoadReport, Pace, Page, Patch, PatchError, Probe, Reconciled, RegisterError, Registered, Registration,
@@ -254,23 +254,36 @@ impl Handle {
     #[must_use = "what is lost is to be told"]
     pub fn restore(&self, loaded: Loaded, admit: impl Fn(&Backend) -> Result<(), String>) -> Vec<Unrestored> {
         let Loaded {
-            records, overrides, ..
+            records,
+            overrides,
+            leaving,
+            ..
         } = loaded;
+        let kept = Kept {
+            records,
+            overrides,
+            leaving,
+        };
         let now = self.shared.clock.now();
         let mut state = self.shared.lock();
-        let unrestored = state.registry.restore(Kept { records, overrides }, admit, now);
+        let unrestored = state.registry.restore(kept, admit, now);
         self.shared.keep(&state);
         unrestored
     }
 
-    /// All that there is to be kept, as a store would load it.
+    /// All that there is to be kept, as a store would load it, and who drains.
     #[must_use]
     pub fn kept(&self) -> Loaded {
         self.read(|registry, _| {
-            let Kept { records, overrides } = registry.kept();
+            let Kept {
+                records,
+                overrides,
+                leaving,
+            } = registry.kept();
             Loaded {
                 records,
                 overrides,
+                leaving,
                 next_incarnation: Some(registry.following_incarnation()),
                 ..Loaded::default()
             }
@@ -456,6 +469,39 @@ impl Handle {
             keeping.is_given.store(true, Ordering::Release);
             keeping.store.release().await;
         }
+    }
+
+    /// As [`Registry::handle_predecessor`].
+    pub fn begin_preceded(&self) {
+        self.note(Registry::handle_predecessor);
+    }
+
+    /// As [`Registry::ask_predecessor`].
+    #[must_use = "nobody is asked twice"]
+    pub fn ask_predecessor(&self) -> Option<Vec<(BackendId, Incarnation)>> {
+        self.shared.lock().registry.ask_predecessor()
+    }
+
+    /// As [`Registry::handle_predecessor_done`].
+    pub fn predecessor_is_done(&self, id: &BackendId, incarnation: Incarnation) {
+        self.note(|registry, now| registry.handle_predecessor_done(id, incarnation, now));
+    }
+
+    /// As [`Registry::handle_predecessor_gone`].
+    pub fn predecessor_is_gone(&self) {
+        self.note(Registry::handle_predecessor_gone);
+    }
+
+    /// As [`Registry::handle_successor_drains`]; also while everything else is refused.
+    pub fn drain_with_successor(&self, id: &BackendId, incarnation: Incarnation) -> Option<Arc<Endpoint>> {
+        let endpoint = self.note(|registry, now| registry.handle_successor_drains(id, incarnation, now));
+        self.shared.wake.notify_one();
+        endpoint
+    }
+
+    fn note<T>(&self, note: impl FnOnce(&mut Registry, MonoTime) -> T) -> T {
+        let now = self.shared.clock.now();
+        note(&mut self.shared.lock().registry, now)
     }
 
     fn read<T>(&self, ask: impl FnOnce(&Registry, MonoTime) -> T) -> T {

@@ -223,7 +223,12 @@ impl Keeper {
                 records, overrides, ..
             }) => {
                 let mut state = self.shared.lock();
-                state.registry.handle_resync(Kept { records, overrides }, now);
+                let kept = Kept {
+                    records,
+                    overrides,
+                    ..Kept::default()
+                };
+                state.registry.handle_resync(kept, now);
             }
             // Whose lease is whose: nobody else has any yet.
             Update::Owned(_) | Update::Heard(_) | Update::Joined(_) | Update::Parted(_) => {}

@@ -89,7 +89,7 @@ pub use message::{
     StaticError,
 };
 pub use policy::{AppPolicy, Bounds, Config, Initial, Keep, LastBackend, Monitoring};
-pub use record::{Kept, Overridden, Record, Unrestored, Write};
+pub use record::{Kept, Leaving, Overridden, Record, Unrestored, Write};
 pub use registry::Registry;
 pub use snapshot::{AppSnapshot, Lease, Member, Page, Snapshot, Stats, Status};
 pub use source::Source;

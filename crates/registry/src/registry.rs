@@ -20,9 +20,10 @@ mod settle;
 mod traffic;
 mod write;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use edgeproxy_backend::{AppName, Backend, BackendId, Incarnation, MonoTime, TrafficReport};
+use edgeproxy_backend::{AppName, Backend, BackendId, Endpoint, Incarnation, MonoTime, TrafficReport};
 use foldhash::fast::FixedState;
 
 use crate::apps::Apps;
@@ -230,6 +231,7 @@ impl Registry {
     ///   [`Absent`](crate::Reason::Absent). Nobody is deregistered by it.
     /// - A heartbeat, a registration, or a probe that passes, be it the monitor's, ends the doubt, and brings it back.
     /// - Without any of them it expires when its lease ends. The mass-expiry guard doesn't keep it: it hasn't renewed.
+    /// - One that was [leaving](Kept::leaving) goes on draining, for as long as was left, unless somebody has its id.
     ///
     /// `admit` says whether a backend may be there, or why not. Gives those that couldn't be brought back. Nothing stops
     /// for them, and a store is told to forget them.
@@ -292,6 +294,51 @@ impl Registry {
     #[must_use]
     pub const fn following_incarnation(&self) -> Incarnation {
         self.next_incarnation
+    }
+
+    /// The process whose [`kept`](Self::kept) this one goes on from has requests under way. From now on no drain ends before its
+    /// deadline unless that process [has none](Self::handle_predecessor_done) on the backend either, until it
+    /// [is gone](Self::handle_predecessor_gone).
+    pub fn handle_predecessor(&mut self, now: MonoTime) {
+        self.advance(now);
+        self.begin_preceded();
+        debug_assert!(self.check_invariants());
+    }
+
+    /// The backends that have begun to drain since this was last called, for the process before to begin no more requests
+    /// there. `None`: nothing is waited for, that it would have to be asked about. O(n) in those that drain.
+    pub fn ask_predecessor(&mut self) -> Option<Vec<(BackendId, Incarnation)>> {
+        let asked = self.ask_predecessor_now();
+        debug_assert!(self.check_invariants());
+        asked
+    }
+
+    /// The process before has no request under way there any more, and begins none.
+    pub fn handle_predecessor_done(&mut self, id: &BackendId, incarnation: Incarnation, now: MonoTime) {
+        self.advance(now);
+        self.predecessor_is_done_with(id, incarnation);
+        debug_assert!(self.check_invariants());
+    }
+
+    /// The process before has ended.
+    pub fn handle_predecessor_gone(&mut self, now: MonoTime) {
+        self.advance(now);
+        self.end_preceded();
+        debug_assert!(self.check_invariants());
+    }
+
+    /// The process that has taken this one's place has that incarnation drain: it gets no more requests from here, either.
+    /// What it still has in flight is on the meter. `None`: there is none here.
+    pub fn handle_successor_drains(
+        &mut self,
+        id: &BackendId,
+        incarnation: Incarnation,
+        now: MonoTime,
+    ) -> Option<Arc<Endpoint>> {
+        self.advance(now);
+        let endpoint = self.drain_with_successor(id, incarnation);
+        debug_assert!(self.check_invariants());
+        endpoint
     }
 
     /// What an operator has set on an id, whether a backend of that id is registered or not.

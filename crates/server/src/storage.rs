@@ -49,12 +49,15 @@ impl Storage {
         };
         let store: Arc<dyn Store> = Arc::new(FileStore::open(folder));
         match load(&*store, handed.as_ref(), runtime) {
-            Ok(loaded) => Ok(Self {
-                kept: Some((store, loaded)),
-                handed: None,
-                began,
-                folder: Some(folder.to_owned()),
-            }),
+            Ok(loaded) => {
+                let leaving = handed.map(|handed| handed.leaving).unwrap_or_default();
+                Ok(Self {
+                    kept: Some((store, Loaded { leaving, ..loaded })),
+                    handed: None,
+                    began,
+                    folder: Some(folder.to_owned()),
+                })
+            }
             Err(error) if settings.data_dir.is_some() => Err(BuildError::Store(told(&error))),
             Err(error) => {
                 tracing::warn!(
