@@ -449,11 +449,16 @@ async fn who_speaks_http_in_the_clear_to_the_tls_port_is_told() {
     let answer = server
         .exchange(&post("/api/v1/register", &registration("a").to_string()))
         .await;
-    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
-    assert!(answer.contains("\r\nContent-Type: text/plain"), "{answer}");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
     assert!(
-        answer.ends_with("\r\n\r\nthis port speaks TLS; use https:// instead of http://\n"),
+        head.contains("\r\nContent-Type: application/problem+json"),
         "{answer}"
+    );
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(
+        body["error"],
+        "this port speaks TLS; use https:// instead of http://"
     );
     assert!(
         health_inside(&server, &connector)
