@@ -39,6 +39,11 @@ impl Granted {
         Self(Arc::new(ArcSwap::from_pointee(grants)))
     }
 
+    /// What is in force now.
+    pub(crate) fn in_force(&self) -> Arc<Grants> {
+        self.0.load_full()
+    }
+
     /// By another one from now on.
     pub fn replace(&self, grants: Grants) {
         self.0.store(Arc::new(grants));

@@ -3,8 +3,6 @@
 //! A line is made where the answer is, and written by a thread of its own behind a bounded queue, so that a full disk costs
 //! lines and no request. What is lost is counted, and the log says how much.
 
-mod writer;
-
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -13,6 +11,7 @@ use std::time::SystemTime;
 use axum::response::Response;
 use edgeproxy_access::Kind;
 use edgeproxy_backend::{AppName, BackendId, Incarnation};
+use edgeproxy_lines::{Log, Queue, Target, Writer};
 use http::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -21,8 +20,6 @@ use crate::caller::Caller;
 use crate::host::is_changing;
 use crate::problem::Refused;
 use crate::rate::RateLimit;
-use writer::Queue;
-pub use writer::{AuditTarget, AuditWriter};
 
 /// The audit log. Cheap to clone; a clone is the same.
 #[derive(Clone)]
@@ -39,6 +36,16 @@ impl std::fmt::Debug for Audit {
         f.debug_struct("Audit").finish_non_exhaustive()
     }
 }
+
+/// Lines that may wait have at most a few KiB each.
+const LOG: Log = Log {
+    name: "audit log",
+    waiting: 4_096,
+    lost: |lines| {
+        let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        serde_json::json!({ "time": time, "lost_lines": lines }).to_string()
+    },
+};
 
 /// A change that was made. Handlers put it beside their answer.
 #[derive(Clone, Debug)]
@@ -126,11 +133,17 @@ impl Audit {
     ///
     /// # Errors
     /// When the file can't be opened, or a thread can't be started.
-    pub fn open(target: AuditTarget) -> std::io::Result<(Self, AuditWriter)> {
-        let (queue, writer) = writer::start(target)?;
+    pub fn open(target: Target) -> std::io::Result<(Self, Writer)> {
+        let (queue, writer) = edgeproxy_lines::open(target, &LOG)?;
         let burst = NonZeroU32::new(MAX_REFUSALS).unwrap_or(NonZeroU32::MIN);
         let refusals = RateLimit::new(NonZeroU32::MIN, burst, MAX_PEERS);
         Ok((Self(Arc::new(Inner { queue, refusals })), writer))
+    }
+
+    /// Lines that could not be written so far.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.0.queue.lost()
     }
 
     /// Has it written down, if it changed something or was an attempt that was refused.
@@ -141,7 +154,7 @@ impl Audit {
             return;
         }
         if outcome == Outcome::Refused && !self.may_refuse(asked.peer) {
-            self.0.queue.lost();
+            self.0.queue.lose(1);
             return;
         }
         let refused = response.extensions().get::<Refused>();
@@ -167,7 +180,7 @@ impl Audit {
         // Texts and numbers alone: this can't fail.
         if let Ok(mut line) = serde_json::to_vec(&line) {
             line.push(b'\n');
-            self.0.queue.push(line);
+            self.0.queue.push(line, 1);
         }
     }
 

@@ -39,6 +39,7 @@ pub(crate) async fn guard(State(shared): State<Shared>, mut request: Request, ne
     let outcome = answered.as_ref().map_or(Outcome::Unknown, Outcome::of);
     let response = answered.unwrap_or_else(|| overdue(shared.bounds.request_timeout).into_response());
     let mut response = finish(&method, response);
+    shared.requests.count(&response);
     if let Some(audit) = &shared.audit {
         let asked = Asked {
             request_id: &request_id,
@@ -67,7 +68,7 @@ fn admit(terms: &InForce, request: &Request, peer: Option<SocketAddr>) -> Result
     let checked = terms
         .hosts
         .check(request)
-        .and_then(|()| accept::check(request.headers()));
+        .and_then(|()| accept::check(request.uri().path(), request.headers()));
     match checked {
         Ok(()) => Ok(caller),
         Err(problem) => Err(Denied {
@@ -102,7 +103,10 @@ fn finish(method: &Method, mut response: Response) -> Response {
         };
     }
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // The page's parts may be kept; what they show may not.
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

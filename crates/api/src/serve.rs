@@ -42,7 +42,7 @@ pub async fn serve_until_left(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let bounds = state.bounds;
-    let tls = state.tls.clone();
+    let (tls, events) = (state.tls.clone(), state.events.clone());
     tracing::info!(addr = %listener.local_addr()?, tls = tls.is_some(), "serving the API");
     let places = Arc::new(Semaphore::new(
         bounds.connections.clamp(1, Semaphore::MAX_PERMITS),
@@ -60,6 +60,8 @@ pub async fn serve_until_left(
                 listener = None;
                 // From now on nobody keeps a connection between requests, however many places are free.
                 places.close();
+                // Who follows events goes on with the other one.
+                events.end();
             }
             Some(_) = connections.join_next() => {}
             (stream, peer, place) = accept_with_place(listener.as_ref(), &places), if tls.is_none() => {
@@ -79,6 +81,7 @@ pub async fn serve_until_left(
             }
         }
     }
+    events.end();
     drop((listener, stop));
     let ended = async { while connections.join_next().await.is_some() {} };
     if timeout(bounds.drain_timeout, ended).await.is_err() {

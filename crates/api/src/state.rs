@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edgeproxy_control::Handle;
+use tokio::sync::Semaphore;
 
 use crate::audit::Audit;
 use crate::request_id::RequestIds;
-use crate::{Configured, Explain, Readiness, Terms, Tls};
+use crate::{Configured, Events, Explain, Metrics, Readiness, Requests, Terms, Tls};
 
 /// All that the API needs from the rest of the server.
 #[derive(Clone)]
@@ -25,10 +26,16 @@ pub struct State {
     pub bounds: Bounds,
     /// Who knows the configuration. `None`: there is none to show.
     pub configuration: Option<Arc<dyn Configured>>,
+    /// What has happened to backends, for those who follow it; whoever runs the registry's driver tells it.
+    pub events: Events,
     /// What it is served inside of. `None`: in the clear.
     pub tls: Option<Tls>,
     /// Where changes and refusals are written down. `None`: nowhere.
     pub audit: Option<Audit>,
+    /// Who counts. `None`: nothing is told.
+    pub metrics: Option<Arc<dyn Metrics>>,
+    /// Where its own requests are counted.
+    pub requests: Requests,
 }
 
 impl State {
@@ -42,8 +49,11 @@ impl State {
             terms: Terms::default(),
             bounds: Bounds::default(),
             configuration: None,
+            events: Events::default(),
             tls: None,
             audit: None,
+            metrics: None,
+            requests: Requests::default(),
         }
     }
 }
@@ -129,18 +139,27 @@ pub(crate) struct Shared(Arc<Inner>);
 
 struct Inner {
     state: State,
-    requests: RequestIds,
+    request_ids: RequestIds,
+    scraping: Arc<Semaphore>,
 }
 
 impl Shared {
     pub(crate) fn new(state: State) -> Self {
-        let requests = RequestIds::new();
-        Self(Arc::new(Inner { state, requests }))
+        Self(Arc::new(Inner {
+            state,
+            request_ids: RequestIds::new(),
+            scraping: Arc::new(Semaphore::new(1)),
+        }))
     }
 
     /// By what a request is called in the answer and in the audit log.
     pub(crate) fn next_request_id(&self) -> String {
-        self.0.requests.next()
+        self.0.request_ids.next()
+    }
+
+    /// Whose turn it is to read the metrics.
+    pub(crate) fn scraping(&self) -> &Arc<Semaphore> {
+        &self.0.scraping
     }
 }
 

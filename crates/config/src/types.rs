@@ -70,16 +70,6 @@ words! {
 }
 
 words! {
-    /// Where registrations are kept.
-    StoreKind {
-        /// In a file, so that a restart forgets none.
-        File = "file",
-        /// In memory: a restart forgets all.
-        Memory = "memory",
-    }
-}
-
-words! {
     /// What happens when failures would eject the last routable backend of an app.
     LastBackend {
         /// It stays.
@@ -157,9 +147,7 @@ impl FromValue for AuditLog {
         match value.as_text()? {
             "" | "off" => Ok(Self::Off),
             "stderr" => Ok(Self::Stderr),
-            // A word alone is a misspelt one rather than a file in whatever folder this is.
-            text if text.contains(['/', '.']) && !text.ends_with('/') => Ok(Self::File(text.into())),
-            text => Err(Mismatch::text(text).help("a file in the working directory is written \"./NAME\"")),
+            text => file_of_a_log(text).map(Self::File),
         }
     }
 }
@@ -171,6 +159,56 @@ impl fmt::Display for AuditLog {
             Self::Stderr => f.write_str("stderr"),
             Self::File(path) => write!(f, "{}", path.display()),
         }
+    }
+}
+
+words! {
+    /// How a line of the access log looks.
+    AccessLogFormat {
+        /// An object of JSON.
+        Json = "json",
+        /// Words, for people.
+        Text = "text",
+    }
+}
+
+/// Where requests are written down.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AccessLog {
+    /// Nowhere.
+    Off,
+    /// To standard output.
+    Stdout,
+    /// To a file.
+    File(PathBuf),
+}
+
+impl FromValue for AccessLog {
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value.as_text()? {
+            "" | "off" => Ok(Self::Off),
+            "-" => Ok(Self::Stdout),
+            text => file_of_a_log(text).map(Self::File),
+        }
+    }
+}
+
+impl fmt::Display for AccessLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Stdout => f.write_str("-"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// A word alone is a misspelt one rather than a file in whatever folder this is.
+fn file_of_a_log(text: &str) -> Result<PathBuf, Mismatch> {
+    if text.contains(['/', '.']) && !text.ends_with('/') {
+        Ok(text.into())
+    } else {
+        Err(Mismatch::text(text).help("a file in the working directory is written \"./NAME\""))
     }
 }
 
@@ -398,6 +436,17 @@ mod tests {
         assert_eq!(of("stderr"), Ok(AuditLog::Stderr));
         assert_eq!(of("./audit"), Ok(AuditLog::File("./audit".into())));
         for bad in ["on", "stdout", "audit", "/var/log/"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_access_log_is_off_standard_output_or_a_file() {
+        let of = |word: &str| AccessLog::from_value(&text(word));
+        assert_eq!(of("off"), Ok(AccessLog::Off));
+        assert_eq!(of("-"), Ok(AccessLog::Stdout));
+        assert_eq!(of("./access"), Ok(AccessLog::File("./access".into())));
+        for bad in ["on", "stdout", "access", "/var/log/"] {
             assert!(of(bad).is_err(), "{bad}");
         }
     }

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clients::Counted;
+use crate::counts::{BY_CLIENT_LIMIT, BY_INTRODUCTION, Entered};
 use crate::headers::forwarded::is_trusted;
 use crate::proxy_protocol::Named;
 use crate::worker::{Latest, Worker};
@@ -108,6 +109,7 @@ fn begin(
         peer,
         ends: None,
         slot,
+        entered: Entered::new(&worker.books().own, listener),
     };
     if is_trusted(peer.ip(), &entrance.proxy_protocol_from) {
         let worker = Rc::clone(worker);
@@ -130,6 +132,7 @@ struct Arrival {
     /// The ends that a proxy named.
     ends: Option<Named>,
     slot: OwnedSemaphorePermit,
+    entered: Entered,
 }
 
 impl Arrival {
@@ -151,6 +154,7 @@ async fn introduce(mut arrival: Arrival, worker: &Worker) -> Option<Arrival> {
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("its PROXY protocol header did not come within {timeout:?}"),
     };
+    arrival.entered.turned_away(BY_INTRODUCTION);
     let listener = worker.config().listeners.get(arrival.listener);
     let (peer, listener) = (arrival.peer, listener.map(|l| l.name.as_str()));
     tracing::warn!(%peer, listener, "a connection was refused: {refused}");
@@ -162,7 +166,7 @@ async fn introduce(mut arrival: Arrival, worker: &Worker) -> Option<Arrival> {
 fn admit(worker: &Rc<Worker>, arrival: Arrival) {
     let client = arrival.client();
     let Ok(counted) = count(worker, client) else {
-        return;
+        return arrival.entered.turned_away(BY_CLIENT_LIMIT);
     };
     let Arrival {
         listener,
@@ -170,13 +174,14 @@ fn admit(worker: &Rc<Worker>, arrival: Arrival) {
         peer,
         ends,
         slot,
+        entered,
     } = arrival;
     let Some(entrance) = worker.config().listeners.get(listener) else {
         return;
     };
     let (worker, tls) = (Rc::clone(worker), entrance.tls.clone());
     // What it takes up for as long as it lasts.
-    let hold = (slot, counted);
+    let hold = (slot, counted, entered);
     // A task of its own kind for each, since one is as large as the largest thing that it may do.
     match (&entrance.protocol, tls) {
         (Protocol::Http, None) => {
@@ -185,7 +190,9 @@ fn admit(worker: &Rc<Worker>, arrival: Arrival) {
             )));
         }
         (Protocol::Http, Some(tls)) => drop(tokio::task::spawn_local(async move {
-            if let Some(stream) = tls::accept_http(&worker, &tls, stream, client).await {
+            let shaken = tls::accept_http(&worker, &tls, stream, client).await;
+            hold.2.shook_hands(shaken.is_some());
+            if let Some(stream) = shaken {
                 front::serve_tls(worker, stream, client).await;
             }
             drop(hold);
@@ -195,7 +202,9 @@ fn admit(worker: &Rc<Worker>, arrival: Arrival) {
             drop(hold);
         })),
         (Protocol::Tcp { .. }, Some(tls)) => drop(tokio::task::spawn_local(async move {
-            if let Some(stream) = tls::accept(&worker, &tls, stream, client).await {
+            let shaken = tls::accept(&worker, &tls, stream, client).await;
+            hold.2.shook_hands(shaken.is_some());
+            if let Some(stream) = shaken {
                 tcp::serve_tls(&worker, listener, stream, peer, ends).await;
             }
             drop(hold);

@@ -16,6 +16,32 @@ pub(crate) const WORD: HeaderName = HeaderName::from_static("x-edgeproxy-error")
 pub(crate) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH";
 pub(crate) const ALLOW: HeaderValue = HeaderValue::from_static(ALLOWED);
 
+/// Every word, in the order of the [table](crate#what-clients-are-told).
+pub(crate) const WORDS: [&str; 22] = [
+    "bad_request",
+    "no_route",
+    "method_not_allowed",
+    "request_timeout",
+    "deadline_exceeded",
+    "expectation_failed",
+    "body_too_large",
+    "target_too_long",
+    "head_too_large",
+    "connect_failed",
+    "no_response",
+    "bad_response",
+    "tls_failed",
+    "protocol_unknown",
+    "refused",
+    "no_backend",
+    "backends_full",
+    "queue_timeout",
+    "connect_timeout",
+    "response_timeout",
+    "http_version",
+    "loop_detected",
+];
+
 /// An answer that no backend gave.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Answer {
@@ -31,6 +57,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     fn new(status: StatusCode, word: &'static str, error: impl Into<Cow<'static, str>>) -> Self {
+        debug_assert!(WORDS.contains(&word), "{word} is in no table");
         Self {
             status,
             word,

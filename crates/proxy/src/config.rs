@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::header::HeaderName;
 use ipnet::IpNet;
 
-use crate::{BackendTls, Listener, Locate};
+use crate::{AccessLog, BackendTls, Listener, Locate};
 
 /// How the data plane behaves. What listens where, and the workers, are fixed for its life; for the rest
 /// [another](crate::Prepared) can be put in force with a routing table. What each app has differently is
@@ -76,6 +76,8 @@ pub struct Config {
     /// What this proxy calls itself in `Via`, by which it knows a loop: 1–64 of `A–Z a–z 0–9 . _ -`, different
     /// for every proxy. `None`, the default, makes one up.
     pub pseudonym: Option<String>,
+    /// How requests are written down. `None`, the default: not at all.
+    pub access_log: Option<AccessLog>,
     /// What a client that was refused for lack of a backend is told in `Retry-After`. 1 s.
     pub retry_after: Duration,
 }
@@ -106,6 +108,7 @@ impl Default for Config {
             locate: None,
             country_header: None,
             pseudonym: None,
+            access_log: None,
             retry_after: Duration::from_secs(1),
         }
     }

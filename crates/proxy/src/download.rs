@@ -8,6 +8,7 @@ use h2::Reason;
 use http_body::{Body, Frame};
 use http_body_util::Full;
 
+use crate::account::Account;
 use crate::attempt::{http1, http2};
 use crate::grpc::Call;
 use crate::headers::hop;
@@ -35,6 +36,8 @@ struct FromBackend {
     /// Given back with the end of the body.
     taken: Option<Taken>,
     limit: Limit,
+    /// `None` after its end.
+    account: Option<Account>,
 }
 
 /// What ends a response that takes too long.
@@ -105,11 +108,17 @@ impl Download {
         }
     }
 
-    pub(crate) fn of_backend(body: Arriving, taken: Taken, turn: Turn, limit: Limit) -> Self {
+    pub(crate) fn of_backend(
+        body: Arriving,
+        taken: Taken,
+        (turn, account): (Turn, Account),
+        limit: Limit,
+    ) -> Self {
         let mut body = FromBackend {
             body: Some(body),
             taken: Some(taken),
             limit,
+            account: Some(account),
         };
         body.release_at_end();
         Self {
@@ -144,6 +153,7 @@ impl FromBackend {
                 ready!(call.poll_late(cx));
                 let trailers = Call::late_trailers();
                 self.drop_both();
+                self.account = None;
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
             (Poll::Pending, Limit::Pause(pause)) => {
@@ -161,11 +171,15 @@ impl FromBackend {
                 if let Some(trailers) = frame.trailers_mut() {
                     hop::strip(trailers);
                 }
+                if let (Some(account), Some(data)) = (&mut self.account, frame.data_ref()) {
+                    account.passed(data.len() as u64);
+                }
                 self.release_at_end();
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
                 self.drop_both();
+                self.broke_off(&error);
                 tracing::debug!(%error, "a response broke off");
                 // A backend's own word is passed on as it is; what gRPC's client would make of a connection that
                 // ends, it is told.
@@ -197,12 +211,31 @@ impl FromBackend {
         self.taken = None;
     }
 
+    /// Whose fault it is.
+    fn broke_off(&mut self, error: &Truncated) {
+        if let Some(mut account) = self.account.take() {
+            match error {
+                Truncated::Upload(_) => account.interrupted(),
+                _ => account.truncated(),
+            }
+        }
+    }
+
     fn release(&mut self) {
         self.taken = None;
+        self.account = None;
         match self.body.take() {
             Some(Arriving::Http1(body)) => body.finish(),
             Some(Arriving::Http2(body)) => body.finish(),
             None => {}
+        }
+    }
+}
+
+impl Drop for FromBackend {
+    fn drop(&mut self) {
+        if let Some(account) = &mut self.account {
+            account.interrupted();
         }
     }
 }

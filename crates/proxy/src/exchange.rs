@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use edgeproxy_backend::{InFlight, Incarnation, Protocol, Signal};
@@ -18,11 +19,14 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, respo
 use http_body_util::Full;
 use tokio::time::Instant;
 
+use crate::access_log::Asked;
+use crate::account::Account;
 use crate::answer::Answer;
 use crate::attempt::http1::{self, Upgrades};
 use crate::attempt::mux::Way;
 use crate::attempt::sending::Outgoing;
 use crate::attempt::{Unanswered, http2};
+use crate::counts::place_of;
 use crate::download::{Arriving, Download, Limit};
 use crate::forward::{self, Added};
 use crate::grpc::{self, Call};
@@ -54,6 +58,7 @@ pub(crate) async fn serve(
 ) -> Response<Download> {
     let (mut parts, body) = request.into_parts();
     let (config, version) = (worker.config(), parts.version);
+    let mut account = account(worker, client, &parts);
     let call = Call::of(&parts.headers, worker.timers());
     let told = |answer: Answer| match &call {
         Some(_) => grpc::response(&answer),
@@ -61,8 +66,16 @@ pub(crate) async fn serve(
     };
     let inbound = match inbound::check(&mut parts, config, worker.pseudonym()) {
         Ok(inbound) => inbound,
-        Err(Stop::Refused(answer)) => return own(told(answer), turn),
-        Err(Stop::LastHop) => return own(last_hop(&parts), turn),
+        Err(Stop::Refused(answer)) => {
+            worker.books().own.refuse(&answer);
+            account.refused(&answer);
+            return own(told(answer), turn);
+        }
+        Err(Stop::LastHop) => {
+            let response = last_hop(&parts);
+            account.answered_as_last(response.status().as_u16());
+            return own(response, turn);
+        }
     };
     let Routed {
         app,
@@ -70,8 +83,14 @@ pub(crate) async fn serve(
         target,
     } = match Routed::find(worker, &inbound, &parts.headers) {
         Ok(routed) => routed,
-        Err(answer) => return own(told(answer), turn),
+        Err(answer) => {
+            worker.books().own.refuse(&answer);
+            account.refused(&answer);
+            return own(told(answer), turn);
+        }
     };
+    let cells = worker.books().app(&app.name);
+    account.routed(Arc::clone(&cells));
     let body = Receive::new(body, &parts.headers, respond.sections());
     let (whereabouts, standing) = asker(worker, client, &app, &parts.headers);
     let added = forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
@@ -114,34 +133,51 @@ pub(crate) async fn serve(
     };
     match answered {
         Some(Ok((response, taken))) => {
+            let latest = taken.place.endpoint();
+            exchange.note_attempts(&mut account, Some(latest.incarnation));
+            let tally = worker.tally(taken.place.endpoint());
+            account.answered(response.status().as_u16(), tally, Instant::now());
             let limit = match call {
                 Some(call) => Limit::Call(call),
                 None => Limit::Pause(Pause::new(exchange.timer, pause, exchange.upload.watch())),
             };
-            response.map(|body| Download::of_backend(body, taken, turn, limit))
+            response.map(|body| Download::of_backend(body, taken, (turn, account), limit))
         }
-        Some(Err(answer)) => own(told(answer), turn),
-        None => own(grpc::late(), turn),
+        Some(Err(answer)) => {
+            exchange.note_attempts(&mut account, None);
+            account.answered_by_us(&cells, &answer);
+            own(told(answer), turn)
+        }
+        None => {
+            account.answered_with(&cells, StatusCode::GATEWAY_TIMEOUT.as_u16(), grpc::LATE_WORD);
+            own(grpc::late(), turn)
+        }
     }
 }
 
 /// Asks a backend for a WebSocket, with the head of an extended CONNECT. What it answers: 101 if it agrees. And how the
-/// app that it is of has it.
+/// app that it is of has it; its account is to be closed when it ends.
 pub(crate) async fn upgrade(
     worker: &Worker,
     client: request::Client,
     mut parts: Parts,
     respond: &Respond,
-) -> Result<(Response<Arriving>, Taken, Arc<AppRoute>), Answer> {
+) -> Result<(Response<Arriving>, Taken, Arc<AppRoute>, Account), Answer> {
     let config = worker.config();
+    let mut account = account(worker, client, &parts);
     // So it is called in HTTP/1.1, and so it is checked.
     parts.method = Method::GET;
     let inbound = match inbound::check(&mut parts, config, worker.pseudonym()) {
         Ok(inbound) => inbound,
-        Err(Stop::Refused(answer)) => return Err(answer),
-        Err(Stop::LastHop) => return Err(Answer::connect_refused()),
+        Err(Stop::Refused(answer)) => return Err(refused(worker, account, answer)),
+        Err(Stop::LastHop) => return Err(refused(worker, account, Answer::connect_refused())),
     };
-    let Routed { app, target, .. } = Routed::find(worker, &inbound, &parts.headers)?;
+    let Routed { app, target, .. } = match Routed::find(worker, &inbound, &parts.headers) {
+        Ok(routed) => routed,
+        Err(answer) => return Err(refused(worker, account, answer)),
+    };
+    let cells = worker.books().app(&app.name);
+    account.routed(Arc::clone(&cells));
     let (whereabouts, standing) = asker(worker, client, &app, &parts.headers);
     let added = forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
         worker.random()
@@ -166,8 +202,50 @@ pub(crate) async fn upgrade(
         standing,
         waits_until: None,
     };
-    let (response, taken) = exchange.run().await?;
-    Ok((response, taken, exchange.app))
+    match exchange.run().await {
+        Ok((response, taken)) => {
+            let tally = worker.tally(taken.place.endpoint());
+            account.answered(response.status().as_u16(), tally, Instant::now());
+            Ok((response, taken, exchange.app, account))
+        }
+        Err(answer) => {
+            account.answered_by_us(&cells, &answer);
+            Err(answer)
+        }
+    }
+}
+
+/// Opens the account of a request that has just come.
+fn account(worker: &Worker, client: request::Client, parts: &Parts) -> Account {
+    let from = || {
+        let introduced = worker.origins(client)?.of_map(&parts.headers);
+        introduced.address
+    };
+    let is_written = worker.config().access_log.is_some();
+    let from = is_written.then(from).flatten();
+    let entry = worker.entry(from.unwrap_or(client.ip), || Asked {
+        protocol: "HTTP/2",
+        method: parts.method.as_str().as_bytes(),
+        host: parts.uri.host().unwrap_or_default().as_bytes(),
+        target: parts
+            .uri
+            .path_and_query()
+            .map_or("", |target| target.as_str())
+            .as_bytes(),
+        traceparent: parts
+            .headers
+            .get("traceparent")
+            .map(HeaderValue::as_bytes)
+            .unwrap_or_default(),
+    });
+    Account::new(Instant::now(), entry)
+}
+
+/// Counts a request that goes to no app.
+fn refused(worker: &Worker, mut account: Account, answer: Answer) -> Answer {
+    worker.books().own.refuse(&answer);
+    account.refused(&answer);
+    answer
 }
 
 /// Where a request comes from, and by what `app` knows its client.
@@ -234,6 +312,16 @@ type Answered = (Response<Arriving>, Taken);
 type Heard = (Response<Arriving>, Instant);
 
 impl Exchange<'_> {
+    /// Has written down how often it was tried.
+    fn note_attempts(&self, account: &mut Account, latest: Option<Incarnation>) {
+        if let Some(entry) = account.entry() {
+            // The one whose response the client gets is among them only if it counts as a failure.
+            let is_new = latest.is_some() && self.tried.last() != latest.as_ref();
+            let attempts = self.tried.len() + usize::from(is_new);
+            entry.attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+        }
+    }
+
     /// Tries one backend after the other, as far as the rules and the budget allow.
     async fn run(&mut self) -> Result<Answered, Answer> {
         self.worker.count_request(&self.app);
@@ -314,7 +402,9 @@ impl Exchange<'_> {
 
     /// Whether the app's budget has a retry left, which is spent then.
     fn may_retry(&self) -> bool {
-        self.app.retry_budget.withdraw(&self.app.settings, clock::now())
+        let granted = self.app.retry_budget.withdraw(&self.app.settings, clock::now());
+        self.worker.books().app(&self.app.name).retried(granted);
+        granted
     }
 
     /// A place at once, or when it is this request's turn: whoever waits already goes first, before a retry as well.
@@ -338,6 +428,7 @@ impl Exchange<'_> {
         let until = *self
             .waits_until
             .get_or_insert_with(|| Instant::now() + settings.queue_timeout);
+        self.worker.books().app(&self.app.name).queued.add(1);
         loop {
             self.timer.arm(until);
             let turned = poll_fn(|cx| match waiting.poll_turn(cx) {
@@ -394,7 +485,8 @@ impl Exchange<'_> {
             _ => self.converse(place).await,
         };
         match heard {
-            Ok((response, _)) if self.is_unhealthy(response.status()) => {
+            Ok((response, sent)) if self.is_unhealthy(response.status()) => {
+                self.responded(place, &response, sent.elapsed());
                 self.tried.push(place.endpoint().incarnation);
                 self.failed(place, Failed::Unhealthy);
                 Ok((response, taken))
@@ -402,6 +494,7 @@ impl Exchange<'_> {
             Ok((response, sent)) => {
                 let now = Instant::now();
                 let latency = now.saturating_duration_since(sent);
+                self.responded(place, &response, latency);
                 self.tell(place, place.succeeded(latency, clock::at(now)));
                 Ok((response, taken))
             }
@@ -415,9 +508,19 @@ impl Exchange<'_> {
         }
     }
 
+    fn responded(&self, place: &InFlight, response: &Response<Arriving>, latency: Duration) {
+        let tally = self.worker.tally(place.endpoint());
+        tally.backend.responded(response.status().as_u16(), latency);
+    }
+
     /// Tells a backend's ledger that it failed the request.
     fn failed(&self, place: &InFlight, failed: Failed) {
         tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend failed a request");
+        self.worker
+            .tally(place.endpoint())
+            .backend
+            .failures
+            .count(place_of(failed));
         self.tell(place, place.failed(self.app.settings.max_failures, clock::now()));
     }
 
@@ -431,7 +534,7 @@ impl Exchange<'_> {
     /// turns out to be dead.
     async fn converse(&self, place: &InFlight) -> Result<Heard, Unanswered> {
         let (config, endpoint) = (self.worker.config(), &**place.endpoint());
-        let upstream = self.worker.wires().upstream(endpoint);
+        let upstream = self.worker.upstream(endpoint);
         let connecting = (&self.timer, self.app.settings.connect_timeout);
         let conn = http1::connection(self.worker, &upstream, endpoint, connecting).await?;
         match self.send(conn, place).await {
@@ -479,7 +582,7 @@ impl Exchange<'_> {
 
     async fn send_by_http2(&self, place: &InFlight) -> Result<Heard, Unanswered> {
         let (config, endpoint) = (self.worker.config(), place.endpoint());
-        let mux = self.worker.muxes().mux(endpoint);
+        let mux = self.worker.mux(endpoint);
         let connect_timeout = self.app.settings.connect_timeout;
         let slot = match http2::way(&mux, endpoint, config, connect_timeout).await? {
             Way::Stream(slot) => slot,
@@ -514,7 +617,7 @@ impl Exchange<'_> {
 
     /// By HTTP/1.1, on the connection on which the backend has just chosen that.
     async fn send_alone(&self, wire: Wire, place: &InFlight) -> Result<Heard, Unanswered> {
-        let upstream = self.worker.wires().upstream(place.endpoint());
+        let upstream = self.worker.upstream(place.endpoint());
         self.send(http1::Conn::fresh(wire, upstream), place).await
     }
 

@@ -397,6 +397,7 @@ async fn drive<S: Socket>(
                 && !ending
             {
                 breach.log(front.client.ip);
+                worker.books().own.breaches.count(breach.kind());
                 (ending, told) = (true, true);
                 front.conn.abrupt_shutdown(breach.reason());
                 continue;

@@ -100,9 +100,12 @@ fn timeout(value: &[u8]) -> Option<Duration> {
     })
 }
 
+/// The word for it.
+pub(crate) const LATE_WORD: &str = "deadline_exceeded";
+
 /// What a call is told whose deadline has passed before its response began.
 pub(crate) fn late() -> Response<Full<Bytes>> {
-    only(Code::DeadlineExceeded, LATE, "deadline_exceeded")
+    only(Code::DeadlineExceeded, LATE, LATE_WORD)
 }
 
 /// The proxy's own answer as a call understands it: trailers only.

@@ -36,6 +36,15 @@ impl Breach {
         }
     }
 
+    /// Where it is in [`BREACHES`](crate::BREACHES).
+    pub(crate) fn kind(self) -> usize {
+        match self {
+            Self::Flooded(flood::Flooded::Resets) => 0,
+            Self::Flooded(flood::Flooded::Control) => 1,
+            Self::Malformed(_) => 2,
+        }
+    }
+
     pub(crate) fn log(self, client: IpAddr) {
         match self {
             Self::Flooded(flooded) => {

@@ -155,6 +155,8 @@
 //! one that has left is noticed by its reset, or when there is something to send to it.
 
 mod accept;
+mod access_log;
+mod account;
 mod answer;
 mod attempt;
 mod bind;
@@ -162,6 +164,7 @@ mod buffer;
 mod clients;
 mod clock;
 mod config;
+mod counts;
 mod decision;
 mod download;
 mod encrypted;
@@ -208,8 +211,13 @@ mod websocket;
 mod wire;
 mod worker;
 
+pub use access_log::{AccessLog, LineFormat, LineSink};
 pub use bind::{BindError, Bound, bind, bind_with, without_listeners};
 pub use config::Config;
+pub use counts::{
+    AppTotals, AppTraffic, BREACHES, BackendTotals, BackendTraffic, CLASSES, Counted, FAILURES,
+    ListenerTraffic, REASONS, TURNED_AWAY, Traffic, WorkerTraffic,
+};
 pub use keys::{Brought, CookieName, CookieNameError, HashKey, Keys, Sticky, StickyCookie};
 pub use listener::{Listener, Protocol, ProxyVersion};
 pub use origin::Locate;

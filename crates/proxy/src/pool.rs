@@ -10,6 +10,8 @@ use hashbrown::HashMap;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::counts::Tally;
+
 /// A connection that can be kept for the next request. Dropping it closes it.
 pub(crate) trait Keep {
     /// Whether it can take a request now: the backend has neither closed it nor said anything unasked.
@@ -19,6 +21,7 @@ pub(crate) trait Keep {
 /// What one worker holds of one incarnation of a backend.
 pub(crate) struct Upstream<C> {
     meter: Arc<Meter>,
+    tally: Rc<Tally>,
     idle: RefCell<Vec<Idle<C>>>,
     cut: CancellationToken,
     is_cut: Cell<bool>,
@@ -63,12 +66,14 @@ impl<C: Keep> Pool<C> {
         });
     }
 
-    /// What is held of `endpoint`. Hold it for as long as a request is under way there, so that it can be cut.
-    pub(crate) fn upstream(&self, endpoint: &Endpoint) -> Rc<Upstream<C>> {
+    /// What is held of `endpoint`, which `tally` says where to count. Hold it for as long as a request is under way
+    /// there, so that it can be cut.
+    pub(crate) fn upstream(&self, endpoint: &Endpoint, tally: impl FnOnce() -> Rc<Tally>) -> Rc<Upstream<C>> {
         let mut upstreams = self.upstreams.borrow_mut();
         let upstream = upstreams.entry(endpoint.incarnation).or_insert_with(|| {
             Rc::new(Upstream {
                 meter: Arc::clone(&endpoint.meter),
+                tally: tally(),
                 idle: RefCell::default(),
                 cut: CancellationToken::new(),
                 is_cut: Cell::new(false),
@@ -135,6 +140,11 @@ impl<C> Upstream<C> {
         if idle.len() < self.bounds.get().max_idle {
             idle.push(Idle { conn, since: now });
         }
+    }
+
+    /// Where it is counted.
+    pub(crate) fn tally(&self) -> &Rc<Tally> {
+        &self.tally
     }
 
     /// Told when every connection shall end, with what is in flight on it.

@@ -8,9 +8,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::bind::Bound;
+use crate::counts::Unopened;
 use crate::inside::{ASKING, Asking};
 use crate::worker::{self, Shared};
-use crate::{Config, Outbound, PrepareError, Prepared, Reporter, SharedTable};
+use crate::{Config, Counted, Outbound, PrepareError, Prepared, Reporter, SharedTable};
 
 /// A worker could not be started; those that were have been stopped.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +47,10 @@ impl Bound {
             sockets,
             ..
         } = self;
+        let (counted, unopened) = Counted::new(sockets.len(), &config.listeners);
         let shared = Arc::new(Shared {
             clients: Arc::default(),
+            counted,
             config: Arc::new(config),
             pseudonym,
             table,
@@ -66,7 +69,7 @@ impl Bound {
             asks: Vec::with_capacity(sockets.len()),
             pulses: Vec::with_capacity(sockets.len()),
         };
-        for (worker, sockets) in sockets.into_iter().enumerate() {
+        for (worker, (sockets, unopened)) in sockets.into_iter().zip(unopened).enumerate() {
             let (shared, changed) = (Arc::clone(&running.shared), running.changed.subscribe());
             let alive = Alive::new(count.clone());
             let (ask, asked) = mpsc::channel(ASKING);
@@ -78,7 +81,13 @@ impl Bound {
                 .name(format!("proxy-{worker}"))
                 .spawn(move || {
                     let _alive = alive;
-                    work(shared, worker, sockets, (changed, asked, felt), &started);
+                    work(
+                        shared,
+                        (worker, unopened),
+                        sockets,
+                        (changed, asked, felt),
+                        &started,
+                    );
                 })
                 .map_err(|source| SpawnError { worker, source })?;
             match outcome.recv() {
@@ -104,7 +113,7 @@ pub(crate) type Told = (
 
 fn work(
     shared: Arc<Shared>,
-    worker: usize,
+    worker: (usize, Unopened),
     sockets: Vec<(usize, std::net::TcpListener)>,
     told: Told,
     started: &std::sync::mpsc::SyncSender<io::Result<()>>,
@@ -170,6 +179,13 @@ impl Running {
         }
         self.changed
             .send_modify(|version| *version = version.wrapping_add(1));
+        self.shared.counted.tidy();
+    }
+
+    /// What the workers count.
+    #[must_use]
+    pub fn counted(&self) -> &Counted {
+        &self.shared.counted
     }
 
     /// Resolves once every worker has answered between two turns of its event loop. One that hangs never does, nor does

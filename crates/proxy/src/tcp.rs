@@ -22,15 +22,17 @@ mod splice;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgeproxy_backend::{AppName, InFlight, Incarnation, Signal};
+use edgeproxy_backend::{AppName, InFlight, Incarnation, MonoTime, Signal};
 use edgeproxy_balance::{Client, PickError};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::counts::{Open, Tally, place_of};
 use crate::encrypted::Encrypted;
 use crate::pick::{self, Front, Taken};
 use crate::proxy_protocol::{self, Named};
@@ -125,10 +127,11 @@ pub(crate) async fn pass(
     let backend = ends.backend.insert(backend);
     // Held to the end, so that it can be cut.
     let place = &taken.place;
-    let upstream = worker.wires().upstream(place.endpoint());
+    let upstream = worker.upstream(place.endpoint());
     let idle = idle_timeout(listener, &app);
     drop(app);
-    let relayed = relay(&ends.client, backend, worker.supplies(), idle);
+    let open = Open::new(Rc::clone(upstream.tally()));
+    let relayed = relay(&ends.client, backend, (worker.supplies(), &open), idle);
     let ended = tokio::select! {
         biased;
         ended = relayed => ended,
@@ -199,6 +202,7 @@ async fn connected(worker: &Worker, name: &AppName, header: &[u8], peer: SocketA
             Ok(placed) => placed,
             Err(refused) => {
                 tracing::debug!(%peer, app = %name, %refused, "a TCP connection was reset");
+                worker.books().app(name).sessions_refused.add(1);
                 return None;
             }
         };
@@ -214,11 +218,14 @@ async fn connected(worker: &Worker, name: &AppName, header: &[u8], peer: SocketA
                 let now = Instant::now();
                 let latency = now.saturating_duration_since(begun);
                 place.endpoint().meter.connected(latency);
+                count_session(&worker.tally(place.endpoint()), latency);
                 tell(worker, place, place.succeeded(latency, clock::at(now)));
                 return Some(Connected { taken, backend, app });
             }
             Err(failed) => {
                 tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend could not be connected to");
+                let tally = worker.tally(place.endpoint());
+                tally.backend.failures.count(place_of(failed));
                 tell(worker, place, place.failed(settings.max_failures, clock::now()));
             }
         }
@@ -226,9 +233,16 @@ async fn connected(worker: &Worker, name: &AppName, header: &[u8], peer: SocketA
         let attempts = u32::try_from(tried.len()).unwrap_or(u32::MAX);
         if !settings.retry_enabled || attempts >= settings.max_attempts {
             tracing::debug!(%peer, app = %name, attempts, "a TCP connection was reset: no backend took it");
+            worker.books().app(name).sessions_refused.add(1);
             return None;
         }
     }
+}
+
+fn count_session(tally: &Tally, connecting: Duration) {
+    tally.backend.heads.record(connecting);
+    tally.backend.sessions.add(1);
+    tally.app.sessions.add(1);
 }
 
 /// Why a connection got no place on any backend.
@@ -271,7 +285,7 @@ async fn place(
             let standing = keys.map(|keys| keys.complete_tcp(&mut client, address, now));
             match pick::pick(&app, Front::Tcp, client, now, || worker.random(), tried) {
                 // The place first: a retry that there is nobody for costs nothing.
-                Ok(_) if !tried.is_empty() && !app.retry_budget.withdraw(settings, now) => {
+                Ok(_) if !tried.is_empty() && !may_retry(worker, &app, now) => {
                     return Err(Refused::NoRetry);
                 }
                 Ok(place) => {
@@ -295,13 +309,24 @@ async fn place(
                 }
                 waiting
             }
-            None => turn.insert(app.queue.join(settings.queue_max).map_err(|_| Refused::Full)?),
+            None => {
+                let waiting = app.queue.join(settings.queue_max).map_err(|_| Refused::Full)?;
+                worker.books().app(name).queued.add(1);
+                turn.insert(waiting)
+            }
         };
         let next = poll_fn(|cx| waiting.poll_turn(cx));
         tokio::time::timeout_at(until, next)
             .await
             .map_err(|_| Refused::Late)?;
     }
+}
+
+/// Whether the app's budget has a retry left, which is spent then.
+fn may_retry(worker: &Worker, app: &AppRoute, now: MonoTime) -> bool {
+    let granted = app.retry_budget.withdraw(&app.settings, now);
+    worker.books().app(&app.name).retried(granted);
+    granted
 }
 
 fn tell(worker: &Worker, place: &InFlight, signal: Option<Signal>) {

@@ -105,9 +105,11 @@ pub(crate) async fn serve(
         let Some(upgraded) = upgraded.await else { return };
         upgraded
     } else {
-        Err(Answer::protocol_unknown())
+        let answer = Answer::protocol_unknown();
+        worker.books().own.refuse(&answer);
+        Err(answer)
     };
-    let (response, taken, app) = match upgraded {
+    let (response, taken, app, account) = match upgraded {
         Ok(upgraded) => upgraded,
         Err(answer) => {
             let response = answer.into_response(version);
@@ -117,7 +119,7 @@ pub(crate) async fn serve(
     if !response.status().is_success() {
         let (timer, timeout) = (worker.timers().timer(), app.settings.response_body_timeout);
         let limit = Limit::Pause(Pause::new(timer, timeout, Watch::of_nothing()));
-        let response = response.map(|body| Download::of_backend(body, taken, turn, limit));
+        let response = response.map(|body| Download::of_backend(body, taken, (turn, account), limit));
         return front::answer(worker, response, &respond).await;
     }
     let (parts, arriving) = response.into_parts();
@@ -133,7 +135,7 @@ pub(crate) async fn serve(
         .run(worker, &upstream, app.settings.tunnel_idle_timeout)
         .await;
     // Until here it counts as one in flight.
-    drop((taken, turn));
+    drop((taken, turn, account));
 }
 
 /// Bytes both ways.

@@ -1,4 +1,4 @@
-//! One thread of the data plane: its listeners, its connections, its pools. It shares nothing that is written to
+//! One thread of the data plane: its listeners, its connections, its pools, what it counts. It shares nothing that is written to
 //! with the others but the endpoints' meters
 //! and, where that is limited, the count of each client's connections.
 
@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use edgeproxy_backend::TrafficReport;
+use edgeproxy_backend::{Endpoint, TrafficReport};
 use edgeproxy_balance::Client as Whereabouts;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,14 +16,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept::{accept_all, accept_queued};
-use crate::attempt::mux::Muxes;
+use crate::access_log::{Asked, Entry, Gathered};
+use crate::attempt::mux::{Mux, Muxes};
 use crate::buffer::Buffers;
 use crate::clients::Clients;
+use crate::counts::{Books, Counted, Tally, Unopened};
 use crate::headers::via::Pseudonym;
 use crate::http1::request::{Client, Rules};
 use crate::inside;
 use crate::origin::{Introduced, Origins};
-use crate::pool::Pool;
+use crate::pool::{Pool, Upstream};
 use crate::running::Told;
 use crate::slots::Slots;
 use crate::tcp::Supplies;
@@ -39,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) table: SharedTable,
     pub(crate) reporter: Arc<dyn Reporter>,
     pub(crate) clients: Arc<Clients>,
+    pub(crate) counted: Counted,
     pub(crate) drain: CancellationToken,
     /// Somebody else accepts on the sockets, but for those of the listeners that are listed.
     pub(crate) departure: OnceLock<Box<[usize]>>,
@@ -78,6 +81,8 @@ struct Parts {
     is_draining: Cell<bool>,
     /// Its share of the connections.
     slots: Slots,
+    books: Books,
+    gathered: Rc<Gathered>,
 }
 
 /// A table as one worker's requests hold it. They count it for themselves: what every request of every worker
@@ -93,7 +98,7 @@ impl std::ops::Deref for Current {
 }
 
 impl Parts {
-    fn new(shared: Arc<Shared>, number: usize) -> Self {
+    fn new(shared: Arc<Shared>, number: usize, books: Books) -> Self {
         let config = &shared.config;
         let timers = Timers::new();
         Self {
@@ -109,6 +114,8 @@ impl Parts {
             draining: CancellationToken::new(),
             is_draining: Cell::new(false),
             slots: Slots::new(config.connections_per_worker()),
+            books,
+            gathered: Rc::default(),
             shared,
         }
     }
@@ -132,8 +139,8 @@ impl Parts {
 }
 
 impl Latest {
-    fn new(shared: &Arc<Shared>, number: usize) -> Self {
-        let parts = Rc::new(Parts::new(Arc::clone(shared), number));
+    fn new(shared: &Arc<Shared>, number: usize, books: Books) -> Self {
+        let parts = Rc::new(Parts::new(Arc::clone(shared), number, books));
         let worker = Rc::new(Worker {
             parts: Rc::clone(&parts),
             config: Arc::clone(&shared.config),
@@ -192,6 +199,34 @@ impl Worker {
 
     pub(crate) fn muxes(&self) -> &Muxes {
         &self.parts.muxes
+    }
+
+    /// What it holds of `endpoint`. Hold it for as long as a request is under way there, so that it can be cut.
+    pub(crate) fn upstream(&self, endpoint: &Endpoint) -> Rc<Upstream<Wire>> {
+        self.parts.wires.upstream(endpoint, || self.tally(endpoint))
+    }
+
+    /// What leads to `endpoint` by HTTP/2.
+    pub(crate) fn mux(&self, endpoint: &Endpoint) -> Rc<Mux> {
+        self.parts.muxes.mux(endpoint, || self.tally(endpoint))
+    }
+
+    /// Where `endpoint` is counted; the upstream of a request that is under way knows it as well.
+    pub(crate) fn tally(&self, endpoint: &Endpoint) -> Rc<Tally> {
+        self.parts.books.backend(endpoint)
+    }
+
+    /// What is to be written down of a request that has just come from `client`. `None`: nothing.
+    #[inline]
+    pub(crate) fn entry<'a>(&self, client: IpAddr, asked: impl FnOnce() -> Asked<'a>) -> Option<Box<Entry>> {
+        self.config.access_log.as_ref()?;
+        let log = (&self.config, &self.parts.gathered);
+        Entry::new(log, client, &asked(), || self.random())
+    }
+
+    /// Where it counts.
+    pub(crate) fn books(&self) -> &Books {
+        &self.parts.books
     }
 
     pub(crate) fn buffers(&self) -> &Rc<Buffers> {
@@ -317,15 +352,16 @@ impl Worker {
 /// Runs a worker until it has drained, or is aborted. `sockets` come with the numbers of their listeners.
 pub(crate) async fn run(
     shared: Arc<Shared>,
-    number: usize,
+    (number, unopened): (usize, Unopened),
     sockets: Vec<(usize, TcpListener)>,
     (changed, asked, pulses): Told,
 ) {
-    let latest = Rc::new(Latest::new(&shared, number));
+    let latest = Rc::new(Latest::new(&shared, number, unopened.open()));
     let timers = latest.parts.timers.run();
     let inside = TaskTracker::new();
     tokio::task::spawn_local(keep_up(Rc::clone(&latest), changed));
     tokio::task::spawn_local(timers);
+    tokio::task::spawn_local(Rc::clone(&latest.parts.gathered).keep_flushing());
     tokio::task::spawn_local(answer(pulses));
     tokio::task::spawn_local(inside::serve(Rc::clone(&latest), asked, inside.clone()));
     tokio::select! {
@@ -378,6 +414,7 @@ async fn keep_up(latest: Rc<Latest>, mut changed: watch::Receiver<u64>) {
         // An idle worker would otherwise hold the table before, and its configuration.
         let worker = latest.worker();
         worker.muxes().prune();
+        worker.books().sweep(&worker.current_table());
         if worker.wires().prune() {
             // Those whose request has been cut are among them.
             worker.timers().wake_all();

@@ -11,19 +11,20 @@ mod hold;
 mod leave;
 mod load;
 mod operate;
+mod overdue;
 mod probe;
 mod publish;
 mod query;
 mod register;
 mod restore;
 mod settle;
+mod succession;
 mod traffic;
 mod write;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use edgeproxy_backend::{AppName, Backend, BackendId, Endpoint, Incarnation, MonoTime, TrafficReport};
+use edgeproxy_backend::{AppName, Backend, BackendId, Incarnation, MonoTime, TrafficReport};
 use foldhash::fast::FixedState;
 
 use crate::apps::Apps;
@@ -39,7 +40,7 @@ use crate::unwritten::Unwritten;
 use crate::{
     AppPolicy, Bounds, Config, Configuration, DeregisterError, Deregistered, Event, FencedError, Hold, Kept,
     LoadReport, Overrides, Pace, Patch, PatchError, Probe, Reconciled, RegisterError, Registered,
-    Registration, Renewed, Snapshot, StaticError, Stats, Status, Unrestored, Write,
+    Registration, Renewed, Share, Snapshot, StaticError, Stats, Status, Unrestored, Write,
 };
 use configure::Listed;
 use drain::Drains;
@@ -95,6 +96,8 @@ pub struct Registry {
     stats: Stats,
     /// Whose gates are held open.
     held: Held,
+    /// Of everybody's limits.
+    share: Share,
     /// The most backends that it ever had room for.
     most_backends: usize,
 }
@@ -121,6 +124,7 @@ impl Registry {
             unwritten: Unwritten::new(config.seed),
             stats: Stats::default(),
             held: Held::default(),
+            share: Share::WHOLE,
             most_backends: config.max_backends,
             config,
         }
@@ -234,7 +238,7 @@ impl Registry {
     /// - One that was [leaving](Kept::leaving) goes on draining, for as long as was left, unless somebody has its id.
     ///
     /// `admit` says whether a backend may be there, or why not. Gives those that couldn't be brought back. Nothing stops
-    /// for them, and a store is told to forget them.
+    /// for them, and a store is told to forget them, unless [others](crate::Leases::Elsewhere) have them there as well.
     pub fn restore(
         &mut self,
         kept: Kept,
@@ -284,63 +288,6 @@ impl Registry {
         self.unwritten.len()
     }
 
-    /// All that a store that knows everything has, oldest incarnation first, and ids in order. O(n).
-    #[must_use]
-    pub fn kept(&self) -> Kept {
-        self.all_kept()
-    }
-
-    /// The number that the next incarnation gets.
-    #[must_use]
-    pub const fn following_incarnation(&self) -> Incarnation {
-        self.next_incarnation
-    }
-
-    /// The process whose [`kept`](Self::kept) this one goes on from has requests under way. From now on no drain ends before its
-    /// deadline unless that process [has none](Self::handle_predecessor_done) on the backend either, until it
-    /// [is gone](Self::handle_predecessor_gone).
-    pub fn handle_predecessor(&mut self, now: MonoTime) {
-        self.advance(now);
-        self.begin_preceded();
-        debug_assert!(self.check_invariants());
-    }
-
-    /// The backends that have begun to drain since this was last called, for the process before to begin no more requests
-    /// there. `None`: nothing is waited for, that it would have to be asked about. O(n) in those that drain.
-    pub fn ask_predecessor(&mut self) -> Option<Vec<(BackendId, Incarnation)>> {
-        let asked = self.ask_predecessor_now();
-        debug_assert!(self.check_invariants());
-        asked
-    }
-
-    /// The process before has no request under way there any more, and begins none.
-    pub fn handle_predecessor_done(&mut self, id: &BackendId, incarnation: Incarnation, now: MonoTime) {
-        self.advance(now);
-        self.predecessor_is_done_with(id, incarnation);
-        debug_assert!(self.check_invariants());
-    }
-
-    /// The process before has ended.
-    pub fn handle_predecessor_gone(&mut self, now: MonoTime) {
-        self.advance(now);
-        self.end_preceded();
-        debug_assert!(self.check_invariants());
-    }
-
-    /// The process that has taken this one's place has that incarnation drain: it gets no more requests from here, either.
-    /// What it still has in flight is on the meter. `None`: there is none here.
-    pub fn handle_successor_drains(
-        &mut self,
-        id: &BackendId,
-        incarnation: Incarnation,
-        now: MonoTime,
-    ) -> Option<Arc<Endpoint>> {
-        self.advance(now);
-        let endpoint = self.drain_with_successor(id, incarnation);
-        debug_assert!(self.check_invariants());
-        endpoint
-    }
-
     /// What an operator has set on an id, whether a backend of that id is registered or not.
     #[must_use]
     pub fn overrides(&self, id: &BackendId) -> Overrides {
@@ -356,6 +303,82 @@ impl Registry {
         self.advance(now);
         self.take_over_change(change);
         debug_assert!(self.check_invariants());
+    }
+
+    /// As [`handle_foreign`](Self::handle_foreign), but where another's incarnation takes over, the gate of the old one stays
+    /// open until it is [released](Self::release), as with [`handle_register_ahead`](Self::handle_register_ahead).
+    /// `None` if there is none.
+    pub fn handle_foreign_ahead(&mut self, change: Write, now: MonoTime) -> Option<Hold> {
+        self.advance(now);
+        let ((), hold) = self.holding(|registry| registry.take_over_change(change));
+        debug_assert!(self.check_invariants());
+        self.held.holds(hold).then_some(hold)
+    }
+
+    /// As [`handle_resync`](Self::handle_resync), with gates that stay open as with
+    /// [`handle_foreign_ahead`](Self::handle_foreign_ahead).
+    pub fn handle_resync_ahead(&mut self, kept: Kept, now: MonoTime) -> Option<Hold> {
+        self.advance(now);
+        let ((), hold) = self.holding(|registry| registry.take_over_all(kept));
+        debug_assert!(self.check_invariants());
+        self.held.holds(hold).then_some(hold)
+    }
+
+    /// Its lease has run out, as far as those know who [hold it elsewhere](crate::Leases::Elsewhere), and they want to know whether
+    /// it is still there.
+    ///
+    /// - It stays in rotation, as [`Suspect`](crate::State::Suspect) and [`Overdue`](crate::Reason::Overdue), and a
+    ///   [probe](Probe::Suspect) is to be sent, again and again.
+    /// - One that fails takes it out: it is unhealthy, and [`Unreached`](crate::Reason::Unreached). One that passes, be it the
+    ///   monitor's, brings it back.
+    /// - The doubt is over when it is heard: a heartbeat, a registration, or [elsewhere](Self::handle_heard).
+    ///
+    /// Another life of it, or one of the configuration file, is left alone; so is everybody where leases are held here.
+    pub fn handle_overdue(&mut self, id: &BackendId, incarnation: Incarnation, now: MonoTime) {
+        self.advance(now);
+        self.doubt(id, incarnation);
+        debug_assert!(self.check_invariants());
+    }
+
+    /// It has been heard elsewhere. Its lease begins anew, as far as it is told here.
+    pub fn handle_heard(&mut self, id: &BackendId, now: MonoTime) {
+        self.advance(now);
+        self.hear(id);
+        debug_assert!(self.check_invariants());
+    }
+
+    /// Its lease has ended: what was decided where leases are [held elsewhere](crate::Leases::Elsewhere) has come true in the store.
+    /// As with [`handle_foreign`](Self::handle_foreign), what was changed here and isn't written yet stays.
+    pub fn handle_ended(&mut self, id: &BackendId, incarnation: Incarnation, now: MonoTime) {
+        self.advance(now);
+        self.end(id, incarnation);
+        debug_assert!(self.check_invariants());
+    }
+
+    /// The life that an id holds a lease by, and how long that is; `None` where nobody of that id does.
+    #[must_use]
+    pub fn lease(&self, id: &BackendId) -> Option<(Incarnation, Duration)> {
+        let slot = self.index.find(id, &self.entries)?;
+        let entry = &self.entries[slot];
+        write::is_kept(entry).then(|| (entry.endpoint.incarnation, entry.ttl()))
+    }
+
+    /// Whether a change of its registration has yet to be written, or is being written.
+    #[must_use]
+    pub fn is_unwritten(&self, id: &BackendId) -> bool {
+        self.unwritten.has_registration_of(id)
+    }
+
+    /// The time without the pauses of the process, for whoever holds leases beside this registry.
+    #[must_use]
+    pub fn awake(&self, now: MonoTime) -> MonoTime {
+        self.clock.preview(now, self.is_watched()).into()
+    }
+
+    /// When it will be that time, if no pause comes between.
+    #[must_use]
+    pub fn when_awake(&self, at: MonoTime) -> MonoTime {
+        self.clock.real(at.into())
     }
 
     /// Changes of others were missed: this is all that is kept now. What isn't in it is gone, but for what was
@@ -467,6 +490,14 @@ impl Registry {
         let result = self.patch(id, fence, patch);
         debug_assert!(self.check_invariants());
         result
+    }
+
+    /// Has limits divided so from now on: what members of snapshots and listings tell is this registry's share. What was
+    /// asked for stays what is kept. O(n) where it is another share than before.
+    pub fn share_limits(&mut self, share: Share, now: MonoTime) {
+        self.advance(now);
+        self.divide(share);
+        debug_assert!(self.check_invariants());
     }
 
     /// Takes in what the data plane found. A report about a past incarnation or a past epoch of its meter

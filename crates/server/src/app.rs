@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use edgeproxy_api as api;
-use edgeproxy_config as config;
-use edgeproxy_config::{Changes, ConfigError, Loaded};
+use edgeproxy_config::{Changes, ConfigError, LimitsScope, Loaded};
 use edgeproxy_control::Handle;
 use edgeproxy_proxy as proxy;
 use edgeproxy_proxy::SharedTable;
@@ -19,6 +18,8 @@ use crate::geography::{Geography, Surveyed};
 use crate::grants;
 use crate::in_force::InForce;
 use crate::listening::{Listening, own_listeners};
+use crate::logs::{Logs, Writers};
+use crate::metrics::{Meters, Process, Published, Seen};
 use crate::plan::Plan;
 use crate::probe_tls::ProbeTls;
 use crate::reload::{Applier, ReloadError, Reloads, Standing, Trigger};
@@ -43,7 +44,7 @@ pub struct App {
     untaken: Vec<usize>,
     usual_data_dir: Option<PathBuf>,
     granted: Option<api::Granted>,
-    audit: Option<(api::Audit, api::AuditWriter)>,
+    logs: Logs,
     /// What the process before had, if this one takes its place.
     state: Option<edgeproxy_store::Loaded>,
 }
@@ -71,8 +72,10 @@ impl App {
         watched.extend(tokens);
         let mut surveyed = Geography::load(settings.geoip_path.as_deref(), regions, None)?;
         let locate = Arc::new(surveyed.geography.clone());
+        let logs = Logs::open(settings)?;
         let config = proxy::Config {
             locate: Some(locate),
+            access_log: logs.access.as_ref().map(|access| access.log(settings)),
             ..translate::proxy(settings, &tls)
         };
         let api_addr = settings.api_enabled.then_some(settings.api_listen_addr);
@@ -86,7 +89,6 @@ impl App {
         let watchlist = Watchlist::default();
         watchlist.replace(watched);
         let api = api_addr.map(|addr| bind_api(addr, api)).transpose()?;
-        let audit = audit(settings)?;
         Ok(Self {
             loaded: Arc::new(loaded),
             plan,
@@ -98,7 +100,7 @@ impl App {
             untaken,
             usual_data_dir: None,
             granted,
-            audit,
+            logs,
             state: None,
         })
     }
@@ -147,7 +149,7 @@ impl App {
             untaken: _,
             usual_data_dir,
             granted,
-            audit,
+            logs,
             state,
         } = self;
         let sockets = open_sockets(&mut bound, api_listener.as_ref(), loaded.settings.api_listen_addr)?;
@@ -159,7 +161,10 @@ impl App {
         let (admission, access, bounds) = translate::terms(settings, granted, &own);
         let runtime = ControlRuntime::new()?;
         let is_preceded = state.is_some();
-        let storage = Storage::open(settings, usual_data_dir.as_deref(), state, &runtime)?;
+        // Of one machine only one process listens there.
+        let port = api_addr.or(listening.first().map(|listening| listening.addr));
+        let port = port.map_or(0, |addr| addr.port());
+        let storage = Storage::open(settings, usual_data_dir.as_deref(), state, (port, &runtime))?;
         let data_dir = storage.folder.clone();
         let config = translate::registry(settings, plan.others().ledgers);
         let (handle, mut driver) = storage.begin(config, &admission, |handle| {
@@ -168,6 +173,9 @@ impl App {
         if is_preceded {
             // Before anybody can ask for a drain.
             handle.begin_preceded();
+        }
+        if loaded.settings.limits == LimitsScope::Shared {
+            handle.share_limits();
         }
         let (sender, reports) = edgeproxy_control::reports(REPORT_QUEUE);
         // Before the first connection is accepted, so that no request misses a backend of the file.
@@ -190,8 +198,28 @@ impl App {
             backend_tls: tls.backends.clone(),
             geography: Arc::clone(&geography),
         };
-        let (audit, audit_writer) = audit.unzip();
+        let Logs {
+            audit,
+            access: access_log,
+            writers,
+        } = logs;
+        let published = Published::default();
+        let seen = Seen::default();
         let api = api_listener.map(|listener| {
+            let requests = api::Requests::default();
+            let meters = Meters {
+                counted: workers.counted().clone(),
+                published: Arc::clone(&published),
+                handle: handle.clone(),
+                seen: seen.clone(),
+                requests: requests.clone(),
+                audit: audit.clone(),
+                access_log: access_log.clone(),
+                readiness: readiness.clone(),
+                in_force: in_force.clone(),
+                process: Process::begin(),
+                max_backends: settings.metrics_max_backends,
+            };
             let state = api::State {
                 handle: handle.clone(),
                 readiness: readiness.clone(),
@@ -199,8 +227,11 @@ impl App {
                 terms,
                 bounds,
                 configuration: Some(Arc::new(in_force.clone())),
+                events: api::Events::default(),
                 tls: tls.api.clone(),
                 audit,
+                metrics: Some(Arc::new(meters)),
+                requests,
             };
             (listener, state)
         });
@@ -219,6 +250,8 @@ impl App {
                 applier,
                 max_concurrent_probes: settings.max_concurrent_probes,
                 probe_tls: ProbeTls::new(tls.backends.clone()),
+                published,
+                seen,
                 api,
             },
         )?;
@@ -238,12 +271,13 @@ impl App {
                 in_force,
                 watchlist,
                 workers: Arc::clone(&workers),
+                access_log,
                 own,
             },
             workers,
             readiness,
             control,
-            audit_writer,
+            writers,
             sockets,
         })
     }
@@ -299,19 +333,6 @@ fn bind_api(addr: SocketAddr, open: Option<TcpListener>) -> Result<TcpListener, 
     })
 }
 
-fn audit(settings: &config::Settings) -> Result<Option<(api::Audit, api::AuditWriter)>, BuildError> {
-    let target = match &settings.audit_log {
-        _ if !settings.api_enabled => return Ok(None),
-        config::AuditLog::Off => return Ok(None),
-        config::AuditLog::Stderr => api::AuditTarget::Stderr,
-        config::AuditLog::File(path) => api::AuditTarget::File(path.clone()),
-    };
-    let log = settings.audit_log.clone();
-    api::Audit::open(target)
-        .map(Some)
-        .map_err(|source| BuildError::Audit { log, source })
-}
-
 /// The state can't be given to another process.
 #[derive(Debug, thiserror::Error)]
 #[error("the store could not keep what has changed last, and the new process would not know of it")]
@@ -327,7 +348,7 @@ pub struct Running {
     readiness: api::Readiness,
     control: ControlThread,
     reloads: Reloads,
-    audit_writer: Option<api::AuditWriter>,
+    writers: Writers,
     sockets: Vec<OpenSocket>,
 }
 
@@ -445,6 +466,7 @@ impl Running {
         // Whoever has connected to the API a moment before may be about to ask.
         tokio::join!(self.workers.stopped(), tokio::time::sleep(LAST_CALL));
         self.control.stop(API_GRACE).await;
+        self.writers.finish().await;
     }
 
     /// Stops accepting, lets what is in flight end within the drain time-out, then stops everything.
@@ -459,25 +481,22 @@ impl Running {
         if !self.handle.flush(FLUSH).await {
             tracing::error!("what was registered last could not be kept, and is forgotten");
         }
+        // So that others needn't wait until it is missed.
+        self.handle.leave_store(LEAVE).await;
         // Only now: whoever watches `/ready` sees the draining to its end.
         self.control.stop(API_GRACE).await;
-        if let Some(writer) = self.audit_writer {
-            let written = tokio::task::spawn_blocking(|| writer.finish());
-            // A disk that takes nothing keeps nobody from ending.
-            if tokio::time::timeout(AUDIT_GRACE, written).await.is_err() {
-                tracing::warn!("the last lines of the audit log could not be written in time");
-            }
-        }
+        self.writers.finish().await;
     }
 }
 
 /// How long the store may take for what has changed last.
 const FLUSH: Duration = Duration::from_secs(5);
 
+/// How long it may take to tell other proxies that this one ends.
+const LEAVE: Duration = Duration::from_secs(2);
+
 /// How long the API listens at least to those who connected before another process took over.
 const LAST_CALL: Duration = Duration::from_millis(500);
 
 /// How long the API may finish the replies that it has begun.
 const API_GRACE: Duration = Duration::from_secs(1);
-/// How long the last lines of the audit log may take.
-const AUDIT_GRACE: Duration = Duration::from_secs(1);

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::{Published, Seen};
 use crate::plan::Plan;
 use crate::probe_tls::ProbeTls;
 use crate::probes::Probes;
@@ -41,6 +42,8 @@ pub(crate) struct Control {
     pub(crate) applier: Applier,
     pub(crate) max_concurrent_probes: u32,
     pub(crate) probe_tls: ProbeTls,
+    pub(crate) published: Published,
+    pub(crate) seen: Seen,
     pub(crate) api: Option<(TcpListener, edgeproxy_api::State)>,
 }
 
@@ -152,25 +155,35 @@ impl Control {
             applier,
             max_concurrent_probes,
             probe_tls,
+            published,
+            seen,
             api,
         } = self;
         let tls = Arc::new(probe_tls);
         let registry = handle.clone();
-        let (probes, prober) = Probes::new(handle, plan, max_concurrent_probes, tls);
+        let (probes, prober) = Probes::new(handle, plan, max_concurrent_probes, (tls, seen.clone()));
         let put: Put = Box::new(move |built| {
             table.store(Arc::new(built));
             workers.table_changed();
         });
         let publication = Rc::new(Publication::new(builder, registry, put));
         let (keeper, measuring) = (Rc::clone(&publication), Rc::clone(&publication));
-        let publisher = Rc::new(RefCell::new(Publisher::new(publication, probes)));
+        let publisher = Rc::new(RefCell::new(Publisher::new(publication, probes, published)));
         let mut publish = {
             let publisher = Rc::clone(&publisher);
             move |snapshot: &Snapshot| publisher.borrow_mut().publish(snapshot)
         };
         first.iter().for_each(&mut publish);
         let mut background = JoinSet::new();
-        background.spawn_local(driver.run(reports, publish, log));
+        let events = api.as_ref().map(|(_, state)| state.events.clone());
+        let told = move |event: &Event| {
+            seen.event(event.kind);
+            log(event);
+            if let Some(events) = &events {
+                events.tell(event);
+            }
+        };
+        background.spawn_local(driver.run(reports, publish, told));
         background.spawn_local(async move { keeper.keep_up().await });
         background.spawn_local(async move { measuring.measure().await });
         background.spawn_local(prober);

@@ -10,6 +10,7 @@ use edgeproxy_health::{Class, First, Monitor, Outcome, Pace, Target, TlsClients}
 use edgeproxy_registry as registry;
 use edgeproxy_registry::{Member, Probe, Reason, Snapshot, State};
 
+use crate::metrics::Seen;
 use crate::monitors::Monitors;
 use crate::plan::Plan;
 
@@ -29,9 +30,12 @@ impl Probes {
         handle: Handle,
         plan: Arc<Plan>,
         max_concurrent: u32,
-        tls: Arc<dyn TlsClients>,
+        (tls, seen): (Arc<dyn TlsClients>, Seen),
     ) -> (Self, impl Future<Output = ()>) {
-        let sink = move |target: &Target, outcome: &Outcome| report(&handle, target, outcome);
+        let sink = move |target: &Target, outcome: &Outcome| {
+            seen.probe(target.class, outcome);
+            report(&handle, target, outcome)
+        };
         let max_concurrent = usize::try_from(max_concurrent).ok().and_then(NonZeroUsize::new);
         let config = health::Config {
             max_concurrent: max_concurrent.unwrap_or(health::Config::DEFAULT_MAX_CONCURRENT),
@@ -77,7 +81,13 @@ impl Probes {
             .filter(|_| monitored)
             .map(|monitors| monitors.of(endpoint.protocol));
         let suspects = is_in_doubt(member).then_some(&self.suspects);
-        let first = if matches!(member.reason, Reason::FirstProbe | Reason::Restored) {
+        let at_once = |reason| {
+            matches!(
+                reason,
+                Reason::FirstProbe | Reason::Restored | Reason::Overdue { .. }
+            )
+        };
+        let first = if at_once(member.reason) {
             First::AtOnce
         } else {
             First::Spread
@@ -98,8 +108,8 @@ impl Probes {
 }
 
 /// Whether the registry wants to know if it is still there.
-fn is_in_doubt(member: &Member) -> bool {
-    member.state == State::Suspect || matches!(member.reason, Reason::Restored | Reason::Absent)
+const fn is_in_doubt(member: &Member) -> bool {
+    member.in_doubt
 }
 
 fn report(handle: &Handle, target: &Target, outcome: &Outcome) -> Pace {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use edgeproxy_proxy::{Prepared, RouteTable};
 use edgeproxy_registry::Snapshot;
 
+use crate::metrics::Published;
 use crate::plan::Plan;
 use crate::probes::Probes;
 use crate::publication::Publication;
@@ -17,15 +18,21 @@ pub(crate) type Put = Box<dyn Fn(RouteTable)>;
 pub(crate) struct Publisher {
     publication: Rc<Publication<Put>>,
     probes: Probes,
+    published: Published,
 }
 
 impl Publisher {
-    pub(crate) const fn new(publication: Rc<Publication<Put>>, probes: Probes) -> Self {
-        Self { publication, probes }
+    pub(crate) const fn new(publication: Rc<Publication<Put>>, probes: Probes, published: Published) -> Self {
+        Self {
+            publication,
+            probes,
+            published,
+        }
     }
 
     pub(crate) fn publish(&mut self, snapshot: &Snapshot) {
         self.publication.publish(snapshot);
+        self.published.store(Arc::new(snapshot.clone()));
         self.probes.update(snapshot);
     }
 
@@ -35,5 +42,6 @@ impl Publisher {
         let latest = self.publication.go_over(plan, config, snapshot);
         self.probes.go_over(plan);
         self.probes.update(&latest);
+        self.published.store(Arc::new(latest));
     }
 }

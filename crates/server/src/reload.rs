@@ -21,6 +21,7 @@ use crate::BuildError;
 use crate::geography::{Geography, Surveyed};
 use crate::grants;
 use crate::in_force::InForce;
+use crate::logs::AccessLines;
 use crate::plan::Plan;
 use crate::publisher::Publisher;
 use crate::tls::{Made, Tls};
@@ -214,6 +215,7 @@ pub(crate) struct Reloads {
     pub(crate) in_force: InForce,
     pub(crate) watchlist: Watchlist,
     pub(crate) workers: Arc<proxy::Running>,
+    pub(crate) access_log: Option<AccessLines>,
     /// Which addresses are the server's own, that no backend can have.
     pub(crate) own: translate::Own,
 }
@@ -329,6 +331,7 @@ impl Reloads {
             .map_err(|error| build(error.into()))?;
         let config = proxy::Config {
             locate: Some(Arc::new(surveyed.geography.clone())),
+            access_log: self.access_log.as_ref().map(|access| access.log(settings)),
             ..translate::proxy(settings, &made.tls)
         };
         Ok(Prospect {

@@ -85,7 +85,7 @@ pub(crate) async fn connect(
     (timer, timeout): (&Timer, Duration),
 ) -> Result<Conn, Failed> {
     timer.arm(Instant::now() + timeout);
-    let mut connecting = std::pin::pin!(wire::connect(endpoint, config));
+    let mut connecting = std::pin::pin!(wire::connect(endpoint, config, upstream.tally()));
     let wire = poll_fn(|cx| {
         if timer.poll_due(cx).is_ready() {
             return Poll::Ready(Err(Failed::ConnectTimeout));

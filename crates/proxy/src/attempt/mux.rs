@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::Config;
+use crate::counts::Tally;
 use crate::http2::keep_alive::{KeepAlive, Pace};
 use crate::http2::sections::Sections;
 use crate::retry::Failed;
@@ -54,6 +55,7 @@ pub(crate) struct Muxes {
 /// The connections to one incarnation of a backend.
 pub(crate) struct Mux {
     meter: Arc<Meter>,
+    tally: Rc<Tally>,
     lines: RefCell<Vec<Rc<Line>>>,
     opening: RefCell<Option<Rc<Opening>>>,
     /// Inside TLS the backend chose HTTP/1.1 the last time.
@@ -114,12 +116,13 @@ impl Muxes {
         self.idle_timeout.set(idle_timeout);
     }
 
-    /// What leads to `endpoint`.
-    pub(crate) fn mux(&self, endpoint: &Endpoint) -> Rc<Mux> {
+    /// What leads to `endpoint`, which `tally` says where to count.
+    pub(crate) fn mux(&self, endpoint: &Endpoint, tally: impl FnOnce() -> Rc<Tally>) -> Rc<Mux> {
         let mut muxes = self.muxes.borrow_mut();
         let mux = muxes.entry(endpoint.incarnation).or_insert_with(|| {
             Rc::new(Mux {
                 meter: Arc::clone(&endpoint.meter),
+                tally: tally(),
                 lines: RefCell::default(),
                 opening: RefCell::default(),
                 is_alone: Cell::new(false),
@@ -210,7 +213,7 @@ impl Mux {
         let (endpoint, tls) = (Arc::clone(endpoint), config.backend_tls.clone());
         let begun = Rc::clone(&opening);
         tokio::task::spawn_local(async move {
-            let opened = tokio::time::timeout(timeout, open(&endpoint, tls.as_ref())).await;
+            let opened = tokio::time::timeout(timeout, open(&endpoint, tls.as_ref(), &mux.tally)).await;
             let outcome = match opened.unwrap_or(Err(Failed::ConnectTimeout)) {
                 Ok(Opened::Http2(connected)) => {
                     mux.add(*connected, endpoint.addr.socket_addr());
@@ -279,6 +282,11 @@ impl Mux {
     /// The next connection is offered as either again.
     pub(crate) fn choose_anew(&self) {
         self.is_alone.set(false);
+    }
+
+    /// Where it is counted.
+    pub(crate) fn tally(&self) -> &Rc<Tally> {
+        &self.tally
     }
 
     /// Whether every connection shall end.
@@ -369,8 +377,8 @@ enum Opened {
     Http1(Wire),
 }
 
-async fn open(endpoint: &Endpoint, tls: Option<&BackendTls>) -> Result<Opened, Failed> {
-    let wire = wire::connect_for(endpoint, tls, Offer::Either).await?;
+async fn open(endpoint: &Endpoint, tls: Option<&BackendTls>, tally: &Rc<Tally>) -> Result<Opened, Failed> {
+    let wire = wire::connect_for(endpoint, tls, Offer::Either, tally).await?;
     if endpoint.protocol == Protocol::Https && !wire.has_chosen_http2() {
         return Ok(Opened::Http1(wire));
     }

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 use super::head::find_end;
 use super::request::{self, Client, Stop};
 use super::response::Persist;
+use crate::access_log::Asked;
+use crate::account::Account;
 use crate::answer::Answer;
 use crate::buffer::{Buffer, HeadBuffer};
 use crate::socket::{Socket, poll_read, write_all};
@@ -279,6 +281,12 @@ impl<S: Socket> Connection<S> {
     /// Refuses what can't be served, and what comes behind it.
     async fn refuse(&mut self, answer: Answer) {
         tracing::debug!(client = %self.client.ip, answer.word, %answer.error, "a request is refused");
+        self.worker.books().own.refuse(&answer);
+        let entry = self.worker.entry(self.client.ip, || Asked {
+            protocol: "HTTP/1.1",
+            ..Asked::default()
+        });
+        Account::new(Instant::now(), entry).refused(&answer);
         let bytes = answer.into_bytes(Persist::Close, true);
         if self.write_all(&bytes).await.is_ok() {
             self.linger().await;

@@ -71,6 +71,8 @@ pub(super) struct Listening<'a, S> {
     pub(super) listens: bool,
     /// It has shut its side.
     pub(super) shut: bool,
+    /// Bytes that it has taken of an answer.
+    pub(super) taken: u64,
 }
 
 impl<S: Socket> Listening<'_, S> {

@@ -183,6 +183,7 @@ impl<S: Socket> Delivery<'_, '_, S> {
             match poll_write(self.client.socket, cx, next) {
                 Poll::Ready(Ok(count)) => {
                     (self.blocked, self.moved.taken) = (false, true);
+                    self.client.taken += count as u64;
                     if head.is_empty() {
                         self.body.sent(count);
                     } else {

@@ -23,8 +23,11 @@ use super::request;
 use super::response::{self, Asked, Persist};
 use super::tunnel;
 use super::upload::Upload;
+use crate::access_log::Asked as AskedFor;
+use crate::account::Account;
 use crate::answer::Answer;
 use crate::buffer::{Buffer, HeadBuffer};
+use crate::counts::place_of;
 use crate::keys::{self, RawFields, Standing};
 use crate::own_fields;
 use crate::pick::{self, Front, Taken};
@@ -73,6 +76,7 @@ struct Exchange<'a, S> {
     /// Whom it was tried on without success, the latest last, and how that one failed.
     tried: Vec<Incarnation>,
     failed: Option<Failed>,
+    account: Account,
     /// The latest look at the clock: one for each time that something has come, not one for each use.
     now: &'a mut Instant,
 }
@@ -113,6 +117,10 @@ impl<S: Socket> Connection<S> {
         });
         let body = Body::request(inbound, request.length, request.max_body);
         let heard = worker.buffers().buffer();
+        let from = request.introduced.and_then(|introduced| introduced.address);
+        let entry = worker.entry(from.unwrap_or(self.client.ip), || {
+            AskedFor::of_head(body.buffer.data(), request.host.clone(), &head)
+        });
         (self.served, self.began, self.since) = (true, None, Instant::now());
         let mut exchange = Exchange {
             worker,
@@ -121,6 +129,7 @@ impl<S: Socket> Connection<S> {
                 socket: &mut self.socket,
                 listens: true,
                 shut: false,
+                taken: 0,
             },
             asked: Asked {
                 method: request.method,
@@ -145,10 +154,13 @@ impl<S: Socket> Connection<S> {
             standing: Standing::Unknown,
             tried: Vec::new(),
             failed: None,
+            account: Account::new(self.since, entry),
             now: &mut self.since,
         };
         async move {
-            match exchange.serve(table, request.app).await {
+            let after = exchange.serve(table, request.app).await;
+            exchange.account.close(*exchange.now);
+            match after {
                 After::Told(answer) => Box::pin(exchange.answer_own(answer)).await,
                 After::Served => Next::Request(exchange.upload.body.buffer),
                 After::ServedLast if exchange.is_over() => Next::End,
@@ -215,6 +227,8 @@ impl<S: Socket> Exchange<'_, S> {
             let host = self.host.clone().and_then(|name| inbound.data().get(name));
             let answer = table.no_route(host.and_then(|name| std::str::from_utf8(name).ok()));
             inbound.consume(self.len);
+            self.worker.books().own.refuse(&answer);
+            self.account.refused(&answer);
             return Err(answer.into());
         };
         if let Some(keys) = &app.keys {
@@ -227,9 +241,24 @@ impl<S: Socket> Exchange<'_, S> {
         }
         inbound.consume(self.len);
         self.worker.count_request(app);
-        match self.run(app, &mut None).await {
+        let served = match self.run(app, &mut None).await {
             Err(After::Full) => Box::pin(self.queue(app)).await,
             served => served,
+        };
+        if let Err(after) = &served {
+            self.note(app, after);
+        }
+        served
+    }
+
+    /// Counts what comes of a request that no backend's response ends.
+    #[cold]
+    fn note(&mut self, app: &AppRoute, after: &After) {
+        let cells = || self.worker.books().app(&app.name);
+        match after {
+            After::Told(answer) => self.account.answered_by_us(&cells(), answer),
+            After::Ended => self.account.abandoned(&cells()),
+            _ => {}
         }
     }
 
@@ -258,6 +287,7 @@ impl<S: Socket> Exchange<'_, S> {
             (true, _) => Persist::Open,
         };
         let bytes = answer.into_bytes(persist, self.asked.method != request::Method::Head);
+        self.account.passed(bytes.len() as u64);
         let until = Instant::now() + self.worker.config().send_timeout;
         let written = write_all(self.client.socket, self.timer, until, &bytes).await;
         *self.now = Instant::now();
@@ -286,6 +316,7 @@ impl<S: Socket> Exchange<'_, S> {
             )
             .await;
         }
+        *self.now = Instant::now();
         After::Ended
     }
 
@@ -300,6 +331,9 @@ impl<S: Socket> Exchange<'_, S> {
                 None => self.place(app, turn)?,
             };
             *turn = None;
+            if let Some(entry) = self.account.entry() {
+                entry.attempts += 1;
+            }
             let unanswered = if place.place.endpoint().protocol == Protocol::H2c {
                 // Rare, and large.
                 match Box::pin(self.attempt_by_http2(&place.place, &app.settings)).await {
@@ -315,12 +349,14 @@ impl<S: Socket> Exchange<'_, S> {
                         }
                         self.upload.settle();
                         self.add_own_fields(app, &place);
+                        let tally = self.worker.tally(place.place.endpoint());
+                        self.account.answered(crossing.status(), tally, *self.now);
                         return Err(After::Crossing(Box::new(crossing.holding(place))));
                     }
                     Err(unanswered) => unanswered,
                 }
             } else {
-                let upstream = self.worker.wires().upstream(place.place.endpoint());
+                let upstream = self.worker.upstream(place.place.endpoint());
                 match self.attempt(&place.place, &upstream, &app.settings).await {
                     Ok(answered) => {
                         if answered.unhealthy
@@ -333,6 +369,8 @@ impl<S: Socket> Exchange<'_, S> {
                         }
                         self.upload.settle();
                         self.add_own_fields(app, &place);
+                        self.account
+                            .answered(answered.status, Rc::clone(upstream.tally()), *self.now);
                         return Ok(Served {
                             answered,
                             place: Some(place),
@@ -371,7 +409,7 @@ impl<S: Socket> Exchange<'_, S> {
         };
         if let Some(failed) = self.failed {
             // The place first: a retry that there is nobody for costs nothing.
-            if !app.retry_budget.withdraw(&app.settings, clock::now()) {
+            if !self.may_retry(app) {
                 return Err(explain(&failed.into(), None));
             }
             self.restart();
@@ -388,9 +426,15 @@ impl<S: Socket> Exchange<'_, S> {
         }
         let other = self.pick(app).ok()?;
         // The place first, as above.
-        app.retry_budget
-            .withdraw(&app.settings, clock::now())
-            .then_some(other)
+        self.may_retry(app).then_some(other)
+    }
+
+    /// Whether the app's budget has a retry left, which is spent then.
+    #[cold]
+    fn may_retry(&self, app: &AppRoute) -> bool {
+        let granted = app.retry_budget.withdraw(&app.settings, clock::now());
+        self.worker.books().app(&app.name).retried(granted);
+        granted
     }
 
     /// Throws a response away. If all of it has come already, its connection serves on; it isn't waited for.
@@ -416,6 +460,11 @@ impl<S: Socket> Exchange<'_, S> {
     /// Tells a backend's ledger that it failed the request.
     fn failed(&self, app: &AppRoute, place: &InFlight, failed: Failed) {
         tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend failed a request");
+        self.worker
+            .tally(place.endpoint())
+            .backend
+            .failures
+            .count(place_of(failed));
         self.tell(place, place.failed(app.settings.max_failures, clock::now()));
     }
 
@@ -533,6 +582,8 @@ impl<S: Socket> Exchange<'_, S> {
         };
         // A backend that is broken off is rid of it before its place is free.
         *wire = None;
+        self.account.passed(self.client.taken);
+        note_delivery(&mut self.account, &delivered);
         if armed.is_some() {
             *now = Instant::now();
         }
@@ -557,6 +608,15 @@ impl Patience {
             WaitsFor::Giving => self.head,
             WaitsFor::Backend => self.body,
         }
+    }
+}
+
+/// Counts how an answer ended.
+fn note_delivery<T>(account: &mut Account, delivered: &Result<T, Broken>) {
+    match delivered {
+        Ok(_) => {}
+        Err(Broken::Backend) => account.truncated(),
+        Err(Broken::Client | Broken::Upload) => account.interrupted(),
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::direction::Direction;
 use super::supplies::Supplies;
+use crate::counts::Tally;
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Ended {
 pub(super) async fn relay(
     client: &TcpStream,
     backend: &TcpStream,
-    supplies: &Supplies,
+    (supplies, tally): (&Supplies, &Tally),
     idle: Duration,
 ) -> Ended {
     let _begun = supplies.begin();
@@ -50,8 +51,11 @@ pub(super) async fn relay(
     let mut heard = Instant::now();
     let mut timer = pin!(tokio::time::sleep_until(heard + idle));
     poll_fn(|cx| {
-        let before = up.moved() + down.moved();
+        let before = (up.moved(), down.moved());
         let (sent, received) = (up.poll(cx), down.poll(cx));
+        let moved = (up.moved(), down.moved());
+        tally.sent(moved.0 - before.0);
+        tally.received(moved.1 - before.1);
         match (sent, received) {
             (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => {
                 return Poll::Ready(Ended::Broken(error));
@@ -70,7 +74,7 @@ pub(super) async fn relay(
         {
             return Poll::Ready(Ended::Broken(error));
         }
-        if up.moved() + down.moved() != before {
+        if moved != before {
             heard = Instant::now();
         }
         loop {

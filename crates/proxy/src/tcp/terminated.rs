@@ -2,6 +2,7 @@
 //! encrypted. There is no `splice(2)` for that, so it goes through the worker's buffers.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use edgeproxy_backend::AppName;
 
@@ -30,13 +31,13 @@ pub(super) async fn pass(
     let Some(Connected { taken, backend, app }) = connected(worker, app, lead, peer).await else {
         return;
     };
-    ends.backend = Some(Wire::Plain(backend));
+    // Held to the end, so that it can be cut.
+    let place = &taken.place;
+    let upstream = worker.upstream(place.endpoint());
+    ends.backend = Some(Wire::plain(backend, Rc::clone(upstream.tally())));
     let (Some(client), Some(backend)) = (&mut ends.client, &mut ends.backend) else {
         return;
     };
-    // Held to the end, so that it can be cut.
-    let place = &taken.place;
-    let upstream = worker.wires().upstream(place.endpoint());
     let (timer, buffers) = (worker.timers().timer(), worker.buffers());
     let idle = idle_timeout(listener, &app);
     drop(app);

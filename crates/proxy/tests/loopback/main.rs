@@ -20,6 +20,7 @@ mod interim;
 mod stage;
 
 mod behind_http2;
+mod counts;
 mod crosses;
 mod crosses_failures;
 mod drains;

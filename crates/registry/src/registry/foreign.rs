@@ -33,7 +33,9 @@ impl Registry {
             self.gone_elsewhere(&id, incarnation);
         }
         for record in records {
-            self.registered_elsewhere(record);
+            if !self.has_it_so(&record) {
+                self.registered_elsewhere(record);
+            }
         }
         for id in self.overridden_besides(&overrides) {
             self.take_over_change(Write::Overridden(Overridden::nothing(id)));
@@ -41,6 +43,13 @@ impl Registry {
         for known in overrides {
             self.take_over_change(Write::Overridden(known));
         }
+    }
+
+    /// Whether nothing about it is news.
+    fn has_it_so(&self, record: &Record) -> bool {
+        let slot = self.index.find(&record.backend.id, &self.entries);
+        slot.map(|slot| &self.entries[slot])
+            .is_some_and(|entry| is_kept(entry) && entry.record() == *record)
     }
 
     fn missing_from(&self, records: &[Record]) -> Vec<(BackendId, Incarnation)> {
@@ -130,7 +139,7 @@ impl Registry {
         backend.id = entry.endpoint.id.clone();
         backend.app = entry.endpoint.app.clone();
         entry.lease(record.ttl, now);
-        if entry.overlay(Asked::of(&backend), backend) {
+        if entry.overlay(Asked::of(&backend), backend, self.share) {
             let app = entry.app;
             self.mark_dirty(app);
         }

@@ -63,7 +63,7 @@ impl Registry {
             self.start_drain(slot, self.now() + self.config.drain_timeout);
             self.emit(EventKind::Draining, slot);
         }
-        let due = self.entries[slot].due();
+        let due = self.entries[slot].due(self.config.leases);
         self.timers.ensure(slot, due);
         self.follow_predecessor(slot);
         if stays {

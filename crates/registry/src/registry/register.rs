@@ -12,7 +12,7 @@ use crate::ledger::{Asked, ProbeLedger};
 use crate::unwritten::Before;
 use crate::{
     EventKind, Initial, LoadReport, Monitoring, Overrides, RegisterError, Registered, RegisteredKind,
-    Registration, Source,
+    Registration, Share, Source,
 };
 
 impl Registry {
@@ -113,9 +113,11 @@ impl Registry {
         let endpoint = Arc::new(Endpoint::new(backend.clone(), incarnation));
         let mut entry = Entry::new(endpoint, ttl, app, (self.now(), self.clock.last()));
         prepare(&mut entry);
-        if overrides != Overrides::default() {
-            entry.details_mut().overrides = overrides;
-            entry.overlay(asked, backend);
+        if overrides != Overrides::default() || self.share != Share::WHOLE {
+            if overrides != Overrides::default() {
+                entry.details_mut().overrides = overrides;
+            }
+            entry.overlay(asked, backend, self.share);
         }
         let slot = self.entries.insert(entry);
         let id = self.entries[slot].endpoint.id.clone();
@@ -153,8 +155,7 @@ impl Registry {
                 slot
             }
             None => {
-                // A store has nothing of it any more: the file does.
-                self.note_gone(old);
+                self.note_filed(old);
                 let slot = self.insert(backend, None, overrides);
                 self.replace(old, is_full);
                 slot
@@ -181,7 +182,7 @@ impl Registry {
         entry.lease(ttl, now);
         entry.renew(now);
         entry.reported = LoadReport::default();
-        if entry.overlay(asked, backend) {
+        if entry.overlay(asked, backend, self.share) {
             differs = true;
             let app = entry.app;
             self.mark_dirty(app);
@@ -191,7 +192,11 @@ impl Registry {
         }
         self.believe(slot);
         self.stats.renewals += 1;
-        self.emit(EventKind::Renewed, slot);
+        if differs {
+            self.emit(EventKind::Renewed, slot);
+        } else {
+            self.emit_no_news(EventKind::Renewed, slot);
+        }
         self.reconsider(slot);
     }
 

@@ -8,7 +8,7 @@ use super::Registry;
 use super::write::is_kept;
 use crate::entry::{Doubt, Entry, Life};
 use crate::ledger::Asked;
-use crate::{Kept, Leaving, Overridden, Record, Unrestored};
+use crate::{Kept, Leases, Leaving, Overridden, Record, Unrestored};
 
 impl Registry {
     pub(super) fn bring_back(
@@ -35,7 +35,9 @@ impl Registry {
             };
             self.pass_over(record.incarnation);
             if let Some(refused) = refused {
-                self.correct(&record);
+                if self.config.leases == Leases::Here {
+                    self.correct(&record);
+                }
                 unrestored.push(refused);
                 continue;
             }
@@ -213,7 +215,7 @@ impl Registry {
         let asked: Asked = entry.asked();
         entry.details_mut().overrides = overrides;
         let backend = entry.endpoint.backend.clone();
-        if entry.overlay(asked, backend) {
+        if entry.overlay(asked, backend, self.share) {
             let app = entry.app;
             self.mark_dirty(app);
         }

@@ -8,7 +8,7 @@ use crate::index::Index;
 use crate::remembered::Remembered;
 use crate::slots::Slots;
 use crate::unwritten::{Before, Due};
-use crate::{Keep, Overridden, Overrides, Source, Write};
+use crate::{Keep, Leases, Overridden, Overrides, Source, Write};
 
 impl Registry {
     pub(super) fn take_due(&mut self, max: usize) -> Vec<Write> {
@@ -45,6 +45,14 @@ impl Registry {
         let entry = &self.entries[slot];
         if self.config.keep == Keep::Registrations && is_kept(entry) {
             self.unwritten.gone(&entry.id, entry.endpoint.incarnation);
+        }
+    }
+
+    /// The one in `slot` is the file's from now on, and a store has nothing of it any more. What others have there as well
+    /// stays, but for what is being written.
+    pub(super) fn note_filed(&mut self, slot: u32) {
+        if self.config.leases == Leases::Here || self.unwritten.has_registration_of(&self.entries[slot].id) {
+            self.note_gone(slot);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The shadow model: the same rules as the registry's, written down a second time as simply as possible.
 //! Every backend in one `Vec`, every question a scan, every deadline a plain number that a pause moves.
 
+mod elsewhere;
 mod feedback;
 mod file;
 mod restart;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use edgeproxy_backend::{AppName, BackendAddr, BackendId, Endpoint, Gate, Incarnation, MonoTime};
 use edgeproxy_registry::{
-    AppPolicy, Change, Config, EventKind, Initial, LastBackend, LoadReport, Monitoring, Overridden,
+    AppPolicy, Change, Config, EventKind, Initial, LastBackend, Leases, LoadReport, Monitoring, Overridden,
     Overrides, Patch, State,
 };
 
@@ -326,7 +327,7 @@ impl Model {
 
     fn insert(&mut self, asking: Asking, overrides: Overrides, endpoint: &Arc<Endpoint>, kind: Kind) {
         let incarnation = Incarnation::new(self.next_incarnation).unwrap();
-        self.next_incarnation += 1;
+        self.next_incarnation += self.config.stride.get();
         let ttl = asking.ttl.unwrap_or(micros(self.config.ttl));
         let policy = self.policy(&asking.app);
         let first = policy.initial == Initial::ProbeFirst && policy.monitoring == Monitoring::On;
@@ -339,6 +340,7 @@ impl Model {
             phase: Phase::Live,
             state: State::Routable,
             fixed: kind == Kind::Fixed,
+            endless: self.config.leases == Leases::Elsewhere,
             since: self.now,
             deadline: self.now + ttl,
             ttl,

@@ -4,11 +4,15 @@
 //! versions can share one etcd; `v` is raised only for a change that an older one must not misread.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
+use bytes::Bytes;
 use edgeproxy_backend::BackendId;
 use edgeproxy_registry::{Overridden, Record};
 use serde::{Deserialize, Serialize};
 
+use crate::ProxyName;
+use crate::cluster::Owned;
 use crate::form::{OverridesForm, RecordForm};
 
 /// The version of the form that is written and the latest that is read.
@@ -18,7 +22,7 @@ const VERSION: u32 = 1;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Author {
     /// The proxy's name.
-    pub(super) name: String,
+    pub(super) name: ProxyName,
     /// Which start of a proxy it was, of all that there ever were.
     pub(super) start: u64,
 }
@@ -28,6 +32,17 @@ pub(super) struct Author {
 pub(super) struct Stored {
     pub(super) record: Record,
     pub(super) author: Author,
+}
+
+impl Stored {
+    pub(super) fn owned(&self) -> Owned {
+        Owned {
+            id: self.record.backend.id.clone(),
+            incarnation: self.record.incarnation,
+            ttl: self.record.ttl,
+            owner: self.author.name.clone(),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,6 +78,68 @@ pub(super) fn read_member(value: &[u8]) -> Option<Member> {
     serde_json::from_slice(value).ok()
 }
 
+/// Which transaction of which start was the last that a proxy did.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Guard {
+    pub(super) start: u64,
+    pub(super) number: u64,
+}
+
+impl Guard {
+    pub(super) fn write(self) -> Bytes {
+        format!("{} {}", self.start, self.number).into()
+    }
+
+    /// What can't be read is older than everything.
+    pub(super) fn read(value: &[u8]) -> Self {
+        let numbers = std::str::from_utf8(value).ok().and_then(|text| {
+            let (start, number) = text.split_once(' ')?;
+            Some((u64::from_str(start).ok()?, u64::from_str(number).ok()?))
+        });
+        let (start, number) = numbers.unwrap_or((0, 0));
+        Self { start, number }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeardValue<'a> {
+    v: u32,
+    #[serde(borrow)]
+    ids: Vec<Cow<'a, str>>,
+}
+
+/// What one value may hold: a request with a value in each slot is a third of what etcd takes.
+const HEARD_MAX: usize = 64 << 10;
+
+/// Values that name these ids, each of at most 64 KiB.
+pub(super) fn heard(ids: &[BackendId]) -> Vec<Bytes> {
+    let mut values = Vec::new();
+    let mut rest = ids;
+    while !rest.is_empty() {
+        let mut size = 0;
+        let fits = |id: &&BackendId| {
+            size += id.as_str().len() + 3;
+            size <= HEARD_MAX
+        };
+        let (these, after) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+        let ids = these.iter().map(|id| id.as_str().into()).collect();
+        values.push(bytes(&HeardValue { v: VERSION, ids }).into());
+        rest = after;
+    }
+    values
+}
+
+/// The ids that were heard; those that are none are passed over, and so is all of a form that is not known.
+pub(super) fn read_heard(value: &[u8]) -> Vec<BackendId> {
+    match serde_json::from_slice::<HeardValue<'_>>(value) {
+        Ok(value) if value.v <= VERSION => {
+            let ids = value.ids.iter();
+            ids.filter_map(|id| BackendId::parse(id).ok()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 pub(super) fn backend(record: &Record, author: &Author) -> Vec<u8> {
     bytes(&BackendValue {
         v: VERSION,
@@ -78,7 +155,7 @@ pub(super) fn read_backend(id: &BackendId, value: &[u8]) -> Result<Stored, Strin
     let value: BackendValue<'_> = serde_json::from_slice(value).map_err(misread)?;
     known(value.v)?;
     let author = Author {
-        name: value.owner.into_owned(),
+        name: ProxyName::parse(&value.owner).map_err(misread)?,
         start: value.start,
     };
     let record = Record::try_from(value.record).map_err(misread)?;
@@ -141,7 +218,7 @@ mod tests {
 
     fn author() -> Author {
         Author {
-            name: "edge-1".to_owned(),
+            name: ProxyName::parse("edge-1").unwrap(),
             start: 7,
         }
     }
@@ -187,6 +264,7 @@ mod tests {
             ("{", "[", "is not what is kept there"),
             ("\"v\":1", "\"v\":2", "a later version of edgeproxy"),
             ("\"DE\"", "\"XX\"", "country"),
+            ("edge-1", "edge 1", "is not a proxy's name"),
             ("\"incarnation\":5", "\"incarnation\":0", "incarnation is 0"),
             ("0000001", "0000002", "is about backend-eu-0000002"),
         ] {
@@ -194,6 +272,33 @@ mod tests {
             assert_ne!(bad, good);
             let message = read_backend(&id(1), bad.as_bytes()).unwrap_err();
             assert!(message.contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_heard_is_named_in_values_of_limited_length() {
+        let ids: Vec<_> = (0..10_000).map(id).collect();
+        let values = heard(&ids);
+        assert!(values.len() > 2);
+        assert!(values.iter().all(|value| value.len() <= HEARD_MAX + 64));
+        let read: Vec<_> = values.iter().flat_map(|value| read_heard(value)).collect();
+        assert_eq!(read, ids);
+        assert_eq!(heard(&[]), [Bytes::new(); 0]);
+        for other in [&b"{\"v\":2,\"ids\":[\"a\"]}"[..], b"x"] {
+            assert_eq!(read_heard(other), []);
+        }
+        assert_eq!(
+            read_heard(b"{\"v\":1,\"ids\":[\"a b\",\"c\"]}"),
+            [BackendId::parse("c").unwrap()]
+        );
+    }
+
+    #[test]
+    fn a_guard_is_read_as_it_was_written_and_what_is_none_is_older_than_all() {
+        let guard = Guard { start: 3, number: 14 };
+        assert_eq!(Guard::read(&guard.write()), guard);
+        for other in [&b""[..], b"3", b"3 x", b"\xff 1"] {
+            assert!(Guard::read(other) < guard);
         }
     }
 }

@@ -72,8 +72,19 @@ pub(crate) async fn commit_at_last(store: &Etcd, writes: &[Write]) {
     timeout(PATIENCE, done).await.expect("it can be committed again");
 }
 
-pub(crate) async fn update(store: &Etcd) -> Update {
+/// Whatever is told next.
+pub(crate) async fn told(store: &Etcd) -> Update {
     timeout(PATIENCE, store.update()).await.expect("an update comes")
+}
+
+/// What is told next that is not about leases and other proxies.
+pub(crate) async fn update(store: &Etcd) -> Update {
+    loop {
+        match told(store).await {
+            Update::Owned(_) | Update::Heard(_) | Update::Joined(_) | Update::Parted(_) => {}
+            update => return update,
+        }
+    }
 }
 
 /// The next change, whatever else is told before it.
@@ -87,7 +98,7 @@ pub(crate) async fn change(store: &Etcd) -> Write {
 
 pub(crate) async fn until(store: &Etcd, wanted: impl Fn(&Update) -> bool) -> Update {
     loop {
-        let update = update(store).await;
+        let update = told(store).await;
         if wanted(&update) {
             return update;
         }

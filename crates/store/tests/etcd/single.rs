@@ -1,6 +1,6 @@
 //! One member, nothing in the way.
 
-use edgeproxy_store::{Store as _, Update};
+use edgeproxy_store::{Shared as _, Store as _, Update};
 
 use crate::Test;
 use crate::rows::{

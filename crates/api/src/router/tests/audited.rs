@@ -5,18 +5,20 @@ use tempfile::TempDir;
 
 use super::granted::{access, entries, token};
 use super::*;
-use crate::{Audit, AuditTarget, AuditWriter};
+use edgeproxy_lines::{Target, Writer};
+
+use crate::Audit;
 
 struct Audited {
     fixture: Fixture,
     folder: TempDir,
-    writer: AuditWriter,
+    writer: Writer,
 }
 
 impl Audited {
     fn new(access: Access) -> Self {
         let folder = TempDir::new().unwrap();
-        let target = AuditTarget::File(folder.path().join("audit"));
+        let target = Target::File(folder.path().join("audit"));
         let (audit, writer) = Audit::open(target).unwrap();
         let mut fixture = Fixture::new();
         fixture.router = router(State {

@@ -126,6 +126,7 @@ impl<S: Socket> Descent<'_, '_, S> {
             match self.out.poll_write(cx, self.client.socket) {
                 Poll::Ready(Ok(count)) if count > 0 => {
                     (self.blocked, self.moved.taken) = (false, true);
+                    self.client.taken += count as u64;
                     self.out.advance(count);
                 }
                 Poll::Ready(_) => return Poll::Ready(Err(Broken::Client)),

@@ -7,6 +7,7 @@ use edgeproxy_backend::{Endpoint, InFlight};
 use tokio::time::Instant;
 
 use super::Exchange;
+use crate::counts::{Tally, place_of};
 use crate::http1::body::BodyError;
 use crate::http1::converse::{Conversation, Silence, Unread, Uploaded};
 use crate::http1::response::{self, Delivery, Manner, Persist};
@@ -22,6 +23,7 @@ pub(super) const CONTINUE: u16 = 100;
 
 /// A response whose head has come.
 pub(super) struct Answered {
+    pub(super) status: u16,
     /// The backend would take another request on it.
     pub(super) reusable: bool,
     /// The backend takes no more of the request.
@@ -89,8 +91,12 @@ impl<S: Socket> Exchange<'_, S> {
             let reused = self.wire.is_some();
             if !reused {
                 // Rare, and large.
+                let before = *self.now;
                 self.wire = Some(Box::pin(self.connect(place.endpoint(), upstream, settings)).await?);
                 *self.now = Instant::now();
+                if let Some(entry) = self.account.entry() {
+                    entry.connected(before, *self.now);
+                }
             }
             let answered = self.converse(reused, place, upstream, settings).await;
             if answered.is_err() {
@@ -115,7 +121,7 @@ impl<S: Socket> Exchange<'_, S> {
     ) -> Result<Wire, Unanswered> {
         let timer = self.timer;
         timer.arm(Instant::now() + settings.connect_timeout);
-        let mut connecting = std::pin::pin!(wire::connect(endpoint, self.worker.config()));
+        let mut connecting = std::pin::pin!(wire::connect(endpoint, self.worker.config(), upstream.tally()));
         poll_fn(|cx| {
             if timer.poll_due(cx).is_ready() {
                 return Poll::Ready(Err(Failed::ConnectTimeout.into()));
@@ -232,10 +238,16 @@ impl<S: Socket> Exchange<'_, S> {
             || conversation.unread(expects && !granted) == Unread::Withheld;
         *self.now = Instant::now();
         let unhealthy = settings.unhealthy_responses.contains(head.status) && !head.switches();
-        self.answered(place, settings, unhealthy.then_some(head.status), sent);
+        self.answered(
+            (place, upstream.tally()),
+            settings,
+            (head.status, unhealthy),
+            sent,
+        );
         let delivery = head.delivery(asked.minor);
         self.download.begin(head.length, delivery);
         Ok(Answered {
+            status: head.status,
             reusable: head.keep_alive,
             deaf,
             kept: persist != Persist::Close,
@@ -248,18 +260,20 @@ impl<S: Socket> Exchange<'_, S> {
     /// Tells a backend's ledger that it has answered a request of `sent`; with a status that is `unhealthy`, as a failure.
     pub(super) fn answered(
         &self,
-        place: &InFlight,
+        (place, tally): (&InFlight, &Tally),
         settings: &AppSettings,
-        unhealthy: Option<u16>,
+        (status, unhealthy): (u16, bool),
         sent: Instant,
     ) {
         let now = clock::at(*self.now);
-        let signal = match unhealthy {
-            None => place.succeeded(self.now.saturating_duration_since(sent), now),
-            Some(status) => {
-                tracing::debug!(backend = %place.endpoint().id, status, "a backend's response counts as a failure");
-                place.failed(settings.max_failures, now)
-            }
+        let latency = self.now.saturating_duration_since(sent);
+        tally.backend.responded(status, latency);
+        let signal = if unhealthy {
+            tracing::debug!(backend = %place.endpoint().id, status, "a backend's response counts as a failure");
+            tally.backend.failures.count(place_of(Failed::Unhealthy));
+            place.failed(settings.max_failures, now)
+        } else {
+            place.succeeded(latency, now)
         };
         self.tell(place, signal);
     }

@@ -12,7 +12,7 @@ use http::{Response, Version};
 use tokio::time::Instant;
 
 use super::attempt::{CONTINUE, Unanswered};
-use super::{After, Exchange};
+use super::{After, Exchange, note_delivery};
 use crate::AppSettings;
 use crate::attempt::http2::{self, poll_interim};
 use crate::attempt::mux::{Slot, Way};
@@ -38,12 +38,17 @@ pub(super) struct Crossing {
     ascent: Ascent,
     /// The client has been told that its connection goes on.
     kept: bool,
+    status: u16,
     /// It counts as a failure.
     unhealthy: bool,
     held: Option<(Slot, Option<Taken>)>,
 }
 
 impl Crossing {
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
     /// Whether the response counts as a failure.
     pub(super) fn is_unhealthy(&self) -> bool {
         self.unhealthy
@@ -97,7 +102,7 @@ impl<S: Socket> Exchange<'_, S> {
         let (endpoint, config) = (place.endpoint(), self.worker.config());
         let Translated { request, chunked } =
             translate(&self.head, endpoint.addr).ok_or(Unanswered::Target)?;
-        let mux = self.worker.muxes().mux(endpoint);
+        let mux = self.worker.mux(endpoint);
         // In the clear there is nothing to choose.
         let Way::Stream(mut slot) = http2::way(&mux, endpoint, config, settings.connect_timeout).await?
         else {
@@ -121,7 +126,7 @@ impl<S: Socket> Exchange<'_, S> {
         *self.now = Instant::now();
         let status = response.status().as_u16();
         let unhealthy = settings.unhealthy_responses.contains(status);
-        self.answered(place, settings, unhealthy.then_some(status), sent);
+        self.answered((place, mux.tally()), settings, (status, unhealthy), sent);
         Ok(Crossing {
             unhealthy,
             ..self.begin(response, stream.ascent, slot, granted)
@@ -214,6 +219,7 @@ impl<S: Socket> Exchange<'_, S> {
             framing,
             ascent,
             kept: persist != Persist::Close,
+            status: parts.status.as_u16(),
             unhealthy: false,
             held: Some((slot, None)),
         }
@@ -276,6 +282,8 @@ impl<S: Socket> Exchange<'_, S> {
         })
         .await;
         *self.now = Instant::now();
+        self.account.passed(self.client.taken);
+        note_delivery(&mut self.account, &delivered);
         let uploaded = crossing.ascent.has_ended();
         // Requests that came before the client shut its side are still answered.
         let over = self.client.shut && self.upload.body.buffer.is_empty();

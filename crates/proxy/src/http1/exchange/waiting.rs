@@ -24,6 +24,7 @@ impl<S: Socket> Exchange<'_, S> {
                 let retry_after = self.worker.config().retry_after;
                 return Err(Answer::backends_full(name.as_str(), retry_after).into());
             };
+            self.worker.books().app(&name).queued.add(1);
             let mut turn = Some(waiting);
             // Until it has had a place, which it may have to come back from.
             while let Some(waiting) = &mut turn {

@@ -43,7 +43,8 @@ impl Model {
             self.insert(asking(record), set, &endpoint(id), Kind::Leased);
             self.events.pop(); // nobody is told
             self.total_events -= 1;
-            self.next_incarnation -= 1;
+            self.next_incarnation -= self.config.stride.get();
+            self.pass_over(record.incarnation);
             let b = self.all.last_mut().unwrap();
             b.incarnation = record.incarnation;
             b.restored = Restored::Unheard;
@@ -66,7 +67,7 @@ impl Model {
     }
 }
 
-fn asking(record: &Record) -> Asking {
+pub(super) fn asking(record: &Record) -> Asking {
     let backend = &record.backend;
     Asking {
         id: backend.id.clone(),

@@ -1,3 +1,31 @@
+//! Logs of lines that somebody reads later, such as the audit log and the access log: written by a thread of its own,
+//! behind a queue that never makes anybody wait.
+//!
+//! What doesn't fit into the queue, or can't be written, is lost and counted, and the log itself says how many lines are
+//! missing. A file may be moved away at any time, as those do who rotate logs: the next lines go to the one that has its
+//! name, without a signal.
+//!
+//! ```no_run
+//! use edgeproxy_lines::{Log, Target, open};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! const LOG: Log = Log {
+//!     name: "visitors' log",
+//!     waiting: 1_024,
+//!     lost: |lines| format!("{lines} lines are missing here"),
+//! };
+//! let (queue, writer) = open(Target::File("/var/log/visitors".into()), &LOG)?;
+//! queue.push(b"somebody was here\n".to_vec(), 1);
+//! // Waits until everything is written.
+//! writer.finish();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it leaves to the caller
+//!
+//! What a line is, and what of it must not be in it.
+
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -6,136 +34,178 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
 
-use serde_json::json;
-
-/// Where the audit log goes.
+/// Where a log goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum AuditTarget {
+pub enum Target {
+    /// To standard output.
+    Stdout,
     /// To standard error.
     Stderr,
     /// To the end of a file, which is made with mode 0600 if it isn't there. One that has been moved away is made anew.
     File(PathBuf),
 }
 
+/// What kind of a log it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Log {
+    /// What it is called, such as `audit log`.
+    pub name: &'static str,
+    /// How many parts may wait to be written.
+    pub waiting: usize,
+    /// The line, without its end, that tells how many are missing.
+    pub lost: fn(u64) -> String,
+}
+
 /// The thread that writes.
 #[derive(Debug)]
-pub struct AuditWriter {
+pub struct Writer {
     sender: SyncSender<Message>,
     thread: JoinHandle<()>,
 }
 
-impl AuditWriter {
+impl Writer {
     /// Ends it once everything that was told so far is written. Blocks until then; a disk that takes nothing makes it wait.
     pub fn finish(self) {
         if self.sender.send(Message::End).is_ok() && self.thread.join().is_err() {
-            tracing::error!("the audit log's thread panicked");
+            tracing::error!("a log's thread panicked");
         }
     }
 }
 
 #[derive(Debug)]
 enum Message {
-    Line(Vec<u8>),
+    /// So many whole lines.
+    Lines(Vec<u8>, u64),
     End,
 }
 
-/// Lines that may wait. Each has at most a few KiB.
-const MAX_LINES: usize = 4_096;
-/// Lines that are written at once.
+/// Parts that are written at once.
 const MAX_BATCH: usize = 256;
 
-/// Where lines wait.
-pub(super) struct Queue {
+/// Lines that were not written.
+#[derive(Debug, Default)]
+struct Lost {
+    /// Those that the log doesn't tell of yet.
+    untold: AtomicU64,
+    ever: AtomicU64,
+}
+
+impl Lost {
+    fn add(&self, lines: u64) {
+        self.untold.fetch_add(lines, Ordering::Relaxed);
+        self.ever.fetch_add(lines, Ordering::Relaxed);
+    }
+}
+
+/// Where lines wait. Cheap to clone; a clone is the same.
+#[derive(Clone, Debug)]
+pub struct Queue {
     sender: SyncSender<Message>,
-    lost: Arc<AtomicU64>,
+    lost: Arc<Lost>,
 }
 
 impl Queue {
-    /// Adds a line, or counts it as lost.
-    pub(super) fn push(&self, line: Vec<u8>) {
-        if self.sender.try_send(Message::Line(line)).is_err() {
-            self.lost();
+    /// Adds `count` lines, each with its end, or counts them as lost. Never waits.
+    pub fn push(&self, lines: Vec<u8>, count: u64) {
+        if self.sender.try_send(Message::Lines(lines, count)).is_err() {
+            self.lose(count);
         }
     }
 
-    /// Counts a line that is not written.
-    pub(super) fn lost(&self) {
-        self.lost.fetch_add(1, Ordering::Relaxed);
+    /// Counts lines that are not written.
+    pub fn lose(&self, count: u64) {
+        self.lost.add(count);
+    }
+
+    /// How many were not written so far.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.ever.load(Ordering::Relaxed)
     }
 }
 
-pub(super) fn start(target: AuditTarget) -> io::Result<(Queue, AuditWriter)> {
+/// Begins a log.
+///
+/// # Errors
+/// When the file can't be opened, or a thread can't be started.
+pub fn open(target: Target, log: &'static Log) -> io::Result<(Queue, Writer)> {
     let output = Output::open(target)?;
-    let (sender, receiver) = sync_channel(MAX_LINES);
-    let lost = Arc::new(AtomicU64::new(0));
-    let writer = Writer {
+    let (sender, receiver) = sync_channel(log.waiting);
+    let lost = Arc::<Lost>::default();
+    let writing = Writing {
         output,
         lost: Arc::clone(&lost),
         works: true,
+        log,
     };
     let thread = std::thread::Builder::new()
-        .name("edgeproxy-audit".to_owned())
-        .spawn(move || writer.run(&receiver))?;
+        .name(format!(
+            "edgeproxy-{}",
+            log.name.split(' ').next().unwrap_or("log")
+        ))
+        .spawn(move || writing.run(&receiver))?;
     let queue = Queue {
         sender: sender.clone(),
         lost,
     };
-    Ok((queue, AuditWriter { sender, thread }))
+    Ok((queue, Writer { sender, thread }))
 }
 
-struct Writer {
+struct Writing {
     output: Output,
-    lost: Arc<AtomicU64>,
+    lost: Arc<Lost>,
     /// Whether the last lines could be written.
     works: bool,
+    log: &'static Log,
 }
 
-impl Writer {
+impl Writing {
     fn run(mut self, receiver: &Receiver<Message>) {
         let mut batch = Vec::new();
         while let Ok(first) = receiver.recv() {
-            let mut lines = 0;
+            let mut count = 0;
             let mut ends = false;
             for message in std::iter::once(first).chain(receiver.try_iter().take(MAX_BATCH)) {
                 match message {
-                    Message::Line(line) => {
-                        batch.extend_from_slice(&line);
-                        lines += 1;
+                    Message::Lines(lines, more) => {
+                        batch.extend_from_slice(&lines);
+                        count += more;
                     }
                     Message::End => ends = true,
                 }
             }
-            self.write(&mut batch, lines);
+            self.write(&mut batch, count);
             if ends {
                 return;
             }
         }
     }
 
-    fn write(&mut self, batch: &mut Vec<u8>, lines: u64) {
-        let lost = self.lost.swap(0, Ordering::Relaxed);
+    fn write(&mut self, batch: &mut Vec<u8>, count: u64) {
+        let lost = self.lost.untold.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-            let line = json!({ "time": time, "lost_lines": lost });
-            batch.extend_from_slice(format!("{line}\n").as_bytes());
+            batch.extend_from_slice((self.log.lost)(lost).as_bytes());
+            batch.push(b'\n');
         }
         let written = self.output.write(batch);
         batch.clear();
+        let name = self.log.name;
         if let Err(error) = &written {
-            self.lost.fetch_add(lost + lines, Ordering::Relaxed);
+            self.lost.untold.fetch_add(lost, Ordering::Relaxed);
+            self.lost.add(count);
             if self.works {
-                tracing::error!(%error, "the audit log can't be written; its lines are lost until it can");
+                tracing::error!(%error, "the {name} can't be written; its lines are lost until it can");
             }
         } else if !self.works {
-            tracing::info!("the audit log is written again");
+            tracing::info!("the {name} is written again");
         }
         self.works = written.is_ok();
     }
 }
 
 enum Output {
+    Stdout,
     Stderr,
     File {
         path: PathBuf,
@@ -189,10 +259,11 @@ impl Is {
 }
 
 impl Output {
-    fn open(target: AuditTarget) -> io::Result<Self> {
+    fn open(target: Target) -> io::Result<Self> {
         match target {
-            AuditTarget::Stderr => Ok(Self::Stderr),
-            AuditTarget::File(path) => {
+            Target::Stdout => Ok(Self::Stdout),
+            Target::Stderr => Ok(Self::Stderr),
+            Target::File(path) => {
                 let file = append_to(&path)?;
                 let is = Is::of(&file.metadata()?);
                 let file = Whole::new(file);
@@ -203,6 +274,7 @@ impl Output {
 
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         match self {
+            Self::Stdout => io::stdout().lock().write_all(lines),
             Self::Stderr => io::stderr().lock().write_all(lines),
             Self::File { path, file, is } => {
                 // Whoever rotates logs moves the file away, and perhaps makes another one.
@@ -233,6 +305,12 @@ mod tests {
 
     use super::*;
 
+    const LOG: Log = Log {
+        name: "test",
+        waiting: 16,
+        lost: |lines| format!("{lines} lost"),
+    };
+
     fn read(path: &Path) -> String {
         std::fs::read_to_string(path).unwrap_or_default()
     }
@@ -241,7 +319,7 @@ mod tests {
     fn lines_go_to_the_file_that_has_its_name_and_nobody_else_reads_it() {
         let folder = tempfile::TempDir::new().unwrap();
         let (path, moved) = (folder.path().join("audit"), folder.path().join("audit.1"));
-        let mut output = Output::open(AuditTarget::File(path.clone())).unwrap();
+        let mut output = Output::open(Target::File(path.clone())).unwrap();
         output.write(b"a\n").unwrap();
         std::fs::rename(&path, &moved).unwrap();
         output.write(b"b\n").unwrap();
@@ -301,31 +379,28 @@ mod tests {
     fn what_does_not_fit_is_counted_and_told_and_what_fits_is_written_before_the_end() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("audit");
-        let (queue, writer) = start(AuditTarget::File(path.clone())).unwrap();
-        queue.lost();
-        queue.lost();
-        queue.push(b"{\"a\":1}\n".to_vec());
+        let (queue, writer) = open(Target::File(path.clone()), &LOG).unwrap();
+        queue.lose(2);
+        queue.push(b"a\nb\n".to_vec(), 2);
         writer.finish();
         let text = read(&path);
-        assert!(
-            text.starts_with("{\"a\":1}\n") && text.contains("\"lost_lines\":2"),
-            "{text}"
-        );
+        assert!(text == "a\nb\n2 lost\n", "{text}");
     }
 
     #[test]
     fn a_full_queue_loses_lines_and_stops_nobody() {
         let (sender, receiver) = sync_channel(1);
-        let lost = Arc::new(AtomicU64::new(0));
+        let lost = Arc::<Lost>::default();
         let queue = Queue {
             sender,
             lost: Arc::clone(&lost),
         };
-        (0..10).for_each(|_| queue.push(Vec::new()));
-        assert_eq!(lost.load(Ordering::Relaxed), 9);
+        (0..10).for_each(|_| queue.push(Vec::new(), 1));
+        assert_eq!(lost.untold.load(Ordering::Relaxed), 9);
         drop(receiver);
-        queue.push(Vec::new());
-        assert_eq!(lost.load(Ordering::Relaxed), 10);
+        queue.push(Vec::new(), 1);
+        assert_eq!(lost.untold.load(Ordering::Relaxed), 10);
+        assert_eq!(queue.lost(), 10);
     }
 
     #[test]
@@ -334,20 +409,21 @@ mod tests {
         let below = folder.path().join("logs");
         std::fs::create_dir(&below).unwrap();
         let path = below.join("audit");
-        let mut writer = Writer {
-            output: Output::open(AuditTarget::File(path.clone())).unwrap(),
-            lost: Arc::new(AtomicU64::new(0)),
+        let mut writer = Writing {
+            output: Output::open(Target::File(path.clone())).unwrap(),
+            lost: Arc::default(),
             works: true,
+            log: &LOG,
         };
         std::fs::remove_dir_all(&below).unwrap();
         writer.write(&mut b"a\nb\n".to_vec(), 2);
-        assert_eq!((writer.lost.load(Ordering::Relaxed), writer.works), (2, false));
+        assert_eq!(
+            (writer.lost.untold.load(Ordering::Relaxed), writer.works),
+            (2, false)
+        );
         std::fs::create_dir(&below).unwrap();
         writer.write(&mut b"c\n".to_vec(), 1);
         let text = read(&path);
-        assert!(
-            text.starts_with("c\n") && text.contains("\"lost_lines\":2"),
-            "{text}"
-        );
+        assert!(text == "c\n2 lost\n", "{text}");
     }
 }

@@ -1,0 +1,118 @@
+//! The access log: one line for each request, formatted by its worker and written by somebody else.
+//!
+//! A worker gathers lines in memory of its own, and hands them on by the tens of kilobytes, or when they are a quarter of a
+//! second old: one hand-over for hundreds of requests, which takes no lock that somebody waits for. Who can't take them
+//! loses them, and counts them.
+
+mod line;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use line::{Asked, Entry};
+
+/// Where lines go.
+pub trait LineSink: Send + Sync + 'static {
+    /// Takes `count` lines, each with its end, or counts them as lost. It is called from a worker in the middle of a request,
+    /// so it must neither block nor wait.
+    fn take(&self, lines: Vec<u8>, count: u32);
+}
+
+/// How requests are written down.
+#[derive(Clone)]
+pub struct AccessLog {
+    /// Where the lines go.
+    pub sink: Arc<dyn LineSink>,
+    /// How a line looks.
+    pub format: LineFormat,
+    /// How many of a million requests are written down of those that went well: 0 to 1,000,000. Those that didn't always
+    /// are: whose answer is a 5xx or the proxy's own, or broke off, or whose client left before its end.
+    pub sample_per_million: u32,
+    /// Whether the query is, which may hold what is nobody's business.
+    pub with_query: bool,
+}
+
+/// How a line of the access log looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LineFormat {
+    /// An object of JSON.
+    #[default]
+    Json,
+    /// Words, for people.
+    Text,
+}
+
+impl fmt::Debug for AccessLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessLog")
+            .field("format", &self.format)
+            .field("sample_per_million", &self.sample_per_million)
+            .field("with_query", &self.with_query)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The lines that a worker has gathered.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    lines: RefCell<Vec<u8>>,
+    count: Cell<u32>,
+    /// Where they go: that of the latest line.
+    sink: RefCell<Option<Arc<dyn LineSink>>>,
+}
+
+/// As many bytes are handed on at once.
+const CHUNK: usize = 32 * 1024;
+/// Lines wait no longer than that.
+pub(crate) const FLUSH: Duration = Duration::from_millis(250);
+
+impl Gathered {
+    /// Adds a line, which `write` writes with its end.
+    pub(crate) fn add(&self, log: &AccessLog, write: impl FnOnce(&mut Vec<u8>)) {
+        let is_full = {
+            let mut lines = self.lines.borrow_mut();
+            if lines.capacity() == 0 {
+                lines.reserve(CHUNK + CHUNK / 4);
+            }
+            write(&mut lines);
+            lines.len() >= CHUNK
+        };
+        self.count.set(self.count.get() + 1);
+        let mut sink = self.sink.borrow_mut();
+        if sink.as_ref().is_none_or(|sink| !Arc::ptr_eq(sink, &log.sink)) {
+            *sink = Some(Arc::clone(&log.sink));
+        }
+        drop(sink);
+        if is_full {
+            self.flush();
+        }
+    }
+
+    /// Hands on what there is.
+    pub(crate) fn flush(&self) {
+        let lines = self.lines.take();
+        if lines.is_empty() {
+            return;
+        }
+        if let Some(sink) = &*self.sink.borrow() {
+            sink.take(lines, self.count.take());
+        }
+    }
+
+    /// Hands on every so often what has gathered. Never ends.
+    pub(crate) async fn keep_flushing(self: Rc<Self>) {
+        loop {
+            tokio::time::sleep(FLUSH).await;
+            self.flush();
+        }
+    }
+}
+
+impl Drop for Gathered {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}

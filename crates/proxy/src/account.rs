@@ -1,0 +1,178 @@
+//! What is noted of a request while it is under way, and told at its end, however it ends.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::access_log::Entry;
+use crate::answer::Answer;
+use crate::counts::{AppCells, TRUNCATED, Tally, class, reason};
+
+/// One request of a client. Whoever drops it without a word before an answer has begun says that the client has left.
+pub(crate) struct Account {
+    began: Instant,
+    stage: Stage,
+    /// Its line in the access log, if it gets one. In a box, since few have that.
+    entry: Option<Box<Entry>>,
+}
+
+enum Stage {
+    /// Nobody knows yet whose request it is; what becomes of it is not an app's.
+    Unrouted,
+    /// No answer has begun.
+    Asked(Arc<AppCells>),
+    /// An answer of that status has begun, from there.
+    Answered(u16, Rc<Tally>),
+    /// It has been counted.
+    Counted,
+}
+
+impl Account {
+    /// A request whose head came at `began`.
+    pub(crate) fn new(began: Instant, entry: Option<Box<Entry>>) -> Self {
+        Self {
+            began,
+            stage: Stage::Unrouted,
+            entry,
+        }
+    }
+
+    /// It is for that app.
+    pub(crate) fn routed(&mut self, app: Arc<AppCells>) {
+        if let Some(entry) = &mut self.entry {
+            entry.app = Some(app.name().clone());
+        }
+        self.stage = Stage::Asked(app);
+    }
+
+    /// What is written down of it, if anything is.
+    #[inline]
+    pub(crate) fn entry(&mut self) -> Option<&mut Entry> {
+        self.entry.as_deref_mut()
+    }
+
+    /// A backend's answer, whose head came at `now`, is what the client gets.
+    #[inline]
+    pub(crate) fn answered(&mut self, status: u16, tally: Rc<Tally>, now: Instant) {
+        if let Some(entry) = &mut self.entry {
+            entry.answered(status, now.saturating_duration_since(self.began), &tally);
+        }
+        self.stage = Stage::Answered(status, tally);
+    }
+
+    /// The proxy's own answer is what the client gets, of a request for that app.
+    #[cold]
+    pub(crate) fn answered_by_us(&mut self, app: &AppCells, answer: &Answer) {
+        self.answered_with(app, answer.status.as_u16(), answer.word);
+    }
+
+    /// The same, where it is told in other words.
+    #[cold]
+    pub(crate) fn answered_with(&mut self, app: &AppCells, status: u16, word: &'static str) {
+        app.answers.count(class(status));
+        app.own.count(reason(word));
+        app.durations.record(self.began.elapsed());
+        self.stage = Stage::Counted;
+        if let Some(entry) = &mut self.entry {
+            entry.app = Some(app.name().clone());
+            (entry.status, entry.failure) = (Some(status), Some(word));
+        }
+    }
+
+    /// The proxy's own answer is what the client gets, of a request that goes to no app.
+    #[cold]
+    pub(crate) fn refused(&mut self, answer: &Answer) {
+        self.stage = Stage::Counted;
+        if let Some(entry) = &mut self.entry {
+            (entry.status, entry.failure) = (Some(answer.status.as_u16()), Some(answer.word));
+        }
+    }
+
+    /// It is answered, and nobody is to count it.
+    #[cold]
+    pub(crate) fn answered_as_last(&mut self, status: u16) {
+        self.stage = Stage::Counted;
+        if let Some(entry) = &mut self.entry {
+            entry.status = Some(status);
+        }
+    }
+
+    /// The client has left before an answer began.
+    #[cold]
+    pub(crate) fn abandoned(&mut self, app: &AppCells) {
+        app.abandoned.add(1);
+        self.stage = Stage::Counted;
+        if let Some(entry) = &mut self.entry {
+            entry.app = Some(app.name().clone());
+            entry.failure = Some(CLIENT_LEFT);
+        }
+    }
+
+    /// The client has left before the end of the answer.
+    #[cold]
+    pub(crate) fn interrupted(&mut self) {
+        if let Stage::Answered(_, tally) = &self.stage {
+            tally.app.interrupted.add(1);
+        }
+        self.failed(CLIENT_LEFT);
+    }
+
+    /// The answer broke off before its end, and the backend is to blame.
+    #[cold]
+    pub(crate) fn truncated(&mut self) {
+        if let Stage::Answered(_, tally) = &self.stage {
+            tally.backend.failures.count(TRUNCATED);
+        }
+        self.failed("truncated");
+    }
+
+    fn failed(&mut self, failure: &'static str) {
+        if let Some(entry) = &mut self.entry {
+            entry.failure = Some(failure);
+        }
+    }
+
+    /// Bytes of the answer went to the client.
+    #[inline]
+    pub(crate) fn passed(&mut self, bytes: u64) {
+        if let Some(entry) = &mut self.entry {
+            entry.bytes += bytes;
+        }
+    }
+
+    /// It has come to its end. An answer of the proxy's own may still be on its way.
+    #[inline]
+    pub(crate) fn close(&mut self, now: Instant) {
+        let took = now.saturating_duration_since(self.began);
+        match std::mem::replace(&mut self.stage, Stage::Counted) {
+            Stage::Answered(status, tally) => {
+                tally.app.answers.count(class(status));
+                tally.app.durations.record(took);
+            }
+            Stage::Asked(app) => self.abandoned(&app),
+            Stage::Counted => return,
+            Stage::Unrouted => {}
+        }
+        self.write_down(now);
+    }
+
+    fn write_down(&mut self, now: Instant) {
+        if let Some(entry) = self.entry.take() {
+            entry.end(now.saturating_duration_since(self.began));
+        }
+    }
+}
+
+const CLIENT_LEFT: &str = "client_left";
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let is_open = !matches!(self.stage, Stage::Counted);
+        if is_open || self.entry.is_some() {
+            let now = Instant::now();
+            self.close(now);
+            self.write_down(now);
+        }
+    }
+}
