@@ -12,16 +12,24 @@
 //!  │◀──────────────────────────── Ready│
 //!  │ tells the service manager         │
 //!  │ Go ──────────────────────────────▶│ is the one
-//!  │ accepts no more, drains, ends     │
+//!  │ accepts no more, drains           │
+//!  │◀───────────────────────── Draining│ while a backend drains there, ten times a second
+//!  │ Drained ─────────────────────────▶│ counts it as done
+//!  │ ends                              │
 //! ```
 //!
 //! Until `Ready` the old one accepts as ever. Whatever goes wrong before ends the new one, and the old one goes on as if
 //! nothing had been. If it is the old one that dies, the new one goes on with what it has got, as after any start.
+//!
+//! A backend that drains at the new process is told of once: the old one begins no more requests there from then on, and
+//! says once when those that it has have ended. A version that knows nothing of it closes the channel instead.
 
 mod channel;
+mod drains;
 mod give;
 mod take;
 
+pub(crate) use drains::{answer, follow};
 pub(crate) use give::{Given, Giving, give};
 pub(crate) use take::{Predecessor, Taken};
 
@@ -29,6 +37,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use edgeproxy_server::Life;
 use serde::{Deserialize, Serialize};
 
 /// By what the new process knows that its standard input is the channel: the process id of the old one.
@@ -72,6 +81,10 @@ enum Message {
     Ready,
     /// The old one leaves.
     Go,
+    /// These drain at the new one; and which of all that it has named are done?
+    Draining { backends: Vec<Life> },
+    /// On these the old one has nothing under way any more, and begins nothing.
+    Drained { backends: Vec<Life> },
 }
 
 /// Whether the other side has ended.

@@ -150,12 +150,15 @@ async fn attend(
     mut requests: Requests,
 ) -> End {
     let mut watch = pin!(async {
-        if let Some(taken) = taken {
-            taken.go().await;
-            tracing::info!("in the place of the process before, this one serves");
-        }
+        let Some(taken) = taken else {
+            service::ready();
+            return service::watchdog(running).await;
+        };
+        let before = taken.go().await;
+        tracing::info!("in the place of the process before, this one serves");
         service::ready();
-        service::watchdog(running).await
+        let following = handover::follow(before, running.predecessor());
+        tokio::join!(service::watchdog(running), following).0
     });
     let mut giving: Option<Giving<'_>> = None;
     loop {
@@ -228,8 +231,9 @@ async fn leave(running: Running, given: Given, signals: &mut Signals) -> anyhow:
     let (successor, untaken) = (given.successor, given.untaken.clone());
     // Before it says something itself, and before this one ends: the manager listens to the main process alone.
     service::handed_over(successor);
-    given.go().await;
+    let channel = given.go().await;
     tracing::info!(successor, "handed over: draining; two signals exit at once");
+    let mut answering = pin!(handover::answer(channel, running.successor()));
     let mut left = pin!(running.leave(&untaken));
     let mut is_asked = false;
     loop {
@@ -238,6 +242,7 @@ async fn leave(running: Running, given: Given, signals: &mut Signals) -> anyhow:
                 tracing::info!("drained");
                 return Ok(ExitCode::SUCCESS);
             }
+            never = &mut answering => match never {},
             signal = signals.next() => signal,
         };
         if is_asked {

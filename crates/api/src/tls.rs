@@ -47,15 +47,16 @@ impl Tls {
     }
 }
 
-/// What a client that speaks in the clear is answered with.
-const IN_THE_CLEAR: &str = "this port speaks TLS; use https:// instead of http://\n";
+/// What a client that speaks in the clear is answered with: what every error of the API is, so that agents can tell it.
+const IN_THE_CLEAR: &str = "{\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\
+     \"error\":\"this port speaks TLS; use https:// instead of http://\"}";
 
 /// How much of the rest of its request is read, so that the system doesn't throw the answer away with what is unread.
 const REST: u64 = 64 * 1024;
 
 async fn tell_and_part(mut stream: TcpStream) -> io::Result<()> {
     let answer = format!(
-        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n{IN_THE_CLEAR}",
         IN_THE_CLEAR.len()
     );

@@ -1,3 +1,5 @@
+mod succession;
+
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -296,13 +298,19 @@ impl Handle {
         let Loaded {
             records,
             overrides,
+            leaving,
             owned,
             members,
             ..
         } = loaded;
+        let kept = Kept {
+            records,
+            overrides,
+            leaving,
+        };
         let now = self.shared.clock.now();
         let mut state = self.shared.lock();
-        let unrestored = state.registry.restore(Kept { records, overrides }, admit, now);
+        let unrestored = state.registry.restore(kept, admit, now);
         state.begin_with(owned, members, now);
         self.shared.keep(&state);
         unrestored
@@ -314,20 +322,6 @@ impl Handle {
         let now = self.shared.clock.now();
         self.shared.lock().divide_limits(now);
         self.shared.wake.notify_one();
-    }
-
-    /// All that there is to be kept, as a store would load it.
-    #[must_use]
-    pub fn kept(&self) -> Loaded {
-        self.read(|registry, _| {
-            let Kept { records, overrides } = registry.kept();
-            Loaded {
-                records,
-                overrides,
-                next_incarnation: Some(registry.following_incarnation()),
-                ..Loaded::default()
-            }
-        })
     }
 
     /// Waits until all that has changed is kept, for `limit` at the most, and says whether it is. To be called at the
@@ -489,31 +483,6 @@ impl Handle {
     /// store keeps it for whoever is started next, however long the requests take.
     pub fn stop(&self) {
         self.shared.stopping.store(true, Ordering::Release);
-    }
-
-    /// Until [`resume`](Self::resume), every change is refused as [`ControlError::Stopping`], and no time passes: what is
-    /// read from now on stays so, while another process takes it over. Reading, publishing and the ledgers go on.
-    pub fn pause(&self) {
-        self.shared.lock().paused = true;
-    }
-
-    /// Goes on after a [`pause`](Self::pause). No lease runs out for it: the registry takes it as time in which nobody
-    /// could reach it.
-    pub fn resume(&self) {
-        self.shared.lock().paused = false;
-        self.shared.wake.notify_one();
-        if let Some(keeping) = &self.shared.keeping {
-            keeping.wake.notify_one();
-        }
-    }
-
-    /// Gives the store back, so that another process can have it. Nothing is written until [`resume`](Self::resume),
-    /// which takes it again. To be called after [`pause`](Self::pause) and [`flush`](Self::flush).
-    pub async fn give_store(&self) {
-        if let Some(keeping) = &self.shared.keeping {
-            keeping.is_given.store(true, Ordering::Release);
-            keeping.store.release().await;
-        }
     }
 
     /// Tells the proxies that share the store that this one ends, for `limit` at the most. Nothing is shared any more. Where

@@ -264,7 +264,11 @@ impl State {
                 if let Some(first) = next_incarnation {
                     self.registry.number_from(first);
                 }
-                let kept = edgeproxy_registry::Kept { records, overrides };
+                let kept = edgeproxy_registry::Kept {
+                    records,
+                    overrides,
+                    ..edgeproxy_registry::Kept::default()
+                };
                 let hold = self.registry.handle_resync_ahead(kept, now);
                 self.begin_with(owned, members, now);
                 hold

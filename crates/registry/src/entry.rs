@@ -83,6 +83,19 @@ pub(crate) struct Drain {
     pub(crate) until: Active,
     /// Its place in the list of those that drain.
     pub(crate) position: u32,
+    /// What the process before may have in flight there.
+    pub(crate) before: Before,
+}
+
+/// Whether the process before has requests under way on a backend that drains.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Before {
+    /// It has none, or there is none.
+    Nothing,
+    /// It hasn't been asked.
+    Unasked,
+    /// It has been asked, and hasn't said that it has none.
+    Asked,
 }
 
 /// Renewals after which a backend is known to send heartbeats by itself.

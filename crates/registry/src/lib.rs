@@ -90,7 +90,7 @@ pub use message::{
     StaticError,
 };
 pub use policy::{AppPolicy, Bounds, Config, Initial, Keep, LastBackend, Leases, Monitoring};
-pub use record::{Kept, Overridden, Record, Unrestored, Write};
+pub use record::{Kept, Leaving, Overridden, Record, Unrestored, Write};
 pub use registry::Registry;
 pub use share::Share;
 pub use snapshot::{AppSnapshot, Lease, Member, Page, Snapshot, Stats, Status};

@@ -93,6 +93,17 @@ pub struct Kept {
     pub records: Vec<Record>,
     /// What operators have set, on backends that are registered and on others. Of each id once.
     pub overrides: Vec<Overridden>,
+    /// The backends that drain since they have deregistered. A store has none of them: one process tells another.
+    pub leaving: Vec<Leaving>,
+}
+
+/// A backend that drains since it has deregistered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Leaving {
+    /// As it was registered.
+    pub record: Record,
+    /// How long it is waited for.
+    pub left: Duration,
 }
 
 /// Why a backend that was kept is not there after a restart. A store is told to forget it.

@@ -18,6 +18,7 @@ mod query;
 mod register;
 mod restore;
 mod settle;
+mod succession;
 mod traffic;
 mod write;
 
@@ -234,6 +235,7 @@ impl Registry {
     ///   [`Absent`](crate::Reason::Absent). Nobody is deregistered by it.
     /// - A heartbeat, a registration, or a probe that passes, be it the monitor's, ends the doubt, and brings it back.
     /// - Without any of them it expires when its lease ends. The mass-expiry guard doesn't keep it: it hasn't renewed.
+    /// - One that was [leaving](Kept::leaving) goes on draining, for as long as was left, unless somebody has its id.
     ///
     /// `admit` says whether a backend may be there, or why not. Gives those that couldn't be brought back. Nothing stops
     /// for them, and a store is told to forget them, unless [others](crate::Leases::Elsewhere) have them there as well.
@@ -284,18 +286,6 @@ impl Registry {
     #[must_use]
     pub fn unwritten(&self) -> usize {
         self.unwritten.len()
-    }
-
-    /// All that a store that knows everything has, oldest incarnation first, and ids in order. O(n).
-    #[must_use]
-    pub fn kept(&self) -> Kept {
-        self.all_kept()
-    }
-
-    /// The number that the next incarnation gets.
-    #[must_use]
-    pub const fn following_incarnation(&self) -> Incarnation {
-        self.next_incarnation
     }
 
     /// Gives the numbers that begin with `first` and are a stride apart from now on, but none that is before the one that

@@ -26,6 +26,7 @@ use crate::reload::{Applier, ReloadError, Reloads, Standing, Trigger};
 use crate::reporter::QueueReporter;
 use crate::sockets::{self, Brought, OpenSocket, Placed};
 use crate::storage::Storage;
+use crate::succession::{Predecessor, Successor};
 use crate::table::TableBuilder;
 use crate::tls::{Made, Tls};
 use crate::translate;
@@ -118,7 +119,9 @@ impl App {
         self
     }
 
-    /// Goes on from the state of the process before, which [`Running::give_state`] tells.
+    /// Goes on from the state of the process before, which [`Running::give_state`] tells. That one may still have requests
+    /// under way, so no backend that drains is done before its deadline until the [predecessor](Running::predecessor) is
+    /// said to be done with it, or to be gone.
     ///
     /// # Errors
     /// When it can't be read. It is never guessed at.
@@ -157,6 +160,7 @@ impl App {
         let own: translate::Own = Arc::new(own_listeners(own));
         let (admission, access, bounds) = translate::terms(settings, granted, &own);
         let runtime = ControlRuntime::new()?;
+        let is_preceded = state.is_some();
         // Of one machine only one process listens there.
         let port = api_addr.or(listening.first().map(|listening| listening.addr));
         let port = port.map_or(0, |addr| addr.port());
@@ -166,6 +170,10 @@ impl App {
         let (handle, mut driver) = storage.begin(config, &admission, |handle| {
             handle.configure(plan.registry(&loaded.topology)).map(|_| ())
         })?;
+        if is_preceded {
+            // Before anybody can ask for a drain.
+            handle.begin_preceded();
+        }
         if loaded.settings.limits == LimitsScope::Shared {
             handle.share_limits();
         }
@@ -425,6 +433,19 @@ impl Running {
     /// Goes on after [`give_state`](Self::give_state), when nobody took it over.
     pub fn resume(&self) {
         self.handle.resume();
+    }
+
+    /// For a process that has [gone on from the state](App::going_on_from) of another one: what that is to be asked, and told,
+    /// as long as it has requests under way.
+    #[must_use]
+    pub fn predecessor(&self) -> Predecessor {
+        Predecessor(self.handle.clone())
+    }
+
+    /// For a process that [leaves](Self::leave) to another one: what it answers that one.
+    #[must_use]
+    pub fn successor(&self) -> Successor {
+        Successor::new(self.handle.clone())
     }
 
     /// Resolves once every worker and the control thread have answered that they go round. One that hangs never does, so

@@ -50,7 +50,7 @@ impl Storage {
             let loaded = load(&*store, None, runtime).map_err(|error| BuildError::Shared(told(&error)))?;
             let loaded = or_handed(loaded, handed);
             return Ok(Self {
-                kept: Some((store, loaded)),
+                kept: Some((store, draining(loaded, handed))),
                 handed: None,
                 began,
                 folder: None,
@@ -65,7 +65,7 @@ impl Storage {
         let store: Arc<dyn Store> = Arc::new(FileStore::open(folder));
         match load(&*store, handed.as_ref(), runtime) {
             Ok(loaded) => Ok(Self {
-                kept: Some((store, loaded)),
+                kept: Some((store, draining(loaded, handed))),
                 handed: None,
                 began,
                 folder: Some(folder.to_owned()),
@@ -197,6 +197,12 @@ fn load(store: &dyn Store, handed: Option<&Loaded>, runtime: &ControlRuntime) ->
             source: None,
         })
     })
+}
+
+/// What is kept, and those that drain by the word of the process before: a store knows nothing of them.
+fn draining(kept: Loaded, handed: Option<Loaded>) -> Loaded {
+    let leaving = handed.map(|handed| handed.leaving).unwrap_or_default();
+    Loaded { leaving, ..kept }
 }
 
 fn told(error: &LoadError) -> String {

@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use std::pin::Pin;
 
 use edgeproxy_backend::{BackendId, Incarnation};
-use edgeproxy_registry::{Overridden, Record, Write};
+use edgeproxy_registry::{Leaving, Overridden, Record, Write};
 
 use crate::ProxyName;
 use crate::cluster::Owned;
@@ -109,6 +109,8 @@ pub struct Loaded {
     pub overrides: Vec<Overridden>,
     /// Later than every incarnation that was ever committed, of backends that are gone as well.
     pub next_incarnation: Option<Incarnation>,
+    /// The backends that drain, by what another process told of itself; never by a store.
+    pub leaving: Vec<Leaving>,
     /// Who holds the lease of each backend, where [several proxies](Shared) can; else empty.
     pub owned: Vec<Owned>,
     /// The proxies that are there, this one among them or not; empty where there is only this one.

@@ -1,9 +1,10 @@
 //! What is kept, as one process tells it to the next.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use edgeproxy_backend::Incarnation;
-use edgeproxy_registry::{Overridden, Record, Write};
+use edgeproxy_registry::{Leaving, Overridden, Record, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::Loaded;
@@ -31,7 +32,37 @@ struct Form<'a> {
     records: Vec<RecordForm<'a>>,
     #[serde(borrow)]
     overrides: Vec<OverridesForm<'a>>,
+    /// Earlier versions didn't tell.
+    #[serde(borrow, default)]
+    leaving: Vec<LeavingForm<'a>>,
     next_incarnation: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LeavingForm<'a> {
+    #[serde(borrow)]
+    record: RecordForm<'a>,
+    left_ms: u64,
+}
+
+impl<'a> From<&'a Leaving> for LeavingForm<'a> {
+    fn from(leaving: &'a Leaving) -> Self {
+        Self {
+            record: (&leaving.record).into(),
+            left_ms: u64::try_from(leaving.left.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl TryFrom<LeavingForm<'_>> for Leaving {
+    type Error = FormError;
+
+    fn try_from(form: LeavingForm<'_>) -> Result<Self, FormError> {
+        Ok(Self {
+            record: form.record.try_into()?,
+            left: Duration::from_millis(form.left_ms),
+        })
+    }
 }
 
 impl Loaded {
@@ -41,6 +72,7 @@ impl Loaded {
         let form = Form {
             records: self.records.iter().map(RecordForm::from).collect(),
             overrides: self.overrides.iter().map(OverridesForm::from).collect(),
+            leaving: self.leaving.iter().map(LeavingForm::from).collect(),
             next_incarnation: self.next_incarnation.map(Incarnation::get),
         };
         // Keys are text and numbers finite, so it always has a form.
@@ -63,9 +95,15 @@ impl Loaded {
             .into_iter()
             .map(Overridden::try_from)
             .collect::<Result<_, _>>()?;
+        let leaving = form
+            .leaving
+            .into_iter()
+            .map(Leaving::try_from)
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             records,
             overrides,
+            leaving,
             next_incarnation: form.next_incarnation.and_then(Incarnation::new),
             ..Self::default()
         })

@@ -13,23 +13,23 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 /// A folder with tokens and certificates.
-struct Files(TempDir);
+pub(crate) struct Files(TempDir);
 
 impl Files {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(TempDir::with_prefix("edgeproxy-tests-").expect("a temporary folder can be made"))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 
     /// Adds a token to `tokens.toml`, and writes it into a file of its own.
-    async fn token(&self, name: &str, role: &str, app: &str) -> String {
+    pub(crate) async fn token(&self, name: &str, role: &str, app: &str) -> String {
         let tokens = self.text("tokens.toml");
         let args = [
             "token", "new", "--name", name, "--role", role, "--app", app, "--append", &tokens,
@@ -44,12 +44,12 @@ impl Files {
         token
     }
 
-    fn setup(&self) -> Setup {
+    pub(crate) fn setup(&self) -> Setup {
         Edgeproxy::setup().set("API_TOKENS_FILE", &self.text("tokens.toml"))
     }
 
     /// An authority, and certificates of it: for the API, and for a client.
-    fn certificates(&self) {
+    pub(crate) fn certificates(&self) {
         let mut params = CertificateParams::new([]).expect("no names are fine");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "authority");
@@ -81,7 +81,7 @@ impl Files {
         );
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).expect("the folder can be written to");
     }
 }

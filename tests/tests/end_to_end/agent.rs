@@ -1,13 +1,14 @@
 //! The real agent before the real edgeproxy.
 
 mod clients;
+mod granted;
 mod rolling;
 
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use edgeproxy_tests::{
-    AgentProcess, Api, Backend, Client, Edgeproxy, FreePort, Load, PATIENCE, Wire, eventually, has,
+    AgentProcess, Api, Backend, Client, Edgeproxy, FreePort, Load, PATIENCE, Wire, eventually, has, within,
 };
 use http::Method;
 use rustix::process::{Signal, kill_process};
@@ -35,7 +36,8 @@ async fn state(api: &mut Api, id: &str, expected: u16) {
 
 /// Now or later: what a process has printed is read by a thread.
 async fn says(agent: &AgentProcess, words: &str) {
-    let found = agent.logs().find(|line| line.contains(words).then_some(())).await;
+    let find = agent.logs().find(|line| line.contains(words).then_some(()));
+    let found = within(PATIENCE, words, find).await;
     assert!(found.is_some(), "{words}: {}", agent.logs().text());
 }
 

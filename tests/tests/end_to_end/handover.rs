@@ -1,5 +1,6 @@
 //! One process takes another's place, on the same sockets.
 
+mod drains;
 mod failures;
 mod registrations;
 mod under_load;

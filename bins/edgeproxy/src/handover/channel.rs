@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 use super::Message;
 
 /// One end.
-pub(super) struct Channel(UnixStream);
+pub(crate) struct Channel(UnixStream);
 
 /// A message at most, in bytes: a state of some hundred thousand registrations.
 const LONGEST: u32 = 512 * 1024 * 1024;
@@ -85,6 +85,18 @@ impl Channel {
         let message =
             serde_json::from_slice(&text).map_err(|error| invalid(&format!("no message: {error}")))?;
         Ok((message, socket.map(TcpListener::from)))
+    }
+
+    /// Resolves once the other side has gone, or says something that it wasn't asked. Can be dropped halfway.
+    pub(super) async fn stirs(&self) {
+        let stream = &self.0;
+        let mut first = [0];
+        let peek = || {
+            let peeked = rustix::net::recv(stream, &mut first, RecvFlags::PEEK);
+            Ok(peeked.map(drop)?)
+        };
+        // An error is its end, too.
+        let _ = stream.async_io(Interest::READABLE, peek).await;
     }
 }
 
@@ -159,7 +171,14 @@ mod tests {
             }
         };
         tokio::join!(sending, receiving);
-        drop(one);
+        {
+            let mut stirs = std::pin::pin!(other.stirs());
+            let pending =
+                std::future::poll_fn(|cx| std::task::Poll::Ready(stirs.as_mut().poll(cx).is_pending()));
+            assert!(pending.await, "nothing is left to be received");
+            drop(one);
+            stirs.await;
+        }
         let error = other.receive().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }

@@ -4,8 +4,10 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use edgeproxy_server::{Brought, OpenSocket, Running, StateError};
+use rustix::process::Pid;
 use tokio::process::{Child, Command};
 
 use super::channel::Channel;
@@ -48,30 +50,14 @@ pub(crate) type Giving<'a> = Pin<Box<dyn Future<Output = Result<Given, GiveError
 
 /// Starts a process in the place of this one, by the same command line, and hands over to it.
 pub(crate) async fn give(running: &Running) -> Result<Given, GiveError> {
-    if rustix::process::getpid() == rustix::process::Pid::INIT {
-        return Err(GiveError::FirstProcess);
-    }
+    check_place(rustix::process::getpid())?;
     let (mut channel, theirs) = Channel::pair()?;
     // Before the new process, so that it is dropped after it: nothing goes on here while that could still have the store.
     let paused = Paused(running);
     let mut child = Successor::start(theirs)?;
     let successor = child.id();
     tracing::info!(successor, "handing over: a new process was started");
-    let outcome = tokio::time::timeout(PATIENCE, converse(running, &mut channel)).await;
-    let untaken = match outcome {
-        Ok(Ok(untaken)) => untaken,
-        Ok(Err(GiveError::Channel(error))) if is_gone(&error) => {
-            return Err(child.ended().await?);
-        }
-        Ok(Err(error)) => {
-            child.kill().await;
-            return Err(error);
-        }
-        Err(_) => {
-            child.kill().await;
-            return Err(GiveError::Late);
-        }
-    };
+    let untaken = child.outcome(PATIENCE, converse(running, &mut channel)).await?;
     // Nothing goes on here any more.
     std::mem::forget(paused);
     child.release();
@@ -83,11 +69,20 @@ pub(crate) async fn give(running: &Running) -> Result<Given, GiveError> {
 }
 
 impl Given {
-    /// Tells the new process that it is the one.
-    pub(crate) async fn go(mut self) {
+    /// Tells the new process that it is the one. Returns what it [asks](super::answer) by from now on.
+    pub(crate) async fn go(mut self) -> Channel {
         // It goes on without it, too.
         let _ = self.channel.send(&Message::Go).await;
+        self.channel
     }
+}
+
+/// Whether a process of that id may end while another one goes on.
+fn check_place(own: Pid) -> Result<(), GiveError> {
+    if own == Pid::INIT {
+        return Err(GiveError::FirstProcess);
+    }
+    Ok(())
 }
 
 async fn converse(running: &Running, channel: &mut Channel) -> Result<Vec<usize>, GiveError> {
@@ -171,6 +166,26 @@ impl Successor {
         self.0.as_ref().and_then(Child::id).unwrap_or_default()
     }
 
+    /// What comes of a conversation with it. If that is nothing it has been ended.
+    async fn outcome<T>(
+        &mut self,
+        patience: Duration,
+        conversation: impl Future<Output = Result<T, GiveError>>,
+    ) -> Result<T, GiveError> {
+        match tokio::time::timeout(patience, conversation).await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(GiveError::Channel(error))) if is_gone(&error) => Err(self.ended().await?),
+            Ok(Err(error)) => {
+                self.kill().await;
+                Err(error)
+            }
+            Err(_) => {
+                self.kill().await;
+                Err(GiveError::Late)
+            }
+        }
+    }
+
     /// How it ended, after it closed the channel; ended by force if it only did that.
     async fn ended(&mut self) -> io::Result<GiveError> {
         let Some(child) = &mut self.0 else {
@@ -198,7 +213,7 @@ impl Successor {
 }
 
 /// How long a process may take to end once it has closed the channel.
-const ENDING: std::time::Duration = std::time::Duration::from_secs(2);
+const ENDING: Duration = Duration::from_secs(2);
 
 impl Drop for Successor {
     fn drop(&mut self) {
@@ -206,5 +221,48 @@ impl Drop for Successor {
             // It may have ended by itself.
             let _ = child.start_kill();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_process_of_a_container_hands_nothing_over() {
+        let error = check_place(Pid::INIT).unwrap_err();
+        assert!(
+            error.to_string().contains("start another container instead"),
+            "{error}"
+        );
+        check_place(rustix::process::getpid()).unwrap();
+    }
+
+    /// A process that says nothing and doesn't end by itself.
+    fn silent() -> Successor {
+        let mut command = Command::new("sleep");
+        Successor(Some(command.arg("3600").spawn().unwrap()))
+    }
+
+    #[tokio::test]
+    async fn a_new_process_that_is_not_ready_in_time_is_ended_and_that_is_told() {
+        let mut child = silent();
+        let never = std::future::pending::<Result<(), GiveError>>();
+        let error = child.outcome(Duration::from_millis(1), never).await.unwrap_err();
+        assert_eq!(error.to_string(), "the new process was not ready within 30s");
+        let ended = child.0.as_mut().unwrap().try_wait().unwrap();
+        assert!(ended.is_some_and(|status| !status.success()), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn a_new_process_that_closes_the_channel_and_stays_is_ended() {
+        let mut child = silent();
+        tokio::time::pause();
+        let gone = async { Err::<(), _>(GiveError::Channel(io::ErrorKind::UnexpectedEof.into())) };
+        let error = child.outcome(PATIENCE, gone).await.unwrap_err();
+        assert!(
+            matches!(error, GiveError::Ended(status) if !status.success()),
+            "{error}"
+        );
     }
 }

@@ -157,12 +157,12 @@ impl Predecessor {
 }
 
 impl Taken {
-    /// Resolves once the process before has left, or gone.
-    pub(crate) async fn go(self) {
-        if let Some(mut channel) = self.channel {
-            // Whatever it says now, it is over.
-            let _ = channel.receive().await;
-        }
+    /// Resolves once the process before has left, or gone. Returns what it can be [asked](super::follow) by, unless it has
+    /// gone.
+    pub(crate) async fn go(self) -> Option<Channel> {
+        let mut channel = self.channel?;
+        // Whatever it says now, it is over.
+        channel.receive().await.ok().map(|_| channel)
     }
 }
 

@@ -372,6 +372,22 @@ fn only_when_every_api_has_failed_it_waits() {
 }
 
 #[test]
+fn a_503_to_a_heartbeat_is_no_reason_to_register_again_but_to_ask_the_next_api_or_to_wait() {
+    let mut stage = Stage::registered(2);
+    stage.waits();
+    assert_eq!(stage.asks(), (0, beat(7)));
+    stage.hears(closing());
+    assert_eq!(stage.asks(), (1, beat(7)), "in the same moment");
+    stage.hears(closing());
+    // Nobody is left to be asked: as long as they say, and a little more.
+    let wait = stage.waits();
+    assert!(wait >= 2 * SEC && wait <= 2 * SEC + FIRST_WAIT, "{wait:?}");
+    assert_eq!(stage.asks(), (0, beat(7)), "the same life");
+    stage.hears(lives(7));
+    assert!(stage.waits() > 10 * SEC, "as if nothing had been");
+}
+
+#[test]
 fn an_api_that_closed_the_connection_is_asked_soon_but_not_again_and_again() {
     let mut stage = Stage::registered(1);
     stage.session.handle_disconnect(stage.now);

@@ -1,7 +1,9 @@
 //! What only a socket can show.
 
+mod inside_tls;
+mod shares;
+
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, Metadata, Region};
@@ -10,12 +12,10 @@ use edgeproxy_registry::{Config, Registration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::router::tests::{registration, state};
-use crate::{Access, Admission, Bounds, Terms, Tls};
+use crate::{Bounds, Tls};
 
 struct Server {
     addr: SocketAddr,
@@ -327,162 +327,6 @@ async fn once_another_process_accepts_every_answer_closes_its_connection() {
     }
 }
 
-/// What serves connections of whatever peer.
-struct Accepting {
-    listener: TcpListener,
-    acceptor: Acceptor,
-    places: Arc<Semaphore>,
-    _stop: watch::Sender<()>,
-}
-
-impl Accepting {
-    async fn new(places: usize, access: Access) -> Self {
-        let (handle, _driver) = registry(Config::default());
-        let bounds = Bounds {
-            connections: places,
-            ..Bounds::default()
-        };
-        let (_stop, stopping) = watch::channel(());
-        let places = Arc::new(Semaphore::new(places));
-        let state = State {
-            bounds,
-            terms: Terms::new(Admission::default(), access, bounds),
-            ..state(&handle)
-        };
-        Self {
-            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
-            acceptor: Acceptor::new(state, Arc::clone(&places), stopping),
-            places,
-            _stop,
-        }
-    }
-
-    async fn connect(&self, peer: &str) -> TcpStream {
-        let client = TcpStream::connect(self.listener.local_addr().unwrap()).await;
-        let (stream, _) = self.listener.accept().await.unwrap();
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
-        let peer = SocketAddr::new(peer.parse().unwrap(), 1);
-        tokio::spawn(self.acceptor.clone().serve(stream, peer, place));
-        client.unwrap()
-    }
-}
-
-async fn health(stream: &mut TcpStream) -> String {
-    stream.write_all(HEALTH).await.unwrap();
-    read_answer(stream).await
-}
-
-#[tokio::test]
-async fn strangers_have_places_of_their_own_and_take_nobody_elses() {
-    const PLACES: u32 = 4;
-    let accepting = Accepting::new(PLACES as usize, Access::default()).await;
-    let mut silent = accepting.connect("203.0.113.9").await;
-    // It gives the place back, and keeps one that nobody else could have.
-    drop(accepting.places.acquire_many(PLACES).await.unwrap());
-    let mut next = accepting.connect("198.51.100.1").await;
-    assert_eq!(read_to_end(&mut next).await, "", "there is one such place");
-    let answer = health(&mut silent).await;
-    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
-}
-
-#[tokio::test]
-async fn one_network_gets_a_quarter_of_the_strangers_places() {
-    let accepting = Accepting::new(128, Access::default()).await; // 8 of them are strangers'
-    let mut first = accepting.connect("203.0.113.1").await;
-    let _second = accepting.connect("203.0.113.2").await;
-    let mut third = accepting.connect("203.0.113.3").await;
-    assert_eq!(read_to_end(&mut third).await, "");
-    for other in ["198.51.100.1", "2001:db8::1"] {
-        let answer = health(&mut accepting.connect(other).await).await;
-        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
-    }
-    // A place that is given back is the network's again.
-    let answer = health(&mut first).await.to_lowercase();
-    assert!(answer.contains("connection: close"), "{answer}");
-    read_to_end(&mut first).await;
-    drop(first);
-    while !health(&mut accepting.connect("203.0.113.3").await)
-        .await
-        .starts_with("HTTP/1.1 401 ")
-    {
-        tokio::task::yield_now().await;
-    }
-}
-
-#[tokio::test]
-async fn one_network_gets_a_quarter_of_the_places_and_keeps_half_of_those_between_requests() {
-    let anyone = Access {
-        insecure: true,
-        ..Access::default()
-    };
-    let accepting = Accepting::new(32, anyone).await;
-    let mut kept = Vec::new();
-    for n in 0..8 {
-        let mut stream = accepting.connect(&format!("203.0.113.{n}")).await;
-        let answer = health(&mut stream).await.to_lowercase();
-        assert_eq!(answer.contains("connection: close"), n >= 4, "{n}: {answer}");
-        if n < 4 {
-            kept.push(stream);
-        }
-    }
-    // Who says nothing has no answer to be told by.
-    let mut silent = Vec::new();
-    for _ in 0..8 {
-        silent.push(accepting.connect("203.0.113.99").await);
-    }
-    assert_eq!(read_to_end(silent.last_mut().unwrap()).await, "");
-    // Private networks and loopback have all of them.
-    for n in 0..16 {
-        let near = if n % 2 == 0 { "127.0.0.1" } else { "10.0.0.1" };
-        let mut stream = accepting.connect(near).await;
-        assert!(health(&mut stream).await.starts_with("HTTP/1.1 200 "), "{n}");
-        kept.push(stream);
-    }
-}
-
-#[tokio::test]
-async fn who_speaks_http_in_the_clear_to_the_tls_port_is_told() {
-    let (tls, connector) = encrypted();
-    let server = Server::start_inside(Bounds::default(), Some(tls)).await;
-    let answer = server
-        .exchange(&post("/api/v1/register", &registration("a").to_string()))
-        .await;
-    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
-    assert!(answer.contains("\r\nContent-Type: text/plain"), "{answer}");
-    assert!(
-        answer.ends_with("\r\n\r\nthis port speaks TLS; use https:// instead of http://\n"),
-        "{answer}"
-    );
-    assert!(
-        health_inside(&server, &connector)
-            .await
-            .starts_with("HTTP/1.1 200")
-    );
-}
-
-#[tokio::test]
-async fn a_network_that_shakes_hands_too_often_is_not_shaken_hands_with() {
-    let (handle, _driver) = registry(Config::default());
-    let bounds = Bounds {
-        handshakes_per_sec: NonZeroU32::MIN,
-        handshake_burst: NonZeroU32::new(2).unwrap(),
-        ..Bounds::default()
-    };
-    let state = State {
-        bounds,
-        ..state(&handle)
-    };
-    let (_stop, stopping) = watch::channel(());
-    let acceptor = Acceptor::new(state, Arc::new(Semaphore::new(1)), stopping);
-    let check = |ip: &str| acceptor.check_handshake(Network::of(ip.parse().unwrap()).unwrap());
-    assert!(check("203.0.113.1").is_ok() && check("203.0.113.2").is_ok());
-    assert_eq!(
-        check("203.0.113.3").unwrap_err().to_string(),
-        "203.0.113.0/24 begins more TLS handshakes than one network may"
-    );
-    assert!(check("198.51.100.1").is_ok() && check("2001:db8::1").is_ok());
-}
-
 #[tokio::test]
 async fn who_asks_for_megabytes_and_reads_nothing_is_cut() {
     let write_timeout = Duration::from_millis(200);
@@ -525,84 +369,6 @@ async fn who_asks_for_megabytes_and_reads_nothing_is_cut() {
         "{}",
         taken.len()
     );
-}
-
-/// A certificate for `localhost`, and who trusts it.
-fn encrypted() -> (Tls, TlsConnector) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-    let identity = edgeproxy_tls::Identity::from_pem(cert.as_bytes(), key.as_bytes()).unwrap();
-    let server = edgeproxy_tls::Server {
-        alpn: edgeproxy_tls::Alpn::Http1,
-        ..edgeproxy_tls::Server::new(identity).unwrap()
-    };
-    let client = edgeproxy_tls::Client {
-        trust: Some(edgeproxy_tls::Trust::from_pem(cert.as_bytes()).unwrap()),
-        identity: None,
-    };
-    (Tls::new(server.build().unwrap()), client.build().unwrap().into())
-}
-
-async fn shaken(server: &Server, connector: &TlsConnector) -> TlsStream<TcpStream> {
-    let name = "localhost".try_into().unwrap();
-    connector.connect(name, server.connect().await).await.unwrap()
-}
-
-async fn health_inside(server: &Server, connector: &TlsConnector) -> String {
-    let mut stream = shaken(server, connector).await;
-    let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).await.unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    String::from_utf8(answer).unwrap()
-}
-
-#[tokio::test]
-async fn handshakes_that_stall_take_no_place_and_end_in_their_own_time() {
-    let (tls, connector) = encrypted();
-    let (forever, bounds) = (Duration::from_secs(3_600), Bounds::default());
-    let patient = Bounds {
-        connections: 1,
-        handshakes: 2,
-        handshake_timeout: forever,
-        ..bounds
-    };
-    let server = Server::start_inside(patient, Some(tls.clone())).await;
-    let mut silent = Vec::new();
-    for _ in 0..10 {
-        silent.push(server.connect().await);
-    }
-    let answer = health_inside(&server, &connector).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    // The oldest had to go.
-    assert_eq!(read_to_end(&mut silent[0]).await, "");
-
-    let brief = Bounds {
-        handshake_timeout: Duration::from_millis(100),
-        ..bounds
-    };
-    let server = Server::start_inside(brief, Some(tls)).await;
-    let mut silent = server.connect().await;
-    assert_eq!(read_to_end(&mut silent).await, "");
-}
-
-#[tokio::test]
-async fn who_takes_nothing_inside_tls_is_cut() {
-    let (tls, connector) = encrypted();
-    let bounds = Bounds {
-        connections: 1,
-        write_timeout: Duration::from_millis(200),
-        handshake_timeout: Duration::from_secs(3_600),
-        ..Bounds::default()
-    };
-    let server = Server::start_inside(bounds, Some(tls)).await;
-    let mut stalled = shaken(&server, &connector).await;
-    // Answers that are never read, until nothing more fits between the two.
-    let request = b"GET /api/v1/nothing HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(64);
-    let flood = async { while stalled.write_all(&request).await.is_ok() {} };
-    // There is one place, so this is answered only once the other has lost it.
-    let (answer, ()) = tokio::join!(health_inside(&server, &connector), flood);
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[tokio::test]
@@ -650,31 +416,6 @@ async fn shutdown_ends_idle_connections_at_once_and_gives_the_others_their_time(
     assert!(read_to_end(&mut busy).await.starts_with("HTTP/1.1 201"));
     server.serving.await.unwrap().unwrap();
     assert!(TcpStream::connect(server.addr).await.is_err());
-}
-
-#[tokio::test]
-async fn shutdown_waits_for_no_handshake() {
-    let (tls, connector) = encrypted();
-    let forever = Duration::from_secs(3_600);
-    let bounds = Bounds {
-        connections: 1,
-        handshake_timeout: forever,
-        drain_timeout: forever,
-        idle_timeout: forever,
-        ..Bounds::default()
-    };
-    let mut server = Server::start_inside(bounds, Some(tls)).await;
-    // Later ones are accepted later: once this one is answered, the silent one shakes hands.
-    let mut silent = server.connect().await;
-    let answer = health_inside(&server, &connector).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    server.stop();
-    let stopped = timeout(Duration::from_secs(60), &mut server.serving).await;
-    stopped
-        .expect("a silent client holds up the stop")
-        .unwrap()
-        .unwrap();
-    assert_eq!(read_to_end(&mut silent).await, "");
 }
 
 #[tokio::test]

@@ -1,15 +1,16 @@
 //! Draining: who is waited for, how long, and how many.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use edgeproxy_backend::BackendId;
+use edgeproxy_backend::{BackendId, Endpoint, Incarnation};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::Registry;
 use crate::EventKind;
 use crate::clock::Active;
-use crate::entry::{Drain, Life};
+use crate::entry::{Before, Drain, Life};
 
 /// Everything that drains, and when to look whether it has ended.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Drains {
     left: usize,
     /// Superseded incarnations by their id, the oldest first.
     predecessors: HashMap<BackendId, Vec<u32>, FixedState>,
+    /// Another process may still have requests under way, which is asked before a drain ends.
+    is_preceded: bool,
 }
 
 /// How long after it has ended a drain is noticed at the most.
@@ -37,6 +40,7 @@ impl Drains {
             next_sweep: None,
             left: 0,
             predecessors: HashMap::with_hasher(FixedState::with_seed(seed)),
+            is_preceded: false,
         }
     }
 
@@ -59,7 +63,16 @@ impl Registry {
     pub(super) fn start_drain(&mut self, slot: u32, until: Active) {
         let position = self.drains.slots.len() as u32;
         self.drains.slots.push(slot);
-        self.entries[slot].details_mut().drain = Some(Drain { until, position });
+        let before = if self.drains.is_preceded {
+            Before::Unasked
+        } else {
+            Before::Nothing
+        };
+        self.entries[slot].details_mut().drain = Some(Drain {
+            until,
+            position,
+            before,
+        });
         let first_look = self.now() + SWEEP_INTERVAL;
         self.drains.next_sweep.get_or_insert(first_look);
         self.timers.ensure(slot, until);
@@ -115,6 +128,78 @@ impl Registry {
         }
     }
 
+    /// Another process, which this one takes the place of, has requests under way.
+    pub(super) fn begin_preceded(&mut self) {
+        self.drains.is_preceded = true;
+        self.wait_for_predecessor(Before::Nothing, Before::Unasked);
+    }
+
+    pub(super) fn end_preceded(&mut self) {
+        self.drains.is_preceded = false;
+        self.wait_for_predecessor(Before::Unasked, Before::Nothing);
+        self.wait_for_predecessor(Before::Asked, Before::Nothing);
+    }
+
+    fn wait_for_predecessor(&mut self, from: Before, to: Before) -> Vec<u32> {
+        let mut moved = Vec::new();
+        for slot in &self.drains.slots {
+            if let Some(drain) = &mut self.entries[*slot].details_mut().drain
+                && drain.before == from
+            {
+                drain.before = to;
+                moved.push(*slot);
+            }
+        }
+        moved
+    }
+
+    pub(super) fn ask_predecessor_now(&mut self) -> Option<Vec<(BackendId, Incarnation)>> {
+        let asked = self.wait_for_predecessor(Before::Unasked, Before::Asked);
+        let is_waited_for = |slot: &u32| {
+            let drain = self.entries[*slot].details().drain;
+            drain.is_some_and(|drain| drain.before == Before::Asked)
+        };
+        if !self.drains.slots.iter().any(is_waited_for) {
+            return None;
+        }
+        let named = |slot: u32| {
+            let endpoint = &self.entries[slot].endpoint;
+            (endpoint.id.clone(), endpoint.incarnation)
+        };
+        Some(asked.into_iter().map(named).collect())
+    }
+
+    /// The process before has nothing in flight there any more, and begins nothing.
+    pub(super) fn predecessor_is_done_with(&mut self, id: &BackendId, incarnation: Incarnation) {
+        let predecessors = self.drains.predecessors.get(id).into_iter().flatten().copied();
+        let mut slots = predecessors.chain(self.index.find(id, &self.entries));
+        let slot = slots.find(|slot| self.entries[*slot].endpoint.incarnation == incarnation);
+        if let Some(slot) = slot
+            && let Some(drain) = &mut self.entries[slot].details_mut().drain
+        {
+            drain.before = Before::Nothing;
+        }
+    }
+
+    /// Has it drain, since it does in the process that has taken this one's place. `None`: it isn't here.
+    pub(super) fn drain_with_successor(
+        &mut self,
+        id: &BackendId,
+        incarnation: Incarnation,
+    ) -> Option<Arc<Endpoint>> {
+        let slot = self.index.find(id, &self.entries)?;
+        let entry = &self.entries[slot];
+        if entry.endpoint.incarnation != incarnation {
+            return None;
+        }
+        let endpoint = Arc::clone(&entry.endpoint);
+        if entry.life == Life::Live {
+            self.listed.remove(id);
+            self.begin_leaving(slot, self.config.drain_max);
+        }
+        Some(endpoint)
+    }
+
     /// Stops waiting for a superseded incarnation. What it has in flight goes on, unwatched.
     pub(super) fn let_go(&mut self, slot: u32) {
         if self
@@ -151,7 +236,9 @@ impl Registry {
             let Some(&slot) = self.drains.slots.get(self.drains.left) else {
                 continue;
             };
-            if self.entries[slot].endpoint.meter.in_flight() == 0 {
+            let entry = &self.entries[slot];
+            let is_waited_for = |drain: Drain| drain.before != Before::Nothing;
+            if entry.endpoint.meter.in_flight() == 0 && !entry.details().drain.is_some_and(is_waited_for) {
                 self.drop_entry(slot, EventKind::Removed);
             }
         }

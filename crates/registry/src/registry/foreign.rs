@@ -25,7 +25,9 @@ impl Registry {
     }
 
     pub(super) fn take_over_all(&mut self, kept: Kept) {
-        let Kept { records, overrides } = kept;
+        let Kept {
+            records, overrides, ..
+        } = kept;
         let missing = self.missing_from(&records);
         for (id, incarnation) in missing {
             self.gone_elsewhere(&id, incarnation);

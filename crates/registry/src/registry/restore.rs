@@ -8,7 +8,7 @@ use super::Registry;
 use super::write::is_kept;
 use crate::entry::{Doubt, Entry, Life};
 use crate::ledger::Asked;
-use crate::{Kept, Leases, Overridden, Record, Unrestored};
+use crate::{Kept, Leases, Leaving, Overridden, Record, Unrestored};
 
 impl Registry {
     pub(super) fn bring_back(
@@ -19,6 +19,7 @@ impl Registry {
         let Kept {
             mut records,
             overrides,
+            leaving,
         } = kept;
         // What has been given a number already can't have had it before the restart.
         let given = self.config.first_incarnation..self.next_incarnation;
@@ -50,6 +51,17 @@ impl Registry {
             if is_mixed {
                 late.insert(app);
             }
+        }
+        for leaving in leaving {
+            let id = &leaving.record.backend.id;
+            self.pass_over(leaving.record.incarnation);
+            if self.index.find(id, &self.entries).is_some()
+                || self.check_room(&leaving.record.backend.app, 1).is_err()
+            {
+                continue; // it was on its way out
+            }
+            let set = overrides.remove(id);
+            late.insert(self.restore_leaving(leaving, set));
         }
         for app in late {
             self.apps.sort(app, &mut self.entries);
@@ -83,7 +95,27 @@ impl Registry {
             .filter(Overridden::is_some)
             .collect();
         overrides.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        Kept { records, overrides }
+        let mut leaving: Vec<Leaving> = self
+            .drains
+            .slots()
+            .iter()
+            .filter_map(|slot| self.leaving(*slot))
+            .collect();
+        leaving.sort_by_key(|leaving| leaving.record.incarnation);
+        Kept {
+            records,
+            overrides,
+            leaving,
+        }
+    }
+
+    fn leaving(&self, slot: u32) -> Option<Leaving> {
+        let entry = &self.entries[slot];
+        let drain = entry.details().drain.filter(|_| entry.life == Life::Leaving)?;
+        Some(Leaving {
+            record: entry.record(),
+            left: drain.until.since(self.now()),
+        })
     }
 
     fn hasher(&self) -> FixedState {
@@ -154,6 +186,22 @@ impl Registry {
         let slot = self.place(backend, incarnation, Some(ttl), overrides, |entry| {
             entry.doubt = Doubt::Restored;
         });
+        self.entries[slot].app
+    }
+
+    /// Its app.
+    fn restore_leaving(&mut self, leaving: Leaving, set: Option<Overridden>) -> u32 {
+        let Leaving { record, left } = leaving;
+        let Record {
+            backend,
+            incarnation,
+            ttl,
+        } = record;
+        let overrides = set.map(|known| known.of(&backend.app)).unwrap_or_default();
+        let slot = self.place(backend, incarnation, Some(ttl), overrides, |entry| {
+            entry.life = Life::Leaving;
+        });
+        self.start_drain(slot, self.now() + left.min(self.config.drain_max));
         self.entries[slot].app
     }
 

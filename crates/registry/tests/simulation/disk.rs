@@ -159,6 +159,7 @@ impl World {
         let kept = Kept {
             records: records.clone(),
             overrides: overrides.clone(),
+            leaving: Vec::new(),
         };
         let at = MonoTime::from_micros(now);
         self.check(registry.configure(configuration, at).is_ok(), || {

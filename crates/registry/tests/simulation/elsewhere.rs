@@ -175,6 +175,7 @@ impl World {
         let kept = Kept {
             records: records.clone(),
             overrides,
+            leaving: Vec::new(),
         };
         self.registry.handle_resync(kept, at);
         let there = |id: &BackendId| records.iter().any(|record| record.backend.id == *id);

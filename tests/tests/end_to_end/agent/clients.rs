@@ -5,18 +5,29 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use edgeproxy_tests::{Backend, Edgeproxy, FreePort, PATIENCE, has, within};
+use edgeproxy_tests::{Backend, Edgeproxy, FreePort, PATIENCE, curl, eventually, has, within};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 use super::{SLACK, state};
+use crate::access::Files;
 
 /// A third of the lease of 6 s.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
 fn start(interpreter: &str, script: &str, api: SocketAddr, server: SocketAddr) -> Child {
+    start_with(interpreter, script, api, server, &[])
+}
+
+fn start_with(
+    interpreter: &str,
+    script: &str,
+    api: SocketAddr,
+    server: SocketAddr,
+    more: &[(&str, &str)],
+) -> Child {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../examples/clients")
         .join(script);
@@ -36,6 +47,7 @@ fn start(interpreter: &str, script: &str, api: SocketAddr, server: SocketAddr) -
         .env("IP", server.ip().to_string())
         .env("PORT", server.port().to_string())
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        .envs(more.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -190,6 +202,57 @@ async fn the_clients_outlast_an_api_that_is_slow_talks_nonsense_and_restarts() {
         if has(needed) {
             outlasts(interpreter, script).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn the_clients_register_heartbeat_and_leave_with_a_token_and_say_why_without_one() {
+    let files = Files::new();
+    let _ = files.token("agent", "register", "shop").await;
+    let operator = files.token("operator", "operate", "*").await;
+    let clients = [
+        ("curl", "sh", "edgeproxy.sh"),
+        ("python3", "python3", "edgeproxy.py"),
+        ("node", "node", "edgeproxy.mjs"),
+    ];
+    for (needed, interpreter, script) in clients {
+        if !has(needed) {
+            continue;
+        }
+        let edgeproxy = files.setup().start().await;
+        let api = edgeproxy.api_addr();
+        let token = files.text("agent");
+        let mut client = start_with(interpreter, script, api, released(), &[("TOKEN_FILE", &token)]);
+        let mut said = BufReader::new(client.stdout.take().expect("it was asked for")).lines();
+        let line = within(PATIENCE, script, said.next_line()).await.expect("a line");
+        assert_eq!(line.as_deref(), Some("registered b-1"), "{script}");
+        let header = format!("Authorization: Bearer {operator}");
+        let url = format!("http://{api}/api/v1/backends/b-1");
+        let listed = async || curl(&["-H", &header, &url]).await;
+        // A heartbeat, which it shows the token with.
+        let (_, _) = eventually(PATIENCE, "a heartbeat", async || {
+            let listed = listed().await.expect(200).json();
+            let age = listed["last_heartbeat_secs"].as_f64();
+            let registered = listed["registered_secs"].as_f64();
+            if age < registered {
+                Ok(())
+            } else {
+                Err(listed.to_string())
+            }
+        })
+        .await;
+        stop(&client);
+        let ended = within(PATIENCE, script, client.wait()).await;
+        assert!(ended.expect("it can be waited for").success(), "{script}");
+        let _ = listed().await.expect(404);
+
+        let mut client = start(interpreter, script, api, released());
+        let ended = within(PATIENCE, script, client.wait()).await;
+        assert!(!ended.expect("it can be waited for").success(), "{script}");
+        let mut told = String::new();
+        let mut stderr = client.stderr.take().expect("it was asked for");
+        stderr.read_to_string(&mut told).await.expect("text");
+        assert!(told.contains("this API takes a token"), "{script}: {told}");
     }
 }
 

@@ -119,3 +119,106 @@ fn more_drains_than_one_sweep_looks_at_end_all_the_same() {
         assert_eq!(world.registry.poll_timeout(), (expected > 0).then_some(world.now));
     }
 }
+
+#[test]
+fn a_drain_waits_for_what_the_process_before_has_in_flight() {
+    let mut world = World::new();
+    world.registry.handle_predecessor(world.now);
+    let (a, b) = (world.add("a"), world.add("b"));
+    assert_eq!(world.registry.ask_predecessor(), None, "nobody drains");
+    world.leave("a", Some(30 * SEC));
+    world.register(at(81, backend("b"))); // and the one before it drains
+    let asked = world.registry.ask_predecessor();
+    let named = |endpoint: &Endpoint| (endpoint.id.clone(), endpoint.incarnation);
+    assert_eq!(asked, Some(vec![named(&a), named(&b)]));
+    assert_eq!(
+        world.registry.ask_predecessor(),
+        Some(vec![]),
+        "they are named once"
+    );
+    world.pass(SEC);
+    assert_eq!(world.get("a").unwrap().state, State::Draining);
+    assert_eq!(world.registry.stats().backends, 2);
+
+    world
+        .registry
+        .handle_predecessor_done(&b.id, b.incarnation, world.now);
+    world
+        .registry
+        .handle_predecessor_done(&a.id, b.incarnation, world.now); // another life
+    world.pass(SEC);
+    assert!(world.get("a").is_some());
+    world
+        .registry
+        .handle_predecessor_done(&a.id, a.incarnation, world.now);
+    world.pass(SEC);
+    assert!(world.get("a").is_none());
+    assert_eq!(world.registry.ask_predecessor(), None);
+}
+
+#[test]
+fn a_drain_doesnt_wait_for_the_process_before_beyond_its_deadline_or_that_ones_end() {
+    let mut world = World::new();
+    world.registry.handle_predecessor(world.now);
+    let a = world.add("a");
+    world.add("b");
+    world.leave("a", Some(5 * SEC));
+    world.leave("b", Some(60 * SEC));
+    world.pass(6 * SEC);
+    assert!(world.get("a").is_none() && world.get("b").is_some());
+    assert_eq!(a.meter.gate(), Gate::Cut);
+    let _ = world.registry.ask_predecessor();
+    world.registry.handle_predecessor_gone(world.now);
+    world.pass(SEC);
+    assert!(world.get("b").is_none());
+    world.add("c");
+    world.leave("c", Some(60 * SEC));
+    world.pass(SEC);
+    assert!(world.get("c").is_none(), "there is nobody to ask any more");
+}
+
+#[test]
+fn what_drains_at_the_successor_gets_nothing_new_here_and_what_it_has_goes_on() {
+    let mut world = World::new();
+    let (a, b) = (world.add("a"), world.add("b"));
+    let under_way = a.admit(Admission::Regular).unwrap();
+    let drain =
+        |world: &mut World, id: &BackendId, life| world.registry.handle_successor_drains(id, life, world.now);
+    let found = drain(&mut world, &a.id, a.incarnation).unwrap();
+    assert_eq!((found.meter.gate(), found.meter.in_flight()), (Gate::Closed, 1));
+    assert!(drain(&mut world, &b.id, a.incarnation).is_none(), "another life");
+    assert_eq!(b.meter.gate(), Gate::Open);
+    drop(under_way);
+    assert_eq!(found.meter.in_flight(), 0);
+    world.registry.audit().unwrap();
+}
+
+#[test]
+fn who_drains_is_handed_over_with_what_is_left_of_the_time() {
+    let mut before = World::new();
+    let a = before.add("a");
+    let _under_way = a.admit(Admission::Regular).unwrap();
+    before.leave("a", Some(30 * SEC));
+    before.pass(10 * SEC);
+    let kept = before.registry.kept();
+    assert_eq!((kept.records.len(), kept.leaving.len()), (0, 1));
+    assert_eq!(kept.leaving[0].left, 20 * SEC);
+
+    let mut world = World::with(Config {
+        keep: Keep::Registrations,
+        ..Config::default()
+    });
+    world.registry.handle_predecessor(world.now);
+    assert!(world.registry.restore(kept, |_| Ok(()), world.now).is_empty());
+    let status = world.get("a").unwrap();
+    assert_eq!(
+        (status.state, status.endpoint.incarnation),
+        (State::Draining, a.incarnation)
+    );
+    assert_eq!(world.registry.take_writes(10), [], "a store has nothing of it");
+    assert!(world.add("new").incarnation > a.incarnation);
+    world.pass(19 * SEC);
+    assert!(world.get("a").is_some());
+    world.pass(2 * SEC);
+    assert!(world.get("a").is_none());
+}

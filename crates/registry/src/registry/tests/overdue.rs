@@ -219,6 +219,7 @@ fn what_others_have_there_is_not_forgotten_for_what_may_not_be_here() {
     let kept = Kept {
         records: vec![record("refused", 51)],
         overrides: Vec::new(),
+        leaving: Vec::new(),
     };
     let refused = world.registry.restore(kept, |_| Err("no".to_owned()), world.now);
     assert_eq!((refused.len(), world.registry.unwritten()), (1, 0));

@@ -19,6 +19,7 @@ fn restore(world: &mut World, records: Vec<Record>) -> Vec<Unrestored> {
     let kept = Kept {
         records,
         overrides: Vec::new(),
+        leaving: Vec::new(),
     };
     world.registry.restore(kept, |_| Ok(()), world.now)
 }
@@ -123,6 +124,7 @@ fn what_an_operator_has_set_is_laid_over_and_kept_for_those_that_are_gone() {
     let kept = Kept {
         records: vec![record("a", 1)],
         overrides: vec![set("a", "shop", off()), set("gone", "shop", off())],
+        leaving: Vec::new(),
     };
     assert!(
         world
@@ -186,6 +188,7 @@ fn what_was_kept_without_an_app_holds_for_the_one_that_has_the_id_first_and_is_w
     let kept = Kept {
         records: vec![record("there", 1)],
         overrides: vec![of_nobody("there"), of_nobody("gone")],
+        leaving: Vec::new(),
     };
     world.registry.restore(kept, |_| Ok(()), world.now);
     assert_eq!(status(&world, "there").state, State::Disabled);
@@ -209,6 +212,7 @@ fn what_was_kept_of_another_app_is_cleared_and_holds_for_nobody() {
     let kept = Kept {
         records: vec![record("a", 1)],
         overrides: vec![set("a", "cart", off())],
+        leaving: Vec::new(),
     };
     world.registry.restore(kept, |_| Ok(()), world.now);
     assert_eq!(status(&world, "a").state, State::Routable);
@@ -277,6 +281,7 @@ fn the_file_wins_and_what_has_no_room_or_may_not_be_there_is_named_and_forgotten
             record("late", 4),
         ],
         overrides: Vec::new(),
+        leaving: Vec::new(),
     };
     let admit = |backend: &Backend| {
         let is_far = backend.id == id("far");
@@ -364,6 +369,7 @@ fn of_two_lives_the_later_one_wins_and_what_was_changed_here_stays() {
     let kept = Kept {
         records: vec![record("c", 7)],
         overrides: vec![set("c", "shop", off())],
+        leaving: Vec::new(),
     };
     world.add("new");
     world.registry.handle_resync(kept, world.now);

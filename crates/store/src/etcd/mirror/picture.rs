@@ -99,6 +99,7 @@ impl Picture {
             next_incarnation,
             members,
             findings,
+            ..Loaded::default()
         }
     }
 }
