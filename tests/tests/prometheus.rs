@@ -90,6 +90,12 @@ fn run(test: impl Future<Output = ()>) {
     runtime.block_on(test);
 }
 
+/// Asks, and gets that status.
+async fn get(client: &mut Client, host: &str, path: &str, status: u16) {
+    let reply = client.get(host, path).await.expect("an answer");
+    assert_eq!(reply.status, status, "{host}{path}");
+}
+
 /// One app on a backend that answers every class of statuses, and another one that nobody serves.
 async fn with_traffic() -> (Edgeproxy, Backend) {
     let edgeproxy = Edgeproxy::setup().toml("[apps.idle]\n").start().await;
@@ -108,16 +114,8 @@ async fn with_traffic() -> (Edgeproxy, Backend) {
     for path in ["/200", "/200", "/301", "/404", "/500"] {
         client.get("shop.example", path).await.expect("an answer");
     }
-    client
-        .get("idle.example", "/")
-        .await
-        .expect("an answer")
-        .expect(503);
-    client
-        .get("nobody.example", "/")
-        .await
-        .expect("an answer")
-        .expect(404);
+    get(&mut client, "idle.example", "/", 503).await;
+    get(&mut client, "nobody.example", "/", 404).await;
     (edgeproxy, backend)
 }
 
