@@ -4,12 +4,35 @@ use http::{HeaderMap, StatusCode};
 use crate::metrics;
 use crate::problem::Problem;
 
-/// Refuses a request whose `Accept` leaves no room for JSON (RFC 9110 §12.5.1). What is told in another format is told to
-/// whoever asks for it.
+/// What the API speaks.
+pub(crate) const JSON: &str = "application/json";
+/// What it speaks to whoever follows events.
+pub(crate) const EVENT_STREAM: &str = "text/event-stream";
+
+/// Refuses a request whose `Accept` leaves no room for what its path speaks (RFC 9110 §12.5.1).
 pub(crate) fn check(path: &str, headers: &HeaderMap) -> Result<(), Problem> {
-    if path == metrics::PATH {
+    let spoken: &[&str] = match path {
+        "/api/v1/events" => &[EVENT_STREAM, JSON],
+        // Metrics are told in another format to whoever asks for it.
+        metrics::PATH => return Ok(()),
+        // A page and its parts have one form each, which a browser takes whatever it says.
+        _ if crate::page::is_part(path) => return Ok(()),
+        _ => &[JSON],
+    };
+    if spoken.iter().any(|media| quality(headers, media) > 0.0) {
         return Ok(());
     }
+    Err(Problem::new(
+        StatusCode::NOT_ACCEPTABLE,
+        format!(
+            "the Accept header leaves no room for {}, which is all that this API speaks",
+            spoken.join(" or ")
+        ),
+    ))
+}
+
+/// How welcome that media type is, 0.0–1.0.
+pub(crate) fn quality(headers: &HeaderMap, media: &str) -> f32 {
     let mut ranges = headers
         .get_all(ACCEPT)
         .iter()
@@ -18,35 +41,33 @@ pub(crate) fn check(path: &str, headers: &HeaderMap) -> Result<(), Problem> {
         .filter(|range| !range.is_empty())
         .peekable();
     if ranges.peek().is_none() {
-        return Ok(());
+        return 1.0;
     }
-    // The most specific range that speaks of JSON decides.
+    // The most specific range that speaks of it decides.
     let decisive = ranges
-        .filter_map(Range::about_json)
+        .filter_map(|range| Range::about(range, media))
         .max_by_key(|range| range.precision);
-    if decisive.is_some_and(|range| range.acceptable) {
-        return Ok(());
-    }
-    Err(Problem::new(
-        StatusCode::NOT_ACCEPTABLE,
-        "the Accept header leaves no room for application/json, which is all that this API speaks",
-    ))
+    decisive.map_or(0.0, |range| range.quality)
 }
 
 struct Range {
     precision: u8,
-    acceptable: bool,
+    quality: f32,
 }
 
 impl Range {
-    fn about_json(text: &str) -> Option<Self> {
+    fn about(text: &str, media: &str) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
-        let range = parts.next()?;
-        let precision = match range.to_ascii_lowercase().as_str() {
-            "application/json" => 2,
-            "application/*" => 1,
-            "*/*" => 0,
-            _ => return None,
+        let range = parts.next()?.to_ascii_lowercase();
+        let of_its_kind = range.strip_suffix("/*").zip(media.split_once('/'));
+        let precision = if range == media {
+            2
+        } else if of_its_kind.is_some_and(|(kind, (its, _))| kind == its) {
+            1
+        } else if range == "*/*" {
+            0
+        } else {
+            return None;
         };
         let quality = parts.find_map(|parameter| {
             let (name, value) = parameter.split_once('=')?;
@@ -54,11 +75,10 @@ impl Range {
                 .eq_ignore_ascii_case("q")
                 .then(|| value.trim().parse::<f32>().ok())
         });
-        // A quality that can't be read is no reason to refuse.
-        let acceptable = quality.flatten().is_none_or(|quality| quality > 0.0);
         Some(Self {
             precision,
-            acceptable,
+            // A quality that can't be read is no reason to refuse.
+            quality: quality.flatten().unwrap_or(1.0),
         })
     }
 }
@@ -74,7 +94,7 @@ mod tests {
         for value in values {
             headers.append(ACCEPT, HeaderValue::from_static(value));
         }
-        check("/", &headers).is_ok()
+        check("/api/v1/apps", &headers).is_ok()
     }
 
     #[test]
@@ -103,5 +123,34 @@ mod tests {
         }
         assert!(accepts(&[]));
         assert!(accepts(&["text/html", "application/json"]));
+    }
+
+    #[test]
+    fn events_are_a_stream_unless_json_is_more_welcome() {
+        let prefers_json = |accept: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            check("/api/v1/events", &headers).unwrap();
+            quality(&headers, JSON) > quality(&headers, EVENT_STREAM)
+        };
+        for stream in [
+            "*/*",
+            "text/event-stream",
+            "text/*",
+            "text/event-stream, application/json;q=0.5",
+        ] {
+            assert!(!prefers_json(stream), "{stream}");
+        }
+        for json in [
+            "application/json",
+            "application/json, */*;q=0.1",
+            "application/*, text/*;q=0.9",
+        ] {
+            assert!(prefers_json(json), "{json}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("text/html"));
+        assert!(check("/api/v1/events", &headers).is_err());
+        assert!(check("/", &headers).is_ok());
     }
 }

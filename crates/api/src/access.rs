@@ -39,6 +39,11 @@ impl Granted {
         Self(Arc::new(ArcSwap::from_pointee(grants)))
     }
 
+    /// What is in force now.
+    pub(crate) fn in_force(&self) -> Arc<Grants> {
+        self.0.load_full()
+    }
+
     /// By another one from now on.
     pub fn replace(&self, grants: Grants) {
         self.0.store(Arc::new(grants));
@@ -213,7 +218,7 @@ pub(crate) fn secs_up(wait: Duration) -> u64 {
 }
 
 /// Loopback, RFC 1918, RFC 4193, RFC 6598 and link-local.
-fn is_private(ip: IpAddr) -> bool {
+pub(crate) fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local() || is_shared(v4),
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),

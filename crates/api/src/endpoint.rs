@@ -10,7 +10,7 @@ use edgeproxy_access::Role;
 use crate::caller::Caller;
 use crate::requests::AnsweredBy;
 use crate::state::Shared;
-use crate::{apps, backends, configuration, explain, health, heartbeat, metrics, register};
+use crate::{apps, backends, configuration, events, explain, health, heartbeat, metrics, page, register};
 
 /// What an endpoint takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,18 +66,21 @@ impl Endpoint {
         endpoint("GET", "/api/v1/apps", READ, || get(apps::list)),
         endpoint("GET", "/api/v1/apps/{app}", READ, || get(apps::get)),
         endpoint("GET", "/api/v1/explain", OPERATE, || get(explain::explain)),
+        endpoint("GET", "/api/v1/events", READ, || get(events::follow)),
         endpoint("GET", "/api/v1/config", Need::Everywhere(Role::Operate), || {
             get(configuration::get)
         }),
         endpoint("GET", metrics::PATH, Need::Everywhere(Role::Read), || {
             get(metrics::get)
         }),
+        endpoint("GET", "/", Need::Nothing, || get(page::index)),
+        endpoint("GET", "/ui/{file}", Need::Nothing, || get(page::part_of)),
     ];
 
     /// Whether strangers are answered at that path.
     pub(crate) fn is_open(path: &str) -> bool {
         let mut open = Self::ALL.iter().filter(|one| one.need == Need::Nothing);
-        open.any(|one| one.path == path)
+        open.any(|one| one.path == path) || page::is_part(path)
     }
 
     fn routed(self) -> MethodRouter<Shared> {

@@ -72,6 +72,7 @@ mod configuration;
 mod connection;
 mod dto;
 mod endpoint;
+mod events;
 mod explain;
 mod extract;
 mod failures;
@@ -84,6 +85,8 @@ mod host;
 mod if_match;
 mod json;
 mod metrics;
+mod networks;
+mod page;
 mod patch;
 mod problem;
 mod query;
@@ -103,6 +106,7 @@ pub use access::{Access, Granted};
 pub use admission::{Admission, Source};
 pub use audit::Audit;
 pub use configuration::{Configuration, Configured, LastReload, Layer, ReloadProblem, SettingInForce};
+pub use events::Events;
 pub use explain::{
     Balancing, ClientQuery, Explain, ExplainedCandidate, ExplainedClient, ExplainedTier, Explanation,
 };

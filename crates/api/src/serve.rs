@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::connection::Acceptor;
+use crate::networks::Network;
 use crate::state::State;
 use crate::tls::Handshakes;
 
@@ -41,7 +42,7 @@ pub async fn serve_until_left(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let bounds = state.bounds;
-    let tls = state.tls.clone();
+    let (tls, events) = (state.tls.clone(), state.events.clone());
     tracing::info!(addr = %listener.local_addr()?, tls = tls.is_some(), "serving the API");
     let places = Arc::new(Semaphore::new(
         bounds.connections.clamp(1, Semaphore::MAX_PERMITS),
@@ -59,6 +60,8 @@ pub async fn serve_until_left(
                 listener = None;
                 // From now on nobody keeps a connection between requests, however many places are free.
                 places.close();
+                // Who follows events goes on with the other one.
+                events.end();
             }
             Some(_) = connections.join_next() => {}
             (stream, peer, place) = accept_with_place(listener.as_ref(), &places), if tls.is_none() => {
@@ -66,11 +69,19 @@ pub async fn serve_until_left(
             }
             (stream, peer) = accept(listener.as_ref()), if tls.is_some() => {
                 let Some(tls) = tls.clone() else { continue };
+                let network = Network::of(peer.ip());
+                if let Some(network) = network && let Err(why) = acceptor.check_handshake(network) {
+                    acceptor.closings().tell(&why);
+                    continue;
+                }
                 let acceptor = acceptor.clone();
-                handshakes.begin(|under_way| connections.spawn(acceptor.serve_tls(tls, stream, peer, under_way)));
+                handshakes.begin(network, |under_way| {
+                    connections.spawn(acceptor.serve_tls(tls, stream, peer, under_way))
+                });
             }
         }
     }
+    events.end();
     drop((listener, stop));
     let ended = async { while connections.join_next().await.is_some() {} };
     if timeout(bounds.drain_timeout, ended).await.is_err() {

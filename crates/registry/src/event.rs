@@ -1,4 +1,6 @@
-use edgeproxy_backend::{AppName, BackendId, Incarnation, MonoTime};
+use edgeproxy_backend::{AppName, BackendId, Incarnation, MonoTime, Region};
+
+use crate::{Reason, State};
 
 /// Something that happened to a backend, numbered in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,8 +15,17 @@ pub struct Event {
     pub app: AppName,
     /// Which of its lives.
     pub incarnation: Incarnation,
+    /// Where it is.
+    pub region: Region,
     /// What.
     pub kind: EventKind,
+    /// Its state after it. Of one that is gone, the last that it had.
+    pub state: State,
+    /// Why it is in that state.
+    pub reason: Reason,
+    /// Whether anything but the lease is otherwise than before. `false` only for a [renewal](EventKind::Renewed) that
+    /// said what was known.
+    pub is_news: bool,
 }
 
 /// What happened.
@@ -39,13 +50,41 @@ pub enum EventKind {
     Draining,
     /// An operator changed it, or its weight became 0 or ceased to be.
     Changed,
-    /// The mass-expiry guard keeps it although its lease ran out.
+    /// It is kept although its lease ran out: by the mass-expiry guard, or until it is known that no other proxy has
+    /// heard it.
     Suspected,
-    /// It is gone: deregistered without a drain, or after one that ended or was cut.
+    /// It is gone: deregistered without a drain, or after one that ended or was cut; or another proxy has removed it.
     Removed,
 }
 
 impl EventKind {
+    /// Every kind, in the order of a backend's life.
+    pub const ALL: [Self; 11] = [
+        Self::Registered,
+        Self::Renewed,
+        Self::Changed,
+        Self::Ejected,
+        Self::TrialStarted,
+        Self::Unhealthy,
+        Self::Readmitted,
+        Self::Suspected,
+        Self::Draining,
+        Self::Expired,
+        Self::Removed,
+    ];
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// Whether the backend is gone with it, so that its state is none any more.
+    #[must_use]
+    pub const fn is_last(self) -> bool {
+        matches!(self, Self::Expired | Self::Removed)
+    }
+
     /// The name in the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

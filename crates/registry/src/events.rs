@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{Event, EventKind};
-use edgeproxy_backend::{Endpoint, MonoTime};
+use crate::Event;
 
 /// The events that nobody has polled yet. When it is full, the oldest goes; the gap in the sequence tells.
 #[derive(Debug)]
@@ -24,7 +23,8 @@ impl Events {
         }
     }
 
-    pub(crate) fn push(&mut self, kind: EventKind, endpoint: &Endpoint, at: MonoTime) {
+    /// Takes it in, whatever sequence it has, and gives it the next.
+    pub(crate) fn push(&mut self, event: Event) {
         self.sequence += 1;
         if self.waiting.len() >= self.max {
             self.dropped += 1;
@@ -34,11 +34,7 @@ impl Events {
         }
         self.waiting.push_back(Event {
             sequence: self.sequence,
-            at,
-            id: endpoint.id.clone(),
-            app: endpoint.app.clone(),
-            incarnation: endpoint.incarnation,
-            kind,
+            ..event
         });
     }
 

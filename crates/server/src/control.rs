@@ -175,9 +175,13 @@ impl Control {
         };
         first.iter().for_each(&mut publish);
         let mut background = JoinSet::new();
+        let events = api.as_ref().map(|(_, state)| state.events.clone());
         let told = move |event: &Event| {
             seen.event(event.kind);
             log(event);
+            if let Some(events) = &events {
+                events.tell(event);
+            }
         };
         background.spawn_local(driver.run(reports, publish, told));
         background.spawn_local(async move { keeper.keep_up().await });

@@ -6,9 +6,11 @@ mod configuration;
 mod configured;
 mod endpoints;
 mod errors;
+mod events;
 mod fuzz;
 mod granted;
 mod matrix;
+mod page;
 mod reading;
 
 use std::net::SocketAddr;
@@ -26,7 +28,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::{
-    Access, Admission, Balancing, Bounds, ClientQuery, Explain, ExplainedCandidate, ExplainedClient,
+    Access, Admission, Balancing, Bounds, ClientQuery, Events, Explain, ExplainedCandidate, ExplainedClient,
     ExplainedTier, Explanation, Readiness, Terms,
 };
 
@@ -35,6 +37,7 @@ pub(crate) struct Fixture {
     pub(crate) router: Router,
     pub(crate) handle: Handle,
     readiness: Readiness,
+    events: Events,
     peer: SocketAddr,
 }
 
@@ -52,6 +55,7 @@ struct Setup {
     admission: Admission,
     bounds: Bounds,
     configuration: Option<Arc<dyn crate::Configured>>,
+    events: Events,
 }
 
 /// Explains by the listing alone.
@@ -123,10 +127,11 @@ impl Fixture {
 
     fn with(setup: Setup) -> Self {
         let (fixture, driver) = Self::without_driver(setup);
+        let events = fixture.events.clone();
         let (sender, reports) = reports(16);
         tokio::spawn(async move {
             let _open = sender;
-            driver.run(reports, |_| (), |_| ()).await;
+            driver.run(reports, |_| (), |event| events.tell(event)).await;
         });
         fixture
     }
@@ -139,6 +144,7 @@ impl Fixture {
             readiness: readiness.clone(),
             terms: Terms::new(setup.admission, setup.access, setup.bounds),
             configuration: setup.configuration,
+            events: setup.events.clone(),
             bounds: setup.bounds,
             ..state(&handle)
         };
@@ -147,6 +153,7 @@ impl Fixture {
                 router: router(state),
                 handle,
                 readiness,
+                events: setup.events,
                 peer: ([127, 0, 0, 1], 50_000).into(),
             },
             driver,
@@ -158,11 +165,21 @@ impl Fixture {
         request.extensions_mut().insert(ConnectInfo(self.peer));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        let body = if bytes.is_empty() {
-            Value::Null
+        let media = parts
+            .headers
+            .get("content-type")
+            .map(|value| value.to_str().unwrap());
+        let body = if media.is_some_and(|media| media.contains("json")) {
+            let bytes = body.collect().await.unwrap().to_bytes();
+            // Of a HEAD there is none.
+            if bytes.is_empty() {
+                Value::Null
+            } else {
+                serde_json::from_slice(&bytes).unwrap()
+            }
         } else {
-            serde_json::from_slice(&bytes).unwrap()
+            // A stream, which wouldn't end, or a part of the page.
+            Value::Null
         };
         let reply = Reply {
             status: parts.status,
@@ -218,7 +235,10 @@ impl Reply {
     /// What holds for every answer.
     #[track_caller]
     fn check(&self) {
-        assert_eq!(self.headers["cache-control"], "no-store");
+        let may_be_kept =
+            self.headers.contains_key("etag") && self.headers.contains_key("content-security-policy");
+        let expected = if may_be_kept { "no-cache" } else { "no-store" };
+        assert_eq!(self.headers["cache-control"], expected);
         if self.status.is_success() || self.body.is_null() {
             return;
         }

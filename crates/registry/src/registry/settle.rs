@@ -5,7 +5,7 @@ use edgeproxy_backend::Gate;
 use super::Registry;
 use crate::entry::{Entry, gate_of};
 use crate::ledger::Standing;
-use crate::{EventKind, State};
+use crate::{Event, EventKind, State};
 
 /// A state before and after.
 pub(super) type Transition = (State, State);
@@ -40,7 +40,7 @@ impl Registry {
             }
             entry.tidy();
         }
-        let due = entry.due();
+        let due = entry.due(self.config.leases);
         self.timers.ensure(slot, due);
         if before == after {
             return None;
@@ -70,8 +70,32 @@ impl Registry {
     }
 
     pub(super) fn emit(&mut self, kind: EventKind, slot: u32) {
-        self.events
-            .push(kind, &self.entries[slot].endpoint, self.clock.last());
+        self.events.push(self.event(kind, slot));
+    }
+
+    /// It said again what is known of it.
+    pub(super) fn emit_no_news(&mut self, kind: EventKind, slot: u32) {
+        let event = self.event(kind, slot);
+        self.events.push(Event {
+            is_news: false,
+            ..event
+        });
+    }
+
+    fn event(&self, kind: EventKind, slot: u32) -> Event {
+        let entry = &self.entries[slot];
+        Event {
+            sequence: 0,
+            at: self.clock.last(),
+            id: entry.endpoint.id.clone(),
+            app: entry.endpoint.app.clone(),
+            incarnation: entry.endpoint.incarnation,
+            region: entry.endpoint.region,
+            kind,
+            state: entry.state,
+            reason: entry.reason(self.now()),
+            is_news: true,
+        }
     }
 
     /// The gate is about to be closed for another reason. If the data plane has excluded the backend and

@@ -127,6 +127,7 @@ async fn other_terms_hold_from_the_next_request_on() {
     let terms = state.terms.clone();
     let mut f = Fixture {
         readiness: state.readiness.clone(),
+        events: state.events.clone(),
         router: router(state),
         handle,
         peer: ([203, 0, 113, 9], 1).into(),

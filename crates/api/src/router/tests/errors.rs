@@ -104,7 +104,10 @@ async fn row_404_unknown_id() {
 async fn row_404_no_such_path() {
     let f = Fixture::new();
     for path in [
-        "/",
+        "/ui",
+        "/ui/",
+        "/ui/nothing.js",
+        "/ui/../app.js",
         "/api",
         "/api/v1",
         "/api/v1/backends/",

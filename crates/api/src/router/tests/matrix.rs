@@ -17,6 +17,8 @@ enum Foreign {
     Refused,
     /// Left out of what is listed.
     Filtered,
+    /// Left out of what is told.
+    Silent,
     /// 403 unless the caller is for all apps.
     Whole,
 }
@@ -47,7 +49,7 @@ const fn row(
     }
 }
 
-use Foreign::{Filtered, Refused, Served, Whole};
+use Foreign::{Filtered, Refused, Served, Silent, Whole};
 use Role::{Operate, Read, Register};
 
 const ROWS: &[Row] = &[
@@ -88,11 +90,18 @@ const ROWS: &[Row] = &[
     row("GET", "/api/v1/explain", Some(Operate), Refused, |app| {
         (format!("/api/v1/explain?app={app}"), Value::Null)
     }),
+    row("GET", "/api/v1/events", Some(Read), Silent, |_| {
+        ("/api/v1/events".to_owned(), Value::Null)
+    }),
     row("GET", "/api/v1/config", Some(Operate), Whole, |_| {
         ("/api/v1/config".to_owned(), Value::Null)
     }),
     row("GET", "/metrics", Some(Read), Whole, |_| {
         ("/metrics".to_owned(), Value::Null)
+    }),
+    row("GET", "/", None, Served, |_| ("/".to_owned(), Value::Null)),
+    row("GET", "/ui/{file}", None, Served, |_| {
+        ("/ui/app.js".to_owned(), Value::Null)
     }),
 ];
 
@@ -126,6 +135,7 @@ fn the_documentation_has_the_same_rows() {
                 Served => "yes",
                 Refused => "its apps",
                 Filtered => "its apps are listed",
+                Silent => "its apps' events",
                 Whole => "with `app = \"*\"`",
             },
         };
@@ -181,7 +191,7 @@ async fn every_role_at_every_endpoint_for_every_app() {
                 let allowed = match (row.least, row.foreign) {
                     (None, _) => true,
                     (Some(least), _) if *role < least => false,
-                    (_, Served | Filtered) => true,
+                    (_, Served | Filtered | Silent) => true,
                     (_, Refused) => covered,
                     (_, Whole) => *pattern == "*",
                 };

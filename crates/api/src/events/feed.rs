@@ -1,0 +1,205 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+
+use super::Progress;
+use super::filter::Filter;
+use super::licence::Licence;
+use super::sample::Server;
+use super::view::{block, reset};
+use crate::state::Shared;
+
+/// Events in one write.
+const BATCH: usize = 256;
+/// How often a licence is looked at, and figures are told.
+const TICK: Duration = Duration::from_secs(1);
+/// The longest silence. Proxies close what says nothing for a minute; and a reader that has gone is found by it.
+const SILENCE: Duration = Duration::from_secs(15);
+/// When to come back after a lost connection.
+const RETRY_MS: u64 = 2_000;
+/// When to come back to whoever goes on, which may be there already.
+const RETRY_ENDED_MS: u64 = 300;
+
+/// What one reader gets, one piece after the other.
+pub(super) struct Feed {
+    shared: Shared,
+    filter: Filter,
+    licence: Licence,
+    /// Whether the figures come, too; and the look that the latest are of.
+    stats: Option<u64>,
+    _place: OwnedSemaphorePermit,
+    progress: watch::Receiver<Progress>,
+    ticks: Interval,
+    /// The number of the latest event that was looked at.
+    at: u64,
+    /// To be sent before anything else.
+    first: Option<Bytes>,
+    spoke: Instant,
+    over: bool,
+}
+
+/// What a feed begins with.
+pub(super) enum Begin {
+    /// After that event.
+    After(u64),
+    /// Now, and something before it is missing.
+    Reset,
+}
+
+impl Feed {
+    pub(super) fn new(
+        shared: Shared,
+        filter: Filter,
+        licence: Licence,
+        (begin, stats): (Begin, Option<Bytes>),
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        let events = &shared.events;
+        let newest = events.ring().newest();
+        let mut first = BytesMut::new();
+        let at = match begin {
+            Begin::After(number) => number,
+            Begin::Reset => newest,
+        };
+        // The id without an event: whoever loses the connection before the first one comes back to this place.
+        let id = events.id(at);
+        first.extend_from_slice(format!("retry: {RETRY_MS}\nid: {id}\n\n").as_bytes());
+        let with_stats = stats.is_some();
+        first.extend_from_slice(&stats.unwrap_or_default());
+        if matches!(begin, Begin::Reset) {
+            first.extend_from_slice(&reset(id));
+        }
+        let progress = events.0.progress.subscribe();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            filter,
+            licence,
+            stats: with_stats.then_some(0),
+            _place: place,
+            progress,
+            ticks,
+            at,
+            first: Some(first.freeze()),
+            spoke: Instant::now(),
+            over: false,
+            shared,
+        }
+    }
+
+    /// The next piece, or the end.
+    async fn next(mut self) -> Option<(Bytes, Self)> {
+        let piece = self.piece().await?;
+        self.spoke = Instant::now();
+        Some((piece, self))
+    }
+
+    async fn piece(&mut self) -> Option<Bytes> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        loop {
+            if self.over || !self.licence.holds(&self.filter.caller) {
+                return None;
+            }
+            let ended = self.progress.borrow_and_update().ended;
+            let waiting = self.waiting();
+            if !waiting.is_empty() {
+                return Some(waiting);
+            }
+            if ended {
+                self.over = true;
+                return Some(Bytes::from(format!(
+                    "retry: {RETRY_ENDED_MS}\n: it ends here\n\n"
+                )));
+            }
+            tokio::select! {
+                // The sender lives in what `self` holds.
+                _ = self.progress.changed() => {}
+                now = self.ticks.tick() => {
+                    if let Some(piece) = self.tick(now) {
+                        return Some(piece);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What has happened since, as far as it is wanted. Looks at one batch after the other until something is.
+    fn waiting(&mut self) -> Bytes {
+        let events = &self.shared.events;
+        loop {
+            let read = events.ring().after(self.at, BATCH);
+            if read.has_forgotten {
+                self.at = read.newest;
+                return reset(events.id(read.newest));
+            }
+            let Some(last) = read.events.last() else {
+                return Bytes::new();
+            };
+            self.at = last.number;
+            let mut text = BytesMut::new();
+            for told in &read.events {
+                let event = &told.event;
+                if self.filter.takes(event.kind, &event.app, &event.id) {
+                    text.extend_from_slice(told.text(events.0.run));
+                }
+            }
+            if !text.is_empty() {
+                return text.freeze();
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant) -> Option<Bytes> {
+        if let Some(seen) = &mut self.stats {
+            let mut sampler = self.shared.events.sampler();
+            let look = sampler.look(&self.shared.handle, self.shared.metrics.as_deref(), now);
+            if look > *seen {
+                let server = Server::of(&self.shared.handle, &self.shared.readiness);
+                let text = block(None, "stats", &sampler.since(*seen, &self.filter, server));
+                *seen = look;
+                return Some(text);
+            }
+        }
+        let is_silent = now.duration_since(self.spoke) >= SILENCE;
+        is_silent.then(|| Bytes::from_static(b":\n\n"))
+    }
+}
+
+type Next = Pin<Box<dyn Future<Output = Option<(Bytes, Feed)>> + Send>>;
+
+/// A [`Feed`] as the body of an answer. It makes a piece when there is room for it, and none ahead.
+pub(super) struct FeedBody(Option<Next>);
+
+impl FeedBody {
+    pub(super) fn new(feed: Feed) -> Self {
+        Self(Some(Box::pin(feed.next())))
+    }
+}
+
+impl Body for FeedBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Some(next) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let Some((piece, feed)) = ready!(next.as_mut().poll(cx)) else {
+            self.0 = None;
+            return Poll::Ready(None);
+        };
+        self.0 = Some(Box::pin(feed.next()));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+}

@@ -1,0 +1,148 @@
+// What is known of the backends: the listing, kept up to date by events, and the figures of the last minutes.
+
+import * as api from "./api.js";
+import { History, OF_BACKEND, OF_TOTALS } from "./history.js";
+
+/** Events that the page keeps. */
+const KEPT = 500;
+/** More changed ones than this at once are read as a listing. */
+const SINGLY = 64;
+/** Changes are gathered for so long before they are looked up, in ms. */
+const GATHER = 120;
+/** A listing is read no more often than this, in ms. */
+const LISTING_PAUSE = 1_500;
+
+/** Those events after which more than the state may be otherwise. */
+const LOOK_UP = new Set(["registered", "renewed", "changed", "readmitted", "draining", "suspected", "trial", "unhealthy", "ejected"]);
+
+export class Fleet {
+  constructor(changed) {
+    this.changed = changed;
+    this.forget();
+  }
+
+  /** As before the first look. */
+  forget() {
+    this.backends = new Map();
+    this.events = [];
+    this.totals = null;
+    this.server = null;
+    this.partial = false;
+    this.history = new History(["rate", "errors", "latency", "inFlight"], OF_TOTALS);
+    this.loaded = false;
+    this.lastId = null;
+    this.pending = new Set();
+    this.listedAt = 0;
+    /** Counts what moves rows about, and what only changes figures in them. */
+    this.layout = 0;
+    this.figures = 0;
+    this.news = 0;
+    clearTimeout(this.timer);
+    this.timer = null;
+  }
+
+  /** Reads everything, and gives the id of the event to go on after: one from before, so that nothing is missed. */
+  async load() {
+    const page = await api.events(200);
+    await this.list();
+    this.events = page.events.reverse();
+    this.lastId = page.last_event_id;
+    this.loaded = true;
+    this.news++;
+    this.changed();
+    return this.lastId;
+  }
+
+  async list() {
+    this.listedAt = Date.now();
+    const listed = await api.backends();
+    const before = this.backends;
+    this.backends = new Map();
+    for (const view of listed) this.put(view, before.get(view.id));
+    this.layout++;
+    this.changed();
+  }
+
+  put(view, before = this.backends.get(view.id)) {
+    const same = before && before.view.incarnation === view.incarnation;
+    this.backends.set(view.id, {
+      view,
+      history: same ? before.history : new History(["rate", "errors", "latency", "inFlight"], OF_BACKEND),
+      now: same ? before.now : [0, 0, view.latency_ms, view.in_flight],
+      words: null,
+      key: same ? before.key : view.id.replace(/\d+/g, (digits) => digits.padStart(12, "0")),
+    });
+  }
+
+  /** Takes an event in. */
+  note(event, id) {
+    this.lastId = id;
+    this.events.unshift(event);
+    if (this.events.length > KEPT) this.events.length = KEPT;
+    this.news++;
+    const known = this.backends.get(event.backend);
+    // What is told of an incarnation that has been taken over from is not about the one that is here.
+    if (!known || event.incarnation >= known.view.incarnation) {
+      if (event.state === null) {
+        if (known) this.backends.delete(event.backend);
+      } else {
+        if (known?.view.incarnation === event.incarnation) {
+          Object.assign(known.view, { state: event.state, reason: event.reason });
+        }
+        if (LOOK_UP.has(event.type)) this.lookUp(event.backend);
+      }
+      this.layout++;
+    }
+    this.changed();
+  }
+
+  lookUp(id) {
+    this.pending.add(id);
+    this.timer ??= setTimeout(() => this.lookUpPending(), GATHER);
+  }
+
+  async lookUpPending() {
+    const ids = [...this.pending];
+    const pause = this.listedAt + LISTING_PAUSE - Date.now();
+    if (ids.length > SINGLY && pause > 0) {
+      this.timer = setTimeout(() => this.lookUpPending(), pause);
+      return;
+    }
+    this.pending.clear();
+    this.timer = null;
+    try {
+      if (ids.length > SINGLY) {
+        await this.list();
+      } else {
+        // A browser sends six at a time.
+        for (const view of await Promise.all(ids.map(api.backend))) if (view) this.put(view);
+      }
+      this.layout++;
+      this.changed();
+    } catch {
+      // The connection is lost, and whoever notices that reads everything anew; or a token is no more, which the stream
+      // is told as well.
+    }
+  }
+
+  /** Takes the figures of a second in. */
+  stats(frame) {
+    for (const [id, now] of Object.entries(frame.backends)) {
+      const known = this.backends.get(id);
+      if (known) known.now = now;
+    }
+    for (const { now, history } of this.backends.values()) history.push(now[0], now[1], now[2] ?? NaN, now[3]);
+    const { totals } = frame;
+    this.history.push(totals.requests_per_sec, totals.failures_per_sec, totals.latency_ms ?? NaN, totals.in_flight);
+    this.totals = totals;
+    this.server = frame.server;
+    this.partial = frame.partial;
+    this.figures++;
+    this.changed();
+  }
+
+  /** The names of the apps that have a backend. */
+  apps() {
+    return [...new Set([...this.backends.values()].map(({ view }) => view.app))].sort();
+  }
+}

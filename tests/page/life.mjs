@@ -1,0 +1,106 @@
+// The life of a backend, as the page shows it.
+
+import assert from "node:assert/strict";
+import { Api, Backend, Cable, opened, request, row, until } from "./stage.mjs";
+
+export async function starts_empty_and_shows_a_backend_within_a_second_of_its_registration({ api, proxy }) {
+  const { page, check } = await opened(api);
+  await page.getByText("Nothing has registered yet").waitFor();
+  const lines = await page.locator("#empty pre").allTextContents();
+  assert.ok(lines[0].includes(`curl -X POST ${api}/api/v1/register`), lines[0]);
+  await page.locator('#line[data-line="live"]').waitFor();
+  const backend = await new Backend().start();
+  await new Api(api).register("eu-1", { port: backend.port });
+  const registered = Date.now();
+  await row(page, "eu-1").waitFor();
+  const took = Date.now() - registered;
+  assert.ok(took < 1_000, `it took ${took} ms`);
+  assert.ok(await page.locator("#empty").isHidden());
+  assert.match(await row(page, "eu-1").textContent(), /takes traffic/);
+  assert.match(await page.locator("#log li").first().textContent(), /registered.*eu-1/);
+  // What was sent is what is shown.
+  const rate = page.locator(".total").first().locator(".number", { hasText: /[1-9]/ }).waitFor();
+  for (let sent = 0; sent < 20; sent++) assert.equal(await request(proxy), 200);
+  await rate;
+  await row(page, "eu-1").click();
+  await page.locator("#detail dd", { hasText: /^20$/ }).waitFor();
+  check();
+  console.log(`shown ${took} ms after its registration`);
+}
+
+export async function shows_an_ejection_with_its_reason_and_the_return({ api, proxy }) {
+  const [well, ill] = [await new Backend().start(), await new Backend().start()];
+  const told = new Api(api);
+  await told.register("eu-1", { port: well.port });
+  await told.register("eu-2", { port: ill.port });
+  const { page, check } = await opened(api);
+  await row(page, "eu-2").waitFor();
+  ill.fails = true;
+  const words = () => row(page, "eu-2").textContent();
+  await until("it is ejected", () => request(proxy), async () => /ejected/.test(await words()));
+  assert.match(await words(), /3 consecutive requests failed; on trial in \d+ s at the latest/);
+  await row(page, "eu-2").click();
+  assert.match(await page.locator("#detail").textContent(), /3 consecutive requests failed/);
+  assert.match(await page.locator("#log").textContent(), /ejected.*eu-2.*3 consecutive requests failed/);
+  ill.fails = false;
+  await until("it is back", () => request(proxy), async () => /takes traffic/.test(await words()));
+  assert.match(await page.locator("#log").textContent(), /readmitted.*eu-2/);
+  check();
+}
+
+export async function goes_on_where_it_was_after_the_connection_was_lost({ api }) {
+  const told = new Api(api);
+  await told.register("eu-1");
+  const cable = await new Cable(api).start();
+  const { page, check } = await opened(cable.url);
+  await row(page, "eu-1").waitFor();
+  await page.locator('#line[data-line="live"]').waitFor();
+  await cable.cut();
+  await page.locator('#line[data-line="lost"]').waitFor({ timeout: 25_000 });
+  assert.match(await page.locator("#line").textContent(), /no connection since \d\d:\d\d:\d\d, next try at/);
+  await told.register("eu-2");
+  await told.ask("DELETE", "/api/v1/backends/eu-1");
+  cable.mend();
+  await page.locator('#line[data-line="live"]').waitFor({ timeout: 30_000 });
+  await row(page, "eu-2").waitFor();
+  await row(page, "eu-1").waitFor({ state: "detached" });
+  // Each once: nothing was missed, and nothing told twice.
+  const log = await page.locator("#log li .what").allTextContents();
+  assert.deepEqual(log, ["removed", "registered", "registered"]);
+  check();
+}
+
+export async function text_of_backends_is_text_and_never_markup({ api }) {
+  const script = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>';
+  const told = new Api(api);
+  // What ids may consist of is narrow; metadata may be anything.
+  const { status } = await told.ask("POST", "/api/v1/register", { id: script, app: "shop", region: "eu", ip: "127.0.0.1", port: 9 });
+  assert.equal(status, 422);
+  await told.register("eu-1", { metadata: { [script]: script, rack: "javascript:alert(1)" } });
+  const { page, check } = await opened(api);
+  await row(page, "eu-1").click();
+  await page.locator("#detail dd", { hasText: script }).waitFor();
+  // As if the server had not refused: the page trusts nothing that it is sent.
+  const forged = { id: script, app: script, region: "eu", country: "DE", ip: script, port: 1, weight: 2, soft_limit: 1, hard_limit: 1, fallback: false, protocol: script, ttl_secs: 60, metadata: {}, source: script, state: "ejected", reason: script, healthy: false, in_flight: 0, last_heartbeat_secs: 1, registered_secs: 1, expires_in_secs: 1, incarnation: 1, requests_total: 0, failures_total: 0, latency_ms: null };
+  await page.route("**/api/v1/backends?*", (route) => route.fulfill({ json: { backends: [forged], total: 1 } }));
+  await page.route("**/api/v1/events?limit*", (route) =>
+    route.fulfill({ json: { events: [{ id: "1-1", time: new Date().toISOString(), type: script, backend: script, app: script, region: "eu", state: script, reason: script, incarnation: 1 }], last_event_id: "1-1", reset: false } }),
+  );
+  await page.reload();
+  await page.locator(".row .id", { hasText: script }).waitFor();
+  await page.locator("button.row").first().click();
+  await page.locator("#detail h2", { hasText: script }).waitFor();
+  assert.equal(await page.evaluate(() => window.hit), undefined);
+  assert.equal(await page.locator("img").count(), 1, "the page's own symbol alone");
+  // And if it did: the policy has no place for it.
+  const stopped = await page.evaluate(() => {
+    try {
+      document.body.innerHTML = "<b>no</b>";
+      return false;
+    } catch (error) {
+      return error instanceof TypeError;
+    }
+  });
+  assert.ok(stopped, "trusted types let nobody write markup");
+  void check;
+}
