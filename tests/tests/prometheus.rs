@@ -261,12 +261,22 @@ async fn a_thousand() {
         .set("METRICS_MAX_BACKENDS", "900")
         .start()
         .await;
-    let mut api = edgeproxy.api();
-    for number in 0..1_000 {
-        let addr = SocketAddr::from(([10, 0, 0, 1], 10_000 + number));
-        api.register_new(&Registration::new(&format!("b{number}"), "shop", addr))
-            .await;
+    // Several at a time, since each is answered once it is routed to.
+    let registering = (0..8_u16).map(|begin| {
+        let mut api = edgeproxy.api();
+        tokio::spawn(async move {
+            for number in (begin..1_000).step_by(8) {
+                let addr = SocketAddr::from(([10, 0, 0, 1], 10_000 + number));
+                let registration =
+                    Registration::new(&format!("b{number}"), "shop", addr).with("ttl_secs", 3_600);
+                api.register_new(&registration).await;
+            }
+        })
+    });
+    for registered in registering.collect::<Vec<_>>() {
+        registered.await.expect("they are registered");
     }
+    let mut api = edgeproxy.api();
     let reply = api.get("/metrics").await.expect(200);
     let text = reply.text();
     check_metrics(text);
