@@ -23,16 +23,20 @@ type Test = (&'static str, fn());
 
 const TESTS: [Test; 4] = [
     ("promtool_has_nothing_to_say_about_the_metrics", || {
-        run(nothing_to_say())
+        run(nothing_to_say());
     }),
     (
         "promtool_has_nothing_to_say_about_the_alert_rules",
         the_rules_are_right,
     ),
-    ("a_real_prometheus_scrapes_what_was_counted", || run(scraped())),
+    ("a_real_prometheus_scrapes_what_was_counted", || {
+        run(scraped());
+    }),
     (
         "a_scrape_of_a_thousand_backends_is_as_prometheus_wants_it",
-        || run(a_thousand()),
+        || {
+            run(a_thousand());
+        },
     ),
 ];
 
