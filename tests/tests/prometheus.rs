@@ -23,16 +23,20 @@ type Test = (&'static str, fn());
 
 const TESTS: [Test; 4] = [
     ("promtool_has_nothing_to_say_about_the_metrics", || {
-        run(nothing_to_say())
+        run(nothing_to_say());
     }),
     (
         "promtool_has_nothing_to_say_about_the_alert_rules",
         the_rules_are_right,
     ),
-    ("a_real_prometheus_scrapes_what_was_counted", || run(scraped())),
+    ("a_real_prometheus_scrapes_what_was_counted", || {
+        run(scraped());
+    }),
     (
         "a_scrape_of_a_thousand_backends_is_as_prometheus_wants_it",
-        || run(a_thousand()),
+        || {
+            run(a_thousand());
+        },
     ),
 ];
 
@@ -90,6 +94,12 @@ fn run(test: impl Future<Output = ()>) {
     runtime.block_on(test);
 }
 
+/// Asks, and gets that status.
+async fn get(client: &mut Client, host: &str, path: &str, status: u16) {
+    let reply = client.get(host, path).await.expect("an answer");
+    assert_eq!(reply.status, status, "{host}{path}");
+}
+
 /// One app on a backend that answers every class of statuses, and another one that nobody serves.
 async fn with_traffic() -> (Edgeproxy, Backend) {
     let edgeproxy = Edgeproxy::setup().toml("[apps.idle]\n").start().await;
@@ -108,16 +118,8 @@ async fn with_traffic() -> (Edgeproxy, Backend) {
     for path in ["/200", "/200", "/301", "/404", "/500"] {
         client.get("shop.example", path).await.expect("an answer");
     }
-    client
-        .get("idle.example", "/")
-        .await
-        .expect("an answer")
-        .expect(503);
-    client
-        .get("nobody.example", "/")
-        .await
-        .expect("an answer")
-        .expect(404);
+    get(&mut client, "idle.example", "/", 503).await;
+    get(&mut client, "nobody.example", "/", 404).await;
     (edgeproxy, backend)
 }
 
@@ -263,12 +265,22 @@ async fn a_thousand() {
         .set("METRICS_MAX_BACKENDS", "900")
         .start()
         .await;
-    let mut api = edgeproxy.api();
-    for number in 0..1_000 {
-        let addr = SocketAddr::from(([10, 0, 0, 1], 10_000 + number));
-        api.register_new(&Registration::new(&format!("b{number}"), "shop", addr))
-            .await;
+    // Several at a time, since each is answered once it is routed to.
+    let registering = (0..8_u16).map(|begin| {
+        let mut api = edgeproxy.api();
+        tokio::spawn(async move {
+            for number in (begin..1_000).step_by(8) {
+                let addr = SocketAddr::from(([10, 0, 0, 1], 10_000 + number));
+                let registration =
+                    Registration::new(&format!("b{number}"), "shop", addr).with("ttl_secs", 3_600);
+                api.register_new(&registration).await;
+            }
+        })
+    });
+    for registered in registering.collect::<Vec<_>>() {
+        registered.await.expect("they are registered");
     }
+    let mut api = edgeproxy.api();
     let reply = api.get("/metrics").await.expect(200);
     let text = reply.text();
     check_metrics(text);

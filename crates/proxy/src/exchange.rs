@@ -1,15 +1,16 @@
 //! One request, from its head to its answer's.
 
+mod explained;
+mod noted;
 mod routed;
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
-use edgeproxy_backend::{InFlight, Incarnation, Protocol, Signal};
+use edgeproxy_backend::{InFlight, Incarnation, Protocol};
 use edgeproxy_balance::{Client, PickError};
 use h2::RecvStream;
 use http::header::HeaderValue;
@@ -19,14 +20,12 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, respo
 use http_body_util::Full;
 use tokio::time::Instant;
 
-use crate::access_log::Asked;
 use crate::account::Account;
 use crate::answer::Answer;
 use crate::attempt::http1::{self, Upgrades};
 use crate::attempt::mux::Way;
 use crate::attempt::sending::Outgoing;
 use crate::attempt::{Unanswered, http2};
-use crate::counts::place_of;
 use crate::download::{Arriving, Download, Limit};
 use crate::forward::{self, Added};
 use crate::grpc::{self, Call};
@@ -46,6 +45,7 @@ use crate::websocket::Handshake;
 use crate::wire::Wire;
 use crate::worker::Worker;
 use crate::{AppRoute, clock};
+use noted::{account, refused};
 use routed::Routed;
 
 /// Serves one request of a client. It always comes to an answer; a failure is one too.
@@ -215,39 +215,6 @@ pub(crate) async fn upgrade(
     }
 }
 
-/// Opens the account of a request that has just come.
-fn account(worker: &Worker, client: request::Client, parts: &Parts) -> Account {
-    let from = || {
-        let introduced = worker.origins(client)?.of_map(&parts.headers);
-        introduced.address
-    };
-    let is_written = worker.config().access_log.is_some();
-    let from = is_written.then(from).flatten();
-    let entry = worker.entry(from.unwrap_or(client.ip), || Asked {
-        protocol: "HTTP/2",
-        method: parts.method.as_str().as_bytes(),
-        host: parts.uri.host().unwrap_or_default().as_bytes(),
-        target: parts
-            .uri
-            .path_and_query()
-            .map_or("", |target| target.as_str())
-            .as_bytes(),
-        traceparent: parts
-            .headers
-            .get("traceparent")
-            .map(HeaderValue::as_bytes)
-            .unwrap_or_default(),
-    });
-    Account::new(Instant::now(), entry)
-}
-
-/// Counts a request that goes to no app.
-fn refused(worker: &Worker, mut account: Account, answer: Answer) -> Answer {
-    worker.books().own.refuse(&answer);
-    account.refused(&answer);
-    answer
-}
-
 /// Where a request comes from, and by what `app` knows its client.
 fn asker(
     worker: &Worker,
@@ -312,16 +279,6 @@ type Answered = (Response<Arriving>, Taken);
 type Heard = (Response<Arriving>, Instant);
 
 impl Exchange<'_> {
-    /// Has written down how often it was tried.
-    fn note_attempts(&self, account: &mut Account, latest: Option<Incarnation>) {
-        if let Some(entry) = account.entry() {
-            // The one whose response the client gets is among them only if it counts as a failure.
-            let is_new = latest.is_some() && self.tried.last() != latest.as_ref();
-            let attempts = self.tried.len() + usize::from(is_new);
-            entry.attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
-        }
-    }
-
     /// Tries one backend after the other, as far as the rules and the budget allow.
     async fn run(&mut self) -> Result<Answered, Answer> {
         self.worker.count_request(&self.app);
@@ -398,13 +355,6 @@ impl Exchange<'_> {
         settings.retry_enabled
             && attempts < settings.max_attempts
             && retry::next(failed, self.request()) == Next::OtherBackend
-    }
-
-    /// Whether the app's budget has a retry left, which is spent then.
-    fn may_retry(&self) -> bool {
-        let granted = self.app.retry_budget.withdraw(&self.app.settings, clock::now());
-        self.worker.books().app(&self.app.name).retried(granted);
-        granted
     }
 
     /// A place at once, or when it is this request's turn: whoever waits already goes first, before a retry as well.
@@ -505,28 +455,6 @@ impl Exchange<'_> {
                 }
                 Err(unanswered)
             }
-        }
-    }
-
-    fn responded(&self, place: &InFlight, response: &Response<Arriving>, latency: Duration) {
-        let tally = self.worker.tally(place.endpoint());
-        tally.backend.responded(response.status().as_u16(), latency);
-    }
-
-    /// Tells a backend's ledger that it failed the request.
-    fn failed(&self, place: &InFlight, failed: Failed) {
-        tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend failed a request");
-        self.worker
-            .tally(place.endpoint())
-            .backend
-            .failures
-            .count(place_of(failed));
-        self.tell(place, place.failed(self.app.settings.max_failures, clock::now()));
-    }
-
-    fn tell(&self, place: &InFlight, signal: Option<Signal>) {
-        if let Some(signal) = signal {
-            self.worker.report(place.report(signal));
         }
     }
 
@@ -642,37 +570,5 @@ impl Exchange<'_> {
             return Err(Failed::Malformed.into());
         }
         Ok((Response::from_parts(parts, body), sent))
-    }
-
-    /// What a client is told whose request no backend may take, or no other than the one that `failed`.
-    fn refusal(&self, error: PickError, failed: Option<Failed>) -> Answer {
-        let (name, delay) = (self.app.name.as_str(), self.worker.config().retry_after);
-        match (error, failed) {
-            (PickError::AllFull, _) => Answer::backends_full(name, delay),
-            (_, Some(failed)) => self.explain(failed.into()),
-            (_, None) => Answer::no_backend(name, &self.app.summary, delay),
-        }
-    }
-
-    /// What a client is told whose request got no response.
-    fn explain(&self, unanswered: Unanswered) -> Answer {
-        match unanswered {
-            Unanswered::Failed(Failed::Connect) => Answer::connect_failed(),
-            Unanswered::Failed(Failed::Tls) => Answer::tls_failed(),
-            Unanswered::Failed(Failed::ConnectTimeout) => Answer::connect_timeout(),
-            Unanswered::Failed(Failed::ResponseTimeout) => Answer::response_timeout(),
-            // An unhealthy one is passed on, unless another backend was found.
-            Unanswered::Failed(Failed::Malformed | Failed::Unhealthy) => Answer::bad_response(),
-            Unanswered::Failed(Failed::Refused) => Answer::refused(),
-            Unanswered::Failed(Failed::NotSent | Failed::Stale | Failed::GoneAway | Failed::NoResponse) => {
-                Answer::no_response()
-            }
-            Unanswered::Client(Broken::TooLarge) => Answer::body_too_large(self.max_body.unwrap_or(u64::MAX)),
-            Unanswered::Client(Broken::Target) => {
-                Answer::bad_request("the request's target has no form in HTTP/2")
-            }
-            Unanswered::Client(_) => Answer::bad_request("the request's body broke off"),
-            Unanswered::ClientStalled => Answer::request_timeout("the request's body did not arrive in time"),
-        }
     }
 }

@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use edgeproxy_api::{AppFigures, BackendFigures, Figures, Metrics, Readiness, Requests};
 use edgeproxy_backend::AppName;
 use edgeproxy_control::Handle;
-use edgeproxy_metrics::Exposition;
+use edgeproxy_metrics::{Exposition, Family};
 use edgeproxy_proxy::{AppTotals, BackendTotals, Counted};
 use edgeproxy_registry::Snapshot;
 
@@ -27,13 +27,16 @@ pub(crate) use seen::Seen;
 
 /// Every family, in the order in which they are told.
 #[cfg(test)]
-const FAMILIES: [&[&edgeproxy_metrics::Family]; 5] = [
+const FAMILIES: [&[&Family]; 5] = [
     traffic::FAMILIES,
     backends::FAMILIES,
     clients::FAMILIES,
     own::FAMILIES,
     process::FAMILIES,
 ];
+
+/// A family of which each `T` has a sample, and its number.
+type Column<T, N = u64> = (&'static Family, fn(&T) -> N);
 
 /// The snapshot that was published last, for whoever tells of it. To read it waits for nobody.
 pub(crate) type Published = Arc<ArcSwap<Snapshot>>;

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod access_log;
 mod agent;
 mod apigee;
 mod asking;

@@ -183,6 +183,11 @@ impl Books {
             return;
         }
         self.swept.set(now);
+        self.let_go(table);
+    }
+
+    /// Lets go what is no more.
+    pub(super) fn let_go(&self, table: &RouteTable) {
         let used = |known: &Known| known.meter.strong_count() > 0 || Rc::strong_count(&known.tally) > 1;
         self.backends.borrow_mut().retain(|_, known| used(known));
         // One is the map's, and one the reader's.

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod by_http2;
+mod noted;
 mod waiting;
 
 use std::future::poll_fn;
@@ -10,11 +11,11 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use edgeproxy_backend::{InFlight, Incarnation, Protocol, Signal};
+use edgeproxy_backend::{Incarnation, Protocol};
 use edgeproxy_balance::{Client, PickError};
 use tokio::time::Instant;
 
-use super::body::{Body, BodyError};
+use super::body::Body;
 use super::connection::{Connection, Next};
 use super::converse::Listening;
 use super::deliver::{Broken, Delivery, Moved, Step, WaitsFor};
@@ -27,7 +28,6 @@ use crate::access_log::Asked as AskedFor;
 use crate::account::Account;
 use crate::answer::Answer;
 use crate::buffer::{Buffer, HeadBuffer};
-use crate::counts::place_of;
 use crate::keys::{self, RawFields, Standing};
 use crate::own_fields;
 use crate::pick::{self, Front, Taken};
@@ -41,6 +41,7 @@ use crate::worker::{Current, Worker};
 use crate::{AppRoute, AppSettings, clock};
 use attempt::{Answered, Unanswered};
 use by_http2::Crossing;
+use noted::{explain, note_delivery};
 
 /// A request under way.
 struct Exchange<'a, S> {
@@ -251,17 +252,6 @@ impl<S: Socket> Exchange<'_, S> {
         served
     }
 
-    /// Counts what comes of a request that no backend's response ends.
-    #[cold]
-    fn note(&mut self, app: &AppRoute, after: &After) {
-        let cells = || self.worker.books().app(&app.name);
-        match after {
-            After::Told(answer) => self.account.answered_by_us(&cells(), answer),
-            After::Ended => self.account.abandoned(&cells()),
-            _ => {}
-        }
-    }
-
     /// Whether the client has said that this was its last request, after which it sends nothing (RFC 9112 §9.6), and has
     /// kept to that. Then there is nothing to be waited for, and its connection gives its slot back at once.
     fn is_over(&self) -> bool {
@@ -429,14 +419,6 @@ impl<S: Socket> Exchange<'_, S> {
         self.may_retry(app).then_some(other)
     }
 
-    /// Whether the app's budget has a retry left, which is spent then.
-    #[cold]
-    fn may_retry(&self, app: &AppRoute) -> bool {
-        let granted = app.retry_budget.withdraw(&app.settings, clock::now());
-        self.worker.books().app(&app.name).retried(granted);
-        granted
-    }
-
     /// Throws a response away. If all of it has come already, its connection serves on; it isn't waited for.
     fn discard(&mut self, answered: &Answered, upstream: &Upstream<Wire>) {
         let over = self.download.discard() && self.upload.has_left();
@@ -455,17 +437,6 @@ impl<S: Socket> Exchange<'_, S> {
         settings.retry_enabled
             && attempts < settings.max_attempts
             && retry::next(failed, self.repeatable()) == retry::Next::OtherBackend
-    }
-
-    /// Tells a backend's ledger that it failed the request.
-    fn failed(&self, app: &AppRoute, place: &InFlight, failed: Failed) {
-        tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend failed a request");
-        self.worker
-            .tally(place.endpoint())
-            .backend
-            .failures
-            .count(place_of(failed));
-        self.tell(place, place.failed(app.settings.max_failures, clock::now()));
     }
 
     fn pick(&self, app: &AppRoute) -> Result<Taken, PickError> {
@@ -509,12 +480,6 @@ impl<S: Socket> Exchange<'_, S> {
         retry::Request {
             idempotent: self.idempotent,
             replayable: self.upload.is_replayable(),
-        }
-    }
-
-    fn tell(&self, place: &InFlight, signal: Option<Signal>) {
-        if let Some(signal) = signal {
-            self.worker.report(place.report(signal));
         }
     }
 
@@ -609,37 +574,4 @@ impl Patience {
             WaitsFor::Backend => self.body,
         }
     }
-}
-
-/// Counts how an answer ended.
-fn note_delivery<T>(account: &mut Account, delivered: &Result<T, Broken>) {
-    match delivered {
-        Ok(_) => {}
-        Err(Broken::Backend) => account.truncated(),
-        Err(Broken::Client | Broken::Upload) => account.interrupted(),
-    }
-}
-
-fn explain(unanswered: &Unanswered, max: Option<u64>) -> After {
-    After::Told(match unanswered {
-        Unanswered::Failed(Failed::Connect) => Answer::connect_failed(),
-        Unanswered::Failed(Failed::Tls) => Answer::tls_failed(),
-        Unanswered::Failed(Failed::ConnectTimeout) => Answer::connect_timeout(),
-        Unanswered::Failed(Failed::ResponseTimeout) => Answer::response_timeout(),
-        // An unhealthy one is passed on unless another backend was found for the request, and then that one's failure counts.
-        Unanswered::Failed(Failed::Malformed | Failed::Unhealthy) => Answer::bad_response(),
-        Unanswered::Failed(Failed::Refused) => Answer::refused(),
-        Unanswered::Failed(Failed::NotSent | Failed::Stale | Failed::GoneAway | Failed::NoResponse) => {
-            Answer::no_response()
-        }
-        Unanswered::Body(BodyError::TooLong) => match max {
-            Some(max) => Answer::body_too_large(max),
-            None => Answer::bad_request("the request's body has a part that is too long"),
-        },
-        Unanswered::Body(BodyError::Truncated) => Answer::bad_request("the request's body broke off"),
-        Unanswered::Body(BodyError::Chunk(error)) => Answer::bad_request(error.to_string()),
-        Unanswered::Target => Answer::bad_request("the request's target has no form in HTTP/2"),
-        Unanswered::Stalled => Answer::request_timeout("the request's body did not arrive in time"),
-        Unanswered::Gone | Unanswered::Ended => return After::Ended,
-    })
 }

@@ -7,6 +7,8 @@ use edgeproxy_metrics::{Exposition, Family};
 use edgeproxy_proxy::{BackendTotals, Traffic};
 use edgeproxy_registry::{Member, Snapshot, State};
 
+use super::Column;
+
 const APP: &[&str] = &["app"];
 const BACKEND: &[&str] = &["app", "backend"];
 
@@ -121,7 +123,7 @@ pub(super) fn write(out: &mut Exposition<'_>, snapshot: &Snapshot, shown: &Shown
         let labels = [app, id, member.endpoint.region.as_str(), member.state.as_str()];
         samples.value(&labels, 1_u64);
     }
-    let numbers: [(&'static Family, fn(&Member) -> u32); 5] = [
+    let numbers: [Column<Member, u32>; 5] = [
         (&IN_FLIGHT, |member| member.endpoint.meter.in_flight()),
         (&ELSEWHERE, |member| member.endpoint.meter.elsewhere()),
         (&SOFT, |member| member.endpoint.limits.soft()),

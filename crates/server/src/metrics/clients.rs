@@ -3,6 +3,8 @@
 use edgeproxy_metrics::{Exposition, Family, Unit};
 use edgeproxy_proxy::{BREACHES, ListenerTraffic, REASONS, TURNED_AWAY, Traffic};
 
+use super::Column;
+
 const WORKER: &[&str] = &["worker"];
 const LISTENER: &[&str] = &["worker", "listener"];
 
@@ -68,8 +70,7 @@ pub(super) fn write(out: &mut Exposition<'_>, traffic: &Traffic) {
         .zip(&traffic.workers)
         .flat_map(|(number, worker)| worker.listeners.iter().map(move |one| (number.to_string(), one)))
         .collect();
-    let counts: [(&'static Family, fn(&ListenerTraffic) -> u64); 2] =
-        [(&ACCEPTED, |one| one.accepted), (&OPEN, |one| one.open)];
+    let counts: [Column<ListenerTraffic>; 2] = [(&ACCEPTED, |one| one.accepted), (&OPEN, |one| one.open)];
     for (family, count) in counts {
         let mut samples = out.family(family);
         for (worker, one) in &each {

@@ -135,3 +135,30 @@ fn names_are_unique_and_say_what_they_are() {
         );
     }
 }
+
+/// Every name of a metric in a text.
+fn named(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("edgeproxy_") || word.starts_with("process_"))
+}
+
+#[test]
+fn the_alert_rules_and_the_dashboard_ask_for_what_there_is() {
+    let mut known = std::collections::BTreeSet::new();
+    for family in FAMILIES.iter().flat_map(|families| families.iter()) {
+        let name = family.sample_name();
+        if family.kind == Kind::Histogram {
+            known.extend(["_bucket", "_sum", "_count"].map(|suffix| format!("{name}{suffix}")));
+        }
+        known.insert(name);
+    }
+    for text in [
+        include_str!("../../../../docs/metrics/alerts.yml"),
+        include_str!("../../../../docs/metrics/grafana.json"),
+    ] {
+        assert!(named(text).count() > 10);
+        for name in named(text) {
+            assert!(known.contains(name), "there is no {name}");
+        }
+    }
+}

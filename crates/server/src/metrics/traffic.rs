@@ -3,6 +3,7 @@
 use edgeproxy_metrics::{Exposition, Family, Unit};
 use edgeproxy_proxy::{AppTotals, BackendTotals, CLASSES, FAILURES, REASONS, Traffic};
 
+use super::Column;
 use super::backends::Shown;
 
 const APP: &[&str] = &["app"];
@@ -145,7 +146,7 @@ fn write_apps(out: &mut Exposition<'_>, traffic: &Traffic) {
             samples.value(&[one.app.as_str(), reason], count);
         }
     }
-    let counts: [(&'static Family, fn(&AppTotals) -> u64); 5] = [
+    let counts: [Column<AppTotals>; 5] = [
         (&APP_ABANDONED, |totals| totals.abandoned),
         (&APP_INTERRUPTED, |totals| totals.interrupted),
         (&APP_RETRIES, |totals| totals.retries),
@@ -182,7 +183,7 @@ fn write_backends(out: &mut Exposition<'_>, shown: &Shown<'_>) {
     for (labels, totals) in shown.traffic() {
         samples.histogram(&labels, &totals.heads);
     }
-    let counts: [(&'static Family, fn(&BackendTotals) -> u64); 5] = [
+    let counts: [Column<BackendTotals>; 5] = [
         (&SENT, |totals| totals.sent_bytes),
         (&RECEIVED, |totals| totals.received_bytes),
         (&CONNECTIONS, |totals| totals.connections),

@@ -1,0 +1,43 @@
+//! What a client is told whose request got no response.
+
+use edgeproxy_balance::PickError;
+
+use super::Exchange;
+use crate::answer::Answer;
+use crate::attempt::Unanswered;
+use crate::retry::Failed;
+use crate::upload::Broken;
+
+impl Exchange<'_> {
+    /// What a client is told whose request no backend may take, or no other than the one that `failed`.
+    pub(super) fn refusal(&self, error: PickError, failed: Option<Failed>) -> Answer {
+        let (name, delay) = (self.app.name.as_str(), self.worker.config().retry_after);
+        match (error, failed) {
+            (PickError::AllFull, _) => Answer::backends_full(name, delay),
+            (_, Some(failed)) => self.explain(failed.into()),
+            (_, None) => Answer::no_backend(name, &self.app.summary, delay),
+        }
+    }
+
+    /// What a client is told whose request got no response.
+    pub(super) fn explain(&self, unanswered: Unanswered) -> Answer {
+        match unanswered {
+            Unanswered::Failed(Failed::Connect) => Answer::connect_failed(),
+            Unanswered::Failed(Failed::Tls) => Answer::tls_failed(),
+            Unanswered::Failed(Failed::ConnectTimeout) => Answer::connect_timeout(),
+            Unanswered::Failed(Failed::ResponseTimeout) => Answer::response_timeout(),
+            // An unhealthy one is passed on, unless another backend was found.
+            Unanswered::Failed(Failed::Malformed | Failed::Unhealthy) => Answer::bad_response(),
+            Unanswered::Failed(Failed::Refused) => Answer::refused(),
+            Unanswered::Failed(Failed::NotSent | Failed::Stale | Failed::GoneAway | Failed::NoResponse) => {
+                Answer::no_response()
+            }
+            Unanswered::Client(Broken::TooLarge) => Answer::body_too_large(self.max_body.unwrap_or(u64::MAX)),
+            Unanswered::Client(Broken::Target) => {
+                Answer::bad_request("the request's target has no form in HTTP/2")
+            }
+            Unanswered::Client(_) => Answer::bad_request("the request's body broke off"),
+            Unanswered::ClientStalled => Answer::request_timeout("the request's body did not arrive in time"),
+        }
+    }
+}
