@@ -36,6 +36,7 @@ export class Header {
   /** Whether it can be reached. */
   line(kind, { since, next } = {}) {
     const line = at("line");
+    if (kind === "live" && line.dataset.line === kind) return;
     line.dataset.line = kind;
     document.body.classList.toggle("lost", kind === "lost");
     const words = {
