@@ -25,6 +25,20 @@ impl FreePort {
         Self(reusable_socket(SocketAddr::from(([127, 0, 0, 1], 0))))
     }
 
+    /// The same for other people's servers, which set `SO_REUSEADDR` alone.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn for_anybody() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket can be made");
+        socket.set_reuseaddr(true).expect("SO_REUSEADDR can be set");
+        socket.set_reuseport(true).expect("SO_REUSEPORT can be set");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(any).expect("loopback can be bound");
+        Self(socket)
+    }
+
     /// Its address.
     ///
     /// # Panics

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use edgeproxy_config::{Loaded, Place, Problem, RawFlags, Report, expiring, granting};
-use edgeproxy_server::{TlsError, certificates, check_database, granted};
+use edgeproxy_server::{TlsError, certificates, check_database, check_store, granted};
 
 use crate::cli::RunFlags;
 use crate::output::{Format, paint, print, render};
@@ -52,6 +52,7 @@ pub(crate) fn check(options: CheckOptions) -> ExitCode {
             report = report
                 .and(of_certificates(loaded))
                 .and(of_tokens(loaded))
+                .and(of_store(loaded))
                 .and(of_database(loaded));
         }
     }
@@ -99,6 +100,18 @@ fn of_tokens(loaded: &Loaded) -> Report {
                 findings: Vec::new(),
             }
         }
+    }
+}
+
+/// Whether the store that proxies share can be asked at all.
+fn of_store(loaded: &Loaded) -> Report {
+    let problem = check_store(&loaded.settings).err().map(|error| {
+        let place = loaded.place("store").cloned().unwrap_or(Place::Defaults);
+        Problem::new(place, error.to_string())
+    });
+    Report {
+        problems: problem.into_iter().collect(),
+        findings: Vec::new(),
     }
 }
 

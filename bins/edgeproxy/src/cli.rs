@@ -4,7 +4,10 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, value_parser};
+use clap::{
+    Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    value_parser,
+};
 use edgeproxy_config::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, RawFlags, Setting, Settings};
 
 use crate::check::CheckOptions;
@@ -12,6 +15,7 @@ use crate::drain::DrainOptions;
 use crate::explain::ExplainOptions;
 use crate::import::Import;
 use crate::listing::{AppsOptions, BackendsOptions};
+use crate::manual::{CompletionsOptions, ManOptions};
 use crate::token::TokenTask;
 
 /// What the command line asks for.
@@ -35,6 +39,10 @@ pub(crate) enum Task {
     Token(TokenTask),
     /// Show.
     Demo(DemoOptions),
+    /// Teach a shell.
+    Completions(CompletionsOptions),
+    /// Write the manual.
+    Man(ManOptions),
 }
 
 #[derive(Parser, Debug)]
@@ -80,6 +88,10 @@ enum TaskArgs {
     Token(TokenTask),
     /// Show it at work: a proxy, seven backends in three regions, and a little traffic, all on this machine.
     Demo(DemoOptions),
+    /// Print what a shell needs to complete commands and flags.
+    Completions(CompletionsOptions),
+    /// Print the manual page, or write that of each command into a folder.
+    Man(ManOptions),
 }
 
 /// How the demonstration runs.
@@ -105,6 +117,11 @@ pub(crate) fn parse() -> Task {
     Cli::parse().into()
 }
 
+/// All commands with all flags, for whoever describes them.
+pub(crate) fn definition() -> Command {
+    Cli::command()
+}
+
 impl From<Cli> for Task {
     fn from(cli: Cli) -> Self {
         match cli.task {
@@ -118,6 +135,8 @@ impl From<Cli> for Task {
             Some(TaskArgs::Drain(options)) => Self::Drain(options),
             Some(TaskArgs::Token(task)) => Self::Token(task),
             Some(TaskArgs::Demo(options)) => Self::Demo(options),
+            Some(TaskArgs::Completions(options)) => Self::Completions(options),
+            Some(TaskArgs::Man(options)) => Self::Man(options),
         }
     }
 }
@@ -185,8 +204,6 @@ fn flag(setting: &'static Setting) -> Arg {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn task(words: &[&str]) -> Task {

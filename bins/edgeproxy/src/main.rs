@@ -17,6 +17,7 @@ mod import;
 mod limits;
 mod listing;
 mod logging;
+mod manual;
 mod output;
 mod reload;
 mod remote;
@@ -38,5 +39,7 @@ fn main() -> ExitCode {
         cli::Task::Drain(options) => drain::drain(&options),
         cli::Task::Token(task) => token::token(&task),
         cli::Task::Demo(options) => demo::run(&options),
+        cli::Task::Completions(options) => manual::completions(&options, cli::definition()),
+        cli::Task::Man(options) => manual::man(&options, cli::definition()),
     }
 }

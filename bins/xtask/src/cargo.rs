@@ -62,6 +62,17 @@ impl Tool {
         install: "cargo install --locked httpwg-cli",
     };
 
+    pub(crate) const DPKG_DEB: Self = Self {
+        name: "dpkg-deb",
+        kind: Kind::Program,
+        install: "apt-get install dpkg",
+    };
+    pub(crate) const SYSTEMD_ANALYZE: Self = Self {
+        name: "systemd-analyze",
+        kind: Kind::Program,
+        install: "apt-get install systemd",
+    };
+
     pub(crate) fn is_installed(self, workspace: &Workspace) -> bool {
         if self.kind == Kind::Program {
             return is_in_path(self.name);

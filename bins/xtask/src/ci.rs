@@ -2,10 +2,10 @@
 
 use crate::cargo::{self, Tool};
 use crate::step::{Context, Step, Verdict};
-use crate::{alone, behaviour, bench, boundaries, conformance, fuzz, lengths, links, purity, suite};
+use crate::{alone, behaviour, bench, boundaries, conformance, deb, fuzz, lengths, links, purity, suite};
 
 /// Quick ones first, so that a typo is seen before the tests have run.
-pub(crate) const STEPS: [Step; 16] = [
+pub(crate) const STEPS: [Step; 17] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -62,6 +62,11 @@ pub(crate) const STEPS: [Step; 16] = [
         name: "conformance",
         about: "HTTP/2 as httpwg-cli reads RFC 9113",
         run: conformance::check,
+    },
+    Step {
+        name: "deb",
+        about: "the Debian package has what it should, and its units and scripts are sound",
+        run: deb::check,
     },
     Step {
         name: "docs",

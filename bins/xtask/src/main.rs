@@ -12,6 +12,7 @@ mod boundaries;
 mod cargo;
 mod ci;
 mod conformance;
+mod deb;
 mod fuzz;
 mod lengths;
 mod links;
@@ -61,6 +62,8 @@ enum Task {
     Soak(soak::Args),
     /// Let libFuzzer make up what strangers send to the data plane.
     Fuzz(fuzz::Args),
+    /// Build a Debian package of both binaries: target/deb/edgeproxy_VERSION_ARCHITECTURE.deb.
+    Deb(deb::Args),
     /// Write the list of what is promised and of the tests that hold it to that, docs/behaviour/README.md.
     Behaviour,
     /// Hold the HTTP/1 codec against hyper, with many messages.
@@ -115,5 +118,6 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Soak(args) => soak::run(&workspace, &args),
+        Task::Deb(args) => deb::run(&workspace, &args),
     }
 }

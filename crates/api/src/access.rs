@@ -218,7 +218,7 @@ pub(crate) fn secs_up(wait: Duration) -> u64 {
 }
 
 /// Loopback, RFC 1918, RFC 4193, RFC 6598 and link-local.
-fn is_private(ip: IpAddr) -> bool {
+pub(crate) fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local() || is_shared(v4),
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),

@@ -2,6 +2,8 @@ mod heads;
 mod watched;
 
 use std::convert::Infallible;
+use std::fmt;
+use std::future::{Future, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -22,6 +24,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tower::Service;
 
+use crate::networks::{Closings, Network, Share, Shares, TooMany};
+use crate::rate::RateLimit;
 use crate::router::router;
 use crate::state::{Bounds, State};
 use crate::terms::Terms;
@@ -42,6 +46,37 @@ struct Origin {
     names: Option<ClientNames>,
 }
 
+/// What a connection takes of what all share, for as long as it is held.
+struct Place {
+    _permit: Option<OwnedSemaphorePermit>,
+    share: Option<Share>,
+}
+
+/// A network shakes hands more often than it may.
+#[derive(Debug)]
+pub(crate) struct TooFast(Network);
+
+impl fmt::Display for TooFast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} begins more TLS handshakes than one network may", self.0)
+    }
+}
+
+/// Why a connection gets none.
+enum Unplaced {
+    Strangers,
+    TooMany(TooMany),
+}
+
+impl fmt::Display for Unplaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Strangers => f.write_str("strangers have all the places that there are for them"),
+            Self::TooMany(too_many) => too_many.fmt(f),
+        }
+    }
+}
+
 /// Serves connections, each until it ends.
 #[derive(Clone)]
 pub(crate) struct Acceptor {
@@ -51,6 +86,11 @@ pub(crate) struct Acceptor {
     places: Arc<Semaphore>,
     /// Places for those who get nothing but a refusal, so that they take nobody else's.
     strangers: Arc<Semaphore>,
+    /// Of the places, and of the strangers'.
+    shares: [Arc<Shares>; 2],
+    closings: Arc<Closings>,
+    /// Of TLS handshakes, which cost the control thread more than anything else that a stranger can ask for.
+    handshakes: Arc<RateLimit>,
     /// Closed when the server stops.
     stopping: watch::Receiver<()>,
     http: http1::Builder,
@@ -74,6 +114,13 @@ impl Acceptor {
             terms,
             places,
             strangers: Arc::new(Semaphore::new(strangers)),
+            shares: [Shares::of(bounds.connections), Shares::of(strangers)],
+            closings: Arc::default(),
+            handshakes: Arc::new(RateLimit::new(
+                bounds.handshakes_per_sec,
+                bounds.handshake_burst,
+                bounds.peers,
+            )),
             stopping,
             http,
         }
@@ -84,12 +131,41 @@ impl Acceptor {
         self.terms.in_force().access.check_peer(Some(peer)).is_err()
     }
 
-    /// A stranger's place. It doesn't wait for one: whoever fills them would have the others wait as well.
-    fn strangers_place(&self) -> io::Result<Option<OwnedSemaphorePermit>> {
-        let place = Arc::clone(&self.strangers).try_acquire_owned();
-        place
-            .map(Some)
-            .map_err(|_| io::Error::other("too many strangers"))
+    /// Counts a handshake that a network is about to begin, if it may.
+    pub(crate) fn check_handshake(&self, network: Network) -> Result<(), TooFast> {
+        let checked = self.handshakes.check(network.first());
+        checked.map_err(|_| TooFast(network))
+    }
+
+    pub(crate) fn closings(&self) -> &Closings {
+        &self.closings
+    }
+
+    /// A place of the pool that is this peer's; `usual` waits for, or already has, one of those that aren't strangers'.
+    async fn place(
+        &self,
+        peer: SocketAddr,
+        usual: impl Future<Output = Option<OwnedSemaphorePermit>>,
+    ) -> Result<Place, Unplaced> {
+        let [usual_shares, strangers_shares] = &self.shares;
+        let is_stranger = self.is_stranger(peer);
+        let shares = if is_stranger {
+            strangers_shares
+        } else {
+            usual_shares
+        };
+        let network = Network::of(peer.ip());
+        // Before it waits: a network is not to have more of the queue than of the places.
+        let share = network.map(|network| shares.take(network)).transpose();
+        let share = share.map_err(Unplaced::TooMany)?;
+        let _permit = if is_stranger {
+            // It doesn't wait for one: whoever fills them would have the others wait as well.
+            let place = Arc::clone(&self.strangers).try_acquire_owned();
+            Some(place.map_err(|_| Unplaced::Strangers)?)
+        } else {
+            usual.await
+        };
+        Ok(Place { _permit, share })
     }
 
     /// A connection in the clear, that has a place.
@@ -97,17 +173,15 @@ impl Acceptor {
         self,
         stream: TcpStream,
         peer: SocketAddr,
-        mut place: Option<OwnedSemaphorePermit>,
+        place: Option<OwnedSemaphorePermit>,
     ) {
-        if self.is_stranger(peer) {
-            place = match self.strangers_place() {
-                Ok(place) => place,
-                Err(error) => {
-                    tracing::debug!(%peer, %error, "closing a connection");
-                    return;
-                }
-            };
-        }
+        let place = match self.place(peer, ready(place)).await {
+            Ok(place) => place,
+            Err(why) => {
+                self.closings.tell(&why);
+                return;
+            }
+        };
         // An answer is one small write; waiting for more would delay it.
         let _ = stream.set_nodelay(true);
         self.converse(stream, Origin { peer, names: None }, place).await;
@@ -119,13 +193,9 @@ impl Acceptor {
         let mut stopping = self.stopping.clone();
         let shaking = timeout(self.bounds.handshake_timeout, async {
             let stream = tls.accept(stream).await?;
-            let place = if self.is_stranger(peer) {
-                self.strangers_place()?
-            } else {
-                // Closed when no more are accepted: those that shake hands by then, a bounded number, need no place.
-                Arc::clone(&self.places).acquire_owned().await.ok()
-            };
-            Ok::<_, io::Error>((stream, place))
+            // Closed when no more are accepted: those that shake hands by then, a bounded number, need no place.
+            let usual = async { Arc::clone(&self.places).acquire_owned().await.ok() };
+            Ok::<_, io::Error>((stream, self.place(peer, usual).await))
         });
         let shaken = tokio::select! {
             shaken = shaking => shaken,
@@ -134,7 +204,11 @@ impl Acceptor {
         };
         drop(under_way);
         let (stream, place) = match shaken {
-            Ok(Ok(shaken)) => shaken,
+            Ok(Ok((stream, Ok(place)))) => (stream, place),
+            Ok(Ok((_, Err(why)))) => {
+                self.closings.tell(&why);
+                return;
+            }
             Ok(Err(error)) => {
                 tracing::debug!(%peer, %error, "a TLS handshake with the API came to nothing");
                 return;
@@ -148,12 +222,7 @@ impl Acceptor {
         self.converse(stream, Origin { peer, names }, place).await;
     }
 
-    async fn converse(
-        self,
-        stream: impl AsyncRead + AsyncWrite + Unpin,
-        origin: Origin,
-        place: Option<OwnedSemaphorePermit>,
-    ) {
+    async fn converse(self, stream: impl AsyncRead + AsyncWrite + Unpin, origin: Origin, place: Place) {
         let peer = origin.peer;
         let Self {
             router,
@@ -163,16 +232,17 @@ impl Acceptor {
             http,
             ..
         } = self;
-        let _place = place;
         let (heads, mut reading) = Heads::new();
         let service = service_fn(|request: Request<Incoming>| {
             heads.finished();
             let answer = answer(router.clone(), request, origin.clone());
-            let (heads, places) = (heads.clone(), Arc::clone(&places));
+            let (heads, places, place) = (heads.clone(), Arc::clone(&places), &place);
             async move {
                 let mut response = answer.await?;
                 heads.expected();
-                if is_crowded(&places, bounds.connections) {
+                if is_crowded(&places, bounds.connections)
+                    || place.share.as_ref().is_some_and(Share::is_large)
+                {
                     response
                         .headers_mut()
                         .insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,5 +1,6 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
+use edgeproxy_control::StoreStatus;
 use serde::Serialize;
 
 use crate::caller::Caller;
@@ -13,6 +14,30 @@ struct Health {
     version: &'static str,
     backends: usize,
     uptime_secs: u64,
+    store: Store,
+}
+
+/// Where registrations are kept, and what is wrong with that.
+#[derive(Serialize)]
+struct Store {
+    name: &'static str,
+    degraded: Option<Degraded>,
+}
+
+#[derive(Serialize)]
+struct Degraded {
+    for_secs: u64,
+    reason: String,
+}
+
+fn store(status: StoreStatus) -> Store {
+    Store {
+        name: status.name,
+        degraded: status.degraded.map(|degraded| Degraded {
+            for_secs: degraded.lasting.as_secs(),
+            reason: degraded.reason.to_string(),
+        }),
+    }
 }
 
 /// `GET /health`: the process answers. A stranger, where there are tokens, learns no more than that.
@@ -25,6 +50,7 @@ pub(crate) async fn health(State(shared): State<Shared>, caller: Caller) -> Resp
         version: env!("CARGO_PKG_VERSION"),
         backends: shared.handle.stats().backends,
         uptime_secs: shared.handle.uptime().as_secs(),
+        store: store(shared.handle.store_status()),
     })
     .into_response()
 }

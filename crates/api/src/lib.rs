@@ -85,6 +85,7 @@ mod host;
 mod if_match;
 mod json;
 mod metrics;
+mod networks;
 mod page;
 mod patch;
 mod problem;

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::connection::Acceptor;
+use crate::networks::Network;
 use crate::state::State;
 use crate::tls::Handshakes;
 
@@ -68,8 +69,15 @@ pub async fn serve_until_left(
             }
             (stream, peer) = accept(listener.as_ref()), if tls.is_some() => {
                 let Some(tls) = tls.clone() else { continue };
+                let network = Network::of(peer.ip());
+                if let Some(network) = network && let Err(why) = acceptor.check_handshake(network) {
+                    acceptor.closings().tell(&why);
+                    continue;
+                }
                 let acceptor = acceptor.clone();
-                handshakes.begin(|under_way| connections.spawn(acceptor.serve_tls(tls, stream, peer, under_way)));
+                handshakes.begin(network, |under_way| {
+                    connections.spawn(acceptor.serve_tls(tls, stream, peer, under_way))
+                });
             }
         }
     }

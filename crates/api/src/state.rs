@@ -80,10 +80,16 @@ pub struct Bounds {
     pub failures_per_min: NonZeroU32,
     /// Peers that are remembered for it; beyond that they share budgets. 16,384.
     pub peers: usize,
-    /// Connections at once; the next waits in the listener's queue. 1,024.
+    /// Connections at once; the next waits in the listener's queue. One network that is neither private nor loopback gets a
+    /// quarter of them, and further ones are closed. 1,024.
     pub connections: usize,
-    /// TLS handshakes at once, which take no connection's place; one more ends the oldest. 256.
+    /// TLS handshakes at once, which take no connection's place; one more ends the oldest, and one more of a network that has a
+    /// quarter of them the oldest of that. 256.
     pub handshakes: usize,
+    /// TLS handshakes that one network may begin per second, on average; loopback and private networks any number. 100.
+    pub handshakes_per_sec: NonZeroU32,
+    /// TLS handshakes that one network may begin at once. 400: as many agents behind one address come back after a restart.
+    pub handshake_burst: NonZeroU32,
     /// The time for a TLS handshake. 10 s.
     pub handshake_timeout: Duration,
     /// The time for a request's head, from its first byte, or from the connection's beginning. 10 s.
@@ -110,6 +116,8 @@ impl Default for Bounds {
             peers: 16_384,
             connections: 1_024,
             handshakes: 256,
+            handshakes_per_sec: at_least_one(100),
+            handshake_burst: at_least_one(400),
             handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),

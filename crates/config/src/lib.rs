@@ -59,6 +59,7 @@ mod schema;
 mod setting;
 mod settings;
 mod shape;
+mod shared;
 mod shown;
 mod source;
 mod status;
@@ -88,11 +89,12 @@ pub use rules::{Certified, GrantsFile, Rule, check, expiring, granting};
 pub use schema::schema;
 pub use setting::{API_ENV, CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, Reload, Scope, Setting};
 pub use settings::{AppSettings, Settings};
+pub use shared::{LimitsScope, OwnName, StoreAddress, StoreKind, UserName};
 pub use shown::Shown;
 pub use source::{MAX_FILE_BYTES, file_path, load};
 pub use status::StatusCodes;
 pub use topology::Topology;
 pub use types::{
     AccessLog, AccessLogFormat, Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend,
-    LogFilter, LogFormat, ProxyVersion, RegisterSource, Spill, StoreKind, TlsVersion, Workers,
+    LogFilter, LogFormat, ProxyVersion, RegisterSource, Spill, TlsVersion, Workers,
 };

@@ -40,6 +40,7 @@ impl Rule {
         warning("api-insecure", access::api_insecure),
         warning("api-open-address", access::api_open_address),
         warning("tokens-in-the-clear", access::tokens_in_the_clear),
+        warning("etcd-in-the-clear", access::etcd_in_the_clear),
         warning("tls-off", access::tls_off),
         warning("backend-tls-insecure", access::backend_tls_insecure),
         warning("single-backend-max-failures", failures::single_backend),

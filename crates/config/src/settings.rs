@@ -16,12 +16,13 @@ use crate::listeners::Listener;
 use crate::policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
 use crate::region::RegionTable;
 use crate::setting::{Kind, Reload, Scope, Setting};
+use crate::shared::{LimitsScope, OwnName, StoreKind, UserName};
 use crate::shown::{Show, Shown};
 use crate::status::StatusCodes;
 use crate::table::{Field, Key};
 use crate::types::{
     AccessLog, AccessLogFormat, Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend,
-    LogFilter, LogFormat, RegisterSource, Spill, StoreKind, Workers,
+    LogFilter, LogFormat, RegisterSource, Spill, Workers,
 };
 use crate::value::FromValue;
 
@@ -135,9 +136,36 @@ proxy {
     /// How many backends there may be, over all apps.
     max_backends: usize, "max_backends", number(1, 10_000_000), "100000";
 
-    /// Where registrations are kept, so that a restart forgets none: in a file in data_dir, or in memory alone, where
-    /// none outlives the process.
-    store: StoreKind, "store", Kind::OneOf(StoreKind::NAMES), "file", restart;
+    /// Where registrations are kept, so that a restart forgets none: in a file in data_dir; in memory alone, where none
+    /// outlives the process; or in etcd, where all proxies that name the same one share theirs. etcds: is inside TLS.
+    store: StoreKind, "store",
+        Kind::Text { name: "file|memory|etcd://HOST:PORT,…/PREFIX", expected: "\"file\", \"memory\", or the addresses of an etcd such as \"etcd://10.0.0.1:2379,10.0.0.2:2379\"" }, "file", restart;
+
+    /// What this proxy is called among those that share a store, no two of which have the same name. None is the
+    /// machine's name and the port of the API, or of the first listener.
+    proxy_name: Option<OwnName>, "proxy_name",
+        Kind::Text { name: "NAME", expected: "1 to 63 of A-Z a-z 0-9 . _ -, such as \"edge-1\"" }, "", restart;
+
+    /// The user of an etcd that asks for one.
+    etcd_user: Option<UserName>, "etcd_user",
+        Kind::Text { name: "USER", expected: "the name of a user of etcd, at most 255 bytes" }, "", restart;
+
+    /// A file with the password of etcd_user, and nothing else.
+    etcd_password_file: Option<PathBuf>, "etcd_password_file",
+        Kind::Text { name: "PATH", expected: "the path of a file, such as \"/etc/edgeproxy/etcd-password\"" }, "", restart;
+
+    /// The authorities that etcd's certificates are checked against with etcds:, as PEM; none is those of the system.
+    etcd_ca: Option<PathBuf>, "etcd_ca", PATH, "", restart;
+
+    /// The certificate that is shown to etcd, and the chain that leads to an authority, as PEM.
+    etcd_cert: Option<PathBuf>, "etcd_cert", PATH, "", restart;
+
+    /// The private key of etcd_cert, as PEM, unencrypted.
+    etcd_key: Option<PathBuf>, "etcd_key", PATH, "", restart;
+
+    /// What the limits of backends count: local, what each proxy has in flight there, or shared, what all proxies of one
+    /// store have together, each of them its share.
+    limits: LimitsScope, "limits", Kind::OneOf(LimitsScope::NAMES), "local", restart;
 
     /// The folder that the file of store is in; it is made if it isn't there, and no two processes share it. None is the
     /// first of $STATE_DIRECTORY, $XDG_STATE_HOME/edgeproxy and ~/.local/state/edgeproxy that there is; where that can't

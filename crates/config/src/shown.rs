@@ -12,10 +12,11 @@ use ipnet::IpNet;
 
 use crate::policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
 use crate::region::RegionTable;
+use crate::shared::{LimitsScope, OwnName, StoreKind, UserName};
 use crate::status::StatusCodes;
 use crate::types::{
     AccessLog, AccessLogFormat, Algorithm, AuditLog, ClientAuth, HealthMonitor, HostName, LastBackend,
-    LogFilter, LogFormat, RegisterSource, Spill, StoreKind, Workers,
+    LogFilter, LogFormat, RegisterSource, Spill, Workers,
 };
 
 /// A value to be shown. `Display` writes it as the file would have it.
@@ -135,6 +136,7 @@ by_text!(
     Initial,
     IpNet,
     LastBackend,
+    LimitsScope,
     LogFilter,
     LogFormat,
     StoreKind,
@@ -154,7 +156,7 @@ macro_rules! by_str {
     )+ };
 }
 
-by_str!(CookieName, HeaderName, HostName);
+by_str!(CookieName, HeaderName, HostName, OwnName, UserName);
 
 /// An option that is nothing where there is none.
 macro_rules! perhaps {
@@ -167,7 +169,7 @@ macro_rules! perhaps {
     )+ };
 }
 
-perhaps!(AppName, PathBuf, HostName, HeaderName);
+perhaps!(AppName, PathBuf, HostName, HeaderName, OwnName, UserName);
 
 impl<T: Show> Show for Vec<T> {
     fn show(&self) -> Shown {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use crate::draft::Draft;
+use crate::shared::{LimitsScope, StoreKind};
 use crate::suggest::closest;
 use crate::topology;
 
@@ -15,6 +16,7 @@ pub(crate) fn check(draft: &mut Draft<'_>) {
     backend_tls_is_whole(draft);
     api_tls_is_whole(draft);
     api_is_open_or_closed(draft);
+    store_is_whole(draft);
     somebody_listens(draft);
     listeners_differ(draft);
     topology::resolve(draft);
@@ -158,6 +160,55 @@ fn api_tls_is_whole(draft: &mut Draft<'_>) {
                     .to_owned(),
             ),
         );
+    }
+}
+
+/// What is for an etcd needs one, and halves of pairs are mistakes.
+fn store_is_whole(draft: &mut Draft<'_>) {
+    let keys = [
+        "store",
+        "etcd_user",
+        "etcd_password_file",
+        "etcd_ca",
+        "etcd_cert",
+        "etcd_key",
+        "limits",
+    ];
+    if !draft.all_valid(&keys) {
+        return;
+    }
+    let settings = &draft.settings;
+    let user = ("etcd_user", settings.etcd_user.is_some());
+    let password = ("etcd_password_file", settings.etcd_password_file.is_some());
+    let cert = ("etcd_cert", settings.etcd_cert.is_some());
+    let key = ("etcd_key", settings.etcd_key.is_some());
+    let ca = ("etcd_ca", settings.etcd_ca.is_some());
+    let is_shared = settings.limits == LimitsScope::Shared;
+    let address = match &settings.store {
+        StoreKind::Etcd(address) => Some(address.clone()),
+        StoreKind::File | StoreKind::Memory => None,
+    };
+    pair_is_whole(draft, user, password);
+    pair_is_whole(draft, cert, key);
+    let Some(address) = address else {
+        if is_shared {
+            let message =
+                "limits is \"shared\" and store is not; expected the address of an etcd, which proxies share";
+            let help =
+                "name it by store (EDGEPROXY_STORE), such as \"etcd://10.0.0.1:2379\"; or remove limits";
+            draft.conflict("limits", message.to_owned(), Some(help.to_owned()));
+        }
+        return;
+    };
+    for (name, is_there) in [ca, cert, key] {
+        if is_there && !address.is_encrypted() {
+            let message = format!(
+                "there is an {name} and store is in the clear; expected etcds://, which is inside TLS"
+            );
+            let help = format!("write {:?}", address.as_str().replacen("etcd://", "etcds://", 1));
+            draft.conflict(name, message, Some(help));
+            return;
+        }
     }
 }
 

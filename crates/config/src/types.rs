@@ -70,16 +70,6 @@ words! {
 }
 
 words! {
-    /// Where registrations are kept.
-    StoreKind {
-        /// In a file, so that a restart forgets none.
-        File = "file",
-        /// In memory: a restart forgets all.
-        Memory = "memory",
-    }
-}
-
-words! {
     /// What happens when failures would eject the last routable backend of an app.
     LastBackend {
         /// It stays.

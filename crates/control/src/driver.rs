@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::handle::Shared;
 use crate::keeper::Keeper;
 use crate::reports::{Batch, Reports};
+use crate::sharing::Sharing;
 
 /// Feeds the registry time and reports, and hands out its snapshots and events. There is one for each
 /// [`Handle`](crate::Handle)'s registry; without it nothing expires and no registration resolves.
@@ -51,8 +52,13 @@ impl Driver {
         match self.shared.keeping.clone() {
             None => self.turns(reports, publish, on_event).await,
             Some(keeping) => {
-                let keeper = Keeper::new(Arc::clone(&self.shared), keeping);
-                tokio::join!(self.turns(reports, publish, on_event), keeper.run());
+                let keeper = Keeper::new(Arc::clone(&self.shared), Arc::clone(&keeping));
+                let sharing = Sharing::new(Arc::clone(&self.shared), keeping);
+                tokio::join!(
+                    self.turns(reports, publish, on_event),
+                    keeper.run(),
+                    sharing.run()
+                );
             }
         }
     }
@@ -104,12 +110,13 @@ impl Driver {
     fn turn(&mut self, publish: &mut impl FnMut(&Snapshot), on_event: &mut impl FnMut(&Event)) -> Next {
         let may_publish = Instant::now() >= self.not_before;
         let mut events = Vec::new();
-        let (snapshot, published, dirty, timeout) = {
+        let (snapshot, published, dirty, timeout, holds) = {
             let now = self.shared.clock.now();
             let mut state = self.shared.lock();
             let stands_still = self.shared.stands_still(&state);
             if !stands_still {
                 state.registry.handle_timeout(now);
+                state.pass_leases(now);
             }
             while events.len() < EVENT_BATCH
                 && let Some(event) = state.registry.poll_event()
@@ -119,11 +126,14 @@ impl Driver {
             let snapshot = may_publish.then(|| state.registry.poll_snapshot(now)).flatten();
             self.shared.keep(&state);
             let dirty = state.registry.is_dirty();
+            let due = [state.leases_due(), state.registry.poll_timeout()];
+            let due = due.into_iter().flatten().min();
             (
                 snapshot,
                 (!dirty).then_some(state.generation),
                 dirty,
-                state.registry.poll_timeout().filter(|_| !stands_still),
+                due.filter(|_| !stands_still),
+                !state.holds.is_empty(),
             )
         };
         if let Some(snapshot) = snapshot {
@@ -135,6 +145,9 @@ impl Driver {
                 *published = generation;
                 newer
             });
+            if holds {
+                self.shared.lock().release_until(generation);
+            }
         }
         events.iter().for_each(&mut *on_event);
         if events.len() == EVENT_BATCH {

@@ -7,9 +7,10 @@ use std::time::Duration;
 use edgeproxy_backend::{AppName, Backend, BackendId, Incarnation, MonoTime};
 use edgeproxy_registry::{
     AppPolicy, Bounds, Config, Configuration, DeregisterError, Deregistered, FencedError, Hold, Keep, Kept,
-    LoadReport, Pace, Page, Patch, PatchError, Probe, Reconciled, RegisterError, Registered, Registration,
-    Registry, Renewed, Snapshot, StaticError, Stats, Status, Unrestored,
+    Leases as HeldWhere, LoadReport, Pace, Page, Patch, PatchError, Probe, Reconciled, RegisterError,
+    Registered, Registration, Registry, Renewed, Snapshot, StaticError, Stats, Status, Unrestored,
 };
+use edgeproxy_store::cluster::Answer;
 use edgeproxy_store::{Loaded, Store};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::keeping::{Acknowledged, Degraded, Keeping, StoreStatus};
+use crate::leases::Leases;
 
 /// Begins a registry that a restart empties: the handle to call it by, and the driver to run on the control thread's
 /// runtime.
@@ -29,30 +31,37 @@ pub fn registry(config: Config) -> (Handle, Driver) {
 pub fn kept_registry(mut config: Config, store: Arc<dyn Store>, loaded: &Loaded) -> (Handle, Driver) {
     config.keep = Keep::Registrations;
     config.stride = store.stride();
+    if store.shared().is_some() {
+        config.leases = HeldWhere::Elsewhere;
+    }
     config.first_incarnation = first_incarnation(config.first_incarnation, loaded, config.stride);
     begin(config, Some(Arc::new(Keeping::new(store))))
 }
 
 /// Numbers that are left out by a restart. Those that were given while the store couldn't be written to, or in the
 /// instant before a crash, are among them, and aren't given again: a process that was stopped and still has one can't
-/// take its successor for itself.
+/// take its successor for itself. Where each start has numbers of its own none need be left out.
 const LEFT_OUT: u64 = 1_000_000;
 
 fn first_incarnation(first: Incarnation, loaded: &Loaded, stride: NonZeroU64) -> Incarnation {
     let next = loaded.next_incarnation.map(Incarnation::get);
-    let left_out = LEFT_OUT.saturating_mul(stride.get());
+    let left_out = if stride == NonZeroU64::MIN { LEFT_OUT } else { 0 };
     let first_after = next.and_then(|next| Incarnation::new(next.saturating_add(left_out)));
     first_after.map_or(first, |after| after.max(first))
 }
 
 fn begin(config: Config, keeping: Option<Arc<Keeping>>) -> (Handle, Driver) {
     let clock = Clock::start();
+    let me = keeping.as_ref().and_then(|keeping| keeping.store.shared());
+    let leases = me.map(|shared| Leases::new(shared.me().clone()));
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
             registry: Registry::new(config.clone(), clock.now()),
             generation: 0,
             paused: false,
             change: 0,
+            leases,
+            holds: Vec::new(),
         }),
         config,
         clock,
@@ -98,12 +107,21 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// Has the store told of what it doesn't know.
+    /// Has the store told of what it doesn't know, and asked for what is wanted of it.
     pub(crate) fn keep(&self, state: &State) {
         if let Some(keeping) = &self.keeping
             && state.registry.writes_waiting() > 0
         {
             keeping.wake.notify_one();
+        }
+        let Some(leases) = &state.leases else { return };
+        if let Some(keeping) = &self.keeping
+            && leases.is_wanting()
+        {
+            keeping.share.notify_one();
+        }
+        if leases.is_due_earlier() {
+            self.wake.notify_one();
         }
     }
 }
@@ -125,6 +143,20 @@ pub(crate) struct State {
     pub(crate) paused: bool,
     /// Counts the changes that a store is to be told of.
     pub(crate) change: u64,
+    /// Whose lease is whose, where several proxies share the store.
+    pub(crate) leases: Option<Leases>,
+    /// Gates that stay open until that generation is published.
+    pub(crate) holds: Vec<(u64, Hold)>,
+}
+
+impl State {
+    pub(crate) fn release_until(&mut self, generation: u64) {
+        let due = |(at, _): &mut (u64, Hold)| *at <= generation;
+        let due: Vec<_> = self.holds.extract_if(.., due).collect();
+        for (_, hold) in due {
+            self.registry.release(hold);
+        }
+    }
 }
 
 /// Why a call changed nothing.
@@ -156,8 +188,9 @@ impl Handle {
         registration: Registration,
     ) -> Result<Acknowledged<Registered>, ControlError<RegisterError>> {
         let mut held = None;
-        let changed = self.change(|registry, now| {
-            let (registered, hold) = registry.handle_register_ahead(registration, now)?;
+        let changed = self.change(|state, now| {
+            let (registered, hold) = state.registry.handle_register_ahead(registration, now)?;
+            state.has_registered(&registered.endpoint.id, now);
             held = Some(Held {
                 handle: self.clone(),
                 hold: Some(hold),
@@ -180,8 +213,11 @@ impl Handle {
         fence: Option<Incarnation>,
         report: &LoadReport,
     ) -> Result<Renewed, ControlError<FencedError>> {
-        let (renewed, Changed { generation, .. }) =
-            self.change(|registry, now| registry.handle_heartbeat(id, fence, report, now))?;
+        let (renewed, Changed { generation, .. }) = self.change(|state, now| {
+            let renewed = state.registry.handle_heartbeat(id, fence, report, now)?;
+            state.has_beaten(id, report, now);
+            Ok(renewed)
+        })?;
         // Most heartbeats change nothing that anyone but the lease would see.
         if generation > *self.shared.published.borrow() {
             self.shared.wake.notify_one();
@@ -202,7 +238,11 @@ impl Handle {
         drain: Option<Duration>,
     ) -> Result<Acknowledged<Deregistered>, ControlError<DeregisterError>> {
         let outcome = self
-            .publish(|registry, now| registry.handle_deregister(id, fence, drain, now))
+            .publish(|state, now| {
+                let deregistered = state.registry.handle_deregister(id, fence, drain, now)?;
+                state.has_left(id);
+                Ok(deregistered)
+            })
             .await;
         if let Err(ControlError::Refused(DeregisterError::Fenced(FencedError::Unknown(_)))) = &outcome {
             self.settled().await;
@@ -234,7 +274,7 @@ impl Handle {
         fence: Option<Incarnation>,
         patch: &Patch,
     ) -> Result<Acknowledged<Status>, ControlError<PatchError>> {
-        self.publish(|registry, now| registry.handle_patch(id, fence, patch, now))
+        self.publish(|state, now| state.registry.handle_patch(id, fence, patch, now))
             .await
     }
 
@@ -244,7 +284,7 @@ impl Handle {
     /// # Errors
     /// As [`Registry::configure`], or the server is stopping.
     pub fn configure(&self, configuration: Configuration) -> Result<Reconciled, ControlError<StaticError>> {
-        let (reconciled, _) = self.change(|registry, now| registry.configure(configuration, now))?;
+        let (reconciled, _) = self.change(|state, now| state.registry.configure(configuration, now))?;
         self.shared.wake.notify_one();
         Ok(reconciled)
     }
@@ -254,13 +294,26 @@ impl Handle {
     #[must_use = "what is lost is to be told"]
     pub fn restore(&self, loaded: Loaded, admit: impl Fn(&Backend) -> Result<(), String>) -> Vec<Unrestored> {
         let Loaded {
-            records, overrides, ..
+            records,
+            overrides,
+            owned,
+            members,
+            ..
         } = loaded;
         let now = self.shared.clock.now();
         let mut state = self.shared.lock();
         let unrestored = state.registry.restore(Kept { records, overrides }, admit, now);
+        state.begin_with(owned, members, now);
         self.shared.keep(&state);
         unrestored
+    }
+
+    /// Has this proxy go by its share of backends' limits, as the others that share the store do by theirs. What backends
+    /// asked for is what is kept. Nothing, where the store is shared with nobody.
+    pub fn share_limits(&self) {
+        let now = self.shared.clock.now();
+        self.shared.lock().divide_limits(now);
+        self.shared.wake.notify_one();
     }
 
     /// All that there is to be kept, as a store would load it.
@@ -336,7 +389,8 @@ impl Handle {
         bounds: Bounds,
         publish: impl FnOnce(Option<&Snapshot>),
     ) -> Result<(Reconciled, Hold), ControlError<StaticError>> {
-        let ((configured, snapshot), _) = self.change(|registry, now| {
+        let ((configured, snapshot), _) = self.change(|state, now| {
+            let registry = &mut state.registry;
             let before = registry.config().bounds();
             registry.rebound(bounds, now);
             match registry.configure_ahead(configuration, now) {
@@ -363,10 +417,14 @@ impl Handle {
     pub fn report_probe(&self, id: &BackendId, incarnation: Incarnation, probe: Probe, passed: bool) -> Pace {
         let pace = {
             let now = self.shared.clock.now();
-            self.shared
-                .lock()
-                .registry
-                .handle_probe(id, incarnation, probe, passed, now)
+            let mut state = self.shared.lock();
+            let pace = state.registry.handle_probe(id, incarnation, probe, passed, now);
+            if probe == Probe::Suspect {
+                let answer = if passed { Answer::Answers } else { Answer::Refuses };
+                state.was_probed(id, incarnation, answer, now);
+                self.shared.keep(&state);
+            }
+            pace
         };
         self.shared.wake.notify_one();
         pace
@@ -458,6 +516,18 @@ impl Handle {
         }
     }
 
+    /// Tells the proxies that share the store that this one ends, for `limit` at the most. Nothing is shared any more. Where
+    /// the store was [given](Self::give_store), it is the other process that stays.
+    pub async fn leave_store(&self, limit: Duration) {
+        if let Some(keeping) = &self.shared.keeping
+            && let Some(shared) = keeping.store.shared()
+            && !keeping.is_given.load(Ordering::Acquire)
+        {
+            // If it takes longer, they wait.
+            let _ = timeout(limit, shared.leave()).await;
+        }
+    }
+
     fn read<T>(&self, ask: impl FnOnce(&Registry, MonoTime) -> T) -> T {
         let now = self.shared.clock.now();
         ask(&self.shared.lock().registry, now)
@@ -466,7 +536,7 @@ impl Handle {
     /// Applies a change.
     fn change<T, E>(
         &self,
-        apply: impl FnOnce(&mut Registry, MonoTime) -> Result<T, E>,
+        apply: impl FnOnce(&mut State, MonoTime) -> Result<T, E>,
     ) -> Result<(T, Changed), ControlError<E>> {
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(ControlError::Stopping);
@@ -476,7 +546,7 @@ impl Handle {
         if state.paused {
             return Err(ControlError::Stopping);
         }
-        let value = apply(&mut state.registry, now)?;
+        let value = apply(&mut state, now)?;
         state.generation += u64::from(state.registry.is_dirty());
         // While anything waits or is under way, whoever changes anything waits for it.
         state.change += u64::from(state.registry.unwritten() > 0);
@@ -492,7 +562,7 @@ impl Handle {
 
     async fn publish<T, E>(
         &self,
-        apply: impl FnOnce(&mut Registry, MonoTime) -> Result<T, E>,
+        apply: impl FnOnce(&mut State, MonoTime) -> Result<T, E>,
     ) -> Result<Acknowledged<T>, ControlError<E>> {
         let (outcome, changed) = self.change(apply)?;
         self.published(&changed).await;

@@ -1,17 +1,15 @@
 //! Writes what changes to the store, and takes in what others have changed there.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use edgeproxy_registry::{Kept, Write};
-use edgeproxy_store::{CommitError, Loaded, Update};
+use edgeproxy_registry::Write;
+use edgeproxy_store::{CommitError, Task, Update};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::handle::Shared;
-use crate::keeping::{Keeping, PATIENCE};
+use crate::keeping::{FIRST_PAUSE, Keeping, PATIENCE};
 
 /// Commits one batch after the other; what changes meanwhile is the next. Nothing but those who asked for durability
 /// waits for it.
@@ -24,9 +22,9 @@ pub(crate) struct Keeper {
 
 /// Ids in one commit. At some 200 bytes each it is a write of a few megabytes.
 const BATCH: usize = 16_384;
-/// The first pause after a failed commit; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest.
+/// What others have changed that is taken in between two commits.
+const UPDATES: usize = 4_096;
+/// The longest pause after a failed commit; the first is [`FIRST_PAUSE`], and each further one is twice as long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 struct Batch {
@@ -50,6 +48,7 @@ impl Keeper {
                 self.take_again().await;
                 continue;
             }
+            self.take_in_all().await;
             let batch = self.take();
             if batch.writes.is_empty() {
                 self.reach(batch.through);
@@ -74,8 +73,11 @@ impl Keeper {
             return;
         }
         match self.keeping.store.load().await {
-            // The registry knows what is in there: nobody else has changed it.
-            Ok(_) => {
+            Ok(loaded) => {
+                // A store that is this process's alone has what the registry knows.
+                if self.keeping.store.shared().is_some() {
+                    self.take_in(Update::Resync(loaded));
+                }
                 self.failures = 0;
                 self.keeping.is_given.store(false, Ordering::Release);
                 self.recovered();
@@ -84,6 +86,18 @@ impl Keeper {
                 self.failures = self.failures.saturating_add(1);
                 self.degrade(&error.message);
                 self.pause().await;
+            }
+        }
+    }
+
+    /// What others have changed, as far as it is known by now. No more than so much at once: what is changed here has its
+    /// turn as well.
+    async fn take_in_all(&self) {
+        for _ in 0..UPDATES {
+            tokio::select! {
+                biased;
+                update = self.keeping.store.update() => self.take_in(update),
+                () = std::future::ready(()) => return,
             }
         }
     }
@@ -102,18 +116,15 @@ impl Keeper {
     async fn commit(&mut self, batch: Batch) -> bool {
         let keeping = Arc::clone(&self.keeping);
         let began = Instant::now();
-        let mut commit = keeping.store.commit(&batch.writes);
-        let committed = loop {
-            tokio::select! {
-                committed = self.patiently(&mut commit, began) => break committed,
-                update = keeping.store.update() => self.take_in(update),
-            }
-        };
-        drop(commit);
+        // What others change meanwhile waits: an id that is being written counts as one that the store is yet to know, and
+        // what is told of it would be ignored.
+        let committed = self.patiently(keeping.store.commit(&batch.writes), began).await;
         let mut state = self.shared.lock();
         match committed {
             Ok(()) => {
                 state.registry.handle_kept(&batch.writes);
+                state.were_committed(&batch.writes, self.shared.clock.now());
+                self.shared.keep(&state);
                 drop(state);
                 self.succeeded(batch.through, began.elapsed());
                 true
@@ -131,11 +142,11 @@ impl Keeper {
     /// Awaits a commit to its end, however long that takes; once it is late, nobody else waits for it.
     async fn patiently(
         &self,
-        commit: &mut Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send + '_>>,
+        mut commit: Task<'_, Result<(), CommitError>>,
         began: Instant,
     ) -> Result<(), CommitError> {
         if Instant::now() < began + PATIENCE
-            && let Ok(committed) = timeout_at(began + PATIENCE, &mut *commit).await
+            && let Ok(committed) = timeout_at(began + PATIENCE, &mut commit).await
         {
             return committed;
         }
@@ -214,21 +225,23 @@ impl Keeper {
 
     fn take_in(&self, update: Update) {
         let now = self.shared.clock.now();
-        match update {
-            Update::Changed(write) => {
-                let mut state = self.shared.lock();
-                state.registry.handle_foreign(write, now);
-            }
-            Update::Resync(Loaded {
-                records, overrides, ..
-            }) => {
-                let mut state = self.shared.lock();
-                state.registry.handle_resync(Kept { records, overrides }, now);
-            }
-            // Whose lease is whose: nobody else has any yet.
-            Update::Owned(_) | Update::Heard(_) | Update::Joined(_) | Update::Parted(_) => {}
-            Update::Lost { reason } => self.degrade(&reason),
-            Update::Restored => self.recovered(),
+        let reach = match &update {
+            Update::Lost { reason } => Some(Err(reason.clone())),
+            Update::Restored | Update::Resync(_) => Some(Ok(())),
+            _ => None,
+        };
+        let all_kept = {
+            let mut state = self.shared.lock();
+            state.take_in(update, now);
+            self.shared.keep(&state);
+            state.registry.unwritten() == 0
+        };
+        match reach {
+            Some(Err(reason)) => self.degrade(&reason),
+            // What is still to be written tells by being written.
+            Some(Ok(())) if all_kept => self.recovered(),
+            Some(Ok(())) => self.keeping.hurry.notify_one(),
+            None => {}
         }
         self.shared.changed_elsewhere();
     }

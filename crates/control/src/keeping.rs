@@ -88,6 +88,8 @@ pub(crate) struct Keeping {
     pub(crate) is_given: AtomicBool,
     /// Something is to be kept.
     pub(crate) wake: Notify,
+    /// The store is to be asked for something about leases.
+    pub(crate) share: Notify,
     /// Somebody waits for the end: no pause before the next attempt.
     pub(crate) hurry: Notify,
     pub(crate) progress: watch::Sender<Progress>,
@@ -105,12 +107,16 @@ pub(crate) struct Progress {
 /// How long a caller waits for the store. A disk that takes longer is not waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The first pause after the store has failed.
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
 impl Keeping {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
             is_given: AtomicBool::new(false),
             wake: Notify::new(),
+            share: Notify::new(),
             hurry: Notify::new(),
             progress: watch::Sender::default(),
         }

@@ -1,12 +1,13 @@
 //! What callers are told of what is kept, with a store that fails and hangs when the test says so.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, Region};
+use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, Incarnation, Region};
 use edgeproxy_registry::{
-    Change, Config, DeregisterError, FencedError, LoadReport, Patch, Registration, State, Write,
+    Change, Config, DeregisterError, FencedError, LoadReport, Patch, Record, Registration, State, Write,
 };
 use edgeproxy_store::{CommitError, LoadError, Loaded, Memory, Store, Task, Update};
 use tokio::sync::Notify;
@@ -23,6 +24,16 @@ struct Faulty {
     hangs: AtomicBool,
     released: Notify,
     commits: AtomicUsize,
+    /// What others have changed.
+    news: Mutex<VecDeque<Update>>,
+    told: Notify,
+}
+
+impl Faulty {
+    fn tell(&self, update: Update) {
+        self.news.lock().unwrap().push_back(update);
+        self.told.notify_one();
+    }
 }
 
 impl Store for Faulty {
@@ -51,7 +62,15 @@ impl Store for Faulty {
     }
 
     fn update(&self) -> Task<'_, Update> {
-        Box::pin(std::future::pending())
+        Box::pin(async {
+            loop {
+                let next = self.news.lock().unwrap().pop_front();
+                match next {
+                    Some(update) => return update,
+                    None => self.told.notified().await,
+                }
+            }
+        })
     }
 }
 
@@ -213,6 +232,69 @@ async fn a_commit_that_hangs_holds_up_no_heartbeat_and_a_caller_for_five_seconds
 }
 
 const MOMENT: Duration = Duration::from_millis(10);
+
+#[tokio::test(start_paused = true)]
+async fn what_another_proxy_does_to_one_that_is_being_written_is_taken_in_after_that() {
+    LocalSet::new()
+        .run_until(async {
+            let store = Arc::new(Faulty::default());
+            let handle = start(&store).await;
+            store.hangs.store(true, Ordering::Relaxed);
+            let register = {
+                let handle = handle.clone();
+                tokio::task::spawn_local(async move { handle.register(registration("a", 1)).await.unwrap() })
+            };
+            sleep(MOMENT).await;
+            let later = Record {
+                backend: registration("a", 2).backend,
+                incarnation: Incarnation::new(1_000_000_000).unwrap(),
+                ttl: Duration::from_secs(60),
+            };
+            store.tell(Update::Changed(Write::Registered(later.clone())));
+            sleep(MOMENT).await;
+            store.hangs.store(false, Ordering::Relaxed);
+            store.released.notify_one();
+            register.await.unwrap();
+            sleep(MOMENT).await;
+            let found = handle.get(&id("a")).unwrap().endpoint;
+            assert_eq!(found.backend, later.backend);
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_change_has_its_turn_while_registrations_never_end() {
+    LocalSet::new()
+        .run_until(async {
+            let store = Arc::new(Faulty::default());
+            let handle = start(&store).await;
+            let storm = {
+                let handle = handle.clone();
+                tokio::task::spawn_local(async move {
+                    for n in 0.. {
+                        handle
+                            .register(registration(&format!("b{}", n % 8), 1 + n % 9_999))
+                            .await
+                            .unwrap();
+                    }
+                })
+            };
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            let theirs = Record {
+                backend: registration("theirs", 2).backend,
+                incarnation: Incarnation::new(1_000_000_000).unwrap(),
+                ttl: Duration::from_secs(60),
+            };
+            store.tell(Update::Changed(Write::Registered(theirs)));
+            while handle.get(&id("theirs")).is_none() {
+                tokio::task::yield_now().await;
+            }
+            storm.abort();
+        })
+        .await;
+}
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_what_was_gone_again_before_it_was_written() {

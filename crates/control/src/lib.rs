@@ -56,7 +56,9 @@ mod keeper;
 mod keeping;
 #[cfg(test)]
 mod kept_tests;
+mod leases;
 mod reports;
+mod sharing;
 
 pub use driver::Driver;
 pub use handle::{ControlError, Handle, kept_registry, registry};

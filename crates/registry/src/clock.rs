@@ -31,6 +31,19 @@ impl Add<Duration> for Active {
     }
 }
 
+impl From<Active> for MonoTime {
+    fn from(at: Active) -> Self {
+        at.0
+    }
+}
+
+/// What was once handed out comes back.
+impl From<MonoTime> for Active {
+    fn from(at: MonoTime) -> Self {
+        Self(at)
+    }
+}
+
 /// Turns the caller's time into active time.
 #[derive(Debug)]
 pub(crate) struct Clock {

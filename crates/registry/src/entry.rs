@@ -8,7 +8,7 @@ use edgeproxy_backend::{Backend, BackendId, Endpoint, Gate, MonoTime, Weight};
 use crate::clock::Active;
 use crate::ledger::{Asked, ProbeLedger, Standing, Traffic, Verdict, in_force};
 use crate::load::Steering;
-use crate::{Lease, LoadReport, Overrides, Reason, Record, Source, State};
+use crate::{Lease, Leases, LoadReport, Overridden, Overrides, Reason, Record, Share, Source, State};
 
 /// One incarnation of a backend. There may be a million, so what most never need is boxed.
 #[derive(Debug)]
@@ -57,6 +57,11 @@ pub(crate) enum Doubt {
     Restored,
     /// As before, and a probe didn't reach it.
     Absent,
+    /// Its lease ran out where several registries hold them, and it is asked whether it is there. It gets requests
+    /// meanwhile.
+    Overdue,
+    /// As before, and a probe didn't reach it.
+    Unreached,
 }
 
 /// What speaks against a backend, or was laid over it.
@@ -223,8 +228,16 @@ impl Entry {
         self.doubt == Doubt::Suspect || self.deadline <= now + self.ttl() / 3
     }
 
-    /// When it is removed for want of heartbeats.
-    pub(crate) fn lease_end(&self) -> Active {
+    /// When it is removed here for want of heartbeats.
+    pub(crate) fn removal(&self, leases: Leases) -> Active {
+        match leases {
+            Leases::Here => self.lease_end(),
+            Leases::Elsewhere => Active::NEVER,
+        }
+    }
+
+    /// When a lease that is held here ends.
+    fn lease_end(&self) -> Active {
         if self.doubt == Doubt::Suspect {
             self.deadline + self.ttl().saturating_mul(SUSPECT_TTLS)
         } else {
@@ -233,13 +246,13 @@ impl Entry {
     }
 
     /// When something is to be done about it, if it is left alone.
-    pub(crate) fn due(&self) -> Active {
+    pub(crate) fn due(&self, leases: Leases) -> Active {
         let details = self.details();
         if let Some(drain) = details.drain {
             return drain.until;
         }
         let ejection_end = details.traffic.ends().unwrap_or(Active::NEVER);
-        self.lease_end().min(ejection_end)
+        self.removal(leases).min(ejection_end)
     }
 
     /// Failed requests don't speak against it any more.
@@ -262,6 +275,16 @@ impl Entry {
         self.details().asked.unwrap_or_else(|| Asked::of(&self.endpoint))
     }
 
+    /// What an operator has set on it, if anything.
+    pub(crate) fn overridden(&self) -> Option<Overridden> {
+        let overridden = Overridden {
+            id: self.endpoint.id.clone(),
+            app: Some(self.endpoint.app.clone()),
+            overrides: self.details().overrides,
+        };
+        overridden.is_some().then_some(overridden)
+    }
+
     /// What a store keeps of it.
     pub(crate) fn record(&self) -> Record {
         let mut backend = self.endpoint.backend.clone();
@@ -275,11 +298,11 @@ impl Entry {
         }
     }
 
-    /// Makes the endpoint what was asked for with the overrides laid over it, and says whether that is
-    /// a change.
-    pub(crate) fn overlay(&mut self, asked: Asked, mut backend: Backend) -> bool {
+    /// Makes the endpoint what was asked for with the overrides laid over it, and of limits the share, and says whether
+    /// that is a change.
+    pub(crate) fn overlay(&mut self, asked: Asked, mut backend: Backend, share: Share) -> bool {
         let overrides = self.details().overrides;
-        let in_force = in_force(asked, &overrides);
+        let in_force = in_force(asked, &overrides, share);
         let hidden = (in_force != asked).then_some(asked);
         if hidden != self.details().asked {
             self.details_mut().asked = hidden;
@@ -307,13 +330,14 @@ impl Entry {
         if self.life != Life::Live || self.reported.draining == Some(true) {
             return State::Draining;
         }
-        if details.probe.verdict() != Verdict::Healthy || self.doubt == Doubt::Absent {
+        let is_unreached = matches!(self.doubt, Doubt::Absent | Doubt::Unreached);
+        if details.probe.verdict() != Verdict::Healthy || is_unreached {
             return State::Unhealthy;
         }
         match details.traffic.standing() {
             Standing::Ejected { .. } => State::Ejected,
             Standing::Trial => State::Trial,
-            Standing::Well if self.doubt == Doubt::Suspect => State::Suspect,
+            Standing::Well if matches!(self.doubt, Doubt::Suspect | Doubt::Overdue) => State::Suspect,
             Standing::Well => State::Routable,
         }
     }
@@ -324,6 +348,9 @@ impl Entry {
         match self.state {
             State::Routable if self.doubt == Doubt::Restored => Reason::Restored,
             State::Routable => Reason::Well,
+            State::Suspect if self.doubt == Doubt::Overdue => Reason::Overdue {
+                since: now.since(self.deadline),
+            },
             State::Suspect => Reason::MassExpiry {
                 since: now.since(self.deadline),
                 removed_in: self.lease_end().since(now),
@@ -339,6 +366,7 @@ impl Entry {
             State::Unhealthy => match details.probe.verdict() {
                 Verdict::AwaitsFirst => Reason::FirstProbe,
                 Verdict::Healthy if self.doubt == Doubt::Absent => Reason::Absent,
+                Verdict::Healthy if self.doubt == Doubt::Unreached => Reason::Unreached,
                 Verdict::Healthy | Verdict::Unhealthy => Reason::Probes {
                     streak: details.probe.failed(),
                 },

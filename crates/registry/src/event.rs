@@ -50,9 +50,10 @@ pub enum EventKind {
     Draining,
     /// An operator changed it, or its weight became 0 or ceased to be.
     Changed,
-    /// The mass-expiry guard keeps it although its lease ran out.
+    /// It is kept although its lease ran out: by the mass-expiry guard, or until it is known that no other proxy has
+    /// heard it.
     Suspected,
-    /// It is gone: deregistered without a drain, or after one that ended or was cut.
+    /// It is gone: deregistered without a drain, or after one that ended or was cut; or another proxy has removed it.
     Removed,
 }
 

@@ -75,6 +75,7 @@ mod policy;
 mod record;
 mod registry;
 mod remembered;
+mod share;
 mod slots;
 mod snapshot;
 mod source;
@@ -88,9 +89,10 @@ pub use message::{
     Patch, PatchError, Probe, Reconciled, RegisterError, Registered, RegisteredKind, Registration, Renewed,
     StaticError,
 };
-pub use policy::{AppPolicy, Bounds, Config, Initial, Keep, LastBackend, Monitoring};
-pub use record::{Kept, Record, Unrestored, Write};
+pub use policy::{AppPolicy, Bounds, Config, Initial, Keep, LastBackend, Leases, Monitoring};
+pub use record::{Kept, Overridden, Record, Unrestored, Write};
 pub use registry::Registry;
+pub use share::Share;
 pub use snapshot::{AppSnapshot, Lease, Member, Page, Snapshot, Stats, Status};
 pub use source::Source;
 pub use state::{Cause, Reason, State};

@@ -38,6 +38,8 @@ pub struct Config {
     pub stride: NonZeroU64,
     /// Whether anybody wants to know what is to be kept. Nobody.
     pub keep: Keep,
+    /// Who ends the leases of backends that registered. The registry itself.
+    pub leases: Leases,
     /// Seeds the jitter of ejection times and the hashes of names; the same seed and inputs give the same
     /// outputs. Draw it at random where others choose the ids, lest they choose ones that collide. 0.
     pub seed: u64,
@@ -63,6 +65,7 @@ impl Default for Config {
             first_incarnation: Incarnation::FIRST,
             stride: NonZeroU64::MIN,
             keep: Keep::Nothing,
+            leases: Leases::Here,
             seed: 0,
             app: AppPolicy::default(),
         }
@@ -77,6 +80,20 @@ pub enum Keep {
     Nothing,
     /// What outlives the process is noted until it is [taken](crate::Registry::take_writes).
     Registrations,
+}
+
+/// Where it is decided that a lease has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Leases {
+    /// Here, when the time has come.
+    #[default]
+    Here,
+    /// Among several registries, which hear of the same backends: this one expires nobody, and the mass-expiry guard has
+    /// nothing to guard. It is told by [`Registry::handle_overdue`](crate::Registry::handle_overdue) who is to be probed,
+    /// by [`handle_heard`](crate::Registry::handle_heard) who was heard elsewhere, and by
+    /// [`handle_ended`](crate::Registry::handle_ended) or [`handle_foreign`](crate::Registry::handle_foreign) who is gone.
+    /// What it tells of a lease is what it has heard itself.
+    Elsewhere,
 }
 
 /// What of [`Config`] can change while the registry is in use. Each is as it is there.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use edgeproxy_backend::{Backend, BackendId, Incarnation};
+use edgeproxy_backend::{AppName, Backend, BackendId, Incarnation};
 
 use crate::Overrides;
 
@@ -31,13 +31,48 @@ pub enum Write {
         /// The last life that it had. A store that knows a later one keeps that.
         incarnation: Incarnation,
     },
-    /// An operator has set this on the id, whether it is registered or not.
-    Overridden {
-        /// The id.
-        id: BackendId,
-        /// All that is set; the default is nothing, and forgets it.
-        overrides: Overrides,
-    },
+    /// An operator has set this, whether a backend of that id is registered or not.
+    Overridden(Overridden),
+}
+
+/// What an operator has set on a backend. It belongs to the id within the app: another app's backend that gets the id
+/// later gets nothing of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Overridden {
+    /// The id. One has no more than one of these, whatever the apps.
+    pub id: BackendId,
+    /// The app whose backend it was set on. `None` if nothing is set, or in what an earlier version kept: it holds for
+    /// the app that registers the id first.
+    pub app: Option<AppName>,
+    /// All that is set; the default is nothing, and forgets it.
+    pub overrides: Overrides,
+}
+
+impl Overridden {
+    /// Nothing is set on the id.
+    #[must_use]
+    pub fn nothing(id: BackendId) -> Self {
+        Self {
+            id,
+            app: None,
+            overrides: Overrides::default(),
+        }
+    }
+
+    /// What of it holds for a backend of that app.
+    #[must_use]
+    pub fn of(&self, app: &AppName) -> Overrides {
+        match &self.app {
+            Some(other) if other != app => Overrides::default(),
+            Some(_) | None => self.overrides,
+        }
+    }
+
+    /// Whether something is set.
+    #[must_use]
+    pub fn is_some(&self) -> bool {
+        self.overrides != Overrides::default()
+    }
 }
 
 impl Write {
@@ -46,7 +81,7 @@ impl Write {
     pub const fn id(&self) -> &BackendId {
         match self {
             Self::Registered(record) => &record.backend.id,
-            Self::Gone { id, .. } | Self::Overridden { id, .. } => id,
+            Self::Gone { id, .. } | Self::Overridden(Overridden { id, .. }) => id,
         }
     }
 }
@@ -56,8 +91,8 @@ impl Write {
 pub struct Kept {
     /// The backends.
     pub records: Vec<Record>,
-    /// What operators have set, by id, whether it is registered or not.
-    pub overrides: Vec<(BackendId, Overrides)>,
+    /// What operators have set, on backends that are registered and on others. Of each id once.
+    pub overrides: Vec<Overridden>,
 }
 
 /// Why a backend that was kept is not there after a restart. A store is told to forget it.

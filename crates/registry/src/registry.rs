@@ -11,6 +11,7 @@ mod hold;
 mod leave;
 mod load;
 mod operate;
+mod overdue;
 mod probe;
 mod publish;
 mod query;
@@ -38,7 +39,7 @@ use crate::unwritten::Unwritten;
 use crate::{
     AppPolicy, Bounds, Config, Configuration, DeregisterError, Deregistered, Event, FencedError, Hold, Kept,
     LoadReport, Overrides, Pace, Patch, PatchError, Probe, Reconciled, RegisterError, Registered,
-    Registration, Renewed, Snapshot, StaticError, Stats, Status, Unrestored, Write,
+    Registration, Renewed, Share, Snapshot, StaticError, Stats, Status, Unrestored, Write,
 };
 use configure::Listed;
 use drain::Drains;
@@ -94,6 +95,8 @@ pub struct Registry {
     stats: Stats,
     /// Whose gates are held open.
     held: Held,
+    /// Of everybody's limits.
+    share: Share,
     /// The most backends that it ever had room for.
     most_backends: usize,
 }
@@ -120,6 +123,7 @@ impl Registry {
             unwritten: Unwritten::new(config.seed),
             stats: Stats::default(),
             held: Held::default(),
+            share: Share::WHOLE,
             most_backends: config.max_backends,
             config,
         }
@@ -232,7 +236,7 @@ impl Registry {
     /// - Without any of them it expires when its lease ends. The mass-expiry guard doesn't keep it: it hasn't renewed.
     ///
     /// `admit` says whether a backend may be there, or why not. Gives those that couldn't be brought back. Nothing stops
-    /// for them, and a store is told to forget them.
+    /// for them, and a store is told to forget them, unless [others](crate::Leases::Elsewhere) have them there as well.
     pub fn restore(
         &mut self,
         kept: Kept,
@@ -297,7 +301,7 @@ impl Registry {
     /// What an operator has set on an id, whether a backend of that id is registered or not.
     #[must_use]
     pub fn overrides(&self, id: &BackendId) -> Overrides {
-        self.overrides_of(id)
+        self.overridden(id).overrides
     }
 
     /// Takes in what somebody else has changed in the store that both keep theirs in.
@@ -311,6 +315,82 @@ impl Registry {
         debug_assert!(self.check_invariants());
     }
 
+    /// As [`handle_foreign`](Self::handle_foreign), but where another's incarnation takes over, the gate of the old one stays
+    /// open until it is [released](Self::release), as with [`handle_register_ahead`](Self::handle_register_ahead).
+    /// `None` if there is none.
+    pub fn handle_foreign_ahead(&mut self, change: Write, now: MonoTime) -> Option<Hold> {
+        self.advance(now);
+        let ((), hold) = self.holding(|registry| registry.take_over_change(change));
+        debug_assert!(self.check_invariants());
+        self.held.holds(hold).then_some(hold)
+    }
+
+    /// As [`handle_resync`](Self::handle_resync), with gates that stay open as with
+    /// [`handle_foreign_ahead`](Self::handle_foreign_ahead).
+    pub fn handle_resync_ahead(&mut self, kept: Kept, now: MonoTime) -> Option<Hold> {
+        self.advance(now);
+        let ((), hold) = self.holding(|registry| registry.take_over_all(kept));
+        debug_assert!(self.check_invariants());
+        self.held.holds(hold).then_some(hold)
+    }
+
+    /// Its lease has run out, as far as those know who [hold it elsewhere](crate::Leases::Elsewhere), and they want to know whether
+    /// it is still there.
+    ///
+    /// - It stays in rotation, as [`Suspect`](crate::State::Suspect) and [`Overdue`](crate::Reason::Overdue), and a
+    ///   [probe](Probe::Suspect) is to be sent, again and again.
+    /// - One that fails takes it out: it is unhealthy, and [`Unreached`](crate::Reason::Unreached). One that passes, be it the
+    ///   monitor's, brings it back.
+    /// - The doubt is over when it is heard: a heartbeat, a registration, or [elsewhere](Self::handle_heard).
+    ///
+    /// Another life of it, or one of the configuration file, is left alone; so is everybody where leases are held here.
+    pub fn handle_overdue(&mut self, id: &BackendId, incarnation: Incarnation, now: MonoTime) {
+        self.advance(now);
+        self.doubt(id, incarnation);
+        debug_assert!(self.check_invariants());
+    }
+
+    /// It has been heard elsewhere. Its lease begins anew, as far as it is told here.
+    pub fn handle_heard(&mut self, id: &BackendId, now: MonoTime) {
+        self.advance(now);
+        self.hear(id);
+        debug_assert!(self.check_invariants());
+    }
+
+    /// Its lease has ended: what was decided where leases are [held elsewhere](crate::Leases::Elsewhere) has come true in the store.
+    /// As with [`handle_foreign`](Self::handle_foreign), what was changed here and isn't written yet stays.
+    pub fn handle_ended(&mut self, id: &BackendId, incarnation: Incarnation, now: MonoTime) {
+        self.advance(now);
+        self.end(id, incarnation);
+        debug_assert!(self.check_invariants());
+    }
+
+    /// The life that an id holds a lease by, and how long that is; `None` where nobody of that id does.
+    #[must_use]
+    pub fn lease(&self, id: &BackendId) -> Option<(Incarnation, Duration)> {
+        let slot = self.index.find(id, &self.entries)?;
+        let entry = &self.entries[slot];
+        write::is_kept(entry).then(|| (entry.endpoint.incarnation, entry.ttl()))
+    }
+
+    /// Whether a change of its registration has yet to be written, or is being written.
+    #[must_use]
+    pub fn is_unwritten(&self, id: &BackendId) -> bool {
+        self.unwritten.has_registration_of(id)
+    }
+
+    /// The time without the pauses of the process, for whoever holds leases beside this registry.
+    #[must_use]
+    pub fn awake(&self, now: MonoTime) -> MonoTime {
+        self.clock.preview(now, self.is_watched()).into()
+    }
+
+    /// When it will be that time, if no pause comes between.
+    #[must_use]
+    pub fn when_awake(&self, at: MonoTime) -> MonoTime {
+        self.clock.real(at.into())
+    }
+
     /// Changes of others were missed: this is all that is kept now. What isn't in it is gone, but for what was
     /// [changed here](Self::handle_foreign) and isn't written yet.
     pub fn handle_resync(&mut self, kept: Kept, now: MonoTime) {
@@ -321,7 +401,8 @@ impl Registry {
 
     /// Registers a backend, renews it, or lets a new incarnation take over.
     ///
-    /// - An unknown id becomes a new backend, with what an operator once set on it, if that is remembered.
+    /// - An unknown id becomes a new backend, with what an operator once set on it when it was that app's, if
+    ///   that is remembered.
     /// - A live id with the same app and address is renewed: the fields are applied, what it reported about
     ///   itself is forgotten, ledgers and statistics stay.
     /// - A live id with another address, or one that drains after a deregistration, gets a new incarnation
@@ -419,6 +500,14 @@ impl Registry {
         let result = self.patch(id, fence, patch);
         debug_assert!(self.check_invariants());
         result
+    }
+
+    /// Has limits divided so from now on: what members of snapshots and listings tell is this registry's share. What was
+    /// asked for stays what is kept. O(n) where it is another share than before.
+    pub fn share_limits(&mut self, share: Share, now: MonoTime) {
+        self.advance(now);
+        self.divide(share);
+        debug_assert!(self.check_invariants());
     }
 
     /// Takes in what the data plane found. A report about a past incarnation or a past epoch of its meter

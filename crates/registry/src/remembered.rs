@@ -6,12 +6,12 @@ use edgeproxy_backend::BackendId;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::Overrides;
+use crate::Overridden;
 
 /// Overrides by id, for when the backend comes back. Bounded: the one that was put away first is forgotten.
 #[derive(Debug)]
 pub(crate) struct Remembered {
-    by_id: HashMap<BackendId, (u64, Overrides), FixedState>,
+    by_id: HashMap<BackendId, (u64, Overridden), FixedState>,
     by_age: BTreeMap<u64, BackendId>,
     next: u64,
     max: usize,
@@ -28,14 +28,15 @@ impl Remembered {
     }
 
     /// Gives the one that is forgotten for it.
-    pub(crate) fn put(&mut self, id: &BackendId, overrides: Overrides) -> Option<BackendId> {
-        if overrides == Overrides::default() {
+    pub(crate) fn put(&mut self, overridden: Overridden) -> Option<BackendId> {
+        if !overridden.is_some() {
             return None;
         }
+        let id = overridden.id.clone();
         if self.max == 0 {
-            return Some(id.clone());
+            return Some(id);
         }
-        let _ = self.take(id);
+        let _ = self.take(&id);
         let mut forgotten = None;
         if self.by_id.len() >= self.max
             && let Some((_, oldest)) = self.by_age.pop_first()
@@ -43,29 +44,24 @@ impl Remembered {
             self.by_id.remove(&oldest);
             forgotten = Some(oldest);
         }
-        self.by_id.insert(id.clone(), (self.next, overrides));
-        self.by_age.insert(self.next, id.clone());
+        self.by_id.insert(id.clone(), (self.next, overridden));
+        self.by_age.insert(self.next, id);
         self.next += 1;
         forgotten
     }
 
-    pub(crate) fn get(&self, id: &BackendId) -> Overrides {
-        self.by_id
-            .get(id)
-            .map(|(_, overrides)| *overrides)
-            .unwrap_or_default()
+    pub(crate) fn get(&self, id: &BackendId) -> Option<&Overridden> {
+        self.by_id.get(id).map(|(_, overridden)| overridden)
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = &BackendId> {
         self.by_id.keys()
     }
 
-    pub(crate) fn take(&mut self, id: &BackendId) -> Overrides {
-        let Some((age, overrides)) = self.by_id.remove(id) else {
-            return Overrides::default();
-        };
+    pub(crate) fn take(&mut self, id: &BackendId) -> Option<Overridden> {
+        let (age, overridden) = self.by_id.remove(id)?;
         self.by_age.remove(&age);
-        overrides
+        Some(overridden)
     }
 
     pub(crate) fn is_consistent(&self) -> bool {
@@ -76,23 +72,30 @@ impl Remembered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Overrides;
 
     #[test]
     fn the_oldest_is_forgotten_first() {
         let mut remembered = Remembered::new(2, 0);
         let id = |n: u32| BackendId::parse(&format!("b{n}")).unwrap();
-        let off = Overrides {
-            enabled: Some(false),
-            ..Overrides::default()
+        let off = |n| Overridden {
+            overrides: Overrides {
+                enabled: Some(false),
+                ..Overrides::default()
+            },
+            ..Overridden::nothing(id(n))
         };
-        assert_eq!(remembered.put(&id(1), off), None);
-        assert_eq!(remembered.put(&id(2), off), None);
-        assert_eq!(remembered.put(&id(1), off), None); // younger than 2 now
-        assert_eq!(remembered.put(&id(3), off), Some(id(2)));
-        assert_eq!(remembered.put(&id(4), Overrides::default()), None); // nothing to remember
+        assert_eq!(remembered.put(off(1)), None);
+        assert_eq!(remembered.put(off(2)), None);
+        assert_eq!(remembered.put(off(1)), None); // younger than 2 now
+        assert_eq!(remembered.put(off(3)), Some(id(2)));
+        assert_eq!(remembered.put(Overridden::nothing(id(4))), None); // nothing to remember
         assert!(remembered.is_consistent());
-        assert_eq!(remembered.take(&id(2)), Overrides::default());
-        assert_eq!((remembered.take(&id(1)), remembered.take(&id(3))), (off, off));
-        assert_eq!(remembered.take(&id(1)), Overrides::default());
+        assert_eq!(remembered.take(&id(2)), None);
+        assert_eq!(
+            (remembered.take(&id(1)), remembered.take(&id(3))),
+            (Some(off(1)), Some(off(3)))
+        );
+        assert_eq!(remembered.take(&id(1)), None);
     }
 }

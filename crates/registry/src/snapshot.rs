@@ -43,6 +43,8 @@ pub struct Member {
     pub since: Option<MonoTime>,
     /// What it reports of its load has moved its share by so much.
     pub load: LoadFactor,
+    /// Whether a [probe](crate::Probe::Suspect) is to ask if it is still there, whatever its state.
+    pub in_doubt: bool,
 }
 
 impl Member {
@@ -80,9 +82,9 @@ pub struct Status {
 pub struct Lease {
     /// Its length.
     pub ttl: Duration,
-    /// The time since the last heartbeat, or registration.
+    /// The time since the last heartbeat, or registration, that was heard of here.
     pub last_heartbeat: Duration,
-    /// The time until it runs out. Zero for a suspect.
+    /// The time until it runs out, as far as was heard of here. Zero for a suspect.
     pub expires_in: Duration,
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub enum State {
     /// It gets requests.
     Routable,
-    /// Its lease ran out in a mass expiry; it gets requests while a TCP probe reaches it.
+    /// Its lease ran out in a mass expiry, or among several registries; it gets requests while a TCP probe reaches it.
     Suspect,
     /// It gets one request at a time, until one succeeds.
     Trial,
@@ -104,6 +104,13 @@ pub enum Reason {
         /// When it is removed at the latest.
         removed_in: Duration,
     },
+    /// Its lease has run out, as far as is known here, and nobody has ended it yet.
+    Overdue {
+        /// Since when.
+        since: Duration,
+    },
+    /// As before, and a probe didn't reach it.
+    Unreached,
     /// It was ejected and is being tried.
     Trial,
     /// Consecutive requests failed.
@@ -150,6 +157,16 @@ impl fmt::Display for Reason {
                  for {} s more at the most",
                 since.as_secs(),
                 removed_in.as_secs()
+            ),
+            Self::Overdue { since } => write!(
+                f,
+                "its lease ran out {} s ago; kept while a TCP probe reaches it, until it is known that no other proxy \
+                 has heard it",
+                since.as_secs()
+            ),
+            Self::Unreached => f.write_str(
+                "its lease ran out, and no TCP connection to it could be made; back with its next heartbeat, or as soon \
+                 as a probe reaches it",
             ),
             Self::Trial => f.write_str("on trial: one request at a time until one succeeds"),
             Self::Failures { streak, trial_in } => {

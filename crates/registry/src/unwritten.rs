@@ -255,7 +255,7 @@ impl Unwritten {
                 continue;
             };
             match write {
-                Write::Overridden { .. } => mark.overrides = Part::Changed,
+                Write::Overridden(_) => mark.overrides = Part::Changed,
                 Write::Registered(_) => mark.registration = Part::Changed,
                 Write::Gone { incarnation, .. } => {
                     if mark.registration == Part::Same {
@@ -281,7 +281,7 @@ mod tests {
     use edgeproxy_backend::BackendId;
 
     use super::*;
-    use crate::Overrides;
+    use crate::Overridden;
 
     fn id(n: u32) -> BackendId {
         BackendId::parse(&format!("b{n}")).unwrap()
@@ -303,10 +303,7 @@ mod tests {
                 });
             }
             if due.overrides {
-                writes.push(Write::Overridden {
-                    id: id.clone(),
-                    overrides: Overrides::default(),
-                });
+                writes.push(Write::Overridden(Overridden::nothing(id.clone())));
             }
         });
         writes

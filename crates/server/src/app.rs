@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use edgeproxy_api as api;
-use edgeproxy_config::{Changes, ConfigError, Loaded};
+use edgeproxy_config::{Changes, ConfigError, LimitsScope, Loaded};
 use edgeproxy_control::Handle;
 use edgeproxy_proxy as proxy;
 use edgeproxy_proxy::SharedTable;
@@ -157,12 +157,18 @@ impl App {
         let own: translate::Own = Arc::new(own_listeners(own));
         let (admission, access, bounds) = translate::terms(settings, granted, &own);
         let runtime = ControlRuntime::new()?;
-        let storage = Storage::open(settings, usual_data_dir.as_deref(), state, &runtime)?;
+        // Of one machine only one process listens there.
+        let port = api_addr.or(listening.first().map(|listening| listening.addr));
+        let port = port.map_or(0, |addr| addr.port());
+        let storage = Storage::open(settings, usual_data_dir.as_deref(), state, (port, &runtime))?;
         let data_dir = storage.folder.clone();
         let config = translate::registry(settings, plan.others().ledgers);
         let (handle, mut driver) = storage.begin(config, &admission, |handle| {
             handle.configure(plan.registry(&loaded.topology)).map(|_| ())
         })?;
+        if loaded.settings.limits == LimitsScope::Shared {
+            handle.share_limits();
+        }
         let (sender, reports) = edgeproxy_control::reports(REPORT_QUEUE);
         // Before the first connection is accepted, so that no request misses a backend of the file.
         let first = driver.first();
@@ -454,6 +460,8 @@ impl Running {
         if !self.handle.flush(FLUSH).await {
             tracing::error!("what was registered last could not be kept, and is forgotten");
         }
+        // So that others needn't wait until it is missed.
+        self.handle.leave_store(LEAVE).await;
         // Only now: whoever watches `/ready` sees the draining to its end.
         self.control.stop(API_GRACE).await;
         self.writers.finish().await;
@@ -462,6 +470,9 @@ impl Running {
 
 /// How long the store may take for what has changed last.
 const FLUSH: Duration = Duration::from_secs(5);
+
+/// How long it may take to tell other proxies that this one ends.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// How long the API listens at least to those who connected before another process took over.
 const LAST_CALL: Duration = Duration::from_millis(500);

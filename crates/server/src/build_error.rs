@@ -61,6 +61,9 @@ pub enum BuildError {
     /// The store of registrations can't be used.
     #[error("data_dir: {0}")]
     Store(String),
+    /// The store that proxies share can't be used as the settings say.
+    #[error("store: {0}")]
+    Shared(String),
     /// The file of tokens can't be used.
     #[error("api_tokens_file: {0}")]
     Tokens(#[from] TokensError),

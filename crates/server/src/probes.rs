@@ -81,7 +81,13 @@ impl Probes {
             .filter(|_| monitored)
             .map(|monitors| monitors.of(endpoint.protocol));
         let suspects = is_in_doubt(member).then_some(&self.suspects);
-        let first = if matches!(member.reason, Reason::FirstProbe | Reason::Restored) {
+        let at_once = |reason| {
+            matches!(
+                reason,
+                Reason::FirstProbe | Reason::Restored | Reason::Overdue { .. }
+            )
+        };
+        let first = if at_once(member.reason) {
             First::AtOnce
         } else {
             First::Spread
@@ -102,8 +108,8 @@ impl Probes {
 }
 
 /// Whether the registry wants to know if it is still there.
-fn is_in_doubt(member: &Member) -> bool {
-    member.state == State::Suspect || matches!(member.reason, Reason::Restored | Reason::Absent)
+const fn is_in_doubt(member: &Member) -> bool {
+    member.in_doubt
 }
 
 fn report(handle: &Handle, target: &Target, outcome: &Outcome) -> Pace {

@@ -12,8 +12,8 @@ use edgeproxy_control::{Driver, Handle, kept_registry, registry};
 use edgeproxy_registry::Config;
 use edgeproxy_store::{FileStore, LoadError, Loaded, Store};
 
-use crate::BuildError;
 use crate::control::ControlRuntime;
+use crate::{BuildError, shared_store};
 
 /// A store that has been read.
 pub(crate) struct Storage {
@@ -23,6 +23,8 @@ pub(crate) struct Storage {
     began: Instant,
     /// The folder of a file.
     pub(crate) folder: Option<PathBuf>,
+    /// Whether others write there as well.
+    is_shared: bool,
 }
 
 /// How many that can't be restored are named in the log.
@@ -39,9 +41,22 @@ impl Storage {
         settings: &Settings,
         usual: Option<&Path>,
         handed: Option<Loaded>,
-        runtime: &ControlRuntime,
+        (port, runtime): (u16, &ControlRuntime),
     ) -> Result<Self, BuildError> {
         let began = Instant::now();
+        if let StoreKind::Etcd(address) = &settings.store {
+            let name = shared_store::own_name(settings, port)?;
+            let store = shared_store::open(address, settings, name)?;
+            // What the process before had is there, and may have been changed by others since.
+            let loaded = load(&*store, None, runtime).map_err(|error| BuildError::Shared(told(&error)))?;
+            return Ok(Self {
+                kept: Some((store, loaded)),
+                handed: None,
+                began,
+                folder: None,
+                is_shared: true,
+            });
+        }
         // Where nobody can register there is nothing to be kept.
         let is_wanted = settings.api_enabled && settings.store == StoreKind::File;
         let Some(folder) = settings.data_dir.as_deref().or(usual).filter(|_| is_wanted) else {
@@ -54,6 +69,7 @@ impl Storage {
                 handed: None,
                 began,
                 folder: Some(folder.to_owned()),
+                is_shared: false,
             }),
             Err(error) if settings.data_dir.is_some() => Err(BuildError::Store(told(&error))),
             Err(error) => {
@@ -73,6 +89,7 @@ impl Storage {
             handed,
             began,
             folder: None,
+            is_shared: false,
         }
     }
 
@@ -113,6 +130,10 @@ impl Storage {
         let found = loaded.records.len();
         tell_of_regions(&loaded, admission);
         let admit = |backend: &Backend| {
+            // Another proxy has let it in, as it would while this one runs.
+            if self.is_shared {
+                return Ok(());
+            }
             admission
                 .check(backend.addr)
                 .map_err(|why| format!("its ip {why}"))

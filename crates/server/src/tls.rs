@@ -263,6 +263,22 @@ fn serve(
     Ok(Some((tls, config, watched)))
 }
 
+/// What etcd is connected to by. It is read once.
+///
+/// # Errors
+/// When one of the files can't be used.
+#[cfg(feature = "etcd")]
+pub(crate) fn of_etcd(settings: &Settings) -> Result<Arc<rustls::ClientConfig>, TlsError> {
+    let trusted = settings.etcd_ca.clone().map_or(Trusted::System, Trusted::Bundle);
+    let identity = settings.etcd_cert.clone().zip(settings.etcd_key.clone());
+    BackendFiles::new(trusted, identity)
+        .read()
+        .map_err(|fault| TlsError {
+            of: "etcd".to_owned(),
+            fault,
+        })
+}
+
 /// What changed files make goes to `target`, if that is not the one that is made here.
 fn connect(
     settings: &Settings,

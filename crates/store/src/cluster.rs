@@ -279,6 +279,13 @@ impl Cluster {
         Some(self.backends.get(id)?.incarnation)
     }
 
+    /// How many proxies there are, and how many of them come before this one in the order of their names.
+    #[must_use]
+    pub fn rank(&self) -> (usize, usize) {
+        let before = self.members.alive().filter(|name| **name < self.me);
+        (before.count(), self.members.alive().count())
+    }
+
     /// How many backends it knows.
     #[must_use]
     pub fn len(&self) -> usize {

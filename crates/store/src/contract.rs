@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use std::pin::Pin;
 
 use edgeproxy_backend::{BackendId, Incarnation};
-use edgeproxy_registry::{Overrides, Record, Write};
+use edgeproxy_registry::{Overridden, Record, Write};
 
 use crate::ProxyName;
 use crate::cluster::Owned;
@@ -105,8 +105,8 @@ pub struct Held {
 pub struct Loaded {
     /// The backends, oldest incarnation first.
     pub records: Vec<Record>,
-    /// What operators have set, by id.
-    pub overrides: Vec<(BackendId, Overrides)>,
+    /// What operators have set. Of each id once.
+    pub overrides: Vec<Overridden>,
     /// Later than every incarnation that was ever committed, of backends that are gone as well.
     pub next_incarnation: Option<Incarnation>,
     /// Who holds the lease of each backend, where [several proxies](Shared) can; else empty.

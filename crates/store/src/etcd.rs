@@ -9,18 +9,20 @@ mod client;
 mod commit;
 mod encoding;
 mod grpc;
+mod held;
 mod keys;
 mod member;
 mod message;
 mod mirror;
+mod sequence;
 mod session;
 mod watch;
 
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use edgeproxy_backend::BackendId;
 use edgeproxy_registry::Write;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -29,9 +31,10 @@ use tokio_rustls::rustls::ClientConfig;
 pub use address::{EtcdAddress, EtcdAddressError};
 pub use client::EtcdUser;
 
-use crate::{CommitError, LoadError, Loaded, ProxyName, Store, Task, Update};
+use crate::{CommitError, Held, LoadError, Loaded, ProxyName, Shared, Store, Task, Update};
 use client::Client;
 use grpc::Fault;
+use held::Deed;
 use session::Session;
 
 /// How etcd is used.
@@ -93,7 +96,6 @@ pub struct Etcd {
 #[derive(Debug)]
 struct Running {
     session: Arc<Session>,
-    lease: Arc<AtomicI64>,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -116,16 +118,14 @@ impl Etcd {
         }
     }
 
-    /// Tells the other proxies that this one ends, so that they needn't wait for its lease to run out, and shares
-    /// nothing any more.
-    pub async fn leave(&self) {
+    async fn depart(&self) {
         let running = self.lock().take();
         if let Some(running) = running {
             for task in &running.tasks {
                 task.abort();
             }
             // If it fails, they wait.
-            let _ = member::leave(&running.session, running.lease.load(Ordering::Relaxed)).await;
+            let _ = member::leave(&running.session).await;
         }
     }
 
@@ -135,6 +135,15 @@ impl Etcd {
 
     fn session(&self) -> Option<Arc<Session>> {
         self.lock().as_ref().map(|running| Arc::clone(&running.session))
+    }
+
+    /// # Errors
+    /// When nothing is shared.
+    fn sharing(&self) -> Result<Arc<Session>, CommitError> {
+        self.session().ok_or_else(|| CommitError {
+            message: "etcd: nothing is shared, because it has not been loaded or has been left".to_owned(),
+            source: None,
+        })
     }
 
     async fn begin(&self) -> Result<Loaded, LoadError> {
@@ -148,24 +157,19 @@ impl Etcd {
         };
         let client = Client::new(self.settings.clone());
         let limit = self.settings.load_timeout;
-        let session = Session::begin(client, self.settings.proxy.as_str(), limit)
+        let session = Session::begin(client, &self.settings.proxy, limit)
             .await
             .map_err(failed)?;
         let session = Arc::new(session);
-        let (loaded, revision) = session.load(limit).await.map_err(failed)?;
+        let picture = session.load(limit).await.map_err(failed)?;
         session.hear();
-        let lease = Arc::new(AtomicI64::new(0));
         let tasks = [
-            tokio::spawn(watch::follow(Arc::clone(&session), revision)),
-            tokio::spawn(member::keep(Arc::clone(&session), Arc::clone(&lease))),
+            tokio::spawn(watch::follow(Arc::clone(&session), picture.revision)),
+            tokio::spawn(member::keep(Arc::clone(&session))),
         ];
-        *self.lock() = Some(Running {
-            session,
-            lease,
-            tasks,
-        });
+        *self.lock() = Some(Running { session, tasks });
         self.loaded.notify_waiters();
-        Ok(loaded)
+        Ok(picture.into_loaded())
     }
 
     async fn news(&self) -> Update {
@@ -197,16 +201,13 @@ impl Store for Etcd {
     }
 
     fn commit<'a>(&'a self, writes: &'a [Write]) -> Task<'a, Result<(), CommitError>> {
-        Box::pin(async move {
-            match self.session() {
-                Some(session) => session.commit(writes).await,
-                None => Err(CommitError {
-                    message: "etcd: nothing is shared, because it has not been loaded or has been left"
-                        .to_owned(),
-                    source: None,
-                }),
-            }
-        })
+        Box::pin(async move { self.sharing()?.commit(writes).await })
+    }
+
+    /// The lease stays, for whoever takes this proxy's place.
+    fn release(&self) -> Task<'_, ()> {
+        *self.lock() = None;
+        Box::pin(std::future::ready(()))
     }
 
     fn update(&self) -> Task<'_, Update> {
@@ -215,5 +216,31 @@ impl Store for Etcd {
 
     fn stride(&self) -> NonZeroU64 {
         session::STRIDE
+    }
+
+    fn shared(&self) -> Option<&dyn Shared> {
+        Some(self)
+    }
+}
+
+impl Shared for Etcd {
+    fn me(&self) -> &ProxyName {
+        &self.settings.proxy
+    }
+
+    fn adopt<'a>(&'a self, held: &'a [Held]) -> Task<'a, Result<(), CommitError>> {
+        Box::pin(async move { self.sharing()?.change_held(held, Deed::Adopt).await })
+    }
+
+    fn end<'a>(&'a self, held: &'a [Held]) -> Task<'a, Result<(), CommitError>> {
+        Box::pin(async move { self.sharing()?.change_held(held, Deed::End).await })
+    }
+
+    fn tell<'a>(&'a self, ids: &'a [BackendId]) -> Task<'a, Result<(), CommitError>> {
+        Box::pin(async move { self.sharing()?.tell(ids).await })
+    }
+
+    fn leave(&self) -> Task<'_, ()> {
+        Box::pin(self.depart())
     }
 }

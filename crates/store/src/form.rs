@@ -13,7 +13,7 @@ use edgeproxy_backend::{
     AppName, Backend, BackendAddr, BackendId, Country, Incarnation, Limits, Metadata, Protocol, Region,
     Weight,
 };
-use edgeproxy_registry::{Overrides, Record};
+use edgeproxy_registry::{Overridden, Overrides, Record};
 use serde::{Deserialize, Serialize};
 
 /// Why something that was kept can't be used any more.
@@ -141,11 +141,14 @@ pub(crate) fn member<T>(
     })
 }
 
-/// [`Overrides`] of an id.
+/// [`Overridden`].
 #[derive(Serialize, Deserialize)]
 pub(crate) struct OverridesForm<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
+    /// Earlier versions didn't write it.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    app: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     enabled: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,26 +159,38 @@ pub(crate) struct OverridesForm<'a> {
     hard_limit: Option<u32>,
 }
 
-impl<'a> OverridesForm<'a> {
-    pub(crate) fn of(id: &'a BackendId, overrides: &Overrides) -> Self {
+impl<'a> From<&'a Overridden> for OverridesForm<'a> {
+    fn from(overridden: &'a Overridden) -> Self {
+        let Overridden { id, app, overrides } = overridden;
         Self {
             id: id.as_str().into(),
+            app: app.as_ref().map(|app| app.as_str().into()),
             enabled: overrides.enabled,
             weight: overrides.weight.map(Weight::get),
             soft_limit: overrides.soft_limit,
             hard_limit: overrides.hard_limit,
         }
     }
+}
 
-    pub(crate) fn read(self) -> Result<(BackendId, Overrides), FormError> {
-        let weight = self.weight.map(|weight| Weight::new(weight.into())).transpose();
+impl TryFrom<OverridesForm<'_>> for Overridden {
+    type Error = FormError;
+
+    fn try_from(form: OverridesForm<'_>) -> Result<Self, FormError> {
+        let id = &*form.id;
+        let app = form.app.as_deref().map(AppName::parse).transpose();
+        let weight = form.weight.map(|weight| Weight::new(weight.into())).transpose();
         let overrides = Overrides {
-            enabled: self.enabled,
-            weight: member(&self.id, "weight", weight)?,
-            soft_limit: self.soft_limit,
-            hard_limit: self.hard_limit,
+            enabled: form.enabled,
+            weight: member(id, "weight", weight)?,
+            soft_limit: form.soft_limit,
+            hard_limit: form.hard_limit,
         };
-        Ok((parse_id(&self.id)?, overrides))
+        Ok(Self {
+            id: parse_id(id)?,
+            app: member(id, "app", app)?,
+            overrides,
+        })
     }
 }
 

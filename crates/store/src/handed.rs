@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use edgeproxy_backend::Incarnation;
-use edgeproxy_registry::{Record, Write};
+use edgeproxy_registry::{Overridden, Record, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::Loaded;
@@ -40,11 +40,7 @@ impl Loaded {
     pub fn to_json(&self) -> String {
         let form = Form {
             records: self.records.iter().map(RecordForm::from).collect(),
-            overrides: self
-                .overrides
-                .iter()
-                .map(|(id, overrides)| OverridesForm::of(id, overrides))
-                .collect(),
+            overrides: self.overrides.iter().map(OverridesForm::from).collect(),
             next_incarnation: self.next_incarnation.map(Incarnation::get),
         };
         // Keys are text and numbers finite, so it always has a form.
@@ -65,7 +61,7 @@ impl Loaded {
         let overrides = form
             .overrides
             .into_iter()
-            .map(OverridesForm::read)
+            .map(Overridden::try_from)
             .collect::<Result<_, _>>()?;
         Ok(Self {
             records,
@@ -85,18 +81,11 @@ impl Loaded {
             .collect();
         let records = self.records.iter();
         let records = records.filter(|record| known.get(&record.backend.id) != Some(record));
-        let set: HashMap<_, _> = other
-            .overrides
-            .iter()
-            .map(|(id, overrides)| (id, overrides))
-            .collect();
+        let set: HashMap<_, _> = other.overrides.iter().map(|known| (&known.id, known)).collect();
         let overrides = self.overrides.iter();
-        let overrides = overrides.filter(|(id, overrides)| set.get(id) != Some(&overrides));
+        let overrides = overrides.filter(|known| set.get(&known.id) != Some(known));
         let records = records.map(|record| Write::Registered(record.clone()));
-        let overrides = overrides.map(|(id, overrides)| Write::Overridden {
-            id: id.clone(),
-            overrides: *overrides,
-        });
+        let overrides = overrides.map(|known| Write::Overridden(known.clone()));
         records.chain(overrides).collect()
     }
 }

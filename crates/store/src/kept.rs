@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use edgeproxy_backend::{BackendId, Incarnation};
-use edgeproxy_registry::{Overrides, Record, Write};
+use edgeproxy_registry::{Overridden, Record, Write};
 use foldhash::fast::RandomState;
 
 use crate::Loaded;
@@ -14,7 +14,7 @@ use crate::Loaded;
 pub(crate) struct Kept {
     records: HashMap<BackendId, Entry<Record>, RandomState>,
     // In order, so that what is loaded is in the same one each time.
-    overrides: BTreeMap<BackendId, Entry<Overrides>>,
+    overrides: BTreeMap<BackendId, Entry<Overridden>>,
     latest: Option<Incarnation>,
     size: u64,
 }
@@ -46,13 +46,12 @@ impl Kept {
                     self.forget(before.map(|before| before.size));
                 }
             }
-            Write::Overridden { id, overrides } => {
-                let before = if overrides == Overrides::default() {
-                    self.overrides.remove(&id)
-                } else {
+            Write::Overridden(value) => {
+                let before = if value.is_some() {
                     self.size += u64::from(size);
-                    let value = overrides;
-                    self.overrides.insert(id, Entry { value, size })
+                    self.overrides.insert(value.id.clone(), Entry { value, size })
+                } else {
+                    self.overrides.remove(&value.id)
                 };
                 self.forget(before.map(|before| before.size));
             }
@@ -90,10 +89,8 @@ impl Kept {
             .records
             .values()
             .map(|kept| Write::Registered(kept.value.clone()));
-        let overridden = self.overrides.iter().map(|(id, kept)| Write::Overridden {
-            id: id.clone(),
-            overrides: kept.value,
-        });
+        let overridden = self.overrides.values();
+        let overridden = overridden.map(|kept| Write::Overridden(kept.value.clone()));
         registered.chain(overridden)
     }
 
@@ -103,11 +100,7 @@ impl Kept {
         records.sort_unstable_by_key(|record| record.incarnation);
         Loaded {
             records,
-            overrides: self
-                .overrides
-                .iter()
-                .map(|(id, kept)| (id.clone(), kept.value))
-                .collect(),
+            overrides: self.overrides.values().map(|kept| kept.value.clone()).collect(),
             next_incarnation: self.latest.map(Incarnation::next),
             ..Loaded::default()
         }

@@ -29,7 +29,7 @@ use edgeproxy_backend::{
     AppName, Backend, BackendAddr, BackendId, Country, Incarnation, Limits, Metadata, Protocol, Region,
     Weight,
 };
-use edgeproxy_registry::{Overrides, Record, Write};
+use edgeproxy_registry::{Overridden, Overrides, Record, Write};
 
 pub use model::a_naive_model_agrees;
 pub use promises::*;
@@ -160,8 +160,9 @@ pub fn disabled(number: u32) -> Write {
         enabled: Some(false),
         ..Overrides::default()
     };
-    Write::Overridden {
+    Write::Overridden(Overridden {
         id: id(number),
+        app: Some(record(number, 1, 0).backend.app),
         overrides,
-    }
+    })
 }

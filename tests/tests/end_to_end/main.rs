@@ -33,4 +33,5 @@ mod service;
 mod shutdown;
 mod tcp;
 mod tls;
+mod tutorial;
 mod weighted;

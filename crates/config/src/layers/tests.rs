@@ -141,7 +141,17 @@ const SAMPLES: &[(&str, [(&str, &str); 2])] = &[
     ),
     ("heartbeat_ttl_secs", [("5", "5"), ("3600", "3_600")]),
     ("max_backends", [("1", "1"), ("7", "7")]),
-    ("store", [("memory", "\"memory\""), ("file", "\"file\"")]),
+    (
+        "store",
+        [("memory", "\"memory\""), ("etcd://a:1", "\"etcd://a:1\"")],
+    ),
+    ("proxy_name", [("a", "\"a\""), ("b.1", "\"b.1\"")]),
+    ("etcd_user", [("u", "\"u\""), ("v", "\"v\"")]),
+    ("etcd_password_file", [("p", "\"p\""), ("/q", "\"/q\"")]),
+    ("etcd_ca", [("c", "\"c\""), ("d", "\"d\"")]),
+    ("etcd_cert", [("c", "\"c\""), ("d", "\"d\"")]),
+    ("etcd_key", [("k", "\"k\""), ("l", "\"l\"")]),
+    ("limits", [("shared", "\"shared\""), ("local", "\"local\"")]),
     ("data_dir", [("a", "\"a\""), ("/b", "\"/b\"")]),
     ("mass_expiry_guard", [("false", "false"), ("true", "true")]),
     (

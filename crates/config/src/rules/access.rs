@@ -2,6 +2,7 @@
 
 use super::Found;
 use crate::layers::Loaded;
+use crate::shared::StoreKind;
 
 pub(super) fn api_off(loaded: &Loaded) -> Vec<Found> {
     let nobody = !loaded.settings.api_enabled && loaded.topology.backends.is_empty();
@@ -73,6 +74,37 @@ pub(super) fn tokens_in_the_clear(loaded: &Loaded) -> Vec<Found> {
         })
         .into_iter()
         .collect()
+}
+
+pub(super) fn etcd_in_the_clear(loaded: &Loaded) -> Vec<Found> {
+    let StoreKind::Etcd(address) = &loaded.settings.store else {
+        return Vec::new();
+    };
+    let beyond = address.members().find(|member| !is_loopback(member));
+    beyond
+        .filter(|_| !address.is_encrypted())
+        .map(|member| {
+            Found::at(
+                loaded.place("store"),
+                format!(
+                    "etcd at {member} is spoken to without TLS: whoever sits between can have requests sent wherever he \
+                     likes, and reads the password of etcd_user"
+                ),
+                "write etcds:// in store, and name the authority of etcd's certificates by etcd_ca; or keep etcd on a \
+                 network that nobody else is on",
+            )
+        })
+        .into_iter()
+        .collect()
+}
+
+fn is_loopback(member: &str) -> bool {
+    let host = match member.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, _)) => host,
+        None => member.split(':').next().unwrap_or_default(),
+    };
+    let address = host.parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 pub(super) fn tls_off(loaded: &Loaded) -> Vec<Found> {

@@ -2,7 +2,7 @@
 
 use edgeproxy_backend::{Backend, Limits, LimitsError, Weight};
 
-use crate::{Change, Overrides, Patch};
+use crate::{Change, Overrides, Patch, Share};
 
 /// What the backend itself asked for, where an operator's change hides it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,14 +26,16 @@ impl Asked {
 /// have been refused. The hard limit wins then, whoever set it, and the soft one is lowered to it: a
 /// backend that is asked for less than it is comfortable with is safe, one that is sent more than it
 /// takes is not.
-pub(crate) fn in_force(asked: Asked, overrides: &Overrides) -> Asked {
+///
+/// Of limits, it is this registry's share.
+pub(crate) fn in_force(asked: Asked, overrides: &Overrides, share: Share) -> Asked {
     let (soft, hard) = limits(asked, overrides);
     let soft = if hard == 0 { soft } else { soft.min(hard) };
     // Can't fail: `soft` is at most `hard`. What was asked for is valid by its type.
     let limits = Limits::new(soft, hard).unwrap_or(asked.limits);
     Asked {
         weight: overrides.weight.unwrap_or(asked.weight),
-        limits,
+        limits: share.of_limits(limits),
     }
 }
 
@@ -90,12 +92,12 @@ mod tests {
         };
         let overrides = apply(Overrides::default(), &soft, asked(100, 150)).unwrap();
         assert_eq!(
-            in_force(asked(100, 150), &overrides).limits,
+            in_force(asked(100, 150), &overrides, Share::WHOLE).limits,
             Limits::new(120, 150).unwrap()
         );
         // The backend restarts on a smaller machine: what it can't take, nobody orders.
         assert_eq!(
-            in_force(asked(10, 50), &overrides).limits,
+            in_force(asked(10, 50), &overrides, Share::WHOLE).limits,
             Limits::new(50, 50).unwrap()
         );
         assert_eq!(
@@ -120,7 +122,7 @@ mod tests {
         ) {
             let hard = if unlimited { 0 } else { soft + more };
             let overrides = Overrides { soft_limit: over_soft, hard_limit: over_hard, ..Overrides::default() };
-            let limits = in_force(asked(soft, hard), &overrides).limits;
+            let limits = in_force(asked(soft, hard), &overrides, Share::WHOLE).limits;
             prop_assert_eq!(limits.hard(), over_hard.unwrap_or(hard));
             let wanted = over_soft.unwrap_or(soft);
             prop_assert!(limits.soft() == wanted || (limits.soft() == limits.hard() && wanted > limits.hard()));

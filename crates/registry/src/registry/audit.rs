@@ -8,7 +8,7 @@ use crate::clock::Active;
 use crate::entry::{Doubt, Entry, Life, gate_of};
 use crate::ledger::{ProbeLedger, Standing};
 use crate::load::Loads;
-use crate::{LastBackend, Monitoring, Source, State};
+use crate::{LastBackend, Leases, Monitoring, Source, State};
 
 macro_rules! hold {
     ($condition:expr, $($message:tt)+) => {
@@ -33,7 +33,7 @@ impl Registry {
             && self
                 .timers
                 .peek()
-                .is_none_or(|(at, slot)| at <= self.entries[slot].due())
+                .is_none_or(|(at, slot)| at <= self.entries[slot].due(self.config.leases))
     }
 
     /// Checks everything that must hold between two calls. O(n): for tests and for debugging.
@@ -73,11 +73,20 @@ impl Registry {
             entry.doubt == Doubt::None || (entry.source() == Source::Registered && entry.life == Life::Live),
             "is in doubt without a lease"
         );
+        hold!(
+            self.config.leases == Leases::Elsewhere
+                || !matches!(entry.doubt, Doubt::Overdue | Doubt::Unreached),
+            "is overdue, but its lease is held here"
+        );
+        hold!(
+            self.config.leases == Leases::Here || entry.doubt != Doubt::Suspect,
+            "is a suspect of the guard, but its lease is held elsewhere"
+        );
         let armed = self.timers.armed(slot).unwrap_or(Active::NEVER);
         hold!(
-            armed <= entry.due(),
+            armed <= entry.due(self.config.leases),
             "armed at {armed:?}, but due at {:?}",
-            entry.due()
+            entry.due(self.config.leases)
         );
         let gate = entry.endpoint.meter.gate();
         let is_held = self.held.contains(&entry.endpoint);
@@ -231,13 +240,14 @@ impl Registry {
             let same = snapshot
                 .members
                 .iter()
-                .map(|m| (m.endpoint.incarnation, m.state, m.load))
+                .map(|m| (m.endpoint.incarnation, m.state, m.load, m.in_doubt))
                 .eq(app.members().map(|slot| {
                     let entry = &self.entries[slot];
                     (
                         entry.endpoint.incarnation,
                         entry.state,
                         entry.details().load.factor,
+                        entry.doubt != Doubt::None,
                     )
                 }));
             hold!(same || app.dirty, "{} differs from what is published", app.name);

@@ -80,7 +80,7 @@ impl Registry {
         // Those that need room before those that make some, and in before out, so that no app is without in
         // between.
         for backend in new {
-            let overrides = self.remembered.take(&backend.id);
+            let overrides = self.recall(&backend.id, &backend.app);
             self.insert(backend, None, overrides);
             done.added += 1;
         }
@@ -122,8 +122,7 @@ impl Registry {
     }
 
     fn restate(&mut self, slot: u32, mut backend: Backend) {
-        // A store has nothing of it any more: the file does.
-        self.note_gone(slot);
+        self.note_filed(slot);
         self.forget_load(slot);
         let entry = &mut self.entries[slot];
         // Shares the texts that are there already.
@@ -131,7 +130,7 @@ impl Registry {
         backend.app = entry.endpoint.app.clone();
         entry.hold();
         entry.reported = LoadReport::default();
-        if entry.overlay(Asked::of(&backend), backend) {
+        if entry.overlay(Asked::of(&backend), backend, self.share) {
             let app = entry.app;
             self.mark_dirty(app);
         }

@@ -24,7 +24,7 @@ impl Registry {
                 return;
             }
             work += 1;
-            let due = self.entries[slot].due();
+            let due = self.entries[slot].due(self.config.leases);
             if due == at {
                 work += self.expire(slot) / COUNTS_PER_LOOK;
             } else {
@@ -46,7 +46,7 @@ impl Registry {
             .details()
             .traffic
             .ends()
-            .is_some_and(|end| end <= entry.lease_end())
+            .is_some_and(|end| end <= entry.removal(self.config.leases))
         {
             self.entries[slot].details_mut().traffic.begin_trial();
             self.reconsider(slot);

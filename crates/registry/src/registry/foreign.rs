@@ -9,16 +9,16 @@ use super::write::is_kept;
 use crate::entry::{Entry, Life};
 use crate::ledger::Asked;
 use crate::unwritten::Before;
-use crate::{EventKind, Kept, Overrides, Record, Source, Write};
+use crate::{EventKind, Kept, Overridden, Overrides, Record, Source, Write};
 
 impl Registry {
     pub(super) fn take_over_change(&mut self, change: Write) {
         match change {
             Write::Registered(record) => self.registered_elsewhere(record),
             Write::Gone { id, incarnation } => self.gone_elsewhere(&id, incarnation),
-            Write::Overridden { id, overrides } => {
-                if !self.unwritten.has_overrides_of(&id) {
-                    self.override_known(&id, overrides);
+            Write::Overridden(known) => {
+                if !self.unwritten.has_overrides_of(&known.id) {
+                    self.override_known(known);
                 }
             }
         }
@@ -31,17 +31,23 @@ impl Registry {
             self.gone_elsewhere(&id, incarnation);
         }
         for record in records {
-            self.registered_elsewhere(record);
+            if !self.has_it_so(&record) {
+                self.registered_elsewhere(record);
+            }
         }
         for id in self.overridden_besides(&overrides) {
-            self.take_over_change(Write::Overridden {
-                id,
-                overrides: Overrides::default(),
-            });
+            self.take_over_change(Write::Overridden(Overridden::nothing(id)));
         }
-        for (id, overrides) in overrides {
-            self.take_over_change(Write::Overridden { id, overrides });
+        for known in overrides {
+            self.take_over_change(Write::Overridden(known));
         }
+    }
+
+    /// Whether nothing about it is news.
+    fn has_it_so(&self, record: &Record) -> bool {
+        let slot = self.index.find(&record.backend.id, &self.entries);
+        slot.map(|slot| &self.entries[slot])
+            .is_some_and(|entry| is_kept(entry) && entry.record() == *record)
     }
 
     fn missing_from(&self, records: &[Record]) -> Vec<(BackendId, Incarnation)> {
@@ -57,10 +63,10 @@ impl Registry {
             .collect()
     }
 
-    fn overridden_besides(&self, overrides: &[(BackendId, Overrides)]) -> Vec<BackendId> {
+    fn overridden_besides(&self, overrides: &[Overridden]) -> Vec<BackendId> {
         let hasher = FixedState::with_seed(self.config.seed);
         let mut there = HashSet::with_capacity_and_hasher(overrides.len(), hasher);
-        there.extend(overrides.iter().map(|(id, _)| id));
+        there.extend(overrides.iter().map(|known| &known.id));
         let listed = self
             .entries
             .iter()
@@ -83,11 +89,10 @@ impl Registry {
             return; // what was changed here is written, and the store says which of the two is later
         }
         let Some(slot) = self.index.find(&record.backend.id, &self.entries) else {
-            let overrides = self.remembered.take(&record.backend.id);
             if self.check_room(&record.backend.app, 1).is_ok() {
-                self.join(record, overrides);
-            } else {
-                self.remember(&record.backend.id, overrides);
+                // Who registered it has told the store what becomes of another app's.
+                let known = self.remembered.take(&record.backend.id);
+                self.join(record, known);
             }
             return;
         };
@@ -102,21 +107,22 @@ impl Registry {
             if self.check_room(&record.backend.app, 0).is_err() {
                 return;
             }
-            let overrides = entry.details().overrides;
+            let known = entry.overridden();
             let is_full = self.entries.len() >= self.config.max_backends;
-            self.join(record, overrides);
+            self.join(record, known);
             self.replace(slot, is_full);
         } else if entry.life == Life::Live {
             self.restated_elsewhere(slot, record);
         }
     }
 
-    fn join(&mut self, record: Record, overrides: Overrides) {
+    fn join(&mut self, record: Record, known: Option<Overridden>) {
         let Record {
             backend,
             incarnation,
             ttl,
         } = record;
+        let overrides = known.map(|known| known.of(&backend.app)).unwrap_or_default();
         let slot = self.place(backend, incarnation, Some(ttl), overrides, |_| ());
         let app = self.entries[slot].app;
         self.apps.put_in_order(app, &mut self.entries);
@@ -131,7 +137,7 @@ impl Registry {
         backend.id = entry.endpoint.id.clone();
         backend.app = entry.endpoint.app.clone();
         entry.lease(record.ttl, now);
-        if entry.overlay(Asked::of(&backend), backend) {
+        if entry.overlay(Asked::of(&backend), backend, self.share) {
             let app = entry.app;
             self.mark_dirty(app);
         }

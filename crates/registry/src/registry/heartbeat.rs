@@ -45,7 +45,7 @@ impl Registry {
         };
         let backend = entry.endpoint.backend.clone();
         let changes = entry.asked() != asked;
-        if entry.overlay(asked, backend) {
+        if entry.overlay(asked, backend, self.share) {
             let app = entry.app;
             self.mark_dirty(app);
         }

@@ -25,6 +25,11 @@ impl Held {
         true
     }
 
+    /// Whether any gate is held open by that word.
+    pub(super) fn holds(&self, hold: Hold) -> bool {
+        self.endpoints.iter().any(|(by, _)| *by == hold)
+    }
+
     pub(super) fn contains(&self, endpoint: &Endpoint) -> bool {
         let mut held = self.endpoints.iter();
         held.any(|(_, held)| held.incarnation == endpoint.incarnation)

@@ -63,7 +63,7 @@ impl Registry {
             self.start_drain(slot, self.now() + self.config.drain_timeout);
             self.emit(EventKind::Draining, slot);
         }
-        let due = self.entries[slot].due();
+        let due = self.entries[slot].due(self.config.leases);
         self.timers.ensure(slot, due);
         self.follow_predecessor(slot);
         if stays {
@@ -91,7 +91,9 @@ impl Registry {
         let stays = self.leave_app(slot);
         let entry = self.entries.remove(slot);
         self.index.forget(&entry.endpoint.id, slot);
-        self.remember(&entry.endpoint.id, entry.details().overrides);
+        if let Some(overridden) = entry.overridden() {
+            self.remember(overridden);
+        }
         if stays {
             self.rescue(app);
         }

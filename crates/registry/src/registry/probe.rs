@@ -48,7 +48,18 @@ impl Registry {
                 self.reconsider(slot);
                 Pace::Changing
             }
-            (Doubt::Absent, false) => Pace::Changing,
+            // It is there, and whether anybody has heard it is for others to say.
+            (Doubt::Overdue, true) | (Doubt::Absent | Doubt::Unreached, false) => Pace::Changing,
+            (Doubt::Overdue, false) => {
+                self.entries[slot].doubt = Doubt::Unreached;
+                self.reconsider(slot);
+                Pace::Changing
+            }
+            (Doubt::Unreached, true) => {
+                self.reach(slot);
+                self.reconsider(slot);
+                Pace::Changing
+            }
         }
     }
 
@@ -58,13 +69,22 @@ impl Registry {
         let since = self.clock.last();
         let entry = &mut self.entries[slot];
         let before = std::mem::replace(&mut entry.doubt, Doubt::None);
-        if before == Doubt::Absent {
+        if matches!(before, Doubt::Absent | Doubt::Unreached) {
             entry.since = since;
         }
-        if before == Doubt::Restored {
-            // Its state stays the same, but nobody need probe it any more.
+        if before != Doubt::None {
+            // Whatever its state, nobody need probe it any more.
             let app = entry.app;
             self.mark_dirty(app);
+        }
+    }
+
+    /// A probe reaches one that is overdue.
+    fn reach(&mut self, slot: u32) {
+        let entry = &mut self.entries[slot];
+        if entry.doubt == Doubt::Unreached {
+            entry.doubt = Doubt::Overdue;
+            entry.since = self.clock.last();
         }
     }
 
@@ -72,7 +92,7 @@ impl Registry {
         let now = self.now();
         let entry = &mut self.entries[slot];
         let is_restored = matches!(entry.doubt, Doubt::Restored | Doubt::Absent);
-        if passed && !entry.has_details() && !is_restored {
+        if passed && !entry.has_details() && !is_restored && entry.doubt != Doubt::Unreached {
             return Pace::Settled; // by far the most frequent case: nothing was against it
         }
         if self.apps.get(entry.app).policy.monitoring == Monitoring::Off {
@@ -80,6 +100,8 @@ impl Registry {
         }
         if passed && is_restored {
             self.believe(slot);
+        } else if passed {
+            self.reach(slot);
         }
         let entry = &mut self.entries[slot];
         let policy = &self.apps.get(entry.app).policy;

@@ -9,7 +9,7 @@ use hashbrown::HashSet;
 use super::Registry;
 use crate::apps::{App, Apps};
 use crate::clock::Active;
-use crate::entry::Entry;
+use crate::entry::{Doubt, Entry};
 use crate::slots::Slots;
 use crate::{AppSnapshot, Member, Snapshot};
 
@@ -83,6 +83,7 @@ fn snapshot_of(app: &App, entries: &Slots<Entry>, version: u64, now: Active) -> 
             reason: entry.reason(now),
             since: entry.routable_since(),
             load: entry.details().load.factor,
+            in_doubt: entry.doubt != Doubt::None,
         }
     }));
     AppSnapshot {

@@ -12,7 +12,7 @@ use crate::ledger::{Asked, ProbeLedger};
 use crate::unwritten::Before;
 use crate::{
     EventKind, Initial, LoadReport, Monitoring, Overrides, RegisterError, Registered, RegisteredKind,
-    Registration, Source,
+    Registration, Share, Source,
 };
 
 impl Registry {
@@ -21,7 +21,7 @@ impl Registry {
         let ttl = self.lease_length(ttl)?;
         let Some(slot) = self.index.find(&backend.id, &self.entries) else {
             self.check_room(&backend.app, 1)?;
-            let overrides = self.remembered.take(&backend.id);
+            let overrides = self.recall(&backend.id, &backend.app);
             let slot = self.insert(backend, Some(ttl), overrides);
             self.note_registered(slot, Before::Nothing);
             return Ok(self.registered(slot, RegisteredKind::New));
@@ -113,9 +113,11 @@ impl Registry {
         let endpoint = Arc::new(Endpoint::new(backend.clone(), incarnation));
         let mut entry = Entry::new(endpoint, ttl, app, (self.now(), self.clock.last()));
         prepare(&mut entry);
-        if overrides != Overrides::default() {
-            entry.details_mut().overrides = overrides;
-            entry.overlay(asked, backend);
+        if overrides != Overrides::default() || self.share != Share::WHOLE {
+            if overrides != Overrides::default() {
+                entry.details_mut().overrides = overrides;
+            }
+            entry.overlay(asked, backend, self.share);
         }
         let slot = self.entries.insert(entry);
         let id = self.entries[slot].endpoint.id.clone();
@@ -135,7 +137,14 @@ impl Registry {
 
     /// Lets a new incarnation have the id of the one in `old`, which drains. There is room for its app.
     pub(super) fn take_over(&mut self, old: u32, backend: Backend, ttl: Option<Duration>) -> u32 {
-        let overrides = self.entries[old].details().overrides;
+        let known = self.entries[old].overridden();
+        let overrides = known
+            .as_ref()
+            .map(|known| known.of(&backend.app))
+            .unwrap_or_default();
+        if let Some(known) = known {
+            self.note_appropriated(&known, &backend.app);
+        }
         let is_full = self.entries.len() >= self.config.max_backends;
         // In before out, so that an app of one member is never without.
         match ttl {
@@ -146,8 +155,7 @@ impl Registry {
                 slot
             }
             None => {
-                // A store has nothing of it any more: the file does.
-                self.note_gone(old);
+                self.note_filed(old);
                 let slot = self.insert(backend, None, overrides);
                 self.replace(old, is_full);
                 slot
@@ -174,7 +182,7 @@ impl Registry {
         entry.lease(ttl, now);
         entry.renew(now);
         entry.reported = LoadReport::default();
-        if entry.overlay(asked, backend) {
+        if entry.overlay(asked, backend, self.share) {
             differs = true;
             let app = entry.app;
             self.mark_dirty(app);

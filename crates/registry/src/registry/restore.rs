@@ -8,7 +8,7 @@ use super::Registry;
 use super::write::is_kept;
 use crate::entry::{Doubt, Entry, Life};
 use crate::ledger::Asked;
-use crate::{Kept, Overrides, Record, Unrestored};
+use crate::{Kept, Leases, Overridden, Record, Unrestored};
 
 impl Registry {
     pub(super) fn bring_back(
@@ -34,11 +34,13 @@ impl Registry {
             };
             self.pass_over(record.incarnation);
             if let Some(refused) = refused {
-                self.correct(&record);
+                if self.config.leases == Leases::Here {
+                    self.correct(&record);
+                }
                 unrestored.push(refused);
                 continue;
             }
-            let set = overrides.remove(&record.backend.id).unwrap_or_default();
+            let set = overrides.remove(&record.backend.id);
             let app = self.restore_one(record, set);
             if is_mixed {
                 late.insert(app);
@@ -47,11 +49,15 @@ impl Registry {
         for app in late {
             self.apps.sort(app, &mut self.entries);
         }
-        let mut rest: Vec<(BackendId, Overrides)> = overrides.into_iter().collect();
+        let mut rest: Vec<Overridden> = overrides.into_values().collect();
         // The same inputs give the same outputs.
-        rest.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        for (id, overrides) in rest {
-            self.override_known(&id, overrides);
+        rest.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        for known in rest {
+            if let Some(slot) = self.index.find(&known.id, &self.entries) {
+                let app = self.entries[slot].endpoint.app.clone();
+                self.note_appropriated(&known, &app);
+            }
+            self.override_known(known);
         }
         unrestored
     }
@@ -67,11 +73,11 @@ impl Registry {
             .filter(|entry| entry.life != Life::Superseded)
             .map(|entry| &entry.id)
             .chain(self.remembered.ids());
-        let mut overrides: Vec<(BackendId, Overrides)> = set
-            .map(|id| (id.clone(), self.overrides_of(id)))
-            .filter(|(_, overrides)| *overrides != Overrides::default())
+        let mut overrides: Vec<Overridden> = set
+            .map(|id| self.overridden(id))
+            .filter(Overridden::is_some)
             .collect();
-        overrides.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        overrides.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         Kept { records, overrides }
     }
 
@@ -79,12 +85,9 @@ impl Registry {
         FixedState::with_seed(self.config.seed)
     }
 
-    fn by_id_of_overrides(
-        &self,
-        overrides: Vec<(BackendId, Overrides)>,
-    ) -> HashMap<BackendId, Overrides, FixedState> {
+    fn by_id_of_overrides(&self, overrides: Vec<Overridden>) -> HashMap<BackendId, Overridden, FixedState> {
         let mut by_id = HashMap::with_capacity_and_hasher(overrides.len(), self.hasher());
-        by_id.extend(overrides);
+        by_id.extend(overrides.into_iter().map(|known| (known.id.clone(), known)));
         by_id
     }
 
@@ -129,13 +132,20 @@ impl Registry {
     }
 
     /// Its app.
-    fn restore_one(&mut self, record: Record, overrides: Overrides) -> u32 {
+    fn restore_one(&mut self, record: Record, set: Option<Overridden>) -> u32 {
         let Record {
             backend,
             incarnation,
             ttl,
         } = record;
         let ttl = ttl.clamp(self.config.ttl_min, self.config.ttl_max);
+        let overrides = set
+            .as_ref()
+            .map(|known| known.of(&backend.app))
+            .unwrap_or_default();
+        if let Some(known) = set {
+            self.note_appropriated(&known, &backend.app);
+        }
         let slot = self.place(backend, incarnation, Some(ttl), overrides, |entry| {
             entry.doubt = Doubt::Restored;
         });
@@ -143,20 +153,21 @@ impl Registry {
     }
 
     /// What an operator has set, as a store has it. Nothing is noted.
-    pub(super) fn override_known(&mut self, id: &BackendId, overrides: Overrides) {
-        let Some(slot) = self.index.find(id, &self.entries) else {
-            let _ = self.remembered.take(id);
-            self.remember(id, overrides);
+    pub(super) fn override_known(&mut self, known: Overridden) {
+        let Some(slot) = self.index.find(&known.id, &self.entries) else {
+            let _ = self.remembered.take(&known.id);
+            self.remember(known);
             return;
         };
         let entry = &mut self.entries[slot];
+        let overrides = known.of(&entry.endpoint.app);
         if entry.details().overrides == overrides {
             return;
         }
         let asked: Asked = entry.asked();
         entry.details_mut().overrides = overrides;
         let backend = entry.endpoint.backend.clone();
-        if entry.overlay(asked, backend) {
+        if entry.overlay(asked, backend, self.share) {
             let app = entry.app;
             self.mark_dirty(app);
         }

@@ -40,7 +40,7 @@ impl Registry {
             }
             entry.tidy();
         }
-        let due = entry.due();
+        let due = entry.due(self.config.leases);
         self.timers.ensure(slot, due);
         if before == after {
             return None;

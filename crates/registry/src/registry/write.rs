@@ -1,6 +1,6 @@
 //! What a store is to be told.
 
-use edgeproxy_backend::{BackendId, Incarnation};
+use edgeproxy_backend::{AppName, BackendId, Incarnation};
 
 use super::Registry;
 use crate::entry::{Entry, Life};
@@ -8,7 +8,7 @@ use crate::index::Index;
 use crate::remembered::Remembered;
 use crate::slots::Slots;
 use crate::unwritten::{Before, Due};
-use crate::{Keep, Overrides, Source, Write};
+use crate::{Keep, Leases, Overridden, Overrides, Source, Write};
 
 impl Registry {
     pub(super) fn take_due(&mut self, max: usize) -> Vec<Write> {
@@ -48,6 +48,14 @@ impl Registry {
         }
     }
 
+    /// The one in `slot` is the file's from now on, and a store has nothing of it any more. What others have there as well
+    /// stays, but for what is being written.
+    pub(super) fn note_filed(&mut self, slot: u32) {
+        if self.config.leases == Leases::Here || self.unwritten.has_registration_of(&self.entries[slot].id) {
+            self.note_gone(slot);
+        }
+    }
+
     /// A store knows of a life that isn't one here.
     pub(super) fn note_never(&mut self, id: &BackendId, incarnation: Incarnation) {
         if self.config.keep == Keep::Registrations {
@@ -56,21 +64,32 @@ impl Registry {
     }
 
     pub(super) fn note_overrides(&mut self, id: &BackendId, before: Overrides, now: Overrides) {
-        let holds = |overrides: Overrides| {
-            if overrides == Overrides::default() {
-                Before::Nothing
-            } else {
-                Before::Something
-            }
-        };
         if self.config.keep == Keep::Registrations && before != now {
             self.unwritten.overridden(id, holds(before), holds(now));
         }
     }
 
+    /// What was set on the id when that app had it, which is about to have it again. What was set on another app's is
+    /// forgotten.
+    pub(super) fn recall(&mut self, id: &BackendId, app: &AppName) -> Overrides {
+        let Some(known) = self.remembered.take(id) else {
+            return Overrides::default();
+        };
+        self.note_appropriated(&known, app);
+        known.of(app)
+    }
+
+    /// A backend of that app has the id. A store may know what is set on it as another's, or as nobody's.
+    pub(super) fn note_appropriated(&mut self, known: &Overridden, app: &AppName) {
+        if self.config.keep == Keep::Registrations && known.app.as_ref() != Some(app) {
+            let now = holds(known.of(app));
+            self.unwritten.overridden(&known.id, Before::Something, now);
+        }
+    }
+
     /// Puts an operator's changes away until a backend of that id is back.
-    pub(super) fn remember(&mut self, id: &BackendId, overrides: Overrides) {
-        if let Some(forgotten) = self.remembered.put(id, overrides)
+    pub(super) fn remember(&mut self, overridden: Overridden) {
+        if let Some(forgotten) = self.remembered.put(overridden)
             && self.config.keep == Keep::Registrations
         {
             self.unwritten
@@ -79,8 +98,16 @@ impl Registry {
     }
 
     /// What is set on an id, whether it is registered or not.
-    pub(super) fn overrides_of(&self, id: &BackendId) -> Overrides {
-        overrides_of(id, (&self.index, &self.entries, &self.remembered))
+    pub(super) fn overridden(&self, id: &BackendId) -> Overridden {
+        overridden(id, (&self.index, &self.entries, &self.remembered))
+    }
+}
+
+fn holds(overrides: Overrides) -> Before {
+    if overrides == Overrides::default() {
+        Before::Nothing
+    } else {
+        Before::Something
     }
 }
 
@@ -91,11 +118,12 @@ pub(super) fn is_kept(entry: &Entry) -> bool {
 
 type Known<'a> = (&'a Index, &'a Slots<Entry>, &'a Remembered);
 
-fn overrides_of(id: &BackendId, (index, entries, remembered): Known<'_>) -> Overrides {
-    match index.find(id, entries) {
-        Some(slot) => entries[slot].details().overrides,
-        None => remembered.get(id),
-    }
+fn overridden(id: &BackendId, (index, entries, remembered): Known<'_>) -> Overridden {
+    let known = match index.find(id, entries) {
+        Some(slot) => entries[slot].overridden(),
+        None => remembered.get(id).cloned(),
+    };
+    known.unwrap_or_else(|| Overridden::nothing(id.clone()))
 }
 
 fn writes_of(id: &BackendId, due: Due, known: Known<'_>, writes: &mut Vec<Write>) {
@@ -112,9 +140,6 @@ fn writes_of(id: &BackendId, due: Due, known: Known<'_>, writes: &mut Vec<Write>
         }
     }
     if due.overrides {
-        writes.push(Write::Overridden {
-            id: id.clone(),
-            overrides: overrides_of(id, known),
-        });
+        writes.push(Write::Overridden(overridden(id, known)));
     }
 }

@@ -120,6 +120,13 @@ impl World {
             (State::Suspect, Reason::MassExpiry { since, removed_in }) => {
                 micros(since) == self.model.now - shadow.deadline && in_time(shadow.lease_end(), removed_in)
             }
+            (State::Suspect, Reason::Overdue { since }) => {
+                shadow.restored == Restored::Overdue
+                    && micros(since) == self.model.now.saturating_sub(shadow.deadline)
+            }
+            (State::Unhealthy, Reason::Unreached) => {
+                shadow.restored == Restored::Unreached && shadow.probed == Probed::Fine
+            }
             (State::Ejected, Reason::Failures { trial_in, .. }) => match shadow.traffic {
                 Traffic::Out(until) => in_time(until, trial_in),
                 Traffic::Well | Traffic::Trial => false,
@@ -252,6 +259,7 @@ impl World {
                     m.endpoint.limits.hard(),
                     m.since,
                     m.excluded_by(),
+                    m.in_doubt,
                 )
             });
             let expected = self.model.members(&name).into_iter().map(|i| &self.model.all[i]);
@@ -263,6 +271,7 @@ impl World {
                     b.effective_limits().1,
                     b.routable_since(),
                     excluded,
+                    b.suspect || b.restored != Restored::Heard,
                 )
             });
             self.check(found.eq(expected), || format!("{app:?} is published"));
@@ -272,7 +281,7 @@ impl World {
 
 /// Health alone is what a backend is out for only if nothing else is against it.
 fn excluded_by(shadow: &Shadow) -> Option<Cause> {
-    let reached = shadow.probed == Probed::Fine && shadow.restored != Restored::Absent;
+    let reached = shadow.probed == Probed::Fine && !shadow.is_unreached();
     let well = reached && !matches!(shadow.traffic, Traffic::Out(_));
     if shadow.overrides.enabled == Some(false) || shadow.effective_weight() == 0 {
         Some(Cause::Operator)

@@ -1,14 +1,27 @@
 //! Configurations and policies by lot.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use edgeproxy_backend::Incarnation;
-use edgeproxy_registry::{AppPolicy, Config, Initial, Keep, LastBackend, Monitoring};
+use edgeproxy_registry::{AppPolicy, Config, Initial, Keep, LastBackend, Leases, Monitoring};
 use fastrand::Rng;
 
 use crate::shadow::SECOND;
 
+/// Of several registries each gives the numbers that leave the same remainder.
+pub const STRIDE: u64 = 16;
+
 pub fn config(rng: &mut Rng) -> Config {
+    let leases = if rng.u32(0..3) == 0 {
+        Leases::Elsewhere
+    } else {
+        Leases::Here
+    };
+    let (stride, first) = match leases {
+        Leases::Here => (1, rng.u64(1..100)),
+        Leases::Elsewhere => (STRIDE, rng.u64(0..10) * STRIDE + 1),
+    };
     Config {
         ttl: Duration::from_secs(10),
         ttl_max: Duration::from_secs(60),
@@ -23,7 +36,9 @@ pub fn config(rng: &mut Rng) -> Config {
         drain_timeout: Duration::from_micros(rng.u64(0..5 * SECOND)),
         drain_max: Duration::from_secs(6),
         mass_expiry_guard: rng.u32(0..5) > 0,
-        first_incarnation: Incarnation::new(rng.u64(1..100)).unwrap(),
+        first_incarnation: Incarnation::new(first).unwrap(),
+        stride: NonZeroU64::new(stride).unwrap(),
+        leases,
         seed: rng.u64(..),
         keep: Keep::Registrations,
         app: policy(rng),

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use edgeproxy_backend::{BackendId, Incarnation, MonoTime};
-use edgeproxy_registry::{Config, Configuration, Kept, Overrides, Record, Registry, Snapshot, Write};
+use edgeproxy_registry::{
+    Config, Configuration, Kept, Leases, Overridden, Record, Registry, Snapshot, Write,
+};
 
+use crate::elsewhere::Others;
 use crate::model::{Model, agrees};
 use crate::shadow::Micros;
 use crate::world::{World, backend};
@@ -13,7 +16,7 @@ use crate::world::{World, backend};
 #[derive(Default)]
 pub struct Disk {
     records: BTreeMap<BackendId, Record>,
-    overrides: BTreeMap<BackendId, Overrides>,
+    overrides: BTreeMap<BackendId, Overridden>,
     /// The latest life of every id that was ever there.
     lives: BTreeMap<BackendId, Incarnation>,
     /// What is being written.
@@ -24,10 +27,27 @@ pub struct Disk {
 const GAP: u64 = 1_000;
 
 impl Disk {
-    fn apply(&mut self, writes: &[Write]) {
+    /// Gives what those were answered with that it has not taken.
+    pub fn apply(&mut self, writes: &[Write], leases: Leases) -> Vec<Write> {
+        let mut refused = Vec::new();
         for write in writes.iter().cloned() {
             let known = self.lives.get(write.id()).copied();
+            let is_dead = |record: &Record| {
+                leases == Leases::Elsewhere
+                    && known == Some(record.incarnation)
+                    && !self.records.contains_key(&record.backend.id)
+            };
             match write {
+                Write::Registered(record) if known > Some(record.incarnation) || is_dead(&record) => {
+                    let id = record.backend.id;
+                    refused.push(match self.records.get(&id) {
+                        Some(record) => Write::Registered(record.clone()),
+                        None => Write::Gone {
+                            incarnation: known.unwrap_or(record.incarnation),
+                            id,
+                        },
+                    });
+                }
                 Write::Registered(record) => {
                     if known <= Some(record.incarnation) {
                         self.lives.insert(record.backend.id.clone(), record.incarnation);
@@ -35,19 +55,40 @@ impl Disk {
                     }
                 }
                 Write::Gone { id, incarnation } => {
+                    if known > Some(incarnation)
+                        && let Some(record) = self.records.get(&id)
+                    {
+                        refused.push(Write::Registered(record.clone()));
+                    }
                     if known <= Some(incarnation) {
                         self.lives.insert(id.clone(), incarnation);
                         self.records.remove(&id);
                     }
                 }
-                Write::Overridden { id, overrides } => {
-                    self.overrides.remove(&id);
-                    if overrides != Overrides::default() {
-                        self.overrides.insert(id, overrides);
+                Write::Overridden(overridden) => {
+                    self.overrides.remove(&overridden.id);
+                    if overridden.is_some() {
+                        self.overrides.insert(overridden.id.clone(), overridden);
                     }
                 }
             }
         }
+        refused
+    }
+
+    pub fn record(&self, id: &BackendId) -> Option<&Record> {
+        self.records.get(id)
+    }
+
+    pub fn latest(&self) -> Option<Incarnation> {
+        self.lives.values().max().copied()
+    }
+
+    /// All that is there, oldest first.
+    pub fn all(&self) -> (Vec<Record>, Vec<Overridden>) {
+        let mut records: Vec<Record> = self.records.values().cloned().collect();
+        records.sort_by_key(|record| record.incarnation);
+        (records, self.overrides.values().cloned().collect())
     }
 
     /// Later than all that was ever kept.
@@ -71,12 +112,15 @@ impl World {
         };
         if self.rng.u32(0..4) > 0 {
             self.doing = format!("{writes:?} are kept");
-            self.disk.apply(&writes);
+            let refused = self.disk.apply(&writes, self.model.config.leases);
             self.registry.handle_kept(&writes);
+            if self.model.config.leases == Leases::Elsewhere {
+                self.answer(refused);
+            }
         } else {
             let some = self.rng.usize(0..=writes.len());
             self.doing = format!("{writes:?} may not be kept");
-            self.disk.apply(&writes[..some]);
+            self.disk.apply(&writes[..some], self.model.config.leases);
             self.registry.handle_not_kept(&writes);
         }
     }
@@ -85,10 +129,15 @@ impl World {
     pub fn restart(&mut self, now: Micros) {
         let writes = self.disk.under_way.take().unwrap_or_default();
         let some = self.rng.usize(0..=writes.len());
-        self.disk.apply(&writes[..some]);
-        let mut records: Vec<Record> = self.disk.records.values().cloned().collect();
-        records.sort_by_key(|record| record.incarnation);
-        let overrides: Vec<_> = self.disk.overrides.clone().into_iter().collect();
+        self.disk.apply(&writes[..some], self.model.config.leases);
+        // Now and then by an earlier version, which didn't write whose they are.
+        if self.rng.u32(0..8) == 0 {
+            self.disk
+                .overrides
+                .values_mut()
+                .for_each(|known| known.app = None);
+        }
+        let (records, overrides) = self.disk.all();
         self.doing = format!("a restart with {records:?}, {overrides:?}");
 
         let config = Config {
@@ -96,7 +145,7 @@ impl World {
                 .disk
                 .next_incarnation()
                 .map_or(self.model.config.first_incarnation, |next| {
-                    Incarnation::new(next.get() + GAP).unwrap()
+                    self.own_number(next.get() + GAP)
                 }),
             ..self.model.config.clone()
         };
@@ -123,6 +172,10 @@ impl World {
         self.check(unrestored.len() == refused, || {
             format!("{refused} are not restored, expected {unrestored:?}")
         });
+        self.others = Others::default();
+        if model.config.leases == Leases::Elsewhere {
+            self.others.left_out = unrestored.into_iter().collect();
+        }
         self.registry = registry;
         self.model = model;
         self.requests.clear();
@@ -131,8 +184,22 @@ impl World {
         (self.last_sequence, self.dropped) = (0, 0);
     }
 
+    /// The first of this registry's own numbers from there on.
+    fn own_number(&self, from: u64) -> Incarnation {
+        let (stride, first) = (
+            self.model.config.stride.get(),
+            self.model.config.first_incarnation.get(),
+        );
+        let number = from + (first % stride + stride - from % stride) % stride;
+        Incarnation::new(number).unwrap()
+    }
+
     /// All that was acknowledged is there, and nothing that was acknowledged to be gone.
     pub fn compare_disk(&self) {
+        if self.model.config.leases == Leases::Elsewhere {
+            self.compare_shared();
+            return;
+        }
         let told = self.registry.kept();
         if self.registry.unwritten() > 0 {
             return;
@@ -151,7 +218,7 @@ impl World {
         self.check(right == registered.len() && records.len() == right, || {
             format!("{records:?} are kept, expected {registered:?}")
         });
-        let kept: Vec<_> = self.disk.overrides.clone().into_iter().collect();
+        let kept: Vec<_> = self.disk.overrides.values().cloned().collect();
         self.check(kept == overrides, || {
             format!("{kept:?} are kept, expected {overrides:?}")
         });

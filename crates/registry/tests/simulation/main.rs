@@ -9,6 +9,7 @@
 mod compare;
 mod configs;
 mod disk;
+mod elsewhere;
 mod model;
 mod shadow;
 mod world;

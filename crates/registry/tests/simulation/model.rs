@@ -1,6 +1,7 @@
 //! The shadow model: the same rules as the registry's, written down a second time as simply as possible.
 //! Every backend in one `Vec`, every question a scan, every deadline a plain number that a pause moves.
 
+mod elsewhere;
 mod feedback;
 mod file;
 mod restart;
@@ -9,8 +10,8 @@ use std::sync::Arc;
 
 use edgeproxy_backend::{AppName, BackendAddr, BackendId, Endpoint, Gate, Incarnation, MonoTime};
 use edgeproxy_registry::{
-    AppPolicy, Change, Config, EventKind, Initial, LastBackend, LoadReport, Monitoring, Overrides, Patch,
-    State,
+    AppPolicy, Change, Config, EventKind, Initial, LastBackend, Leases, LoadReport, Monitoring, Overridden,
+    Overrides, Patch, State,
 };
 
 use crate::shadow::{Micros, Phase, Probed, Restored, Shadow, Traffic, micros};
@@ -25,7 +26,7 @@ pub struct Model {
     /// In the order of registration.
     pub all: Vec<Shadow>,
     pub policies: Vec<(AppName, AppPolicy)>,
-    pub remembered: Vec<(BackendId, Overrides)>,
+    pub remembered: Vec<Overridden>,
     /// What stands in the file.
     pub file: Vec<Asking>,
     pub distrust: Vec<(AppName, Micros)>,
@@ -286,8 +287,7 @@ impl Model {
     pub fn register(&mut self, asking: Asking, outcome: Outcome, endpoint: &Arc<Endpoint>) {
         match outcome {
             Outcome::New => {
-                let at = self.remembered.iter().position(|(id, _)| *id == asking.id);
-                let overrides = at.map(|at| self.remembered.remove(at).1).unwrap_or_default();
+                let overrides = self.recall(&asking);
                 self.insert(asking, overrides, endpoint, Kind::Leased);
             }
             Outcome::Superseded(_) => {
@@ -318,9 +318,16 @@ impl Model {
         }
     }
 
+    /// What was set on the id, if it was the same app's. Another's is forgotten.
+    fn recall(&mut self, asking: &Asking) -> Overrides {
+        let at = self.remembered.iter().position(|known| known.id == asking.id);
+        let known = at.map(|at| self.remembered.remove(at));
+        known.map(|known| known.of(&asking.app)).unwrap_or_default()
+    }
+
     fn insert(&mut self, asking: Asking, overrides: Overrides, endpoint: &Arc<Endpoint>, kind: Kind) {
         let incarnation = Incarnation::new(self.next_incarnation).unwrap();
-        self.next_incarnation += 1;
+        self.next_incarnation += self.config.stride.get();
         let ttl = asking.ttl.unwrap_or(micros(self.config.ttl));
         let policy = self.policy(&asking.app);
         let first = policy.initial == Initial::ProbeFirst && policy.monitoring == Monitoring::On;
@@ -333,6 +340,7 @@ impl Model {
             phase: Phase::Live,
             state: State::Routable,
             fixed: kind == Kind::Fixed,
+            endless: self.config.leases == Leases::Elsewhere,
             since: self.now,
             deadline: self.now + ttl,
             ttl,
@@ -410,7 +418,7 @@ impl Model {
         }
         if b.listed() {
             if b.overrides != Overrides::default() && self.config.max_remembered > 0 {
-                self.remembered.push((b.id.clone(), b.overrides));
+                self.remembered.push(b.overridden());
             }
             self.rescue(&b.app);
         }

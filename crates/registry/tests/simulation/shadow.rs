@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use edgeproxy_backend::{AppName, BackendAddr, BackendId, Endpoint, Gate, Incarnation, MonoTime, Weight};
-use edgeproxy_registry::{Overrides, State};
+use edgeproxy_registry::{Overridden, Overrides, State};
 
 pub type Micros = u64;
 
@@ -40,6 +40,9 @@ pub enum Restored {
     Heard,
     Unheard,
     Absent,
+    /// Its lease ran out, which is held elsewhere.
+    Overdue,
+    Unreached,
 }
 
 #[derive(Clone, Debug)]
@@ -53,6 +56,8 @@ pub struct Shadow {
     pub state: State,
     /// It stands in the file, and has no lease.
     pub fixed: bool,
+    /// Its lease is ended elsewhere.
+    pub endless: bool,
     pub since: Micros,
     pub deadline: Micros,
     pub ttl: Micros,
@@ -84,10 +89,30 @@ impl Shadow {
 
     /// It was heard of, or reached.
     pub fn heard(&mut self, now: Micros) {
-        if self.restored == Restored::Absent {
+        if self.is_unreached() {
             self.since = now;
         }
         self.restored = Restored::Heard;
+    }
+
+    pub fn is_unreached(&self) -> bool {
+        matches!(self.restored, Restored::Absent | Restored::Unreached)
+    }
+
+    /// A probe has reached it, which tells nothing of its lease.
+    pub fn reached(&mut self, now: Micros) {
+        if self.restored == Restored::Unreached {
+            self.since = now;
+            self.restored = Restored::Overdue;
+        }
+    }
+
+    pub fn overridden(&self) -> Overridden {
+        Overridden {
+            id: self.id.clone(),
+            app: Some(self.app.clone()),
+            overrides: self.overrides,
+        }
     }
 
     pub fn effective_weight(&self) -> u16 {
@@ -105,9 +130,9 @@ impl Shadow {
     }
 
     pub fn lease_end(&self) -> Micros {
-        if self.fixed {
+        if self.fixed || self.endless {
             Micros::MAX
-        } else if self.suspect {
+        } else if self.suspect || self.restored == Restored::Overdue {
             self.deadline + 3 * self.ttl
         } else {
             self.deadline
@@ -140,7 +165,7 @@ impl Shadow {
             State::Disabled
         } else if self.phase != Phase::Live || self.self_draining {
             State::Draining
-        } else if self.probed != Probed::Fine || self.restored == Restored::Absent {
+        } else if self.probed != Probed::Fine || self.is_unreached() {
             State::Unhealthy
         } else if let Traffic::Out(_) = self.traffic {
             State::Ejected

@@ -11,13 +11,14 @@ use edgeproxy_backend::{
     Region, TrafficReport, Weight,
 };
 use edgeproxy_registry::{
-    Change, Configuration, DeregisterError, FencedError, LoadReport, Patch, PatchError, Probe, RegisterError,
-    RegisteredKind, Registration, Registry, Snapshot, StaticError,
+    Change, Configuration, DeregisterError, FencedError, Leases, LoadReport, Patch, PatchError, Probe,
+    RegisterError, RegisteredKind, Registration, Registry, Snapshot, StaticError,
 };
 use fastrand::Rng;
 
 use crate::configs::{config, policy};
 use crate::disk::Disk;
+use crate::elsewhere::Others;
 use crate::model::{Asking, Fenced, Model, Outcome, Refused};
 use crate::shadow::{Micros, Phase, SECOND};
 
@@ -34,6 +35,7 @@ pub struct World {
     pub requests: Vec<(Arc<Endpoint>, InFlight)>,
     pub reports: VecDeque<TrafficReport>,
     pub disk: Disk,
+    pub others: Others,
     pub snapshot: Snapshot,
     pub last_sequence: u64,
     pub dropped: u64,
@@ -76,6 +78,7 @@ impl World {
             requests: Vec::new(),
             reports: VecDeque::new(),
             disk: Disk::default(),
+            others: Others::default(),
             snapshot: Snapshot::default(),
             last_sequence: 0,
             dropped: 0,
@@ -92,6 +95,7 @@ impl World {
             self.step = step;
             self.act();
             self.model.finish();
+            self.others.settle(&self.model);
             self.compare();
         }
     }
@@ -110,6 +114,7 @@ impl World {
             _ => {}
         }
         match self.rng.u32(0..100) {
+            50..53 | 90..92 if self.model.config.leases == Leases::Elsewhere => self.elsewhere(now),
             0..8 => self.register(now),
             8..24 => self.heartbeat(now),
             24..27 => self.everybody_beats(now),
@@ -137,7 +142,7 @@ impl World {
         }
     }
 
-    fn begin(&mut self, doing: String, now: Micros) -> edgeproxy_backend::MonoTime {
+    pub fn begin(&mut self, doing: String, now: Micros) -> edgeproxy_backend::MonoTime {
         self.doing = doing;
         self.model.advance(now);
         edgeproxy_backend::MonoTime::from_micros(now)
@@ -176,7 +181,7 @@ impl World {
         }
     }
 
-    fn asking(&mut self) -> Asking {
+    pub fn asking(&mut self) -> Asking {
         let rng = &mut self.rng;
         let n = rng.usize(0..self.crowd);
         // Most of an id's registrations are for its own app and address.
@@ -295,10 +300,13 @@ impl World {
         let found = self.registry.configure(configuration, at);
         match (expected, found) {
             (Ok(()), Ok(found)) => {
+                let listed: Vec<_> = file.iter().map(|asking| asking.id.clone()).collect();
                 let (registry, time) = (&self.registry, self.model.time());
                 let endpoint = |id: &BackendId| registry.get(id, time).unwrap().endpoint;
                 let expected = self.model.configure(others, &policies, file, endpoint);
                 self.check(found == expected, || format!("{found:?}, expected {expected:?}"));
+                // In the store others have it still.
+                self.others.left_out.extend(listed);
             }
             (Err(Refused::Twice), Err(StaticError::Twice(_)))
             | (Err(Refused::TooManyBackends), Err(StaticError::TooManyBackends { .. }))
@@ -481,8 +489,12 @@ impl World {
         }
     }
 
-    fn any_id(&mut self) -> BackendId {
+    pub fn any_id(&mut self) -> BackendId {
         self.ids[self.rng.usize(0..self.crowd)].clone()
+    }
+
+    pub fn ids(&self) -> Vec<BackendId> {
+        self.ids.clone()
     }
 
     fn any_fence(&mut self) -> Fence {

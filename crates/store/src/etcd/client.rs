@@ -110,12 +110,30 @@ impl Client {
         Q: Message,
         A: Message + Default,
     {
+        self.ask_counted(path, question, limit)
+            .await
+            .map(|(answer, _)| answer)
+    }
+
+    /// As [`ask`](Self::ask), with how many times the question was sent.
+    pub(super) async fn ask_counted<Q, A>(
+        &self,
+        path: &'static str,
+        question: &Q,
+        limit: Duration,
+    ) -> Result<(A, u32), Fault>
+    where
+        Q: Message,
+        A: Message + Default,
+    {
         let deadline = Instant::now() + limit;
+        let mut sendings = 0;
         let mut backoff = Backoff::new(self.settings.seed.wrapping_add(self.generation()));
         let mut refusals = 0;
         loop {
+            sendings += 1;
             let fault = match self.attempt(path, question, deadline).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => return Ok((answer, sendings)),
                 Err(fault) => fault,
             };
             if let Fault::Refused { code, message } = &fault {

@@ -7,56 +7,42 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use edgeproxy_backend::{BackendId, Incarnation};
-use edgeproxy_registry::{Overrides, Record, Write};
+use edgeproxy_registry::{Record, Write};
 
-use super::client::path;
 use super::encoding;
 use super::grpc::{Fault, code};
-use super::message::{
-    Compare, DeleteRangeRequest, KeyValue, Op, PutRequest, RangeRequest, RequestOp, TxnRequest, TxnResponse,
-};
+use super::message::{Compare, KeyValue, Op, RequestOp, ResponseOp};
+use super::sequence::{Outcome, ROUNDS_MAX, Step, What};
 use super::session::Session;
 use crate::CommitError;
 
 /// etcd takes 128 operations in each branch of a transaction, unless it is told otherwise (`--max-txn-ops`).
-const OPS_MAX: usize = 120;
+pub(super) const OPS_MAX: usize = 120;
 /// etcd takes requests of 1.5 MiB (`--max-request-bytes`).
 const BYTES_MAX: usize = 1 << 20;
-/// How often one transaction is tried while others change the same keys.
-const ROUNDS_MAX: usize = 16;
 
-/// A write with all that it puts on the wire.
+/// A write, and how it is done.
 struct Planned {
     write: Write,
-    key: Bytes,
-    /// What is put; `None`: the key is deleted.
-    value: Option<Bytes>,
+    step: Step,
 }
 
 impl Session {
     pub(super) async fn commit(&self, writes: &[Write]) -> Result<(), CommitError> {
-        if self.is_displaced() {
-            return Err(CommitError {
-                message: displaced(self.author.name.as_str()),
-                source: None,
-            });
-        }
+        self.check_name()?;
         let failed = |fault: Fault| self.commit_error(&fault);
         let planned = self.plan(latest(writes));
         let highest = planned.iter().filter_map(registered).max();
         if let Some(highest) = highest {
             self.reserve(highest).await.map_err(failed)?;
         }
-        let mut rest = planned.into_iter().peekable();
-        while rest.peek().is_some() {
-            let mut batch = Vec::new();
-            let mut bytes = 0;
-            while let Some(next) =
-                rest.next_if(|next| batch.len() < OPS_MAX && (bytes == 0 || bytes + next.size() <= BYTES_MAX))
-            {
-                bytes += next.size();
-                batch.push(next);
-            }
+        // From its end, so that nothing is moved twice.
+        let mut rest = planned;
+        rest.reverse();
+        while !rest.is_empty() {
+            let fitting = fitting(rest.iter().rev().map(|planned| &planned.step));
+            let mut batch = rest.split_off(rest.len().saturating_sub(fitting));
+            batch.reverse();
             self.transact(batch).await.map_err(failed)?;
         }
         Ok(())
@@ -70,144 +56,113 @@ impl Session {
                     Some(encoding::backend(record, &self.author)),
                 ),
                 Write::Gone { id, .. } => (self.keys.backend(id), None),
-                Write::Overridden { id, overrides } if *overrides == Overrides::default() => {
-                    (self.keys.overrides(id), None)
-                }
-                Write::Overridden { id, overrides } => (
-                    self.keys.overrides(id),
-                    Some(encoding::overrides(id, overrides, self.author.start)),
+                Write::Overridden(overridden) => (
+                    self.keys.overrides(&overridden.id),
+                    overridden
+                        .is_some()
+                        .then(|| encoding::overrides(overridden, self.author.start)),
                 ),
             };
             Planned {
                 write: write.clone(),
-                key,
-                value: value.map(Bytes::from),
+                step: Step {
+                    what: What::Committed(write.clone()),
+                    key,
+                    value: value.map(Bytes::from),
+                },
             }
         };
         writes.into_iter().map(plan).collect()
     }
 
     async fn transact(&self, mut batch: Vec<Planned>) -> Result<(), Fault> {
+        let _under_way = UnderWay::begin(self, &batch);
+        let mut sequence = self.sequence.lock().await;
         for _ in 0..ROUNDS_MAX {
+            self.settle(&mut sequence).await?;
             batch.retain(|planned| !self.is_void(planned));
             if batch.is_empty() {
                 return Ok(());
             }
-            let question = self.transaction(&batch);
-            let deletions = Deletions::begin(self, &batch);
-            let answer: TxnResponse = self.ask(path::TXN, &question).await?;
-            let revision = answer.header.as_ref().map_or(0, |header| header.revision);
-            if answer.succeeded {
-                self.note(&batch, revision);
-                return Ok(());
+            let (fences, reads) = self.fences(&batch);
+            let steps = batch.iter().map(|planned| planned.step.clone()).collect();
+            match self.attempt(&mut sequence, steps, fences, reads).await? {
+                Outcome::Done => return Ok(()),
+                Outcome::Again => {}
+                Outcome::Fenced(found, revision) => self.look_again(&mut batch, &found, revision),
             }
-            drop(deletions);
-            self.look_again(&mut batch, &answer);
         }
         Err(Fault::Unreachable(format!(
             "others changed the same backends {ROUNDS_MAX} times meanwhile"
         )))
     }
 
-    /// Whether a later life is known, or that its own has ended; then the caller is told by an update.
+    /// Whether it is known that its life has ended; then the caller is told by an update.
     fn is_void(&self, planned: &Planned) -> bool {
         let mut mirror = self.mirror();
         let id = planned.write.id();
         match &planned.write {
-            Write::Registered(record) => match mirror.last_life(id) {
-                Some(incarnation) if incarnation >= record.incarnation && mirror.backend(id).is_none() => {
-                    let id = id.clone();
-                    mirror.answer(Write::Gone { id, incarnation });
-                    true
-                }
-                _ => false,
-            },
-            Write::Gone { .. } | Write::Overridden { .. } => false,
+            Write::Registered(record)
+                if mirror.last_life(id) >= Some(record.incarnation) && mirror.backend(id).is_none() =>
+            {
+                mirror.answer_buried(id);
+                true
+            }
+            Write::Registered(_) | Write::Gone { .. } | Write::Overridden { .. } => false,
         }
     }
 
-    fn transaction(&self, batch: &[Planned]) -> TxnRequest {
+    /// What must be so, and what is read if it is not.
+    fn fences(&self, batch: &[Planned]) -> (Vec<Compare>, Vec<RequestOp>) {
         let mirror = self.mirror();
-        let mut question = TxnRequest::default();
-        for planned in batch {
-            let key = planned.key.clone();
-            let is_fenced = !matches!(planned.write, Write::Overridden { .. });
-            if is_fenced {
-                let known = mirror.backend(planned.write.id());
-                let outlived = known.and_then(|known| known.incarnation) > life(&planned.write);
-                // A later life is known: the comparison has to fail, so that it is read and told.
-                let revision = if outlived {
-                    i64::MAX
-                } else {
-                    known.map_or(0, |known| known.revision)
-                };
-                question.compare.push(Compare::unchanged(key.clone(), revision));
-                question.failure.push(op(Op::Range(RangeRequest {
-                    key: key.clone(),
-                    ..RangeRequest::default()
-                })));
-            }
-            question.success.push(op(match &planned.value {
-                Some(value) => Op::Put(PutRequest {
-                    key,
-                    value: value.clone(),
-                    lease: 0,
-                }),
-                None => Op::Delete(DeleteRangeRequest { key }),
-            }));
-        }
-        question
-    }
-
-    fn note(&self, batch: &[Planned], revision: i64) {
-        let mut mirror = self.mirror();
-        for planned in batch {
-            match &planned.write {
-                Write::Registered(record) => mirror.wrote(record, revision),
-                Write::Gone { id, incarnation } => mirror.erased(id, *incarnation, revision),
-                Write::Overridden { id, overrides } => mirror.set(id, overrides, revision),
-            }
-        }
+        let is_fenced = |planned: &&Planned| !matches!(planned.write, Write::Overridden { .. });
+        let fence = |planned: &Planned| {
+            let key = planned.step.key.clone();
+            let known = mirror.backend(planned.write.id());
+            let there = known.and_then(|known| known.life.as_ref()).map(|(life, _)| *life);
+            // A later life is known: the comparison has to fail, so that it is read and told.
+            let revision = if there > life(&planned.write) {
+                i64::MAX
+            } else {
+                known.map_or(0, |known| known.revision)
+            };
+            (Compare::unchanged(key.clone(), revision), Op::read(key))
+        };
+        batch.iter().filter(is_fenced).map(fence).unzip()
     }
 
     /// Takes what was found, and leaves of the batch what is still to be written.
-    fn look_again(&self, batch: &mut Vec<Planned>, answer: &TxnResponse) {
-        let mut found = answer.responses.iter().map(|response| {
+    fn look_again(&self, batch: &mut Vec<Planned>, found: &[ResponseOp], revision: i64) {
+        let mut found = found.iter().map(|response| {
             let range = response.range.as_ref();
             range.and_then(|range| range.kvs.first())
         });
         let mut mirror = self.mirror();
         batch.retain(|planned| {
-            if matches!(planned.write, Write::Overridden { .. }) {
+            if matches!(planned.write, Write::Overridden(_)) {
                 return true;
             }
             let there: Option<&KeyValue> = found.next().flatten();
             let id = planned.write.id();
-            let before = mirror.backend(id);
-            let stored = mirror.found(id, there);
+            let before = mirror.backend(id).and_then(|known| known.life.as_ref());
+            let before = before.map(|(incarnation, _)| *incarnation);
+            let stored = mirror.found(id, there, revision);
             let Some(ours) = life(&planned.write) else {
                 return true;
             };
-            match (stored, before.and_then(|known| known.incarnation)) {
+            match (stored, before) {
                 (Some(stored), _) if stored.record.incarnation > ours => {
-                    mirror.answer(Write::Registered(stored.record));
+                    let revision = there.map_or(revision, |kv| kv.mod_revision);
+                    mirror.answer(stored, revision);
                     false
                 }
-                // It is there as it was to be: an answer to this very transaction was lost.
-                (Some(stored), _) => {
-                    let is_done =
-                        stored.author == self.author && planned.write == Write::Registered(stored.record);
-                    !is_done
-                }
+                (Some(_), _) => true,
                 // That life was there, and somebody has ended it.
                 (None, Some(last)) if there.is_none() && last >= ours => {
-                    mirror.erased(id, last, i64::MAX);
                     if matches!(planned.write, Write::Registered(_)) {
-                        let id = id.clone();
-                        mirror.answer(Write::Gone {
-                            id,
-                            incarnation: last,
-                        });
+                        mirror.answer_gone(id, last, revision);
+                    } else {
+                        mirror.erased(id, last, revision);
                     }
                     false
                 }
@@ -217,7 +172,19 @@ impl Session {
         });
     }
 
-    fn commit_error(&self, fault: &Fault) -> CommitError {
+    /// # Errors
+    /// When another proxy has this one's name.
+    pub(super) fn check_name(&self) -> Result<(), CommitError> {
+        if !self.is_displaced() {
+            return Ok(());
+        }
+        Err(CommitError {
+            message: displaced(self.author.name.as_str()),
+            source: None,
+        })
+    }
+
+    pub(super) fn commit_error(&self, fault: &Fault) -> CommitError {
         let members = self.client.settings().address.members();
         let message = match fault {
             Fault::Unreachable(what) => format!("etcd at {members} can't be reached: {what}"),
@@ -233,37 +200,39 @@ impl Session {
     }
 }
 
-/// Keys that are being deleted, until that is over, however it ends.
-struct Deletions<'a> {
+/// The keys of a commit, until it is over, however it ends.
+struct UnderWay<'a> {
     session: &'a Session,
     keys: Vec<Bytes>,
 }
 
-impl<'a> Deletions<'a> {
+impl<'a> UnderWay<'a> {
     fn begin(session: &'a Session, batch: &[Planned]) -> Self {
-        let deleted = batch.iter().filter(|planned| planned.value.is_none());
-        let keys: Vec<_> = deleted.map(|planned| planned.key.clone()).collect();
-        session.mirror().begin_deletions(&keys);
+        let keys: Vec<_> = batch.iter().map(|planned| planned.step.key.clone()).collect();
+        session.mirror().begin(&keys);
         Self { session, keys }
     }
 }
 
-impl Drop for Deletions<'_> {
+impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.session.mirror().end_deletions(&self.keys);
+        self.session.mirror().end(&self.keys);
     }
 }
 
-impl Planned {
-    /// About the bytes that it adds to a request: the key comes three times.
-    fn size(&self) -> usize {
-        64 + 3 * self.key.len() + self.value.as_ref().map_or(0, Bytes::len)
-    }
+/// How many of these fit into one transaction; one at least.
+pub(super) fn fitting<'a>(steps: impl Iterator<Item = &'a Step>) -> usize {
+    let mut bytes = 0;
+    let fits = |step: &&Step| {
+        bytes += step.size();
+        bytes <= BYTES_MAX
+    };
+    steps.take(OPS_MAX).take_while(fits).count().max(1)
 }
 
 /// The last write of each id and kind, in the order of those.
 fn latest(writes: &[Write]) -> Vec<&Write> {
-    let kind = |write: &Write| matches!(write, Write::Overridden { .. });
+    let kind = |write: &Write| matches!(write, Write::Overridden(_));
     let mut last: HashMap<(&BackendId, bool), usize> = HashMap::with_capacity(writes.len());
     for (at, write) in writes.iter().enumerate() {
         let best = last.entry((write.id(), kind(write))).or_insert(at);
@@ -280,19 +249,15 @@ fn latest(writes: &[Write]) -> Vec<&Write> {
 const fn life(write: &Write) -> Option<Incarnation> {
     match write {
         Write::Registered(Record { incarnation, .. }) | Write::Gone { incarnation, .. } => Some(*incarnation),
-        Write::Overridden { .. } => None,
+        Write::Overridden(_) => None,
     }
 }
 
 const fn registered(planned: &Planned) -> Option<Incarnation> {
     match &planned.write {
         Write::Registered(record) => Some(record.incarnation),
-        Write::Gone { .. } | Write::Overridden { .. } => None,
+        Write::Gone { .. } | Write::Overridden(_) => None,
     }
-}
-
-const fn op(op: Op) -> RequestOp {
-    RequestOp { request: Some(op) }
 }
 
 pub(super) fn displaced(name: &str) -> String {

@@ -28,6 +28,7 @@ pub(super) enum Fault {
 pub(super) mod code {
     pub(in crate::etcd) const INVALID_ARGUMENT: u16 = 3;
     pub(in crate::etcd) const DEADLINE_EXCEEDED: u16 = 4;
+    pub(in crate::etcd) const NOT_FOUND: u16 = 5;
     pub(in crate::etcd) const RESOURCE_EXHAUSTED: u16 = 8;
     pub(in crate::etcd) const OUT_OF_RANGE: u16 = 11;
     pub(in crate::etcd) const UNAVAILABLE: u16 = 14;

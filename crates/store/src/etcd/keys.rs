@@ -5,11 +5,15 @@
 //! | `/PREFIX/backends/ID` | a registration, with its owner |
 //! | `/PREFIX/overrides/ID` | what an operator has set on the id |
 //! | `/PREFIX/proxies/NAME` | that a proxy lives; bound to its lease |
+//! | `/PREFIX/heard/NAME/SLOT` | others' backends that a proxy has heard; bound to its lease, and written over round and round |
+//! | `/PREFIX/commits/NAME` | the start and the number of the last transaction of a proxy |
 //! | `/PREFIX/incarnation` | a number later than every incarnation that was ever written |
 //! | `/PREFIX/starts` | how many times a proxy has started |
 
 use bytes::Bytes;
 use edgeproxy_backend::BackendId;
+
+use crate::ProxyName;
 
 /// The keys of one prefix.
 #[derive(Clone, Debug)]
@@ -22,7 +26,11 @@ pub(super) struct Keys {
 pub(super) enum Kind {
     Backend(BackendId),
     Overrides(BackendId),
-    Proxy(String),
+    Proxy(ProxyName),
+    /// What that proxy has heard.
+    Heard(ProxyName),
+    /// Which transaction of that proxy was the last.
+    Commits(ProxyName),
     /// A counter, or somebody else's.
     Other,
 }
@@ -42,8 +50,16 @@ impl Keys {
         format!("{}overrides/{id}", self.root).into()
     }
 
-    pub(super) fn proxy(&self, name: &str) -> Bytes {
+    pub(super) fn proxy(&self, name: &ProxyName) -> Bytes {
         format!("{}proxies/{name}", self.root).into()
+    }
+
+    pub(super) fn heard(&self, name: &ProxyName, slot: usize) -> Bytes {
+        format!("{}heard/{name}/{slot}", self.root).into()
+    }
+
+    pub(super) fn commits(&self, name: &ProxyName) -> Bytes {
+        format!("{}commits/{name}", self.root).into()
     }
 
     pub(super) fn incarnation(&self) -> Bytes {
@@ -67,10 +83,16 @@ impl Keys {
             return Kind::Other;
         };
         let id = |text| BackendId::parse(text).ok();
+        let proxy = |text| ProxyName::parse(text).ok();
         let kind = match rest.split_once('/') {
             Some(("backends", name)) => id(name).map(Kind::Backend),
             Some(("overrides", name)) => id(name).map(Kind::Overrides),
-            Some(("proxies", name)) => Some(Kind::Proxy(name.to_owned())),
+            Some(("proxies", name)) => proxy(name).map(Kind::Proxy),
+            Some(("commits", name)) => proxy(name).map(Kind::Commits),
+            Some(("heard", slot)) => slot
+                .rsplit_once('/')
+                .and_then(|(name, _)| proxy(name))
+                .map(Kind::Heard),
             _ => None,
         };
         kind.unwrap_or(Kind::Other)
@@ -93,12 +115,17 @@ mod tests {
         let id = BackendId::parse("a:1").unwrap();
         assert_eq!(keys.kind(&keys.backend(&id)), Kind::Backend(id.clone()));
         assert_eq!(keys.kind(&keys.overrides(&id)), Kind::Overrides(id.clone()));
-        assert_eq!(keys.kind(&keys.proxy("p")), Kind::Proxy("p".to_owned()));
+        let proxy = ProxyName::parse("p").unwrap();
+        assert_eq!(keys.kind(&keys.proxy(&proxy)), Kind::Proxy(proxy.clone()));
+        assert_eq!(keys.kind(&keys.heard(&proxy, 3)), Kind::Heard(proxy.clone()));
+        assert_eq!(keys.kind(&keys.commits(&proxy)), Kind::Commits(proxy));
         for other in [
             keys.starts(),
             keys.incarnation(),
             "/shop/backends/a".into(),
             "/shop/eu/backends/a b".into(),
+            "/shop/eu/proxies/a b".into(),
+            "/shop/eu/heard/a".into(),
         ] {
             assert_eq!(keys.kind(&other), Kind::Other, "{other:?}");
         }

@@ -94,6 +94,31 @@ pub(super) enum Op {
     Delete(DeleteRangeRequest),
 }
 
+impl Op {
+    pub(super) const fn put(key: Bytes, value: Bytes, lease: i64) -> RequestOp {
+        Self::Put(PutRequest { key, value, lease }).request()
+    }
+
+    pub(super) const fn delete(key: Bytes) -> RequestOp {
+        Self::Delete(DeleteRangeRequest { key }).request()
+    }
+
+    /// Of one key.
+    pub(super) const fn read(key: Bytes) -> RequestOp {
+        Self::Range(RangeRequest {
+            key,
+            range_end: Bytes::new(),
+            limit: 0,
+            revision: 0,
+        })
+        .request()
+    }
+
+    const fn request(self) -> RequestOp {
+        RequestOp { request: Some(self) }
+    }
+}
+
 /// Only what was read is looked at.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ResponseOp {

@@ -1,55 +1,87 @@
 //! What this process knows of etcd, and what it has yet to tell its caller. No I/O.
+//!
+//! # What is news
+//!
+//! What others write, and what this process writes by [`adopted`](Mirror::adopted) and [`ended`](Mirror::ended). What it
+//! commits is none: neither when the answer tells that it was done, nor when the watch does, however early or late. A key
+//! that a commit is about is [under way](Mirror::begin) until its outcome is known; the watch tells it before that.
+//!
+//! A piece of news carries the revision that it is of. By the time that it is asked for something later may be known of
+//! the same id, and then it is passed over: whatever is told is later than what was told before.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::mem;
 
 use bytes::Bytes;
 use edgeproxy_backend::{BackendId, Incarnation};
-use edgeproxy_registry::{Overrides, Record, Write};
+use edgeproxy_registry::{Overridden, Write};
 
-use super::encoding::{self, Stored};
+use super::encoding::{self, Author, Stored};
 use super::keys::{Keys, Kind};
 use super::message::KeyValue;
-use crate::{Finding, Loaded, Update};
+use crate::cluster::Owned;
+use crate::{Finding, ProxyName, Update};
+use picture::{Own, unreadable};
+
+pub(super) use picture::Picture;
+
+mod picture;
 
 /// How many ids that are gone are remembered, each with its last life, so that a late write of that life brings
 /// nobody back. About 10 MB at most.
 const GONE_MAX: usize = 65_536;
 /// How many updates wait for the caller before the watch does.
 const QUEUE_MAX: usize = 4_096;
-/// Findings of one load; what is wrong with thousands of keys is told by the first of them.
-const FINDINGS_MAX: usize = 20;
 
-/// The latest that is known of a key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// The latest that is known of a registration.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Known {
     /// At which revision it was last changed.
     pub(super) revision: i64,
-    /// The life in it; `None` for overrides, and where what is there can't be read.
-    pub(super) incarnation: Option<Incarnation>,
+    /// At which revision all of it was last told, or written here; what has changed since is only the owner.
+    told: i64,
+    /// The life in it and who holds its lease; `None` where what is there can't be read.
+    pub(super) life: Option<(Incarnation, ProxyName)>,
+}
+
+/// Of an id that is gone: its last life, and at which revision it was ended.
+#[derive(Clone, Copy, Debug)]
+struct Grave {
+    incarnation: Incarnation,
+    revision: i64,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Mirror {
     keys: Keys,
-    /// Which start of a proxy this is: what it wrote itself comes back by the watch, and is no news.
-    start: u64,
+    me: Author,
     backends: HashMap<BackendId, Known>,
-    overrides: HashMap<BackendId, Known>,
-    gone: HashMap<BackendId, Incarnation>,
+    /// At which revision they were last changed.
+    overrides: HashMap<BackendId, i64>,
+    gone: HashMap<BackendId, Grave>,
     gone_order: VecDeque<BackendId>,
-    /// Keys that a transaction under way deletes: the watch may tell of it before the answer does.
-    deleting: HashSet<Bytes>,
+    /// The other proxies.
+    members: BTreeMap<ProxyName, i64>,
+    /// Keys that a commit under way is about.
+    under_way: HashSet<Bytes>,
+    /// What was written here since a load began, with the revision of that.
+    since_load: Option<Vec<(i64, Own)>>,
     queue: VecDeque<News>,
+    /// What is told when it is the turn of [`News::Resync`].
+    picture: Option<Picture>,
     /// Whether the caller has been told that etcd can't be reached.
     lost: bool,
 }
 
+/// What the caller is to be told, with the revision that it is of.
 #[derive(Debug)]
 enum News {
-    /// The revision is that of the change: what was written since is later, and the change no news any more.
-    Changed(Write, i64),
+    Registered(Stored, i64),
+    Owned(Owned, i64),
+    Gone(BackendId, Incarnation, i64),
+    Overridden(Overridden, i64),
+    Resync,
     Other(Update),
 }
 
@@ -61,242 +93,358 @@ pub(super) struct Image {
 }
 
 impl Mirror {
-    pub(super) fn new(keys: Keys, start: u64) -> Self {
+    pub(super) fn new(keys: Keys, me: Author) -> Self {
         Self {
             keys,
-            start,
+            me,
             backends: HashMap::new(),
             overrides: HashMap::new(),
             gone: HashMap::new(),
             gone_order: VecDeque::new(),
-            deleting: HashSet::new(),
+            members: BTreeMap::new(),
+            under_way: HashSet::new(),
+            since_load: None,
             queue: VecDeque::new(),
+            picture: None,
             lost: false,
         }
     }
 
-    /// Knows what is in the image and nothing else, and returns it. `next_incarnation` is for the caller to fill in.
-    pub(super) fn replace(&mut self, image: Image) -> Loaded {
+    /// From now on everything is read. What is written here meanwhile may be in it or not.
+    pub(super) fn begin_load(&mut self) {
+        self.since_load = Some(Vec::new());
+    }
+
+    /// It has failed.
+    pub(super) fn give_up_load(&mut self) {
+        self.since_load = None;
+    }
+
+    /// Knows what is in the image, and what was written here after it was taken, and nothing else; that is returned.
+    /// What others have written after it is to be told by the watch.
+    pub(super) fn replace(&mut self, image: Image) -> Picture {
         self.backends.clear();
         self.overrides.clear();
-        // Whatever waits is older than the image.
+        self.members.clear();
+        self.picture = None;
+        // Whatever waits is in the image, or comes by the watch.
         self.queue
             .retain(|news| matches!(news, News::Other(Update::Lost { .. } | Update::Restored)));
-        let mut loaded = Loaded::default();
-        let mut unread = 0_usize;
-        for kv in image.kvs {
-            let problem = match self.keys.kind(&kv.key) {
-                Kind::Backend(id) => self.load_backend(id, &kv, &mut loaded).err(),
-                Kind::Overrides(id) => self.load_overrides(id, &kv, &mut loaded).err(),
-                Kind::Proxy(_) | Kind::Other => None,
-            };
-            if let Some(problem) = problem {
-                unread += 1;
-                if unread <= FINDINGS_MAX {
-                    loaded.findings.push(unreadable(&kv.key, &problem));
-                }
+        let mut picture = Picture {
+            revision: image.revision,
+            ..Picture::default()
+        };
+        for kv in &image.kvs {
+            if let Err(problem) = self.load(kv, &mut picture) {
+                picture.could_not_read(&kv.key, &problem);
             }
         }
-        if unread > FINDINGS_MAX {
-            loaded.findings.push(Finding {
-                message: format!(
-                    "etcd: {} more keys can't be read and are left as they are",
-                    unread - FINDINGS_MAX
-                ),
-                is_loss: true,
-            });
+        for (revision, own) in self.since_load.take().unwrap_or_default() {
+            if revision > image.revision {
+                self.know(&own, revision);
+                picture.amend(own);
+            }
         }
-        loaded.records.sort_by_key(|record| record.incarnation);
-        loaded
+        picture
     }
 
-    fn load_backend(&mut self, id: BackendId, kv: &KeyValue, loaded: &mut Loaded) -> Result<(), String> {
-        let read = encoding::read_backend(&id, &kv.value);
-        self.backends.insert(id, known_of(kv, read.as_ref().ok()));
-        loaded.records.push(read?.record);
+    fn load(&mut self, kv: &KeyValue, picture: &mut Picture) -> Result<(), String> {
+        match self.keys.kind(&kv.key) {
+            Kind::Backend(id) => {
+                let read = encoding::read_backend(&id, &kv.value);
+                self.backends.insert(id.clone(), known_of(kv, read.as_ref().ok()));
+                picture.backends.insert(id, read?);
+            }
+            Kind::Overrides(id) => {
+                self.overrides.insert(id.clone(), kv.mod_revision);
+                let (overridden, _) = encoding::read_overrides(&id, &kv.value)?;
+                picture.overrides.insert(id, overridden);
+            }
+            Kind::Proxy(name) if name != self.me.name => {
+                self.members.insert(name.clone(), kv.mod_revision);
+                picture.members.push(name);
+            }
+            Kind::Proxy(_) | Kind::Heard(_) | Kind::Commits(_) | Kind::Other => {}
+        }
         Ok(())
     }
 
-    fn load_overrides(&mut self, id: BackendId, kv: &KeyValue, loaded: &mut Loaded) -> Result<(), String> {
-        self.overrides.insert(id.clone(), known_of(kv, None));
-        let (overrides, _) = encoding::read_overrides(&id, &kv.value)?;
-        loaded.overrides.push((id, overrides));
-        Ok(())
-    }
-
-    /// A key has been written.
+    /// A key has been written; `before` is what was there.
     ///
     /// # Errors
     /// When the value can't be read; it is left as it is.
-    pub(super) fn put(&mut self, kv: &KeyValue) -> Result<(), Finding> {
+    pub(super) fn put(&mut self, kv: &KeyValue, before: Option<&KeyValue>) -> Result<(), Finding> {
+        let revision = kv.mod_revision;
         match self.keys.kind(&kv.key) {
-            Kind::Backend(id) => {
-                if is_known(&self.backends, &id, kv.mod_revision) {
-                    return Ok(());
-                }
+            Kind::Backend(id) if self.latest(&id) < revision => {
                 let read = encoding::read_backend(&id, &kv.value);
-                self.backends.insert(id, known_of(kv, read.as_ref().ok()));
+                let known = self.backends.insert(id.clone(), known_of(kv, read.as_ref().ok()));
                 let stored = read.map_err(|problem| unreadable(&kv.key, &problem))?;
-                if stored.author.start != self.start {
-                    self.changed(Write::Registered(stored.record), kv.mod_revision);
-                }
-            }
-            Kind::Overrides(id) => {
-                if is_known(&self.overrides, &id, kv.mod_revision) {
+                if stored.author.start == self.me.start && self.under_way.contains(&kv.key) {
                     return Ok(());
                 }
-                self.overrides.insert(id.clone(), known_of(kv, None));
-                let read = encoding::read_overrides(&id, &kv.value);
-                let (overrides, start) = read.map_err(|problem| unreadable(&kv.key, &problem))?;
-                if start != self.start {
-                    self.changed(Write::Overridden { id, overrides }, kv.mod_revision);
+                // What this process knows is what was there: then it can be seen what has changed.
+                let known = known.filter(|known| {
+                    known.life.is_some() && before.is_some_and(|kv| kv.mod_revision == known.revision)
+                });
+                let before = before.and_then(|kv| encoding::read_backend(&id, &kv.value).ok());
+                match (known, before) {
+                    (Some(known), Some(before)) if before.record == stored.record => {
+                        self.told_before(&id, known.told);
+                        self.queue.push_back(News::Owned(stored.owned(), revision));
+                    }
+                    _ => self.queue.push_back(News::Registered(stored, revision)),
                 }
             }
-            Kind::Proxy(_) | Kind::Other => {}
+            Kind::Overrides(id) if self.overrides.get(&id).is_none_or(|known| *known < revision) => {
+                self.overrides.insert(id.clone(), revision);
+                let read = encoding::read_overrides(&id, &kv.value);
+                let (overridden, start) = read.map_err(|problem| unreadable(&kv.key, &problem))?;
+                if start != self.me.start {
+                    self.queue.push_back(News::Overridden(overridden, revision));
+                }
+            }
+            Kind::Proxy(name) if name != self.me.name => {
+                if self.members.insert(name.clone(), revision).is_none() {
+                    self.queue.push_back(News::Other(Update::Joined(name)));
+                }
+            }
+            Kind::Heard(name) if name != self.me.name => {
+                let ids = encoding::read_heard(&kv.value);
+                if !ids.is_empty() {
+                    self.queue.push_back(News::Other(Update::Heard(ids)));
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
 
     /// A key has been deleted at that revision; `before` is what was there.
     pub(super) fn deleted(&mut self, key: &[u8], revision: i64, before: Option<&KeyValue>) {
-        let is_own = self.deleting.contains(key);
+        let is_own = self.under_way.contains(key);
         match self.keys.kind(key) {
             Kind::Backend(id) => {
                 // Not known: this process has deleted it itself, or never saw it.
-                let Some(known) = self
+                if self
                     .backends
                     .get(&id)
-                    .copied()
-                    .filter(|known| known.revision < revision)
-                else {
-                    return;
-                };
-                self.backends.remove(&id);
-                let read = before.and_then(|kv| encoding::read_backend(&id, &kv.value).ok());
-                let incarnation = read.map(|stored| stored.record.incarnation).or(known.incarnation);
-                if let Some(incarnation) = incarnation {
-                    self.bury(id.clone(), incarnation);
-                    if !is_own {
-                        self.changed(Write::Gone { id, incarnation }, revision);
-                    }
-                }
-            }
-            Kind::Overrides(id) => {
-                if self
-                    .overrides
-                    .get(&id)
-                    .is_some_and(|known| known.revision < revision)
+                    .is_none_or(|known| known.revision >= revision)
                 {
-                    self.overrides.remove(&id);
-                    if is_own {
-                        return;
+                    return;
+                }
+                let known = self.backends.remove(&id).and_then(|known| known.life);
+                let read = before.and_then(|kv| encoding::read_backend(&id, &kv.value).ok());
+                let last = read.map(|stored| stored.record.incarnation);
+                if let Some(incarnation) = last.or(known.map(|(incarnation, _)| incarnation)) {
+                    self.bury(id.clone(), incarnation, revision);
+                    if !is_own {
+                        self.queue.push_back(News::Gone(id, incarnation, revision));
                     }
-                    let overrides = Overrides::default();
-                    self.changed(Write::Overridden { id, overrides }, revision);
                 }
             }
-            Kind::Proxy(_) | Kind::Other => {}
+            Kind::Overrides(id) if self.overrides.get(&id).is_some_and(|known| *known < revision) => {
+                self.overrides.remove(&id);
+                if !is_own {
+                    self.queue
+                        .push_back(News::Overridden(Overridden::nothing(id), revision));
+                }
+            }
+            Kind::Proxy(name) => {
+                if self.members.get(&name).is_some_and(|known| *known < revision) {
+                    self.members.remove(&name);
+                    self.queue.push_back(News::Other(Update::Parted(name)));
+                }
+            }
+            _ => {}
         }
     }
 
-    pub(super) fn backend(&self, id: &BackendId) -> Option<Known> {
-        self.backends.get(id).copied()
+    pub(super) fn backend(&self, id: &BackendId) -> Option<&Known> {
+        self.backends.get(id)
     }
 
     /// The last life of an id that is gone, as far as that is remembered.
     pub(super) fn last_life(&self, id: &BackendId) -> Option<Incarnation> {
-        self.gone.get(id).copied()
+        self.gone.get(id).map(|grave| grave.incarnation)
     }
 
-    /// This process has written the registration.
-    pub(super) fn wrote(&mut self, record: &Record, revision: i64) {
-        let id = &record.backend.id;
-        if !is_older(&self.backends, id, revision) {
-            let incarnation = Some(record.incarnation);
-            self.backends.insert(
-                id.clone(),
-                Known {
-                    revision,
-                    incarnation,
-                },
-            );
-        }
+    /// This process has committed the registration.
+    pub(super) fn wrote(&mut self, stored: Stored, revision: i64) {
+        self.note(
+            Own::Backend(stored.record.backend.id.clone(), Some(stored)),
+            revision,
+        );
     }
 
-    /// This process has deleted the registration, or found it deleted.
+    /// This process has committed the deletion of the registration.
     pub(super) fn erased(&mut self, id: &BackendId, incarnation: Incarnation, revision: i64) {
-        if !is_older(&self.backends, id, revision) {
-            self.backends.remove(id);
-        }
-        self.bury(id.clone(), incarnation);
+        self.note(Own::Backend(id.clone(), None), revision);
+        self.bury(id.clone(), incarnation, revision);
     }
 
     /// This process has set or cleared the overrides.
-    pub(super) fn set(&mut self, id: &BackendId, overrides: &Overrides, revision: i64) {
-        if is_older(&self.overrides, id, revision) {
-            return;
-        }
-        if *overrides == Overrides::default() {
-            self.overrides.remove(id);
-        } else {
-            let incarnation = None;
-            self.overrides.insert(
-                id.clone(),
-                Known {
-                    revision,
-                    incarnation,
-                },
-            );
-        }
+    pub(super) fn set(&mut self, overridden: &Overridden, revision: i64) {
+        self.note(Own::Overrides(overridden.clone()), revision);
+        // An operator's change, so seldom that what waits can be looked through.
+        self.queue.retain(
+            |news| !matches!(news, News::Overridden(other, before) if other.id == overridden.id && *before < revision),
+        );
     }
 
-    pub(super) fn begin_deletions(&mut self, keys: &[Bytes]) {
-        self.deleting.extend(keys.iter().cloned());
-    }
-
-    pub(super) fn end_deletions(&mut self, keys: &[Bytes]) {
-        for key in keys {
-            self.deleting.remove(key);
+    /// This process holds the lease now.
+    pub(super) fn adopted(&mut self, stored: Stored, revision: i64) {
+        let id = stored.record.backend.id.clone();
+        // Unless the watch has told it.
+        if self.latest(&id) < revision {
+            self.queue.push_back(News::Owned(stored.owned(), revision));
+        }
+        let told = self.backends.get(&id).map(|known| known.told);
+        self.wrote(stored, revision);
+        if let Some(told) = told {
+            self.told_before(&id, told);
         }
     }
 
-    /// What was found under the id's key, by a transaction that expected otherwise; `None`: nothing.
-    pub(super) fn found(&mut self, id: &BackendId, kv: Option<&KeyValue>) -> Option<Stored> {
-        let Some(kv) = kv else {
-            self.backends.remove(id);
-            return None;
-        };
-        let read = encoding::read_backend(id, &kv.value).ok();
-        self.backends.insert(id.clone(), known_of(kv, read.as_ref()));
-        read
+    fn told_before(&mut self, id: &BackendId, revision: i64) {
+        if let Some(known) = self.backends.get_mut(id) {
+            known.told = known.told.min(revision);
+        }
     }
 
-    /// The caller has written what was void: this is what holds.
-    pub(super) fn answer(&mut self, write: Write) {
-        self.push(News::Other(Update::Changed(write)));
+    /// This process has ended the registration.
+    pub(super) fn ended(&mut self, id: &BackendId, incarnation: Incarnation, revision: i64) {
+        // Unless the watch has told it.
+        if self.backends.contains_key(id) {
+            self.queue
+                .push_back(News::Gone(id.clone(), incarnation, revision));
+        }
+        self.erased(id, incarnation, revision);
     }
 
-    fn changed(&mut self, write: Write, revision: i64) {
-        self.push(News::Changed(write, revision));
+    fn note(&mut self, own: Own, revision: i64) {
+        if let Some(since) = &mut self.since_load {
+            since.push((revision, own.clone()));
+        }
+        self.know(&own, revision);
+        if let Some(picture) = self
+            .picture
+            .as_mut()
+            .filter(|picture| picture.revision < revision)
+        {
+            picture.amend(own);
+        }
     }
 
-    fn bury(&mut self, id: BackendId, incarnation: Incarnation) {
-        match self.gone.get_mut(&id) {
-            Some(last) => *last = incarnation.max(*last),
-            None => {
-                self.gone.insert(id.clone(), incarnation);
-                self.gone_order.push_back(id);
-                if self.gone_order.len() > GONE_MAX
-                    && let Some(oldest) = self.gone_order.pop_front()
-                {
-                    self.gone.remove(&oldest);
-                }
+    fn know(&mut self, own: &Own, revision: i64) {
+        match own {
+            Own::Backend(id, _) if self.latest(id) > revision => {}
+            Own::Backend(id, Some(stored)) => {
+                let life = Some((stored.record.incarnation, stored.author.name.clone()));
+                let told = revision;
+                self.backends.insert(id.clone(), Known { revision, told, life });
+            }
+            Own::Backend(id, None) => {
+                self.backends.remove(id);
+            }
+            Own::Overrides(overridden)
+                if self
+                    .overrides
+                    .get(&overridden.id)
+                    .is_some_and(|known| *known > revision) => {}
+            Own::Overrides(overridden) if !overridden.is_some() => {
+                self.overrides.remove(&overridden.id);
+            }
+            Own::Overrides(overridden) => {
+                self.overrides.insert(overridden.id.clone(), revision);
             }
         }
     }
 
-    fn push(&mut self, news: News) {
-        self.queue.push_back(news);
+    /// A commit is about these keys.
+    pub(super) fn begin(&mut self, keys: &[Bytes]) {
+        self.under_way.extend(keys.iter().cloned());
+    }
+
+    /// It has ended, or nobody waits for it any more.
+    pub(super) fn end(&mut self, keys: &[Bytes]) {
+        for key in keys {
+            self.under_way.remove(key);
+        }
+    }
+
+    /// What was found under the id's key at that revision, by a commit that expected otherwise; `None`: nothing.
+    pub(super) fn found(&mut self, id: &BackendId, kv: Option<&KeyValue>, revision: i64) -> Option<Stored> {
+        let Some(kv) = kv else {
+            if self.latest(id) <= revision {
+                self.backends.remove(id);
+            }
+            return None;
+        };
+        let read = encoding::read_backend(id, &kv.value).ok();
+        if self.latest(id) < kv.mod_revision {
+            self.backends.insert(id.clone(), known_of(kv, read.as_ref()));
+        }
+        read
+    }
+
+    /// The caller has asked for what is void, since this is what holds.
+    pub(super) fn answer(&mut self, stored: Stored, revision: i64) {
+        self.queue.push_back(News::Registered(stored, revision));
+    }
+
+    /// The caller has asked for what is void, since somebody has ended that life by that revision.
+    pub(super) fn answer_gone(&mut self, id: &BackendId, incarnation: Incarnation, revision: i64) {
+        if self.latest(id) <= revision {
+            self.backends.remove(id);
+        }
+        self.bury(id.clone(), incarnation, revision);
+        self.queue
+            .push_back(News::Gone(id.clone(), incarnation, revision));
+    }
+
+    /// What the caller thought of the lease is not so: this is.
+    pub(super) fn answer_owned(&mut self, owned: Owned, revision: i64) {
+        self.queue.push_back(News::Owned(owned, revision));
+    }
+
+    /// That life has ended, as has been known since that revision.
+    pub(super) fn answer_buried(&mut self, id: &BackendId) {
+        if let Some(Grave {
+            incarnation,
+            revision,
+        }) = self.gone.get(id).copied()
+        {
+            self.queue
+                .push_back(News::Gone(id.clone(), incarnation, revision));
+        }
+    }
+
+    fn bury(&mut self, id: BackendId, incarnation: Incarnation, revision: i64) {
+        if let Some(grave) = self.gone.get_mut(&id) {
+            grave.incarnation = grave.incarnation.max(incarnation);
+            grave.revision = grave.revision.max(revision);
+            return;
+        }
+        self.gone.insert(
+            id.clone(),
+            Grave {
+                incarnation,
+                revision,
+            },
+        );
+        self.gone_order.push_back(id);
+        if self.gone_order.len() > GONE_MAX
+            && let Some(oldest) = self.gone_order.pop_front()
+        {
+            self.gone.remove(&oldest);
+        }
+    }
+
+    /// The latest revision at which the registration is known to have been written or deleted; 0: none.
+    fn latest(&self, id: &BackendId) -> i64 {
+        let known = self.backends.get(id).map_or(0, |known| known.revision);
+        self.gone.get(id).map_or(known, |grave| known.max(grave.revision))
     }
 
     /// Whether the watch may go on reading.
@@ -308,66 +456,79 @@ impl Mirror {
         !self.queue.is_empty()
     }
 
-    pub(super) fn resync(&mut self, loaded: Loaded) {
-        self.push(News::Other(Update::Resync(loaded)));
+    pub(super) fn resync(&mut self, picture: Picture) {
+        self.picture = Some(picture);
+        self.queue.push_back(News::Resync);
     }
 
     /// etcd can't be reached. Told once.
     pub(super) fn lose(&mut self, reason: String) {
         if !mem::replace(&mut self.lost, true) {
-            self.push(News::Other(Update::Lost { reason }));
+            self.queue.push_back(News::Other(Update::Lost { reason }));
         }
     }
 
     /// etcd can be reached. Told once after each loss.
     pub(super) fn regain(&mut self) {
         if mem::take(&mut self.lost) {
-            self.push(News::Other(Update::Restored));
+            self.queue.push_back(News::Other(Update::Restored));
         }
     }
 
     /// What the caller is told next.
     pub(super) fn next(&mut self) -> Option<Update> {
         loop {
-            match self.queue.pop_front()? {
-                News::Other(update) => return Some(update),
-                News::Changed(write, revision) => {
-                    let known = match &write {
-                        Write::Overridden { id, .. } => self.overrides.get(id),
-                        Write::Registered(_) | Write::Gone { .. } => self.backends.get(write.id()),
-                    };
-                    if known.is_none_or(|known| known.revision <= revision) {
-                        return Some(Update::Changed(write));
+            let news = self.queue.pop_front()?;
+            if !self.is_outdated(&news) {
+                match news {
+                    News::Registered(stored, revision) => {
+                        self.queue.push_front(News::Owned(stored.owned(), revision));
+                        return Some(Update::Changed(Write::Registered(stored.record)));
                     }
+                    News::Owned(owned, _) => return Some(Update::Owned(owned)),
+                    News::Gone(id, incarnation, _) => {
+                        return Some(Update::Changed(Write::Gone { id, incarnation }));
+                    }
+                    News::Overridden(overridden, _) => {
+                        return Some(Update::Changed(Write::Overridden(overridden)));
+                    }
+                    News::Resync => {
+                        if let Some(picture) = self.picture.take() {
+                            return Some(Update::Resync(picture.into_loaded()));
+                        }
+                    }
+                    News::Other(update) => return Some(update),
                 }
             }
         }
     }
-}
 
-/// Whether this or something later is known of it: a watch that begins again tells its first revision twice.
-fn is_known(known: &HashMap<BackendId, Known>, id: &BackendId, revision: i64) -> bool {
-    known.get(id).is_some_and(|known| known.revision >= revision)
-}
-
-fn is_older(known: &HashMap<BackendId, Known>, id: &BackendId, revision: i64) -> bool {
-    known.get(id).is_some_and(|known| known.revision > revision)
+    fn is_outdated(&self, news: &News) -> bool {
+        match news {
+            News::Registered(stored, revision) => {
+                let id = &stored.record.backend.id;
+                let known = self.backends.get(id).is_some_and(|known| known.told > *revision);
+                known || self.gone.get(id).is_some_and(|grave| grave.revision > *revision)
+            }
+            News::Owned(owned, revision) => self.latest(&owned.id) > *revision,
+            // Gone is gone, whenever that was.
+            News::Gone(id, _, revision) => self
+                .backends
+                .get(id)
+                .is_some_and(|known| known.revision > *revision),
+            News::Overridden(Overridden { id, .. }, revision) => {
+                self.overrides.get(id).is_some_and(|known| known > revision)
+            }
+            News::Resync | News::Other(_) => false,
+        }
+    }
 }
 
 fn known_of(kv: &KeyValue, stored: Option<&Stored>) -> Known {
     Known {
         revision: kv.mod_revision,
-        incarnation: stored.map(|stored| stored.record.incarnation),
-    }
-}
-
-fn unreadable(key: &Bytes, problem: &str) -> Finding {
-    Finding {
-        message: format!(
-            "etcd: the value of {} {problem}; it is left as it is, and counts as missing until its backend registers again",
-            String::from_utf8_lossy(key)
-        ),
-        is_loss: true,
+        told: kv.mod_revision,
+        life: stored.map(|stored| (stored.record.incarnation, stored.author.name.clone())),
     }
 }
 

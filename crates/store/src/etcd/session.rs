@@ -1,25 +1,24 @@
 //! One start's work with etcd: what the calls, the watch and the lease share.
 
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use edgeproxy_backend::Incarnation;
 use prost::Message;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::client::{Client, path};
 use super::encoding::Author;
 use super::grpc::{Fault, code};
 use super::keys::Keys;
-use super::message::{
-    Compare, KeyValue, Op, PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse,
-};
-use super::mirror::{Image, Mirror};
-use crate::Loaded;
+use super::message::{Compare, KeyValue, Op, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
+use super::mirror::{Image, Mirror, Picture};
+use super::sequence::Sequence;
+use crate::ProxyName;
 
 /// The low bits of an incarnation tell proxies apart: each has those of its start, counted in etcd. The high bits count
 /// as Lamport's clocks do. Two have the same low bits only when one has been cut off while 65,536 others started.
@@ -48,23 +47,35 @@ pub(super) struct Session {
     displaced: AtomicBool,
     /// When etcd was last heard of by the watch.
     heard: Mutex<Instant>,
+    /// One transaction goes out after the other.
+    pub(super) sequence: tokio::sync::Mutex<Sequence>,
+    /// Up to which revision the watch has told everything.
+    pub(super) seen: watch::Sender<i64>,
+    /// The lease of this proxy's membership; 0: there is none yet.
+    pub(super) lease: AtomicI64,
+    /// The membership has to be written again.
+    pub(super) rejoin: Notify,
+    /// At which revision it was written last.
+    pub(super) joined: AtomicI64,
+    /// Where what is heard is written next.
+    pub(super) slot: AtomicUsize,
 }
 
 impl Session {
     /// # Errors
     /// When etcd can't be asked.
-    pub(super) async fn begin(client: Client, name: &str, limit: Duration) -> Result<Self, Fault> {
+    pub(super) async fn begin(client: Client, name: &ProxyName, limit: Duration) -> Result<Self, Fault> {
         let keys = Keys::new(&client.settings().address.prefix);
         let start = raise(&client, keys.starts(), limit, |count| {
             Some(count.saturating_add(1))
         })
         .await?;
         let author = Author {
-            name: name.to_owned(),
+            name: name.clone(),
             start,
         };
         Ok(Self {
-            mirror: Mutex::new(Mirror::new(keys.clone(), start)),
+            mirror: Mutex::new(Mirror::new(keys.clone(), author.clone())),
             client,
             keys,
             author,
@@ -73,6 +84,12 @@ impl Session {
             reserved: AtomicU64::new(0),
             displaced: AtomicBool::new(false),
             heard: Mutex::new(Instant::now()),
+            sequence: tokio::sync::Mutex::default(),
+            seen: watch::Sender::new(0),
+            lease: AtomicI64::new(0),
+            rejoin: Notify::new(),
+            joined: AtomicI64::new(0),
+            slot: AtomicUsize::new(0),
         })
     }
 
@@ -88,14 +105,23 @@ impl Session {
         Q: Message,
         A: Message + Default,
     {
-        self.client
-            .ask(path, question, self.client.settings().total_timeout)
-            .await
+        self.ask_counted(path, question).await.map(|(answer, _)| answer)
     }
 
-    /// All that is kept, and its revision, which the watch goes on from.
-    pub(super) async fn load(&self, limit: Duration) -> Result<(Loaded, i64), Fault> {
+    /// As [`ask`](Self::ask), with how many times it was sent.
+    pub(super) async fn ask_counted<Q, A>(&self, path: &'static str, question: &Q) -> Result<(A, u32), Fault>
+    where
+        Q: Message,
+        A: Message + Default,
+    {
+        let limit = self.client.settings().total_timeout;
+        self.client.ask_counted(path, question, limit).await
+    }
+
+    /// All that is kept, at one revision, which the watch goes on from.
+    pub(super) async fn load(&self, limit: Duration) -> Result<Picture, Fault> {
         let deadline = Instant::now() + limit;
+        self.mirror().begin_load();
         let mut image = self.image(deadline).await;
         // Between two pages etcd may forget the revision that the first one was of.
         while let Err(Fault::Refused {
@@ -105,16 +131,25 @@ impl Session {
         {
             image = self.image(deadline).await;
         }
-        let image = image?;
-        let revision = image.revision;
+        let image = image.inspect_err(|_| self.mirror().give_up_load())?;
         let counter = self.keys.incarnation();
         let counter = image.kvs.iter().find(|kv| kv.key == counter);
         let reserved = counter.map_or(0, |kv| number(&kv.value));
         self.reserved.fetch_max(reserved, Ordering::Relaxed);
-        let mut loaded = self.mirror().replace(image);
-        let latest = loaded.records.iter().map(|record| record.incarnation.get()).max();
-        loaded.next_incarnation = first_after(reserved.max(latest.unwrap_or(0)), self.author.start);
-        Ok((loaded, revision))
+        let mut picture = self.mirror().replace(image);
+        let latest = picture.latest().map_or(0, Incarnation::get);
+        picture.next_incarnation = first_after(reserved.max(latest), self.author.start);
+        self.saw(picture.revision);
+        Ok(picture)
+    }
+
+    /// The watch has told everything up to that revision.
+    pub(super) fn saw(&self, revision: i64) {
+        self.seen.send_if_modified(|seen| {
+            let is_later = revision > *seen;
+            *seen = revision.max(*seen);
+            is_later
+        });
     }
 
     async fn image(&self, deadline: Instant) -> Result<Image, Fault> {
@@ -164,7 +199,7 @@ impl Session {
     /// Another proxy has taken this one's name.
     pub(super) fn displace(&self) {
         self.displaced.store(true, Ordering::Relaxed);
-        let reason = super::commit::displaced(&self.author.name);
+        let reason = super::commit::displaced(self.author.name.as_str());
         self.mirror().lose(reason);
     }
 
@@ -213,26 +248,14 @@ async fn raise(
     limit: Duration,
     rule: impl Fn(u64) -> Option<u64>,
 ) -> Result<u64, Fault> {
-    let read = RequestOp {
-        request: Some(Op::Range(RangeRequest {
-            key: key.clone(),
-            ..RangeRequest::default()
-        })),
-    };
     // The first comparison is with a revision that no key has: it reads.
     let mut revision = i64::MAX;
     let mut value = 0;
     for _ in 0..ROUNDS_MAX {
         let question = TxnRequest {
             compare: vec![Compare::unchanged(key.clone(), revision)],
-            success: vec![RequestOp {
-                request: Some(Op::Put(PutRequest {
-                    key: key.clone(),
-                    value: value.to_string().into(),
-                    lease: 0,
-                })),
-            }],
-            failure: vec![read.clone()],
+            success: vec![Op::put(key.clone(), value.to_string().into(), 0)],
+            failure: vec![Op::read(key.clone())],
         };
         let answer: TxnResponse = client.ask(path::TXN, &question, limit).await?;
         if answer.succeeded {

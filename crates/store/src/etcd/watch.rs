@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -54,12 +55,12 @@ async fn keep_watching(session: &Session, mut revision: i64) {
         let reason = match end {
             Err(End::Displaced) => return session.displace(),
             Err(End::Compacted) => match session.load(settings.load_timeout).await {
-                Ok((loaded, at)) => {
-                    revision = at;
+                Ok(picture) => {
+                    revision = picture.revision;
                     session.hear();
                     let mut mirror = session.mirror();
                     mirror.regain();
-                    mirror.resync(loaded);
+                    mirror.resync(picture);
                     continue;
                 }
                 Err(fault) => fault.to_string(),
@@ -162,25 +163,33 @@ fn take(session: &Session, revision: &mut i64, message: &WatchResponse) -> Resul
     // After the last fragment, since one revision may have many.
     if is_whole {
         *revision = last;
+        session.saw(last);
     }
     Ok(())
 }
 
 fn take_event(session: &Session, event: &Event) -> Result<(), End> {
     let Some(kv) = &event.kv else { return Ok(()) };
-    if let Kind::Proxy(name) = session.keys.kind(&kv.key)
-        && name == session.author.name
-        && event.kind == EventKind::Put as i32
-        && encoding::read_member(&kv.value).is_some_and(|member| member.start > session.author.start)
-    {
-        return Err(End::Displaced);
-    }
-    let mut mirror = session.mirror();
-    if event.kind == EventKind::Delete as i32 {
-        mirror.deleted(&kv.key, kv.mod_revision, event.prev_kv.as_ref());
-    } else {
+    let is_deleted = event.kind == EventKind::Delete as i32;
+    match session.keys.kind(&kv.key) {
+        Kind::Proxy(name) if name == session.author.name => {
+            let start = encoding::read_member(&kv.value).map_or(0, |member| member.start);
+            let is_ours = !is_deleted && start == session.author.start;
+            if !is_deleted && start > session.author.start {
+                return Err(End::Displaced);
+            }
+            // Its lease has run out, or somebody has deleted it, or an old process has written it late.
+            if !is_ours && kv.mod_revision > session.joined.load(Ordering::Relaxed) {
+                session.rejoin.notify_one();
+            }
+        }
+        _ if is_deleted => session
+            .mirror()
+            .deleted(&kv.key, kv.mod_revision, event.prev_kv.as_ref()),
         // A value that can't be read is told by the next load.
-        let _ = mirror.put(kv);
+        _ => {
+            let _ = session.mirror().put(kv, event.prev_kv.as_ref());
+        }
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ pub(super) fn put_write(write: &Write, bytes: &mut Vec<u8>) -> u32 {
                 incarnation,
             });
         }
-        Write::Overridden { id, overrides } => form.overridden = Some(OverridesForm::of(id, overrides)),
+        Write::Overridden(overridden) => form.overridden = Some(overridden.into()),
     }
     let before = bytes.len();
     put_form(&form, bytes);
@@ -226,8 +226,7 @@ impl Says {
             let incarnation = member(id.as_str(), "incarnation", parse_incarnation(gone.incarnation))?;
             Self::Write(Write::Gone { id, incarnation })
         } else if let Some(overridden) = form.overridden {
-            let (id, overrides) = overridden.read()?;
-            Self::Write(Write::Overridden { id, overrides })
+            Self::Write(Write::Overridden(overridden.try_into()?))
         } else if form.format.is_some() {
             Self::Head
         } else {

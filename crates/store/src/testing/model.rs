@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use edgeproxy_backend::{BackendId, Incarnation, Weight};
-use edgeproxy_registry::{Overrides, Record, Write};
+use edgeproxy_registry::{Overridden, Overrides, Record, Write};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
@@ -34,6 +34,7 @@ enum Happening {
     },
     IsOverridden {
         number: u32,
+        variant: u16,
         weight: Option<u16>,
     },
 }
@@ -51,7 +52,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (0..IDS, any::<u16>()).prop_map(|(number, variant)| Happening::Renews { number, variant }),
         1 => (0..IDS, any::<bool>()).prop_map(|(number, leaves)| Happening::IsLate { number, leaves }),
         2 => (0..IDS).prop_map(|number| Happening::Leaves { number }),
-        1 => (0..IDS, weight).prop_map(|(number, weight)| Happening::IsOverridden { number, weight }),
+        1 => (0..IDS, any::<u16>(), weight)
+            .prop_map(|(number, variant, weight)| Happening::IsOverridden { number, variant, weight }),
     ]
 }
 
@@ -95,15 +97,15 @@ impl Model {
         records
     }
 
-    fn overrides(&self) -> BTreeMap<BackendId, Overrides> {
+    fn overrides(&self) -> Vec<Overridden> {
         let mut all = BTreeMap::new();
         for write in &self.writes {
-            if let Write::Overridden { id, overrides } = write {
-                all.insert(id.clone(), *overrides);
+            if let Write::Overridden(overridden) = write {
+                all.insert(&overridden.id, overridden);
             }
         }
-        all.retain(|_, overrides| *overrides != Overrides::default());
-        all
+        all.retain(|_, overridden| overridden.is_some());
+        all.into_values().cloned().collect()
     }
 
     /// What the happening has to be written as; nothing where it can't happen.
@@ -134,16 +136,21 @@ impl Model {
                     incarnation,
                 })
             }
-            Happening::IsOverridden { number, weight } => {
+            Happening::IsOverridden {
+                number,
+                variant,
+                weight,
+            } => {
                 let weight = weight.map(|weight| Weight::new(weight.into()).expect("a weight"));
                 let overrides = Overrides {
                     weight,
                     ..Overrides::default()
                 };
-                Some(Write::Overridden {
+                Some(Write::Overridden(Overridden {
                     id: id(number),
+                    app: Some(record(number, 1, variant).backend.app),
                     overrides,
-                })
+                }))
             }
         }
     }
@@ -186,7 +193,8 @@ async fn agrees(medium: &mut impl Medium, steps: &[Step]) {
                 let loaded = store.load().await.expect("it can be loaded");
                 assert_eq!(loaded.findings, [], "after {steps:?}");
                 assert_eq!(loaded.records, model.records(), "after {steps:?}");
-                let overrides: BTreeMap<_, _> = loaded.overrides.into_iter().collect();
+                let mut overrides = loaded.overrides;
+                overrides.sort_unstable_by(|a, b| a.id.cmp(&b.id));
                 assert_eq!(overrides, model.overrides(), "after {steps:?}");
                 let next = loaded.next_incarnation.map_or(1, Incarnation::get);
                 assert!(next > model.used, "{next} was used, after {steps:?}");

@@ -5,7 +5,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use edgeproxy_backend::{BackendAddr, BackendId, Metadata, Weight};
-use edgeproxy_registry::{Overrides, Write};
+use edgeproxy_registry::{Overridden, Overrides, Write};
 
 use super::{Medium, disabled, gone, id, life, record, registered};
 use crate::{Loaded, Store};
@@ -108,7 +108,7 @@ pub async fn a_write_of_an_older_life_changes_nothing(medium: &mut impl Medium) 
     assert_eq!(loaded.records, [record(1, 3, 0), record(2, 4, 0)]);
 }
 
-/// An operator's change belongs to the id: it outlives registrations, and needs none.
+/// An operator's change belongs to the id and an app: it outlives registrations, and needs none.
 pub async fn overrides_live_apart_from_registrations_and_the_default_clears_them(medium: &mut impl Medium) {
     let all = Overrides {
         enabled: Some(true),
@@ -116,37 +116,49 @@ pub async fn overrides_live_apart_from_registrations_and_the_default_clears_them
         soft_limit: Some(0),
         hard_limit: Some(u32::MAX),
     };
-    let of = |number, overrides| Write::Overridden {
+    let app = |variant| Some(record(1, 1, variant).backend.app);
+    let of = |number, app, overrides| Overridden {
         id: id(number),
+        app,
         overrides,
     };
+    let set = |number, app, overrides| Write::Overridden(of(number, app, overrides));
     let loaded = kept_of(
         medium,
         &[
             &[
-                of(1, all),
+                set(1, app(1), all),
                 disabled(2),
                 registered(2, 1),
                 disabled(3),
                 disabled(4),
+                set(6, None, all),
             ],
             &[
                 gone(2, 1),
-                of(3, Overrides::default()),
-                of(4, all),
-                of(5, Overrides::default()),
+                Write::Overridden(Overridden::nothing(id(3))),
+                set(4, app(2), all),
+                set(5, app(1), Overrides::default()),
             ],
         ],
     )
     .await;
     assert_eq!(loaded.records, []);
     let mut overrides = loaded.overrides;
-    overrides.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    overrides.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     let off = Overrides {
         enabled: Some(false),
         ..Overrides::default()
     };
-    assert_eq!(overrides, [(id(1), all), (id(2), off), (id(4), all)]);
+    let expected = [
+        of(1, app(1), all),
+        of(2, app(0), off),
+        // Of one id there is one.
+        of(4, app(2), all),
+        // An earlier version kept it.
+        of(6, None, all),
+    ];
+    assert_eq!(overrides, expected);
 }
 
 /// The next number is later than all that were committed, of backends that are gone as well, after any number of

@@ -19,6 +19,7 @@ mod relay;
 mod rows;
 mod secured;
 mod server;
+mod shared;
 mod single;
 
 /// A name, and what is run.
@@ -33,6 +34,7 @@ fn main() {
     let tests = [
         contract::TESTS,
         single::TESTS,
+        shared::TESTS,
         faults::TESTS,
         cluster::TESTS,
         secured::TESTS,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, Incarnation, Region, Weight};
-use edgeproxy_registry::{Overrides, Record, Write};
+use edgeproxy_registry::{Overridden, Overrides, Record, Write};
 use edgeproxy_store::{Etcd, Loaded, Store as _, Update};
 use tokio::time::timeout;
 
@@ -44,8 +44,13 @@ pub(crate) fn gone(name: &str, incarnation: u64) -> Write {
 }
 
 pub(crate) fn weight(name: &str, weight: Option<u64>) -> Write {
-    Write::Overridden {
+    Write::Overridden(overridden(name, weight))
+}
+
+pub(crate) fn overridden(name: &str, weight: Option<u64>) -> Overridden {
+    Overridden {
         id: id(name),
+        app: weight.map(|_| record(name, 1).backend.app),
         overrides: Overrides {
             weight: weight.map(|weight| Weight::new(weight).unwrap()),
             ..Overrides::default()
@@ -67,8 +72,19 @@ pub(crate) async fn commit_at_last(store: &Etcd, writes: &[Write]) {
     timeout(PATIENCE, done).await.expect("it can be committed again");
 }
 
-pub(crate) async fn update(store: &Etcd) -> Update {
+/// Whatever is told next.
+pub(crate) async fn told(store: &Etcd) -> Update {
     timeout(PATIENCE, store.update()).await.expect("an update comes")
+}
+
+/// What is told next that is not about leases and other proxies.
+pub(crate) async fn update(store: &Etcd) -> Update {
+    loop {
+        match told(store).await {
+            Update::Owned(_) | Update::Heard(_) | Update::Joined(_) | Update::Parted(_) => {}
+            update => return update,
+        }
+    }
 }
 
 /// The next change, whatever else is told before it.
@@ -82,7 +98,7 @@ pub(crate) async fn change(store: &Etcd) -> Write {
 
 pub(crate) async fn until(store: &Etcd, wanted: impl Fn(&Update) -> bool) -> Update {
     loop {
-        let update = update(store).await;
+        let update = told(store).await;
         if wanted(&update) {
             return update;
         }

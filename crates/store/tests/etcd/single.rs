@@ -1,10 +1,11 @@
 //! One member, nothing in the way.
 
-use edgeproxy_registry::Overrides;
-use edgeproxy_store::{Store as _, Update};
+use edgeproxy_store::{Shared as _, Store as _, Update};
 
 use crate::Test;
-use crate::rows::{change, commit, gone, id, is_silent, life, load, record, registered, update, weight};
+use crate::rows::{
+    change, commit, gone, id, is_silent, life, load, overridden, record, registered, update, weight,
+};
 use crate::server::{Servers, run, settings, store};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -72,11 +73,7 @@ fn committed_is_loaded() {
             loaded.records,
             [record("early", 4), record("y", 6), record("late", 9)]
         );
-        let overrides = Overrides {
-            weight: Some(edgeproxy_backend::Weight::new(5).unwrap()),
-            ..Overrides::default()
-        };
-        assert_eq!(loaded.overrides, [(id("nobody"), overrides)]);
+        assert_eq!(loaded.overrides, [overridden("nobody", Some(5))]);
         commit(
             &a,
             &[

@@ -41,6 +41,22 @@ fn off() -> Overrides {
     }
 }
 
+/// What an operator has set on that app's backend.
+fn set(name: &str, of: &str, overrides: Overrides) -> Overridden {
+    Overridden {
+        id: id(name),
+        app: Some(app(of)),
+        overrides,
+    }
+}
+
+fn of_app(name: &str, backend: Backend) -> Backend {
+    Backend {
+        app: app(name),
+        ..backend
+    }
+}
+
 #[test]
 fn a_restored_one_is_routable_at_once_with_a_fresh_lease_and_its_incarnation() {
     let mut world = World::with_policy(AppPolicy {
@@ -106,7 +122,7 @@ fn what_an_operator_has_set_is_laid_over_and_kept_for_those_that_are_gone() {
     let mut world = kept_world();
     let kept = Kept {
         records: vec![record("a", 1)],
-        overrides: vec![(id("a"), off()), (id("gone"), off())],
+        overrides: vec![set("a", "shop", off()), set("gone", "shop", off())],
     };
     assert!(
         world
@@ -123,11 +139,120 @@ fn what_an_operator_has_set_is_laid_over_and_kept_for_those_that_are_gone() {
     };
     world.patch("a", patch).unwrap();
     let writes = world.registry.take_writes(10);
-    assert!(writes.contains(&Write::Overridden {
-        id: id("a"),
-        overrides: Overrides::default()
-    }));
-    assert_eq!(world.registry.kept().overrides, [(id("gone"), off())]);
+    assert!(writes.contains(&Write::Overridden(Overridden::nothing(id("a")))));
+    assert_eq!(world.registry.kept().overrides, [set("gone", "shop", off())]);
+}
+
+#[test]
+fn what_an_operator_has_set_on_another_apps_backend_of_that_id_is_forgotten() {
+    let mut world = kept_world();
+    world.add("a");
+    let patch = Patch {
+        enabled: Change::Set(false),
+        ..Patch::default()
+    };
+    world.patch("a", patch).unwrap();
+    world.leave("a", None);
+    let writes = world.registry.take_writes(10);
+    assert_eq!(writes, [Write::Overridden(set("a", "shop", off()))]);
+    world.registry.handle_kept(&writes);
+
+    world.register(of_app("cart", backend("a")));
+    assert_eq!(status(&world, "a").state, State::Routable);
+    let writes = world.registry.take_writes(10);
+    assert!(
+        writes.contains(&Write::Overridden(Overridden::nothing(id("a")))),
+        "{writes:?}"
+    );
+    assert_eq!(world.registry.kept().overrides, []);
+
+    world.leave("a", None);
+    world.add("a");
+    assert_eq!(
+        status(&world, "a").state,
+        State::Routable,
+        "nor has the first app it back"
+    );
+    world.registry.audit().unwrap();
+}
+
+#[test]
+fn what_was_kept_without_an_app_holds_for_the_one_that_has_the_id_first_and_is_written_anew() {
+    let mut world = kept_world();
+    let of_nobody = |name| Overridden {
+        app: None,
+        ..set(name, "shop", off())
+    };
+    let kept = Kept {
+        records: vec![record("there", 1)],
+        overrides: vec![of_nobody("there"), of_nobody("gone")],
+    };
+    world.registry.restore(kept, |_| Ok(()), world.now);
+    assert_eq!(status(&world, "there").state, State::Disabled);
+    let writes = world.registry.take_writes(10);
+    assert_eq!(writes, [Write::Overridden(set("there", "shop", off()))]);
+    world.registry.handle_kept(&writes);
+    assert!(world.registry.kept().overrides.contains(&of_nobody("gone")));
+
+    world.register(of_app("cart", backend("gone")));
+    assert_eq!(status(&world, "gone").state, State::Disabled);
+    let writes = world.registry.take_writes(10);
+    assert!(
+        writes.contains(&Write::Overridden(set("gone", "cart", off()))),
+        "{writes:?}"
+    );
+}
+
+#[test]
+fn what_was_kept_of_another_app_is_cleared_and_holds_for_nobody() {
+    let mut world = kept_world();
+    let kept = Kept {
+        records: vec![record("a", 1)],
+        overrides: vec![set("a", "cart", off())],
+    };
+    world.registry.restore(kept, |_| Ok(()), world.now);
+    assert_eq!(status(&world, "a").state, State::Routable);
+    assert_eq!(
+        world.registry.take_writes(10),
+        [Write::Overridden(Overridden::nothing(id("a")))]
+    );
+}
+
+#[test]
+fn what_somebody_else_set_on_another_apps_backend_of_that_id_changes_nothing_here() {
+    let mut world = kept_world();
+    world.add("a");
+    let change = |world: &mut World, set| world.registry.handle_foreign(Write::Overridden(set), world.now);
+    change(&mut world, set("a", "cart", off()));
+    assert_eq!(status(&world, "a").state, State::Routable);
+    change(&mut world, set("a", "shop", off()));
+    assert_eq!(status(&world, "a").state, State::Disabled);
+    world.registry.audit().unwrap();
+}
+
+#[test]
+fn a_backend_of_the_file_that_takes_the_id_for_another_app_gets_nothing_of_what_was_set() {
+    let mut world = kept_world();
+    world.add("a");
+    let patch = Patch {
+        enabled: Change::Set(false),
+        ..Patch::default()
+    };
+    world.patch("a", patch).unwrap();
+    let writes = world.registry.take_writes(10);
+    world.registry.handle_kept(&writes);
+    let configuration = Configuration {
+        backends: vec![of_app("cart", backend("a"))],
+        ..Configuration::default()
+    };
+    world.registry.configure(configuration, world.now).unwrap();
+    assert_eq!(status(&world, "a").state, State::Routable);
+    let writes = world.registry.take_writes(10);
+    assert!(
+        writes.contains(&Write::Overridden(Overridden::nothing(id("a")))),
+        "{writes:?}"
+    );
+    world.registry.audit().unwrap();
 }
 
 #[test]
@@ -238,7 +363,7 @@ fn of_two_lives_the_later_one_wins_and_what_was_changed_here_stays() {
     world.registry.handle_kept(&writes);
     let kept = Kept {
         records: vec![record("c", 7)],
-        overrides: vec![(id("c"), off())],
+        overrides: vec![set("c", "shop", off())],
     };
     world.add("new");
     world.registry.handle_resync(kept, world.now);

@@ -58,6 +58,15 @@ impl Model {
         if probe == Probe::Suspect {
             let now = self.now;
             let restored = self.all[i].restored;
+            if matches!(restored, Restored::Overdue | Restored::Unreached) {
+                if passed {
+                    self.all[i].reached(now);
+                } else {
+                    self.all[i].restored = Restored::Unreached;
+                }
+                self.settle_all(i);
+                return Pace::Changing;
+            }
             if restored != Restored::Heard {
                 if passed {
                     self.all[i].heard(now);
@@ -82,7 +91,10 @@ impl Model {
         }
         if passed {
             let now = self.now;
-            self.all[i].heard(now);
+            if matches!(self.all[i].restored, Restored::Unheard | Restored::Absent) {
+                self.all[i].heard(now);
+            }
+            self.all[i].reached(now);
             self.probe_passed(i, &policy);
         } else {
             self.probe_failed(i, &policy);

@@ -58,8 +58,7 @@ impl Model {
             .into_iter()
             .partition(|asking| self.listed(&asking.id).is_some());
         for asking in new {
-            let at = self.remembered.iter().position(|(id, _)| *id == asking.id);
-            let overrides = at.map(|at| self.remembered.remove(at).1).unwrap_or_default();
+            let overrides = self.recall(&asking);
             let endpoint = endpoint(&asking.id);
             self.insert(asking, overrides, &endpoint, Kind::Fixed);
             done.added += 1;
@@ -71,7 +70,8 @@ impl Model {
                 self.restate(i, &asking);
                 done.changed += 1;
             } else {
-                let (overrides, full) = (b.overrides, self.all.len() >= self.config.max_backends);
+                let overrides = b.overridden().of(&asking.app);
+                let full = self.all.len() >= self.config.max_backends;
                 let endpoint = endpoint(&asking.id);
                 self.insert(asking, overrides, &endpoint, Kind::Fixed);
                 self.supersede(i, full);

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use edgeproxy_backend::{BackendId, Endpoint};
-use edgeproxy_registry::{Overrides, Record};
+use edgeproxy_registry::{Overridden, Record};
 
 use super::{Asking, Kind, Model};
 use crate::shadow::{Phase, Restored, Shadow, micros};
 
 impl Model {
     /// What a store that knows everything has: the registrations, and what operators have set.
-    pub fn durable(&self) -> (Vec<&Shadow>, Vec<(BackendId, Overrides)>) {
+    pub fn durable(&self) -> (Vec<&Shadow>, Vec<Overridden>) {
         let kept = self.all.iter().filter(|b| b.phase == Phase::Live && !b.fixed);
         let listed = self.all.iter().filter(|b| b.listed());
-        let listed = listed.map(|b| (b.id.clone(), b.overrides));
+        let listed = listed.map(Shadow::overridden);
         let mut overrides: Vec<_> = listed.chain(self.remembered.iter().cloned()).collect();
-        overrides.retain(|(_, overrides)| *overrides != Overrides::default());
-        overrides.sort_by(|(a, _), (b, _)| a.cmp(b));
+        overrides.retain(Overridden::is_some);
+        overrides.sort_by(|a, b| a.id.cmp(&b.id));
         (kept.collect(), overrides)
     }
 
@@ -24,7 +24,7 @@ impl Model {
     pub fn restore(
         &mut self,
         records: &[Record],
-        overrides: &[(BackendId, Overrides)],
+        overrides: &[Overridden],
         endpoint: impl Fn(&BackendId) -> Arc<Endpoint>,
     ) -> Vec<BackendId> {
         let mut unrestored = Vec::new();
@@ -38,12 +38,13 @@ impl Model {
                 unrestored.push(id.clone());
                 continue;
             }
-            let set = overrides.iter().find(|(other, _)| other == id);
-            let set = set.map(|(_, overrides)| *overrides).unwrap_or_default();
+            let set = overrides.iter().find(|known| known.id == *id);
+            let set = set.map(|known| known.of(&record.backend.app)).unwrap_or_default();
             self.insert(asking(record), set, &endpoint(id), Kind::Leased);
             self.events.pop(); // nobody is told
             self.total_events -= 1;
-            self.next_incarnation -= 1;
+            self.next_incarnation -= self.config.stride.get();
+            self.pass_over(record.incarnation);
             let b = self.all.last_mut().unwrap();
             b.incarnation = record.incarnation;
             b.restored = Restored::Unheard;
@@ -51,14 +52,14 @@ impl Model {
             b.state = b.wanted();
         }
         self.all.sort_by_key(|b| b.incarnation);
-        for (id, overrides) in overrides {
-            match self.listed(id) {
-                Some(i) if self.all[i].overrides != *overrides => {
-                    self.all[i].overrides = *overrides;
+        for known in overrides {
+            match self.listed(&known.id) {
+                Some(i) if self.all[i].overrides != known.of(&self.all[i].app) => {
+                    self.all[i].overrides = known.of(&self.all[i].app);
                     self.settle_all(i);
                 }
                 Some(_) => {}
-                None if self.config.max_remembered > 0 => self.remembered.push((id.clone(), *overrides)),
+                None if self.config.max_remembered > 0 => self.remembered.push(known.clone()),
                 None => {}
             }
         }
@@ -66,7 +67,7 @@ impl Model {
     }
 }
 
-fn asking(record: &Record) -> Asking {
+pub(super) fn asking(record: &Record) -> Asking {
     let backend = &record.backend;
     Asking {
         id: backend.id.clone(),

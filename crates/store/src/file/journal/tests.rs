@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 
 use edgeproxy_backend::BackendId;
-use edgeproxy_registry::{Overrides, Record};
+use edgeproxy_registry::{Overridden, Record};
 use proptest::prelude::*;
 
 use super::*;
@@ -63,7 +63,7 @@ fn the_first_line_says_the_form_and_the_others_one_write_each() {
         [
             r#"{"format":1}"#,
             r#"{"gone":{"id":"backend-eu-0000001","incarnation":7}}"#,
-            r#"{"overridden":{"id":"backend-eu-0000002","enabled":false}}"#,
+            r#"{"overridden":{"id":"backend-eu-0000002","app":"app-0.example","enabled":false}}"#,
         ]
     );
 }
@@ -139,10 +139,12 @@ fn what_was_being_written_when_it_ended_is_removed() {
     assert_eq!(disk.content(NEW), None);
 }
 
-fn by_id(loaded: &Loaded) -> (BTreeMap<BackendId, Record>, BTreeMap<BackendId, Overrides>) {
+fn by_id(loaded: &Loaded) -> (BTreeMap<BackendId, Record>, BTreeMap<BackendId, Overridden>) {
     let records = loaded
         .records
         .iter()
         .map(|record| (record.backend.id.clone(), record.clone()));
-    (records.collect(), loaded.overrides.iter().cloned().collect())
+    let overrides = loaded.overrides.iter();
+    let overrides = overrides.map(|known| (known.id.clone(), known.clone()));
+    (records.collect(), overrides.collect())
 }

@@ -1,0 +1,315 @@
+//! `cargo xtask deb`: a Debian package of what the workspace builds, the same bytes from the same commit.
+
+mod tree;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, bail};
+
+use crate::cargo::{self, Tool};
+use crate::step::{Context, Verdict};
+use crate::workspace::Workspace;
+use tree::Tree;
+
+/// How it is built.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The profile of cargo that the binaries are built in.
+    #[arg(long, default_value = "dist")]
+    profile: String,
+    /// Where the package is written [default: target/deb].
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+}
+
+/// The binaries, by package and name.
+const BINARIES: [(&str, &str); 2] = [
+    ("edgeproxy", "edgeproxy"),
+    ("edgeproxy-agent-bin", "edgeproxy-agent"),
+];
+/// Scripts of the package's life.
+const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
+const CONFIGURATION: &str = "etc/edgeproxy/edgeproxy.toml";
+
+/// Builds it, and says where it is and how large.
+///
+/// # Errors
+/// Something does not build, a tool is missing, or a file can't be written.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<ExitCode> {
+    let output = args
+        .output
+        .clone()
+        .unwrap_or_else(|| workspace.target.join("deb"));
+    let package = build(workspace, &args.profile, "-Zxz", &output)?;
+    for (_, binary) in BINARIES {
+        let path = binaries(workspace, &args.profile).join(binary);
+        println!("{:>12} bytes  {binary}", fs::metadata(path)?.len());
+    }
+    println!(
+        "{:>12} bytes  {}",
+        fs::metadata(&package)?.len(),
+        package.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A package of the binaries that the tests use has what it should, and its units and scripts can be read.
+///
+/// # Errors
+/// It does not build, or something is wrong with it.
+pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
+    for tool in [Tool::DPKG_DEB, Tool::SYSTEMD_ANALYZE] {
+        if !tool.is_installed(&context.workspace) {
+            return Ok(Verdict::Missing(tool));
+        }
+    }
+    let workspace = &context.workspace;
+    let output = workspace.target.join("deb-check");
+    // Not compressed: nobody downloads it.
+    let package = build(workspace, "dev", "-Znone", &output)?;
+    let unpacked = output.join("unpacked");
+    remove(&unpacked)?;
+    let mut unpack = Command::new("dpkg-deb");
+    unpack.arg("--raw-extract").arg(&package).arg(&unpacked);
+    succeed(unpack)?;
+    for file in [
+        "usr/bin/edgeproxy",
+        "usr/bin/edgeproxy-agent",
+        "usr/share/man/man1/edgeproxy-run.1.gz",
+        "usr/share/bash-completion/completions/edgeproxy",
+        "usr/share/doc/edgeproxy/copyright",
+        CONFIGURATION,
+    ] {
+        if !unpacked.join(file).is_file() {
+            bail!("the package has no {file}");
+        }
+    }
+    for script in SCRIPTS {
+        let mut syntax = Command::new("sh");
+        syntax.arg("-n").arg(unpacked.join("DEBIAN").join(script));
+        succeed(syntax)?;
+    }
+    let mut verify = Command::new("systemd-analyze");
+    verify
+        .arg("verify")
+        .arg("--recursive-errors=no")
+        .arg("--root")
+        .arg(&unpacked);
+    succeed(verify.args(["/usr/lib/systemd/system/edgeproxy.service"]))?;
+    let mut checked = Command::new(unpacked.join("usr/bin/edgeproxy"));
+    checked
+        .args(["check", "--format", "json"])
+        .arg(unpacked.join(CONFIGURATION));
+    succeed(checked)?;
+    Ok(Verdict::Passed)
+}
+
+fn build(workspace: &Workspace, profile: &str, compression: &str, output: &Path) -> anyhow::Result<PathBuf> {
+    compile(workspace, profile)?;
+    let binaries = binaries(workspace, profile);
+    let root = output.join("tree");
+    remove(&root)?;
+    let tree = Tree::new(&root, commit_time(workspace));
+    for (_, binary) in BINARIES {
+        tree.program(&format!("usr/bin/{binary}"), &fs::read(binaries.join(binary))?)?;
+    }
+    let packaging = workspace.root.join("packaging");
+    for unit in ["edgeproxy.service", "edgeproxy.socket"] {
+        let text = fs::read(packaging.join("systemd").join(unit))?;
+        tree.file(&format!("usr/lib/systemd/system/{unit}"), &text)?;
+    }
+    tree.file(CONFIGURATION, &fs::read(packaging.join("debian/edgeproxy.toml"))?)?;
+    describe(&tree, &binaries.join("edgeproxy"), output)?;
+    document(workspace, &tree)?;
+    for script in SCRIPTS {
+        tree.program(
+            &format!("DEBIAN/{script}"),
+            &fs::read(packaging.join("debian").join(script))?,
+        )?;
+    }
+    tree.file("DEBIAN/conffiles", format!("/{CONFIGURATION}\n").as_bytes())?;
+    let version = env!("CARGO_PKG_VERSION");
+    let architecture = architecture()?;
+    let control = fs::read_to_string(packaging.join("debian/control"))?
+        .replace("@VERSION@", version)
+        .replace("@ARCHITECTURE@", architecture)
+        .replace("@SIZE_KIB@", &tree.size_kib()?.to_string())
+        .replace("@GLIBC@", &glibc(&binaries)?);
+    tree.file("DEBIAN/control", control.as_bytes())?;
+    tree.sums()?;
+    let package = output.join(format!("edgeproxy_{version}_{architecture}.deb"));
+    let mut pack = Command::new("dpkg-deb");
+    pack.args(["--root-owner-group", compression, "--build"])
+        .arg(&root)
+        .arg(&package);
+    succeed(pack.env("SOURCE_DATE_EPOCH", commit_time(workspace).to_string()))?;
+    Ok(package)
+}
+
+/// Paths of this machine are no part of the binaries.
+fn compile(workspace: &Workspace, profile: &str) -> anyhow::Result<()> {
+    let packages = BINARIES.iter().flat_map(|(package, _)| ["--package", package]);
+    let args = ["build", "--locked", "--profile", profile];
+    let mut command = cargo::command(workspace, args.into_iter().chain(packages));
+    if profile == "dist" {
+        let home = std::env::var("CARGO_HOME")
+            .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")))
+            .unwrap_or_default();
+        let root = workspace.root.display();
+        let flags = format!("--remap-path-prefix={root}=edgeproxy --remap-path-prefix={home}=cargo");
+        command.env("RUSTFLAGS", flags);
+        let map = format!("-ffile-prefix-map={root}=edgeproxy -ffile-prefix-map={home}=cargo");
+        command.env("CFLAGS", map);
+    }
+    cargo::run(command)
+}
+
+fn binaries(workspace: &Workspace, profile: &str) -> PathBuf {
+    workspace
+        .target
+        .join(if profile == "dev" { "debug" } else { profile })
+}
+
+/// Manual pages and completions, as the binary itself tells them.
+fn describe(tree: &Tree, edgeproxy: &Path, output: &Path) -> anyhow::Result<()> {
+    let pages = output.join("man");
+    remove(&pages)?;
+    let mut man = Command::new(edgeproxy);
+    man.arg("man").arg("--output").arg(&pages);
+    succeed(man)?;
+    for page in fs::read_dir(&pages)? {
+        let page = page?;
+        let name = page.file_name();
+        tree.compressed(
+            &format!("usr/share/man/man1/{}", name.display()),
+            &fs::read(page.path())?,
+        )?;
+    }
+    for (shell, path) in [
+        ("bash", "usr/share/bash-completion/completions/edgeproxy"),
+        ("zsh", "usr/share/zsh/vendor-completions/_edgeproxy"),
+        ("fish", "usr/share/fish/vendor_completions.d/edgeproxy.fish"),
+    ] {
+        let mut completions = Command::new(edgeproxy);
+        completions.args(["completions", shell]);
+        tree.file(path, cargo::output(completions)?.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn document(workspace: &Workspace, tree: &Tree) -> anyhow::Result<()> {
+    const FOLDER: &str = "usr/share/doc/edgeproxy";
+    let mut copyright = String::from(
+        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: edgeproxy\n\n\
+         Files: *\nCopyright: 2026 The edgeproxy authors\nLicense: MIT or Apache-2.0\n\nLicense: MIT\n",
+    );
+    for line in fs::read_to_string(workspace.root.join("LICENSE-MIT"))?.lines() {
+        let line = if line.is_empty() { "." } else { line };
+        copyright.push_str(&format!(" {line}\n"));
+    }
+    copyright.push_str(
+        "\nLicense: Apache-2.0\n On Debian systems its text is in /usr/share/common-licenses/Apache-2.0.\n",
+    );
+    tree.file(&format!("{FOLDER}/copyright"), copyright.as_bytes())?;
+    tree.compressed(
+        &format!("{FOLDER}/changelog"),
+        &fs::read(workspace.root.join("CHANGELOG.md"))?,
+    )?;
+    for page in [
+        "access.md",
+        "agent.md",
+        "cli.md",
+        "configuration.md",
+        "health.md",
+        "listeners.md",
+        "service.md",
+    ] {
+        tree.compressed(
+            &format!("{FOLDER}/{page}"),
+            &fs::read(workspace.root.join("docs").join(page))?,
+        )?;
+    }
+    Ok(())
+}
+
+/// When the last commit was made, in seconds since 1970; 0 where there is no repository.
+fn commit_time(workspace: &Workspace) -> u64 {
+    let mut git = Command::new("git");
+    git.current_dir(&workspace.root)
+        .args(["log", "-1", "--format=%ct"]);
+    let time = cargo::output(git).ok().and_then(|text| text.trim().parse().ok());
+    time.unwrap_or(0)
+}
+
+fn architecture() -> anyhow::Result<&'static str> {
+    match std::env::consts::ARCH {
+        "x86_64" => Ok("amd64"),
+        "aarch64" => Ok("arm64"),
+        "riscv64" => Ok("riscv64"),
+        other => bail!("Debian's name for {other} is not known here; add it"),
+    }
+}
+
+/// The oldest glibc that has all that the binaries ask for, by the versions of symbols that they name.
+fn glibc(binaries: &Path) -> anyhow::Result<String> {
+    let mut newest = (2, 17);
+    for (_, binary) in BINARIES {
+        let bytes = fs::read(binaries.join(binary))?;
+        newest = versions(&bytes).fold(newest, Ord::max);
+    }
+    Ok(format!("{}.{}", newest.0, newest.1))
+}
+
+fn versions(bytes: &[u8]) -> impl Iterator<Item = (u32, u32)> {
+    const MARK: &[u8] = b"\0GLIBC_";
+    bytes
+        .windows(MARK.len())
+        .enumerate()
+        .filter(|(_, window)| *window == MARK)
+        .filter_map(|(at, _)| {
+            let rest = bytes.get(at + MARK.len()..)?;
+            let end = rest.iter().position(|byte| *byte == 0)?;
+            let mut numbers = std::str::from_utf8(rest.get(..end)?).ok()?.split('.');
+            Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+        })
+}
+
+fn remove(folder: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{} can't be removed", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn succeed(mut command: impl std::borrow::BorrowMut<Command>) -> anyhow::Result<()> {
+    let command = command.borrow_mut();
+    let program = command.get_program().to_owned();
+    let output = command
+        .output()
+        .with_context(|| format!("{} could not be started", program.display()))?;
+    if !output.status.success() {
+        let told = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "{} failed ({}): {}",
+            program.display(),
+            output.status,
+            told.trim()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_versions_that_a_binary_asks_for_are_found() {
+        let found: Vec<_> = versions(b"x\0GLIBC_2.34\0\0GLIBC_2.2.5\0GLIBC_PRIVATE\0\0GLIBC_2.9").collect();
+        assert_eq!(found, [(2, 34), (2, 2)]);
+    }
+}
