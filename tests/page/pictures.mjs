@@ -27,7 +27,7 @@ async function server() {
     EDGEPROXY_API_LISTEN_ADDR: "127.0.0.1:8081",
     EDGEPROXY_WORKERS: "1",
     EDGEPROXY_MAX_FAILURES: "3",
-    EDGEPROXY_ALGORITHM: "round_robin",
+    EDGEPROXY_ALGORITHM: "least_connections",
     EDGEPROXY_STORE: "file",
     EDGEPROXY_DATA_DIR: folder,
     EDGEPROXY_LOG_FORMAT: "json",
@@ -90,6 +90,8 @@ try {
   await pause(6_000);
   await row(pages.light, "eu-3").click();
   await pages.dark.locator("#explain-more summary").click();
+  await pages.dark.locator("#explain select").selectOption("shop");
+  await pages.dark.locator("#explain").getByLabel("Region").fill("sa");
   await pages.dark.getByRole("button", { name: "Explain", exact: true }).click();
   await pages.dark.locator("#explained").scrollIntoViewIfNeeded();
   await pause(2_500);

@@ -193,7 +193,7 @@ impl Samples<'_, '_> {
     fn bound(&self, micros: u64) -> String {
         let seconds = seconds(micros);
         match self.out.format {
-            Format::OpenMetrics if micros % 1_000_000 == 0 => format!("{seconds}.0"),
+            Format::OpenMetrics if micros.is_multiple_of(1_000_000) => format!("{seconds}.0"),
             _ => seconds.to_string(),
         }
     }
