@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::Progress;
 use super::filter::Filter;
@@ -17,6 +17,9 @@ use crate::state::Shared;
 
 /// Events in one write.
 const BATCH: usize = 256;
+/// Events are gathered for so long since the last write: a fleet that is deployed anew would else cost the thread that decides
+/// about it a write for each event and reader.
+const GATHER: Duration = Duration::from_millis(20);
 /// How often a licence is looked at, and figures are told.
 const TICK: Duration = Duration::from_secs(1);
 /// The longest silence. Proxies close what says nothing for a minute; and a reader that has gone is found by it.
@@ -104,6 +107,7 @@ impl Feed {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
+        sleep_until(self.spoke + GATHER).await;
         loop {
             if self.over || !self.licence.holds(&self.filter.caller) {
                 return None;
