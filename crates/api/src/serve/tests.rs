@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::router::tests::{registration, state};
-use crate::{Access, Admission, Bounds, Terms, Tls};
+use crate::{Access, Admission, Bounds, Events, Terms, Tls};
 
 struct Server {
     addr: SocketAddr,

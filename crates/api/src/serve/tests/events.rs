@@ -1,6 +1,7 @@
 //! Event streams on their way to the end of a connection.
 
-use edgeproxy_registry::EventKind;
+use edgeproxy_registry::{Event, EventKind};
+use tokio::time::interval;
 
 use super::*;
 use crate::events::tests::event;
@@ -59,13 +60,23 @@ async fn a_reader_of_events_that_takes_nothing_is_cut() {
     following.write_all(FOLLOW).await.unwrap();
     read_up_to(&mut following, "retry: 2000\n").await;
     // More and more, until all the buffers in between are full and the time for a write has passed.
+    let long = Event {
+        id: BackendId::parse(&"b".repeat(128)).unwrap(),
+        app: AppName::parse(&"a".repeat(63)).unwrap(),
+        ..event(0, EventKind::Changed)
+    };
     let mut sequence = 0;
+    // No quicker than it is written, or the ring would go on without the reader, and that would be a few bytes.
+    let mut pace = interval(Duration::from_millis(20));
     while server.events.readers() > 0 {
-        for _ in 0..64 {
+        pace.tick().await;
+        for _ in 0..256 {
             sequence += 1;
-            server.events.tell(&event(sequence, EventKind::Changed));
+            server.events.tell(&Event {
+                sequence,
+                ..long.clone()
+            });
         }
-        tokio::task::yield_now().await;
     }
     // It was cut, not kept: what it had got so far ends before the newest event, without a last chunk.
     let got = read_to_end(&mut following).await;
