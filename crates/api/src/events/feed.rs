@@ -44,6 +44,8 @@ pub(super) struct Feed {
     /// To be sent before anything else.
     first: Option<Bytes>,
     spoke: Instant,
+    /// When the latest piece was made, if it was of events.
+    told: Option<Instant>,
     over: bool,
 }
 
@@ -91,6 +93,7 @@ impl Feed {
             at,
             first: Some(first.freeze()),
             spoke: Instant::now(),
+            told: None,
             over: false,
             shared,
         }
@@ -107,7 +110,9 @@ impl Feed {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
-        sleep_until(self.spoke + GATHER).await;
+        if let Some(told) = self.told.take() {
+            sleep_until(told + GATHER).await;
+        }
         loop {
             if self.over || !self.licence.holds(&self.filter.caller) {
                 return None;
@@ -115,6 +120,7 @@ impl Feed {
             let ended = self.progress.borrow_and_update().ended;
             let waiting = self.waiting();
             if !waiting.is_empty() {
+                self.told = Some(Instant::now());
                 return Some(waiting);
             }
             if ended {
