@@ -27,7 +27,7 @@ async function server() {
     EDGEPROXY_API_LISTEN_ADDR: "127.0.0.1:8081",
     EDGEPROXY_WORKERS: "1",
     EDGEPROXY_MAX_FAILURES: "3",
-    EDGEPROXY_ALGORITHM: "round_robin",
+    EDGEPROXY_ALGORITHM: "least_connections",
     EDGEPROXY_STORE: "file",
     EDGEPROXY_DATA_DIR: folder,
     EDGEPROXY_LOG_FORMAT: "json",
@@ -66,9 +66,9 @@ try {
     backend.delay = delay;
     backends.set(one.id, backend);
     const limits = one.id.startsWith("sa") ? { soft_limit: 6, hard_limit: 10 } : { soft_limit: 12, hard_limit: 20 };
-    await told.register(one.id, { ...one, ...limits, port: backend.port, metadata: { version: "2.4.1", rack: `r${one.id.at(-1)}` } });
+    await told.register(one.id, { ...one, ...limits, ttl_secs: 3600, port: backend.port, metadata: { version: "2.4.1", rack: `r${one.id.at(-1)}` } });
   }
-  await told.register("search-1", { app: "search", region: "eu", port: backends.get("eu-5").port });
+  await told.register("search-1", { app: "search", region: "eu", ttl_secs: 3600, port: backends.get("eu-5").port });
   let stopped = false;
   const client = async (host) => {
     while (!stopped) {
@@ -82,16 +82,18 @@ try {
     dark: await shown(api, { colorScheme: "dark" }),
     phone: await shown(api, { colorScheme: "light", viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true }),
   };
-  await pause(Number(process.env.SECONDS ?? 45) * 1_000);
+  await pause(Number(process.env.SECONDS ?? 62) * 1_000);
   backends.get("eu-3").fails = true;
   await told.ask("PATCH", "/api/v1/backends/us-3", { enabled: false });
   await told.ask("PATCH", "/api/v1/backends/sa-1", { weight: 6 });
   await told.ask("POST", "/api/v1/heartbeat/sa-4", { draining: true });
   await pause(6_000);
-  for (const page of [pages.light, pages.dark]) await row(page, "eu-3").click();
+  await row(pages.light, "eu-3").click();
   await pages.dark.locator("#explain-more summary").click();
+  await pages.dark.locator("#explain select").selectOption("shop");
+  await pages.dark.locator("#explain").getByLabel("Region").fill("sa");
   await pages.dark.getByRole("button", { name: "Explain", exact: true }).click();
-  await row(pages.dark, "sa-1").click();
+  await pages.dark.locator("#explained").scrollIntoViewIfNeeded();
   await pause(2_500);
   await pages.light.screenshot({ path: join(out, "dashboard-light.png") });
   await pages.dark.screenshot({ path: join(out, "dashboard-dark.png") });

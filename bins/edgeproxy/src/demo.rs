@@ -152,7 +152,8 @@ fn introduction(settings: &Settings, running: &Running, api: SocketAddr) -> Stri
         "edgeproxy {version} demo\n\
          \n\
          proxy     http://{proxy}/{proxy_chosen}\n\
-         API       http://{api}/api/v1/backends{api_chosen}\n\
+         dashboard http://{api}/{api_chosen}\n\
+         API       http://{api}/api/v1/backends\n\
          settings  region {region}, algorithm {algorithm}, spill {spill}, max_failures {max_failures}, health_monitor {monitor},\n\
          \x20         lease {lease} s\n\
          backends  {fleet}\n\

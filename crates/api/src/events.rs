@@ -25,6 +25,8 @@ pub(crate) use endpoint::follow;
 use id::{EventId, Run};
 use ring::{Read, Ring, Told};
 use sample::Sampler;
+#[cfg(test)]
+pub(crate) use view::tests;
 
 /// The latest events. Cheap to clone; a clone is the same.
 #[derive(Clone)]
@@ -93,6 +95,12 @@ impl Events {
 
     fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0.places).try_acquire_owned().ok()
+    }
+
+    /// Who follows now.
+    #[cfg(test)]
+    pub(crate) fn readers(&self) -> usize {
+        Self::READERS - self.0.places.available_permits()
     }
 
     fn id(&self, number: u64) -> EventId {

@@ -1,6 +1,6 @@
 // The regions side by side, each with its backends. Of a long column only those rows exist that can be seen.
 
-import { at, choices, el, say, symbol } from "./dom.js";
+import { at, choices, el, mark, say, symbol } from "./dom.js";
 import { HEIGHT, load, Row } from "./row.js";
 import { count, many, perSec, STATES, stateOf } from "./words.js";
 
@@ -90,7 +90,7 @@ class Column {
       }
       row.place(index, this.items.length);
       row.show(this.items[index], withApp, id === selected, fleet.figures);
-      row.button.tabIndex = id === focus ? 0 : -1;
+      mark(row.button, "tabindex", id === focus ? 0 : -1);
     }
   }
 }

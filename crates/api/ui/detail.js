@@ -40,9 +40,11 @@ function pairs(view) {
   ];
 }
 
+const isOff = (view) => view.overrides?.enabled === false;
+
 /** Two stand beside each other where both are short. */
 function pair([name, value]) {
-  const isWide = value.length > 14 || name.length > 11;
+  const isWide = value.length > 12 || name.length > 11;
   return el("div", { class: isWide ? "wide" : null }, el("dt", {}, name), el("dd", {}, value));
 }
 
@@ -104,6 +106,7 @@ export class Detail {
     this.why = el("p", { class: "why muted" });
     this.plots = { rate: plot("Requests"), errors: plot("Failures"), latency: plot("Latency"), load: plot("In flight") };
     this.actions = el("div", { class: "actions" });
+    this.buildActions();
     this.pairs = el("dl", { class: "pairs" });
     this.element.replaceChildren(
       el("div", { class: "card-head" }, el("h2", { id: "detail-title" }, this.id), el("button", { type: "button", class: "quiet", onclick: () => this.close() }, "Close")),
@@ -125,22 +128,23 @@ export class Detail {
   drawGone() {
     this.word.replaceChildren(el("span", { class: "word off" }, "gone"));
     say(this.why, "It isn't registered any more.");
-    this.actions.replaceChildren();
+    this.actions.hidden = true;
     this.signature = "";
   }
 
   drawBackend(backend) {
     const { view, now, history } = backend;
     const { rate, errors, latency: slow, load } = this.plots;
-    const signature = JSON.stringify([view, this.role()]);
+    const signature = JSON.stringify(view);
     if (signature !== this.signature) {
       this.signature = signature;
       this.word.replaceChildren(stateWord(view.state));
       say(this.why, view.reason);
       this.why.hidden = view.state === "routable" && view.reason === "takes traffic";
       this.pairs.replaceChildren(...pairs(view).map(pair));
-      this.drawActions(view);
     }
+    this.actions.hidden = false;
+    this.drawActions(view);
     say(rate.value, `${perSec(now[0])}/s`);
     say(errors.value, `${perSec(now[1])}/s`);
     say(slow.value, latency(now[2]));
@@ -151,30 +155,46 @@ export class Detail {
     spark(slow.canvas, history, "latency", { least: 0.5, tone: "muted" });
   }
 
+  /** Made once and changed in place: a button that is replaced under a finger isn't pressed. */
+  buildActions() {
+    const view = () => this.fleet.backends.get(this.id)?.view;
+    const button = (act) => el("button", { type: "button", onclick: () => view() && act(view()) });
+    const weight = el("input", { type: "number", min: 0, max: 1000, step: 1 });
+    const parts = {
+      drain: button(askDrain),
+      enable: button((shown) => askEnabled(shown, isOff(shown))),
+      weight: el("label", {}, "Weight", weight),
+      set: button((shown) => weight.reportValidity() && askWeight(shown, Number(weight.value))),
+      own: button((shown) => askWeight(shown, null)),
+      why: el("p", { class: "muted" }),
+    };
+    say(parts.drain, "Drain…");
+    say(parts.set, "Set…");
+    say(parts.own, "Its own…");
+    this.parts = { ...parts, input: weight };
+    this.weight = null;
+    this.actions.replaceChildren(...Object.values(parts));
+  }
+
   drawActions(view) {
-    // Whoever is typing a weight goes on typing.
-    const typed = this.actions.querySelector("input");
-    const kept = typed === document.activeElement ? typed.value : null;
+    const { drain, enable, set, own, why, input } = this.parts;
     const role = this.role();
     const [drains, operates] = [may(role, "register"), may(role, "operate")];
-    const isOff = view.overrides?.enabled === false;
     const isStatic = view.ttl_secs === null;
-    const weight = el("input", { type: "number", min: 0, max: 1000, step: 1, value: kept ?? view.weight, disabled: !operates });
-    const button = (words, able, act, tone = "") => el("button", { type: "button", class: tone, disabled: !able, onclick: act }, words);
+    drain.disabled = !drains || isStatic || view.state === "draining";
+    say(enable, isOff(view) ? "Enable…" : "Disable…");
+    enable.disabled = set.disabled = input.disabled = own.disabled = !operates;
+    own.hidden = view.overrides?.weight === undefined;
+    // What somebody is typing stays.
+    const isTyped = this.weight !== null && input.value !== String(this.weight);
+    if (!isTyped && this.weight !== view.weight) input.value = view.weight;
+    this.weight = view.weight;
     const reasons = [
       !drains && `Your token has the role ${role}: it may look and change nothing. Draining takes register, the rest operate.`,
       drains && !operates && `Your token has the role ${role}: it may drain. Disabling and weights take operate.`,
       isStatic && "It stands in the configuration file, so it can be disabled here, and removed only there.",
-    ].filter(Boolean);
-    const parts = [
-      button("Drain…", drains && !isStatic && view.state !== "draining", () => askDrain(view)),
-      button(isOff ? "Enable…" : "Disable…", operates, () => askEnabled(view, isOff)),
-      el("label", {}, "Weight", weight),
-      button("Set…", operates, () => weight.reportValidity() && askWeight(view, Number(weight.value))),
-      view.overrides?.weight !== undefined ? button("Its own…", operates, () => askWeight(view, null)) : null,
-      ...reasons.map((reason) => el("p", { class: "muted" }, reason)),
     ];
-    this.actions.replaceChildren(...parts.filter(Boolean));
-    if (kept !== null) weight.focus();
+    say(why, reasons.filter(Boolean).join(" "));
+    why.hidden = why.textContent === "";
   }
 }

@@ -35,6 +35,12 @@ export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** Changes an attribute only where it differs: each write has the browser look up styles again. */
+export function mark(element, name, value) {
+  const text = String(value);
+  if (element.getAttribute(name) !== text) element.setAttribute(name, text);
+}
+
 /** Fills a list of choices and keeps what is chosen, if it is still there. */
 export function choices(select, options) {
   const signature = options.map(([value, label]) => `${value}\n${label}`).join("\n\n");

@@ -36,6 +36,7 @@ export class Header {
   /** Whether it can be reached. */
   line(kind, { since, next } = {}) {
     const line = at("line");
+    if (kind === "live" && line.dataset.line === kind) return;
     line.dataset.line = kind;
     document.body.classList.toggle("lost", kind === "lost");
     const words = {
@@ -78,8 +79,8 @@ export class Header {
     const percentiles = totals.p99_ms !== undefined && totals.p99_ms !== null;
     const [shown, unit] = latency(percentiles ? totals.p50_ms : totals.latency_ms).split(" ");
     say(slow.number, shown);
-    say(slow.unit, unit ?? "");
-    say(slow.beside, percentiles ? `median; 99 % within ${latency(totals.p99_ms)}` : "mean to the first byte");
+    say(slow.unit, `${unit ?? ""}${percentiles ? ", median" : ""}`);
+    say(slow.beside, percentiles ? `99 % within ${latency(totals.p99_ms)}` : "mean to the first byte");
     say(inFlight.number, count(totals.in_flight));
     say(inFlight.unit, totals.in_flight === 1 ? "request" : "requests");
     this.limits();

@@ -1,6 +1,6 @@
 // One backend in a column.
 
-import { el, say, symbol } from "./dom.js";
+import { el, mark, say, symbol } from "./dom.js";
 import { drawnBy, spark } from "./spark.js";
 import { count, latency, perSec, stateOf } from "./words.js";
 
@@ -81,16 +81,16 @@ export class Row {
       say(this.latency, latency(now[2]));
     } else {
       say(this.why, view.reason);
-      this.why.title = view.reason;
+      mark(this.why, "title", view.reason);
     }
     const { share, soft } = load(backend);
     this.fill.style.transform = `scaleX(${share.toFixed(3)})`;
-    this.fill.className = share >= 1 ? "fill bad" : share > soft ? "fill warn" : "fill";
+    mark(this.fill, "class", share >= 1 ? "fill bad" : share > soft ? "fill warn" : "fill");
     this.soft.style.left = `${(soft * 100).toFixed(1)}%`;
     this.soft.hidden = soft >= 1;
     say(this.load, `${inFlight(backend)} in flight`);
     say(this.weight, `weight ${view.weight}`);
-    this.button.setAttribute("aria-pressed", String(selected));
+    mark(this.button, "aria-pressed", selected);
     const drawn = `${second} ${drawnBy()} ${view.incarnation} ${view.id} ${isWell}`;
     if (drawn === this.drawn) return;
     this.drawn = drawn;

@@ -57,7 +57,8 @@ export function spark(canvas, history, name, { errors = null, least = 1, tone = 
   const { context, width, height } = prepared(canvas);
   if (width === 0) return;
   const { [tone]: stroke, soft, bad, line } = palette();
-  const top = Math.max(least, history.max(name), errors ? history.max(errors) : 0);
+  const highest = history.max(name);
+  const top = Math.max(least, highest, errors ? history.max(errors) : 0);
   const x = (back) => width - 1 - (back * (width - 2)) / (history.length - 1);
   const y = (value) => height - 1.5 - (value / top) * (height - 4);
   context.fillStyle = line;
@@ -65,6 +66,8 @@ export function spark(canvas, history, name, { errors = null, least = 1, tone = 
   if (limit > 0 && limit <= top) {
     context.fillRect(0, Math.round(y(limit)), width, 1);
   }
+  // A line along the bottom would say that there is something.
+  if (highest === 0 && !errors) return;
   context.beginPath();
   let last = null;
   let first = null;

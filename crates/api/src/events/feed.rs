@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::Progress;
 use super::filter::Filter;
@@ -17,6 +17,9 @@ use crate::state::Shared;
 
 /// Events in one write.
 const BATCH: usize = 256;
+/// Events are gathered for so long since the last write: a fleet that is deployed anew would else cost the thread that decides
+/// about it a write for each event and reader.
+const GATHER: Duration = Duration::from_millis(20);
 /// How often a licence is looked at, and figures are told.
 const TICK: Duration = Duration::from_secs(1);
 /// The longest silence. Proxies close what says nothing for a minute; and a reader that has gone is found by it.
@@ -41,6 +44,8 @@ pub(super) struct Feed {
     /// To be sent before anything else.
     first: Option<Bytes>,
     spoke: Instant,
+    /// When the latest piece was made, if it was of events.
+    told: Option<Instant>,
     over: bool,
 }
 
@@ -88,6 +93,7 @@ impl Feed {
             at,
             first: Some(first.freeze()),
             spoke: Instant::now(),
+            told: None,
             over: false,
             shared,
         }
@@ -104,6 +110,9 @@ impl Feed {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
+        if let Some(told) = self.told.take() {
+            sleep_until(told + GATHER).await;
+        }
         loop {
             if self.over || !self.licence.holds(&self.filter.caller) {
                 return None;
@@ -111,6 +120,7 @@ impl Feed {
             let ended = self.progress.borrow_and_update().ended;
             let waiting = self.waiting();
             if !waiting.is_empty() {
+                self.told = Some(Instant::now());
                 return Some(waiting);
             }
             if ended {

@@ -26,7 +26,10 @@ pub(super) fn quantile_ms(counts: &[f64; BUCKETS], of: f64) -> Option<f64> {
 
 /// Three digits: there is no more in it.
 fn rounded(ms: f64) -> f64 {
-    let unit = 10_f64.powi(ms.max(0.001).log10().floor() as i32 - 2);
+    let mut unit = 0.001;
+    while unit * 1_000.0 <= ms {
+        unit *= 10.0;
+    }
     ((ms / unit).round() * unit * 1_000.0).round() / 1_000.0
 }
 

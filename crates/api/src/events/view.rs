@@ -113,13 +113,13 @@ impl Events {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use edgeproxy_backend::{Incarnation, MonoTime};
     use edgeproxy_registry::{Event, Reason, State};
 
     use super::*;
 
-    pub(in crate::events) fn event(sequence: u64, kind: EventKind) -> Event {
+    pub(crate) fn event(sequence: u64, kind: EventKind) -> Event {
         Event {
             sequence,
             at: MonoTime::ZERO,

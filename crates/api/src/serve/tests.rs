@@ -1,5 +1,6 @@
 //! What only a socket can show.
 
+mod events;
 mod inside_tls;
 mod shares;
 
@@ -15,10 +16,11 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::router::tests::{registration, state};
-use crate::{Bounds, Tls};
+use crate::{Access, Admission, Bounds, Events, Terms, Tls};
 
 struct Server {
     addr: SocketAddr,
+    events: Events,
     handle: Handle,
     left: Option<oneshot::Sender<()>>,
     stop: Option<oneshot::Sender<()>>,
@@ -35,9 +37,10 @@ impl Server {
         let (sender, reports) = reports(16);
         let state = state(&handle);
         let events = state.events.clone();
+        let told = events.clone();
         tokio::spawn(async move {
             let _open = sender;
-            driver.run(reports, |_| (), |event| events.tell(event)).await;
+            driver.run(reports, |_| (), |event| told.tell(event)).await;
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -52,6 +55,7 @@ impl Server {
         }));
         Self {
             addr,
+            events,
             handle,
             left: Some(left),
             stop: Some(stop),
@@ -436,79 +440,4 @@ async fn shutdown_does_not_wait_for_ever() {
     (&mut server.serving).await.unwrap().unwrap();
     assert!(began.elapsed() < forever / 60);
     assert_eq!(read_to_end(&mut stuck).await, "");
-}
-
-/// Reads until that text has come.
-async fn read_up_to(stream: &mut TcpStream, text: &str) -> String {
-    let mut read = Vec::new();
-    while !String::from_utf8_lossy(&read).contains(text) {
-        let got = stream.read_buf(&mut read).await.unwrap();
-        assert!(got > 0, "it ended after {}", String::from_utf8_lossy(&read));
-    }
-    String::from_utf8_lossy(&read).into_owned()
-}
-
-const FOLLOW: &[u8] = b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
-
-#[tokio::test]
-async fn shutdown_and_leaving_end_every_event_stream_cleanly_and_say_when_to_come_back() {
-    for leaves in [false, true] {
-        let mut server = Server::start(Bounds::default()).await;
-        let mut following = server.connect().await;
-        following.write_all(FOLLOW).await.unwrap();
-        read_up_to(&mut following, "retry: 2000\n").await;
-        server
-            .exchange(&post("/api/v1/register", &registration("a").to_string()))
-            .await;
-        read_up_to(&mut following, "event: registered\n").await;
-        if leaves {
-            server.leave().await;
-        } else {
-            server.stop();
-        }
-        let rest = read_to_end(&mut following).await;
-        // The last chunk says that it is whole (RFC 9112, section 7.1).
-        assert!(
-            rest.contains("retry: 300\n") && rest.ends_with("\r\n0\r\n\r\n"),
-            "{leaves}: {rest}"
-        );
-        if leaves {
-            server.stop();
-        }
-        server.serving.await.unwrap().unwrap();
-    }
-}
-
-#[tokio::test]
-async fn a_reader_of_events_that_takes_nothing_is_cut() {
-    let server = Server::start(Bounds {
-        write_timeout: Duration::from_millis(200),
-        ..Bounds::default()
-    })
-    .await;
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    let mut following = socket.connect(server.addr).await.unwrap();
-    following.write_all(FOLLOW).await.unwrap();
-    read_up_to(&mut following, "retry: 2000\n").await;
-    // More than all the buffers in between hold.
-    let mut talking = server.connect().await;
-    let mut last = String::new();
-    for at in 0..20_000 {
-        let mut one = registration("a");
-        one["weight"] = (at % 1_000).into();
-        let body = one.to_string();
-        let request = format!(
-            "POST /api/v1/register HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        talking.write_all(request.as_bytes()).await.unwrap();
-        last = read_answer(&mut talking).await;
-    }
-    assert!(last.starts_with("HTTP/1.1 200"), "{last}");
-    // It was cut, not kept: what it had got so far ends before the newest event, without a last chunk.
-    let got = read_to_end(&mut following).await;
-    assert!(!got.ends_with("\r\n0\r\n\r\n"));
-    assert!(got.len() < 8_000_000, "{}", got.len());
 }
