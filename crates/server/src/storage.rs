@@ -48,7 +48,7 @@ impl Storage {
             let name = shared_store::own_name(settings, port)?;
             let store = shared_store::open(address, settings, name)?;
             let loaded = load(&*store, None, runtime).map_err(|error| BuildError::Shared(told(&error)))?;
-            let loaded = or_handed(loaded, handed);
+            let loaded = or_handed(loaded, handed.as_ref());
             return Ok(Self {
                 kept: Some((store, draining(loaded, handed))),
                 handed: None,
@@ -159,11 +159,11 @@ impl Storage {
 
 /// What the process before had is in the store that all share, and may have been changed by others since. Only where the
 /// store is away it is better than nothing.
-fn or_handed(loaded: Loaded, handed: Option<Loaded>) -> Loaded {
+fn or_handed(loaded: Loaded, handed: Option<&Loaded>) -> Loaded {
     match handed {
         Some(handed) if loaded.records.is_empty() && !loaded.findings.is_empty() => Loaded {
-            records: handed.records,
-            overrides: handed.overrides,
+            records: handed.records.clone(),
+            overrides: handed.overrides.clone(),
             ..loaded
         },
         _ => loaded,
