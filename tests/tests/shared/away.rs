@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use edgeproxy_tests::{Backend, Edgeproxy, Etcd, eventually};
 
 use crate::Test;
-use crate::stage::{Beating, SOON, TTL, Traffic, register, run, setup, three, until_degraded, until_known};
+use crate::stage::{
+    Beating, SOON, TTL, Traffic, register, register_aside, run, setup, three, until_degraded, until_known,
+};
 
 pub(crate) const TESTS: &[Test] = &[
     (
