@@ -68,8 +68,8 @@ pub(crate) struct RecordForm<'a> {
 }
 
 impl<'a> RecordForm<'a> {
-    /// Reads what most are written as, to the letter; everything else that is one is for serde to read, which takes three
-    /// times as long. A start reads a hundred thousand of them.
+    /// Reads what most are written as, to the letter; everything else that is one is for serde to read, which takes longer.
+    /// A start reads a hundred thousand of them.
     pub(crate) fn plain(json: &'a [u8]) -> Option<Self> {
         let mut plain = Plain::of(json)?;
         let form = Self {
