@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::router::tests::{registration, state};
-use crate::{Access, Admission, Bounds, Events, Terms, Tls};
+use crate::{Bounds, Events, Tls};
 
 struct Server {
     addr: SocketAddr,

@@ -115,7 +115,7 @@ impl World {
             let refused = self.disk.apply(&writes, self.model.config.leases);
             self.registry.handle_kept(&writes);
             if self.model.config.leases == Leases::Elsewhere {
-                self.answer(refused);
+                self.answer(&refused);
             }
         } else {
             let some = self.rng.usize(0..=writes.len());

@@ -82,7 +82,7 @@ impl World {
             incarnation: self.their_number(),
             ttl: Duration::from_micros(self.rng.u64(5 * SECOND..60 * SECOND)),
         };
-        self.they_write(Write::Registered(record), EventKind::Registered, now);
+        self.they_write(&Write::Registered(record), EventKind::Registered, now);
     }
 
     fn they_restate(&mut self, now: Micros) {
@@ -93,7 +93,7 @@ impl World {
         let mut record = known.clone();
         record.backend.weight = backend(&asking).weight;
         record.backend.limits = backend(&asking).limits;
-        self.they_write(Write::Registered(record), EventKind::Registered, now);
+        self.they_write(&Write::Registered(record), EventKind::Registered, now);
     }
 
     fn they_remove(&mut self, now: Micros, kind: EventKind) {
@@ -101,16 +101,16 @@ impl World {
         let Some(incarnation) = self.disk.record(&id).map(|record| record.incarnation) else {
             return;
         };
-        self.they_write(Write::Gone { id, incarnation }, kind, now);
+        self.they_write(&Write::Gone { id, incarnation }, kind, now);
     }
 
-    fn they_write(&mut self, write: Write, kind: EventKind, now: Micros) {
-        self.disk.apply(std::slice::from_ref(&write), Leases::Elsewhere);
+    fn they_write(&mut self, write: &Write, kind: EventKind, now: Micros) {
+        self.disk.apply(std::slice::from_ref(write), Leases::Elsewhere);
         if self.rng.u32(0..8) == 0 {
             self.doing = format!("{write:?} elsewhere, which is not told");
             self.others.missed = true;
         } else {
-            self.tell(&write, kind, now);
+            self.tell(write, kind, now);
         }
     }
 
@@ -201,8 +201,8 @@ impl World {
     }
 
     /// The store answers those that it has not taken.
-    pub fn answer(&mut self, refused: Vec<Write>) {
-        for write in &refused {
+    pub fn answer(&mut self, refused: &[Write]) {
+        for write in refused {
             self.tell(write, EventKind::Removed, self.model.now);
         }
     }
