@@ -40,8 +40,13 @@ impl Registry {
             return;
         }
         self.note_gone(slot);
-        self.entries[slot].life = Life::Leaving;
-        self.entries[slot].doubt = Doubt::None;
+        let entry = &mut self.entries[slot];
+        entry.life = Life::Leaving;
+        let app = entry.app;
+        // One that drains by its own word is in that state already, and yet no longer in doubt.
+        if std::mem::replace(&mut entry.doubt, Doubt::None) != Doubt::None {
+            self.mark_dirty(app);
+        }
         self.start_drain(slot, until);
         let _ = self.settle(slot);
         self.emit(EventKind::Draining, slot);
