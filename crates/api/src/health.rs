@@ -14,14 +14,16 @@ struct Health {
     version: &'static str,
     backends: usize,
     uptime_secs: u64,
-    store: Store,
+    /// Only while something is wrong: the documentation's first example has four members.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<Store>,
 }
 
 /// Where registrations are kept, and what is wrong with that.
 #[derive(Serialize)]
 struct Store {
     name: &'static str,
-    degraded: Option<Degraded>,
+    degraded: Degraded,
 }
 
 #[derive(Serialize)]
@@ -30,14 +32,15 @@ struct Degraded {
     reason: String,
 }
 
-fn store(status: StoreStatus) -> Store {
-    Store {
+fn store(status: StoreStatus) -> Option<Store> {
+    let degraded = status.degraded?;
+    Some(Store {
         name: status.name,
-        degraded: status.degraded.map(|degraded| Degraded {
+        degraded: Degraded {
             for_secs: degraded.lasting.as_secs(),
             reason: degraded.reason.to_string(),
-        }),
-    }
+        },
+    })
 }
 
 /// `GET /health`: the process answers. A stranger, where there are tokens, learns no more than that.

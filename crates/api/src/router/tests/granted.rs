@@ -244,7 +244,7 @@ async fn a_stranger_learns_that_it_is_alive_and_ready_and_no_more() {
     );
     assert_eq!(f.get("/ready").await.status, 200);
     let reply = f.as_of("one", "GET", "/health", &Value::Null).await;
-    assert_eq!(reply.members(), ["backends", "status", "store", "uptime_secs", "version"]);
+    assert_eq!(reply.members(), ["backends", "status", "uptime_secs", "version"]);
 }
 
 #[tokio::test(start_paused = true)]
