@@ -172,9 +172,14 @@ impl Keeper {
         });
     }
 
+    /// A commit that gets through shows nothing while the store is lost: it is told when it is back, once, and so is its
+    /// next loss.
     fn recovered(&self) {
         let mut lasted = None;
         self.keeping.progress.send_if_modified(|progress| {
+            if progress.is_lost {
+                return false;
+            }
             lasted = progress.degraded.take().map(|(since, _)| since.elapsed());
             lasted.is_some()
         });
@@ -236,6 +241,11 @@ impl Keeper {
             self.shared.keep(&state);
             state.registry.unwritten() == 0
         };
+        if let Some(reach) = &reach {
+            self.keeping
+                .progress
+                .send_modify(|progress| progress.is_lost = reach.is_err());
+        }
         match reach {
             Some(Err(reason)) => self.degrade(&reason),
             // What is still to be written tells by being written.

@@ -101,6 +101,8 @@ pub(crate) struct Progress {
     /// The newest change that it has kept, with all before it.
     pub(crate) through: u64,
     pub(crate) degraded: Option<(Instant, Arc<str>)>,
+    /// What others do there can't be heard.
+    pub(crate) is_lost: bool,
     pub(crate) last_commit: Option<Duration>,
 }
 

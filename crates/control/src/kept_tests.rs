@@ -381,3 +381,31 @@ async fn what_is_registered_is_kept_however_long_stopping_takes() {
         })
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_gets_through_does_not_hide_that_the_store_is_lost() {
+    LocalSet::new()
+        .run_until(async {
+            let store = Arc::new(Faulty::default());
+            let handle = start(&store).await;
+            let reason = "no leader".to_owned();
+            store.tell(Update::Lost { reason });
+            while handle.store_status().degraded.is_none() {
+                tokio::task::yield_now().await;
+            }
+            let kept = handle.register(registration("a", 1)).await.unwrap();
+            assert!(kept.unkept.is_some(), "{kept:?}");
+            while ids(&store).await != ["a"] || handle.store_status().pending > 0 {
+                tokio::task::yield_now().await;
+            }
+            assert!(
+                handle.store_status().degraded.is_some(),
+                "nobody has said that it is back"
+            );
+            store.tell(Update::Restored);
+            while handle.store_status().degraded.is_some() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+}

@@ -213,6 +213,9 @@ fn flags(pairs: &[(&'static str, &str)]) -> RawFlags {
     }
 }
 
+/// What settings of an etcd go with.
+const ETCDS: (&str, &str) = ("EDGEPROXY_STORE", "etcds://e");
+
 #[test]
 fn each_layer_overrides_the_next_for_every_setting() {
     assert_eq!(SAMPLES.len(), Settings::ALL.len());
@@ -234,6 +237,11 @@ fn each_layer_overrides_the_next_for_every_setting() {
                 ("EDGEPROXY_API_TLS_KEY", "k"),
                 ("EDGEPROXY_API_TOKENS_FILE", "t"),
             ]),
+            "etcd_user" => env(&[("EDGEPROXY_ETCD_PASSWORD_FILE", "p"), ETCDS]),
+            "etcd_password_file" => env(&[("EDGEPROXY_ETCD_USER", "u"), ETCDS]),
+            "etcd_cert" => env(&[("EDGEPROXY_ETCD_KEY", "k"), ETCDS]),
+            "etcd_key" => env(&[("EDGEPROXY_ETCD_CERT", "c"), ETCDS]),
+            "etcd_ca" | "limits" => env(&[ETCDS]),
             "backend_tls_cert" => env(&[("EDGEPROXY_BACKEND_TLS_KEY", "k")]),
             "backend_tls_key" => env(&[("EDGEPROXY_BACKEND_TLS_CERT", "c")]),
             _ => vec![],
