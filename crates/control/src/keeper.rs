@@ -22,6 +22,8 @@ pub(crate) struct Keeper {
 
 /// Ids in one commit. At some 200 bytes each it is a write of a few megabytes.
 const BATCH: usize = 16_384;
+/// The same where others write as well, whose changes wait for its end: eight of etcd's transactions.
+const SHARED_BATCH: usize = 960;
 /// What others have changed that is taken in between two commits.
 const UPDATES: usize = 4_096;
 /// The longest pause after a failed commit; the first is [`FIRST_PAUSE`], and each further one is twice as long.
@@ -103,8 +105,10 @@ impl Keeper {
     }
 
     fn take(&self) -> Batch {
+        let is_shared = self.keeping.store.shared().is_some();
+        let most = if is_shared { SHARED_BATCH } else { BATCH };
         let mut state = self.shared.lock();
-        let writes = state.registry.take_writes(BATCH);
+        let writes = state.registry.take_writes(most);
         let all = state.registry.writes_waiting() == 0;
         Batch {
             writes,

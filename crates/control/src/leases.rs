@@ -102,7 +102,19 @@ impl Leases {
     fn follow(&mut self, registry: &mut Registry, now: MonoTime) {
         while let Some(action) = self.cluster.poll_action() {
             match action {
-                Action::Probe { id, incarnation } => registry.handle_overdue(&id, incarnation, now),
+                Action::Probe { id, incarnation } if holds(registry, &id, incarnation) => {
+                    registry.handle_overdue(&id, incarnation, now);
+                }
+                // The file has that id here, or there is no room for it: nobody here can ask, and who has heard it is waited
+                // for.
+                Action::Probe { id, incarnation } => {
+                    let at = registry.awake(now);
+                    self.cluster.probed(&id, incarnation, Answer::Answers, at);
+                }
+                Action::Believe { id, incarnation } if holds(registry, &id, incarnation) => {
+                    registry.handle_heard(&id, now);
+                }
+                Action::Believe { .. } => {}
                 Action::Adopt {
                     id,
                     incarnation,
@@ -125,6 +137,13 @@ impl Leases {
         }
     }
 
+    /// It has been heard: an end that has been noted and isn't asked for yet is void.
+    fn spare(&mut self, id: &BackendId) {
+        if self.wanted.end.remove(id).is_some() {
+            self.ending.remove(id);
+        }
+    }
+
     /// While the store is lost the proxies count that were there before: they are likely to be there still.
     fn divide(&self, registry: &mut Registry, now: MonoTime) {
         if self.divides {
@@ -144,6 +163,10 @@ impl Leases {
     }
 }
 
+fn holds(registry: &Registry, id: &BackendId, incarnation: Incarnation) -> bool {
+    registry.lease(id).is_some_and(|(life, _)| life == incarnation)
+}
+
 fn held(id: &BackendId, incarnation: Incarnation, owner: ProxyName) -> Held {
     Held {
         id: id.clone(),
@@ -160,6 +183,7 @@ impl State {
         let (at, Some((incarnation, ttl))) = (registry.awake(now), registry.lease(id)) else {
             return;
         };
+        leases.spare(id);
         // What changes nothing is written by nobody, and its lease stays whose it is.
         let is_news = registry.is_unwritten(id);
         if is_news || leases.cluster.heartbeat(id, at) == Heard::Unknown {
@@ -173,6 +197,7 @@ impl State {
         let Self { registry, leases, .. } = self;
         let Some(leases) = leases else { return };
         let at = registry.awake(now);
+        leases.spare(id);
         let is_unknown = leases.cluster.heartbeat(id, at) == Heard::Unknown;
         let is_written = report.weight.is_some() && registry.is_unwritten(id);
         if (is_unknown || is_written)
@@ -214,8 +239,7 @@ impl State {
             match write {
                 Write::Registered(record) => {
                     let (id, incarnation) = (&record.backend.id, record.incarnation);
-                    let lives = registry.lease(id).is_some_and(|(lives, _)| lives == incarnation);
-                    if lives && leases.cluster.knows(id) <= Some(incarnation) {
+                    if holds(registry, id, incarnation) && leases.cluster.knows(id) <= Some(incarnation) {
                         let owned = Owned {
                             id: id.clone(),
                             incarnation,
@@ -318,6 +342,7 @@ impl State {
             Update::Heard(ids) => {
                 leases.cluster.heard(&ids, at);
                 for id in &ids {
+                    leases.spare(id);
                     registry.handle_heard(id, now);
                 }
             }
@@ -332,7 +357,7 @@ impl State {
                 leases.divide(registry, now);
             }
             Update::Lost { .. } => {
-                leases.cluster.lost();
+                leases.cluster.lost(at);
                 leases.put_off(at);
             }
             Update::Restored => leases.cluster.restored(at),
@@ -359,6 +384,20 @@ impl State {
     pub(crate) fn take_errand(&mut self) -> Errand {
         let leases = self.leases.as_mut();
         leases.map(|leases| leases.wanted.take()).unwrap_or_default()
+    }
+
+    /// Of those that were to end, who has not been heard while the store was asked for something else.
+    pub(crate) fn still_to_end(&mut self, mut held: Vec<Held>) -> Vec<Held> {
+        if let Some(Leases { cluster, ending, .. }) = &mut self.leases {
+            held.retain(|held| {
+                let is_still = cluster.has_run_out(&held.id, held.incarnation);
+                if !is_still {
+                    ending.remove(&held.id);
+                }
+                is_still
+            });
+        }
+        held
     }
 
     /// Telling has failed.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, Incarnation, Limits, Region};
-use edgeproxy_registry::{Config, LoadReport, Member, Probe, Registration, Snapshot, State};
+use edgeproxy_registry::{Config, Configuration, LoadReport, Member, Probe, Registration, Snapshot, State};
 use edgeproxy_store::Store;
 use edgeproxy_store::testing::Hub;
 use tokio::task::{JoinHandle, LocalSet};
@@ -121,6 +121,11 @@ impl Proxy {
 
     fn routes(&self, name: &str) -> bool {
         members(&self.snapshot.borrow()).any(|member| routes_to(member, name))
+    }
+
+    fn doubts(&self, name: &str) -> bool {
+        let snapshot = self.snapshot.borrow();
+        members(&snapshot).any(|member| member.endpoint.id.as_str() == name && member.in_doubt)
     }
 
     fn knows(&self, name: &str) -> bool {
@@ -302,12 +307,20 @@ async fn the_store_is_away_and_every_proxy_routes_on_registers_for_itself_and_re
             assert!(proxy.is_degraded());
             assert!(proxy.routes("steady") && proxy.routes("silent"), "{}", proxy.name);
         }
-        assert!(!a.routes("dead"), "its own probe refuses");
+        for proxy in [&a, &b, &c] {
+            assert!(!proxy.routes("dead"), "{}'s own probe refuses", proxy.name);
+        }
         assert!(!b.knows("new"));
 
         site.hub.heal_all();
         let took = until("what is new is everywhere", || b.routes("new") && c.routes("new")).await;
         assert!(took < 5 * SECOND, "{took:?}");
+        let took = until("who answers is in doubt nowhere", || {
+            let doubted = |proxy: &&Proxy| ["steady", "silent", "new"].iter().any(|name| proxy.doubts(name));
+            ![&a, &b, &c].iter().any(doubted)
+        })
+        .await;
+        assert!(took < TTL, "{took:?}");
         beat_for(TTL, &[(&a, "steady"), (&a, "new")]).await;
         for proxy in [&a, &b, &c] {
             assert!(!proxy.is_degraded() && proxy.gaps.get() == 0, "nothing flaps");
@@ -514,3 +527,5 @@ async fn limits_are_shared_among_the_proxies_that_are_there() {
     })
     .await;
 }
+
+mod ends;

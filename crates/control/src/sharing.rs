@@ -46,6 +46,7 @@ impl Sharing {
         if !adopt.is_empty() {
             all = all.and(store.adopt(&adopt).await);
         }
+        let end = self.shared.lock().still_to_end(end);
         if !end.is_empty() {
             all = all.and(store.end(&end).await);
         }

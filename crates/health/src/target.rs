@@ -30,8 +30,8 @@ pub struct Target {
 pub enum Class {
     /// The app's health monitor.
     Monitor,
-    /// A backend whose lease ran out in a mass expiry, and which is routed to only while a probe reaches
-    /// it: probed at once, and then at a fifth of its monitor's interval.
+    /// A backend whose lease ran out in a mass expiry, or as far as a proxy that shares its store knows, and which is routed
+    /// to only while a probe reaches it: probed at once, and then at a fifth of its monitor's interval.
     Suspect,
 }
 

@@ -477,12 +477,23 @@ impl Running {
         drop(self.sockets);
         self.handle.stop();
         self.workers.drain();
-        self.workers.stopped().await;
-        if !self.handle.flush(FLUSH).await {
+        let handle = &self.handle;
+        // So that others needn't wait until it is missed, nor until its last request has ended: it renews no lease any more.
+        let left = async {
+            let is_kept = handle.flush(FLUSH).await;
+            if is_kept {
+                handle.leave_store(LEAVE).await;
+            }
+            is_kept
+        };
+        let ((), has_left) = tokio::join!(self.workers.stopped(), left);
+        // Whatever could not be kept at the beginning has had until now.
+        if !handle.flush(FLUSH).await {
             tracing::error!("what was registered last could not be kept, and is forgotten");
         }
-        // So that others needn't wait until it is missed.
-        self.handle.leave_store(LEAVE).await;
+        if !has_left {
+            handle.leave_store(LEAVE).await;
+        }
         // Only now: whoever watches `/ready` sees the draining to its end.
         self.control.stop(API_GRACE).await;
         self.writers.finish().await;

@@ -14,8 +14,9 @@
 //! | a proxy's membership is gone | its backends are suspect for one TTL: whoever gets a heartbeat adopts them |
 //! | nobody adopted one | the proxy that rendezvous hashing names probes it: refused, it is deleted |
 //! | it answers | it is held until the missing proxy is back or forgotten; then it is adopted |
-//! | the store is lost | no lease ends; those that have run out are probed, and who refuses is not routed to |
+//! | the store is lost | no lease ends; whom a proxy hasn't heard for one TTL it probes, whosever it is, and who refuses is not routed to |
 //! | the store is back | every lease of one's own is fresh; who is gone there is gone here |
+//! | a probe is answered, and its lease runs or is another proxy's to end | nothing is doubted any more |
 //!
 //! # How it is called
 //!
@@ -39,6 +40,9 @@ pub use action::{Action, Answer, Heard, Owned};
 use entry::{Entry, Phase};
 use members::Members;
 pub use policy::ClusterPolicy;
+
+/// Timers that one [`tick`](Cluster::tick) looks at: whoever calls it holds a lock that heartbeats wait for.
+const WORK_BOUND: usize = 1_024;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -201,12 +205,27 @@ impl Cluster {
         self.check();
     }
 
-    /// The store can't be reached.
-    pub fn lost(&mut self) {
-        self.is_lost = true;
+    /// The store can't be reached. From now on nobody is told of others' backends: for one TTL they count as heard.
+    pub fn lost(&mut self, now: MonoTime) {
         // What could not be done is done by what comes back.
         self.actions
-            .retain(|action| matches!(action, Action::Probe { .. }));
+            .retain(|action| matches!(action, Action::Probe { .. } | Action::Believe { .. }));
+        if std::mem::replace(&mut self.is_lost, true) {
+            return;
+        }
+        let mut ids = Vec::new();
+        for (id, entry) in self
+            .backends
+            .iter_mut()
+            .filter(|(_, entry)| entry.owner != self.me)
+        {
+            entry.renew(now);
+            ids.push(id.clone());
+        }
+        for id in ids {
+            self.arm(&id, now);
+        }
+        self.check();
     }
 
     /// The store can be reached again, and nothing was missed.
@@ -258,13 +277,20 @@ impl Cluster {
         else {
             return;
         };
-        let Phase::Asked { since } = entry.phase else {
-            return;
-        };
-        if !self.is_mine(id) {
-            self.set_phase(id, Phase::Held);
+        let phase = entry.phase;
+        if phase == Phase::Held || !self.is_to_ask(id) {
+            if answer == Answer::Answers {
+                self.set_phase(id, Phase::Held);
+                self.actions.push_back(Action::Believe {
+                    id: id.clone(),
+                    incarnation,
+                });
+            }
             return;
         }
+        let Phase::Asked { since } = phase else {
+            return;
+        };
         match answer {
             Answer::Refuses if !self.is_lost => self.end(id, now),
             // Asked again in a while, until the store is back.
@@ -280,6 +306,13 @@ impl Cluster {
         self.backends
             .get(id)
             .is_some_and(|entry| !self.members.is_alive(&entry.owner))
+    }
+
+    /// Whether that life's lease has run out, and it hasn't been heard since.
+    #[must_use]
+    pub fn has_run_out(&self, id: &BackendId, incarnation: Incarnation) -> bool {
+        let entry = self.backends.get(id);
+        entry.is_some_and(|entry| entry.incarnation == incarnation && entry.phase != Phase::Held)
     }
 
     /// Which life of it is registered, as far as is known here.
@@ -320,12 +353,15 @@ impl Cluster {
         [timer, tell_at].into_iter().flatten().min()
     }
 
-    /// Time has passed.
+    /// Time has passed. Where much is due at once, [`poll_timeout`](Self::poll_timeout) has come again afterwards.
     pub fn tick(&mut self, now: MonoTime) {
-        while let Some((at, _)) = self.timers.first()
-            && *at <= now
-            && let Some((_, id)) = self.timers.pop_first()
-        {
+        for _ in 0..WORK_BOUND {
+            if self.timers.first().is_none_or(|(at, _)| *at > now) {
+                break;
+            }
+            let Some((_, id)) = self.timers.pop_first() else {
+                break;
+            };
             if let Some(entry) = self.backends.get_mut(&id) {
                 entry.armed = None;
                 self.due(&id, now);
@@ -367,7 +403,9 @@ impl Cluster {
             self.arm_at(id, ends);
             return;
         }
-        if !self.is_mine(id) {
+        if !self.is_to_ask(id) {
+            // Should it be this proxy's to end one day, that begins anew.
+            self.set_phase(id, Phase::Held);
             return;
         }
         match phase {
@@ -450,6 +488,11 @@ impl Cluster {
             return entry.owner == self.me;
         }
         rendezvous::winner(self.members.alive(), id) == Some(&self.me)
+    }
+
+    /// Whether this proxy probes it once its lease has run out: all do where nobody can be told what one has found.
+    fn is_to_ask(&self, id: &BackendId) -> bool {
+        self.is_lost || self.is_mine(id)
     }
 
     /// Those whose owner is missing are suspect; with a fresh TTL where that is news.

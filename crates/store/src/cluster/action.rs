@@ -28,6 +28,13 @@ pub enum Action {
         /// Which life of it.
         incarnation: Incarnation,
     },
+    /// Nothing speaks against it any more, as far as this proxy has to know.
+    Believe {
+        /// The backend.
+        id: BackendId,
+        /// Which life of it.
+        incarnation: Incarnation,
+    },
     /// Write the registration with this proxy as its owner.
     Adopt {
         /// The backend.

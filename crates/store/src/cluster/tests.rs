@@ -158,7 +158,7 @@ fn three_heartbeats_in_a_row_adopt_it_and_one_that_is_shared_out_is_told_to_its_
 #[test]
 fn while_the_store_is_lost_nothing_is_written_and_what_was_heard_is_told_when_it_is_back() {
     let mut cluster = beside("b");
-    cluster.lost();
+    cluster.lost(at(0));
     for second in 1..5 {
         cluster.heartbeat(&id(), at(second));
         cluster.tick(at(second));
@@ -173,7 +173,7 @@ fn while_the_store_is_lost_nothing_is_written_and_what_was_heard_is_told_when_it
 fn a_resync_takes_who_is_gone_and_leaves_whom_only_this_proxy_knows_yet() {
     let mut cluster = beside("b");
     let other = BackendId::parse("new").unwrap();
-    cluster.lost();
+    cluster.lost(at(0));
     cluster.registered(&other, Incarnation::FIRST, TTL, at(1));
     cluster.resync(Vec::new(), vec![name("b")], at(2));
     assert_eq!(cluster.knows(&id()), None);
@@ -206,4 +206,64 @@ fn a_thousand_heartbeats_of_two_are_told_once_in_the_order_in_which_they_came() 
     cluster.not_told(ids.clone(), at(2));
     cluster.tick(at(3));
     assert_eq!(actions(&mut cluster), [Action::Tell { ids }]);
+}
+
+fn belief() -> Action {
+    let (id, incarnation) = (id(), Incarnation::FIRST);
+    Action::Believe { id, incarnation }
+}
+
+#[test]
+fn while_the_store_is_lost_another_s_backend_that_is_not_heard_is_probed_and_believed_when_it_is_back() {
+    let mut cluster = beside("b");
+    cluster.lost(at(10));
+    let probe = Action::Probe {
+        id: id(),
+        incarnation: Incarnation::FIRST,
+    };
+    cluster.tick(at(16));
+    assert_eq!(
+        actions(&mut cluster),
+        [],
+        "it has one TTL, and what telling takes"
+    );
+    cluster.tick(at(17));
+    assert_eq!(actions(&mut cluster), [probe]);
+    assert_eq!(
+        pass(&mut cluster, 18..100, Answer::Refuses),
+        [],
+        "and nothing ends"
+    );
+    cluster.restored(at(100));
+    cluster.probed(&id(), Incarnation::FIRST, Answer::Refuses, at(101));
+    assert_eq!(actions(&mut cluster), [], "its owner says what becomes of it");
+    cluster.probed(&id(), Incarnation::FIRST, Answer::Answers, at(102));
+    assert_eq!(actions(&mut cluster), [belief()]);
+    assert_eq!(pass(&mut cluster, 102..200, Answer::Answers), []);
+}
+
+#[test]
+fn a_doubt_is_over_when_the_owner_is_back_and_the_probe_answers() {
+    let mut cluster = beside("b");
+    cluster.parted(&name("b"), at(1));
+    assert_eq!(pass(&mut cluster, 1..20, Answer::Answers), []);
+    cluster.joined(name("b"), at(20));
+    cluster.probed(&id(), Incarnation::FIRST, Answer::Answers, at(20));
+    assert_eq!(actions(&mut cluster), [belief()]);
+}
+
+#[test]
+fn one_look_at_the_time_does_no_more_than_so_much() {
+    const ALL: usize = WORK_BOUND * 2 + 1;
+    let mut cluster = Cluster::new(name("a"), ClusterPolicy::DEFAULT);
+    for n in 0..ALL {
+        let id = BackendId::parse(&format!("b{n}")).unwrap();
+        cluster.registered(&id, Incarnation::FIRST, TTL, at(0));
+    }
+    let mut counts = Vec::new();
+    while cluster.poll_timeout().is_some_and(|due| due <= at(6)) {
+        cluster.tick(at(6));
+        counts.push(actions(&mut cluster).len());
+    }
+    assert_eq!(counts, [WORK_BOUND, WORK_BOUND, 1]);
 }

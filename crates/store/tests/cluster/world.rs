@@ -286,7 +286,7 @@ impl World {
             proxy.is_lost = !can_load;
             if !can_load {
                 // It begins alone.
-                proxy.cluster.lost();
+                proxy.cluster.lost(now);
             }
             proxy.must_resync = true;
             proxy.reached = now;
@@ -305,7 +305,7 @@ impl World {
             if !proxy.is_lost && now.since(proxy.reached) > PATIENCE {
                 proxy.is_lost = true;
                 proxy.must_resync |= is_compacted;
-                proxy.cluster.lost();
+                proxy.cluster.lost(now);
             }
             return;
         }
@@ -431,7 +431,7 @@ impl World {
                     self.may_remove(&id, "deleted");
                 }
             }
-            Action::Probe { .. } => {}
+            Action::Probe { .. } | Action::Believe { .. } => {}
         }
     }
 

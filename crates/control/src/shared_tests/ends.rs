@@ -1,0 +1,94 @@
+//! Leases that run out, and those that only seem to.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_is_back_and_whom_the_others_doubted_meanwhile_nobody_doubts() {
+    on_one_thread(async {
+        let site = Site::default();
+        let [a, b, c] = site.three().await;
+        // It knows no other proxy, and answers all the time.
+        a.register("steady", 1).await;
+        sleep(SECOND).await;
+        drop(a);
+        until("it is in doubt", || b.doubts("steady") || c.doubts("steady")).await;
+        let a = site.start("a").await;
+        let end = Instant::now() + TTL;
+        while Instant::now() < end {
+            assert!(a.beat("steady"));
+            sleep(TTL / 3).await;
+        }
+        for proxy in [&a, &b, &c] {
+            assert!(!proxy.doubts("steady"), "{}", proxy.name);
+            assert_eq!(proxy.gaps.get(), 0, "{}", proxy.name);
+        }
+        assert_eq!(site.owner("steady").as_deref(), Some("a"));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_comes_while_the_end_waits_for_a_slow_store_and_nobody_is_removed() {
+    on_one_thread(async {
+        let site = Site::default();
+        let [a, b, _c] = site.three().await;
+        a.register("late", 1).await;
+        b.register("other", 1).await;
+        sleep(TTL - SECOND).await;
+        site.refuses("late");
+        // What the store is busy with.
+        site.hub.slow(20 * SECOND);
+        assert!(a.beat("other"));
+        until("it is found gone", || !a.routes("late")).await;
+        site.refusing.borrow_mut().clear();
+        beat_for(TTL * 10, &[(&a, "late")]).await;
+        assert_eq!(site.owner("late").as_deref(), Some("a"));
+        assert_eq!(a.handle.stats().expiries, 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_file_has_the_id_of_a_registration_that_nobody_renews_and_that_ends() {
+    on_one_thread(async {
+        let site = Site::default();
+        let [a, b, c] = site.three().await;
+        a.register("x", 1).await;
+        until("it is everywhere", || b.knows("x") && c.knows("x")).await;
+        let backends = vec![registration("x", 1).backend];
+        let filed = Configuration {
+            backends,
+            ..Configuration::default()
+        };
+        a.handle.configure(filed).unwrap();
+        until("the registration is gone", || !b.knows("x") && !c.knows("x")).await;
+        assert!(site.hub.is_empty() && a.routes("x"));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_registrations_is_written_in_parts_between_which_others_have_their_turn() {
+    on_one_thread(async {
+        let site = Site::default();
+        let [a, b, _c] = site.three().await;
+        site.hub.slow(SECOND);
+        let stormed: Vec<_> = (1..=2_000)
+            .map(|n| {
+                let handle = a.handle.clone();
+                let asked = registration(&format!("x{n}"), n);
+                tokio::task::spawn_local(async move { handle.register(asked).await.map(drop) })
+            })
+            .collect();
+        until("the first are written", || !site.hub.is_empty()).await;
+        assert!(site.hub.len() <= 960, "{}", site.hub.len());
+        b.register("other", 1).await;
+        until("it is told", || a.routes("other")).await;
+        assert!(site.hub.len() < 2_000, "{}", site.hub.len());
+        for registered in stormed {
+            registered.await.unwrap().unwrap();
+        }
+        assert_eq!(site.hub.len(), 2_001);
+    })
+    .await;
+}
