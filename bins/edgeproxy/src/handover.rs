@@ -13,7 +13,7 @@
 //!  │ tells the service manager         │
 //!  │ Go ──────────────────────────────▶│ is the one
 //!  │ accepts no more, drains           │
-//!  │◀───────────────────────── Draining│ while a backend drains there, ten times a second
+//!  │◀───────────────────────── Draining│ while a backend drains there, ten times a second at the most
 //!  │ Drained ─────────────────────────▶│ counts it as done
 //!  │ ends                              │
 //! ```
@@ -21,7 +21,7 @@
 //! Until `Ready` the old one accepts as ever. Whatever goes wrong before ends the new one, and the old one goes on as if
 //! nothing had been. If it is the old one that dies, the new one goes on with what it has got, as after any start.
 //!
-//! A backend that drains at the new process is told of once: the old one begins no more requests there from then on, and
+//! A backend that drains or is disabled at the new process is told of once: the old one begins no more requests there from then on, and
 //! says once when those that it has have ended. A version that knows nothing of it closes the channel instead.
 
 mod channel;
@@ -81,7 +81,7 @@ enum Message {
     Ready,
     /// The old one leaves.
     Go,
-    /// These drain at the new one; and which of all that it has named are done?
+    /// These drain at the new one, or are disabled; and which of all that it has named are done?
     Draining { backends: Vec<Life> },
     /// On these the old one has nothing under way any more, and begins nothing.
     Drained { backends: Vec<Life> },

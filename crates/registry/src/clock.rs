@@ -51,6 +51,7 @@ pub(crate) struct Clock {
     paused: Duration,
     tick: Duration,
     patience: Duration,
+    stands: bool,
 }
 
 impl Clock {
@@ -60,18 +61,29 @@ impl Clock {
             paused: Duration::ZERO,
             tick,
             patience: tick.saturating_add(tolerance),
+            stands: false,
         }
     }
 
-    /// Moves on to `now` and says whether there was a pause before it. An earlier time stands still.
+    /// Moves on to `now` and says whether there was a pause of the process before it. An earlier time stands still.
     pub(crate) fn advance(&mut self, now: MonoTime, watched: bool) -> bool {
         let gap = now.since(self.last);
         let pause = self.is_pause(gap, watched);
-        if pause {
+        if pause || self.stands {
             self.paused += gap;
         }
         self.last = self.last.max(now);
-        pause
+        pause && !self.stands
+    }
+
+    /// From the time of the last call on no active time passes, however often that moves on.
+    pub(crate) const fn stand(&mut self) {
+        self.stands = true;
+    }
+
+    /// From the time of the last call on it passes again.
+    pub(crate) const fn go_on(&mut self) {
+        self.stands = false;
     }
 
     /// The active time of the last call.
@@ -82,7 +94,7 @@ impl Clock {
     /// The active time that [`Self::advance`] would arrive at.
     pub(crate) fn preview(&self, now: MonoTime, watched: bool) -> Active {
         let gap = now.since(self.last);
-        if self.is_pause(gap, watched) {
+        if self.stands || self.is_pause(gap, watched) {
             self.now()
         } else {
             self.now() + gap
@@ -135,6 +147,22 @@ mod tests {
         assert!(clock.advance(wake, true));
         assert_eq!(clock.now(), Active(at(10)));
         assert_eq!(clock.real(deadline), wake + 5 * SEC);
+    }
+
+    #[test]
+    fn while_it_stands_no_active_time_passes_and_a_silence_counts_once() {
+        let mut clock = Clock::new(at(10), SEC, SEC);
+        let deadline = clock.now() + 5 * SEC;
+        clock.stand();
+        for now in [11, 12, 60, 61] {
+            assert_eq!(clock.preview(at(now), true), Active(at(10)));
+            assert!(!clock.advance(at(now), true));
+            assert_eq!(clock.now(), Active(at(10)));
+        }
+        clock.go_on();
+        assert_eq!(clock.real(deadline), at(61 + 5));
+        assert!(!clock.advance(at(62), true));
+        assert_eq!(clock.now(), Active(at(11)));
     }
 
     #[test]

@@ -170,13 +170,10 @@ impl fmt::Display for Reason {
             ),
             Self::Trial => f.write_str("on trial: one request at a time until one succeeds"),
             Self::Failures { streak, trial_in } => {
-                write!(
-                    f,
-                    "{streak} consecutive requests failed; on trial in {} s at the latest",
-                    trial_in.as_secs()
-                )
+                failed(f, *streak, "request")?;
+                write!(f, "; on trial in {} s at the latest", trial_in.as_secs())
             }
-            Self::Probes { streak } => write!(f, "{streak} consecutive health checks failed"),
+            Self::Probes { streak } => failed(f, *streak, "health check"),
             Self::FirstProbe => f.write_str("awaits its first passing health check"),
             Self::Deregistered { cut_in } => {
                 write!(
@@ -189,5 +186,33 @@ impl fmt::Display for Reason {
             Self::Operator => f.write_str("disabled by an operator"),
             Self::WeightZero => f.write_str("its weight is 0: it takes no new traffic"),
         }
+    }
+}
+
+fn failed(f: &mut fmt::Formatter<'_>, streak: u32, what: &str) -> fmt::Result {
+    match streak {
+        1 => write!(f, "1 {what} failed"),
+        _ => write!(f, "{streak} consecutive {what}s failed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_failure_is_not_said_to_be_consecutive() {
+        let failures = |streak| {
+            let trial_in = Duration::from_secs(30);
+            Reason::Failures { streak, trial_in }.to_string()
+        };
+        assert_eq!(failures(1), "1 request failed; on trial in 30 s at the latest");
+        assert_eq!(
+            failures(3),
+            "3 consecutive requests failed; on trial in 30 s at the latest"
+        );
+        let probes = |streak| Reason::Probes { streak }.to_string();
+        assert_eq!(probes(1), "1 health check failed");
+        assert_eq!(probes(2), "2 consecutive health checks failed");
     }
 }

@@ -5,13 +5,16 @@ use std::io;
 use std::time::Duration;
 
 use edgeproxy_server::{Life, Predecessor, Successor};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Message;
 use super::channel::Channel;
 
 /// How often the old process is asked, while anything drains.
 const INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long it may take to answer. It does so within milliseconds, unless it is stopped or hangs: nothing waits for it then.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// The new process's side: has the registry told what the old one is done with, until that has ended.
 pub(crate) async fn follow(channel: Option<Channel>, predecessor: Predecessor) {
@@ -27,19 +30,29 @@ pub(crate) async fn follow(channel: Option<Channel>, predecessor: Predecessor) {
             let Some(draining) = predecessor.ask() else {
                 continue;
             };
-            match ask(&mut channel, draining).await {
+            match ask(&mut channel, draining, ANSWER).await {
                 Ok(done) => predecessor.is_done(&done),
-                Err(_) => break,
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::TimedOut {
+                        tracing::warn!(
+                            "the process before doesn't answer within {ANSWER:?}; drains wait for its requests no more"
+                        );
+                    }
+                    break;
+                }
             }
         }
     }
     predecessor.is_gone();
 }
 
-async fn ask(channel: &mut Channel, backends: Vec<Life>) -> io::Result<Vec<Life>> {
-    channel.send(&Message::Draining { backends }).await?;
-    match channel.receive().await?.0 {
-        Message::Drained { backends } => Ok(backends),
+async fn ask(channel: &mut Channel, backends: Vec<Life>, limit: Duration) -> io::Result<Vec<Life>> {
+    let answer = async {
+        channel.send(&Message::Draining { backends }).await?;
+        channel.receive().await
+    };
+    match timeout(limit, answer).await?? {
+        (Message::Drained { backends }, _) => Ok(backends),
         _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }
@@ -54,4 +67,19 @@ pub(crate) async fn answer(mut channel: Channel, mut successor: Successor) -> In
     }
     drop(channel);
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_before_that_hangs_is_not_waited_for() {
+        let (mut channel, silent) = Channel::pair().unwrap();
+        let error = ask(&mut channel, Vec::new(), Duration::from_millis(1))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(silent);
+    }
 }

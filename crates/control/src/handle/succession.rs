@@ -17,13 +17,17 @@ impl Handle {
 
     /// As [`Registry::ask_predecessor`].
     #[must_use = "nobody is asked twice"]
-    pub fn ask_predecessor(&self) -> Option<Vec<(BackendId, Incarnation)>> {
-        self.shared.lock().registry.ask_predecessor()
+    pub fn ask_predecessor(&self, max: usize) -> Option<Vec<(BackendId, Incarnation)>> {
+        self.shared.lock().registry.ask_predecessor(max)
     }
 
-    /// As [`Registry::handle_predecessor_done`].
-    pub fn predecessor_is_done(&self, id: &BackendId, incarnation: Incarnation) {
-        self.note(|registry, now| registry.handle_predecessor_done(id, incarnation, now));
+    /// As [`Registry::handle_predecessor_done`], for each of them.
+    pub fn predecessor_is_done(&self, with: &[(BackendId, Incarnation)]) {
+        self.note(|registry, now| {
+            for (id, incarnation) in with {
+                registry.handle_predecessor_done(id, *incarnation, now);
+            }
+        });
     }
 
     /// As [`Registry::handle_predecessor_gone`].
@@ -31,11 +35,14 @@ impl Handle {
         self.note(Registry::handle_predecessor_gone);
     }
 
-    /// As [`Registry::handle_successor_drains`]; also while everything else is refused.
-    pub fn drain_with_successor(&self, id: &BackendId, incarnation: Incarnation) -> Option<Arc<Endpoint>> {
-        let endpoint = self.note(|registry, now| registry.handle_successor_drains(id, incarnation, now));
+    /// As [`Registry::handle_successor_drains`], for each of them, in their order; also while everything else is refused.
+    pub fn drain_with_successor(&self, named: &[(BackendId, Incarnation)]) -> Vec<Option<Arc<Endpoint>>> {
+        let endpoints = self.note(|registry, now| {
+            let drain = |(id, incarnation): &(_, _)| registry.handle_successor_drains(id, *incarnation, now);
+            named.iter().map(drain).collect()
+        });
         self.shared.wake.notify_one();
-        endpoint
+        endpoints
     }
 
     fn note<T>(&self, note: impl FnOnce(&mut Registry, MonoTime) -> T) -> T {
@@ -65,13 +72,19 @@ impl Handle {
     /// Until [`resume`](Self::resume), every change is refused as [`ControlError::Stopping`], and no time passes: what is
     /// read from now on stays so, while another process takes it over. Reading, publishing and the ledgers go on.
     pub fn pause(&self) {
-        self.shared.lock().paused = true;
+        let now = self.shared.clock.now();
+        let mut state = self.shared.lock();
+        state.paused = true;
+        state.registry.stand_still(now);
     }
 
-    /// Goes on after a [`pause`](Self::pause). No lease runs out for it: the registry takes it as time in which nobody
-    /// could reach it.
+    /// Goes on after a [`pause`](Self::pause). Every lease has left what it had then.
     pub fn resume(&self) {
-        self.shared.lock().paused = false;
+        let now = self.shared.clock.now();
+        let mut state = self.shared.lock();
+        state.paused = false;
+        state.registry.go_on(now);
+        drop(state);
         self.shared.wake.notify_one();
         if let Some(keeping) = &self.shared.keeping {
             keeping.wake.notify_one();

@@ -320,3 +320,33 @@ async fn a_stopping_server_refuses_changes_and_answers_questions() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_costs_no_lease_whatever_is_probed_meanwhile_and_the_lease_runs_on_after_it() {
+    on_one_thread(async {
+        let running = start(Config::default(), 16);
+        let endpoint = running.registered("a", 1).await.endpoint;
+        let left = || {
+            let status = running.handle.get(&endpoint.id)?;
+            Some(status.lease?.expires_in)
+        };
+        sleep(50 * SECOND).await;
+        running.handle.pause();
+        let before = left().unwrap();
+        for _ in 0..120 {
+            sleep(SECOND).await;
+            let _ = running
+                .handle
+                .report_probe(&endpoint.id, endpoint.incarnation, Probe::Monitor, true);
+            assert_eq!(left(), Some(before));
+        }
+        running.handle.resume();
+        sleep(before - SECOND).await;
+        assert_eq!(left(), Some(SECOND));
+        assert!(!running.saw(EventKind::Expired));
+        sleep(2 * SECOND).await;
+        assert!(left().is_none());
+        assert!(running.saw(EventKind::Expired));
+    })
+    .await;
+}

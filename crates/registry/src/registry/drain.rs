@@ -8,9 +8,9 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::Registry;
-use crate::EventKind;
 use crate::clock::Active;
 use crate::entry::{Before, Drain, Life};
+use crate::{EventKind, State};
 
 /// Everything that drains, and when to look whether it has ended.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Drains {
     predecessors: HashMap<BackendId, Vec<u32>, FixedState>,
     /// Another process may still have requests under way, which is asked before a drain ends.
     is_preceded: bool,
+    /// Who was disabled since that process was last asked, which may still have requests for them.
+    disabled: HashMap<BackendId, Incarnation, FixedState>,
 }
 
 /// How long after it has ended a drain is noticed at the most.
@@ -41,6 +43,7 @@ impl Drains {
             left: 0,
             predecessors: HashMap::with_hasher(FixedState::with_seed(seed)),
             is_preceded: false,
+            disabled: HashMap::with_hasher(FixedState::with_seed(seed)),
         }
     }
 
@@ -131,18 +134,36 @@ impl Registry {
     /// Another process, which this one takes the place of, has requests under way.
     pub(super) fn begin_preceded(&mut self) {
         self.drains.is_preceded = true;
-        self.wait_for_predecessor(Before::Nothing, Before::Unasked);
+        self.wait_for_predecessor(Before::Nothing, Before::Unasked, usize::MAX);
     }
 
     pub(super) fn end_preceded(&mut self) {
         self.drains.is_preceded = false;
-        self.wait_for_predecessor(Before::Unasked, Before::Nothing);
-        self.wait_for_predecessor(Before::Asked, Before::Nothing);
+        self.drains.disabled.clear();
+        self.wait_for_predecessor(Before::Unasked, Before::Nothing, usize::MAX);
+        self.wait_for_predecessor(Before::Asked, Before::Nothing, usize::MAX);
     }
 
-    fn wait_for_predecessor(&mut self, from: Before, to: Before) -> Vec<u32> {
+    /// An operator has disabled it, or enabled it again.
+    pub(super) fn tell_predecessor(&mut self, slot: u32) {
+        let entry = &self.entries[slot];
+        if !self.drains.is_preceded {
+            return;
+        }
+        let (id, incarnation) = (entry.endpoint.id.clone(), entry.endpoint.incarnation);
+        if entry.state == State::Disabled {
+            self.drains.disabled.insert(id, incarnation);
+        } else {
+            self.drains.disabled.remove(&id);
+        }
+    }
+
+    fn wait_for_predecessor(&mut self, from: Before, to: Before, max: usize) -> Vec<u32> {
         let mut moved = Vec::new();
         for slot in &self.drains.slots {
+            if moved.len() == max {
+                break;
+            }
             if let Some(drain) = &mut self.entries[*slot].details_mut().drain
                 && drain.before == from
             {
@@ -153,20 +174,21 @@ impl Registry {
         moved
     }
 
-    pub(super) fn ask_predecessor_now(&mut self) -> Option<Vec<(BackendId, Incarnation)>> {
-        let asked = self.wait_for_predecessor(Before::Unasked, Before::Asked);
+    pub(super) fn ask_predecessor_now(&mut self, max: usize) -> Option<Vec<(BackendId, Incarnation)>> {
+        let mut named: Vec<_> = self.drains.disabled.extract_if(|_, _| true).take(max).collect();
+        let asked = self.wait_for_predecessor(Before::Unasked, Before::Asked, max - named.len());
         let is_waited_for = |slot: &u32| {
             let drain = self.entries[*slot].details().drain;
             drain.is_some_and(|drain| drain.before == Before::Asked)
         };
-        if !self.drains.slots.iter().any(is_waited_for) {
+        if named.is_empty() && !self.drains.slots.iter().any(is_waited_for) {
             return None;
         }
-        let named = |slot: u32| {
+        named.extend(asked.into_iter().map(|slot| {
             let endpoint = &self.entries[slot].endpoint;
             (endpoint.id.clone(), endpoint.incarnation)
-        };
-        Some(asked.into_iter().map(named).collect())
+        }));
+        Some(named)
     }
 
     /// The process before has nothing in flight there any more, and begins nothing.
@@ -181,7 +203,7 @@ impl Registry {
         }
     }
 
-    /// Has it drain, since it does in the process that has taken this one's place. `None`: it isn't here.
+    /// Has it drain, since it gets nothing new in the process that has taken this one's place, either. `None`: it isn't here.
     pub(super) fn drain_with_successor(
         &mut self,
         id: &BackendId,

@@ -29,6 +29,7 @@ impl Registry {
             self.note_overrides(id, before, overrides);
             // One event tells of it, whatever state follows.
             let _ = self.settle(slot);
+            self.tell_predecessor(slot);
             self.emit(EventKind::Changed, slot);
             self.rescue(app);
         }

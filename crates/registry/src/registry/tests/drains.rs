@@ -125,14 +125,14 @@ fn a_drain_waits_for_what_the_process_before_has_in_flight() {
     let mut world = World::new();
     world.registry.handle_predecessor(world.now);
     let (a, b) = (world.add("a"), world.add("b"));
-    assert_eq!(world.registry.ask_predecessor(), None, "nobody drains");
+    assert_eq!(world.registry.ask_predecessor(10), None, "nobody drains");
     world.leave("a", Some(30 * SEC));
     world.register(at(81, backend("b"))); // and the one before it drains
-    let asked = world.registry.ask_predecessor();
+    let asked = world.registry.ask_predecessor(10);
     let named = |endpoint: &Endpoint| (endpoint.id.clone(), endpoint.incarnation);
     assert_eq!(asked, Some(vec![named(&a), named(&b)]));
     assert_eq!(
-        world.registry.ask_predecessor(),
+        world.registry.ask_predecessor(10),
         Some(vec![]),
         "they are named once"
     );
@@ -153,7 +153,56 @@ fn a_drain_waits_for_what_the_process_before_has_in_flight() {
         .handle_predecessor_done(&a.id, a.incarnation, world.now);
     world.pass(SEC);
     assert!(world.get("a").is_none());
-    assert_eq!(world.registry.ask_predecessor(), None);
+    assert_eq!(world.registry.ask_predecessor(10), None);
+}
+
+#[test]
+fn the_process_before_is_told_of_many_drains_in_several_goes() {
+    let mut world = World::new();
+    world.registry.handle_predecessor(world.now);
+    for n in 0..25 {
+        world.add(&format!("b{n}"));
+        world.leave(&format!("b{n}"), Some(30 * SEC));
+    }
+    let mut named = Vec::new();
+    for expected in [10, 10, 5, 0] {
+        let asked = world.registry.ask_predecessor(10).unwrap();
+        assert_eq!(asked.len(), expected);
+        named.extend(asked.into_iter().map(|(id, _)| id));
+    }
+    named.sort_unstable();
+    named.dedup();
+    assert_eq!(named.len(), 25);
+}
+
+#[test]
+fn the_process_before_is_told_once_of_whom_an_operator_disables() {
+    let mut world = World::new();
+    let a = world.add("a");
+    let enabled = |enabled| Patch {
+        enabled: Change::Set(enabled),
+        ..Patch::default()
+    };
+    world.patch("a", enabled(false)).unwrap();
+    world.registry.handle_predecessor(world.now);
+    assert_eq!(world.registry.ask_predecessor(10), None, "it knows that");
+    world.patch("a", enabled(true)).unwrap();
+    world.patch("a", enabled(false)).unwrap();
+    world.patch("a", enabled(false)).unwrap();
+    let named = (a.id.clone(), a.incarnation);
+    assert_eq!(world.registry.ask_predecessor(10), Some(vec![named]));
+    assert_eq!(world.registry.ask_predecessor(10), None);
+    world.patch("a", enabled(true)).unwrap();
+    world.patch("a", enabled(false)).unwrap();
+    world.patch("a", enabled(true)).unwrap();
+    assert_eq!(world.registry.ask_predecessor(10), None, "it is back already");
+    world.registry.handle_predecessor_gone(world.now);
+    world.patch("a", enabled(false)).unwrap();
+    assert_eq!(
+        world.registry.ask_predecessor(10),
+        None,
+        "there is nobody to tell"
+    );
 }
 
 #[test]
@@ -167,7 +216,7 @@ fn a_drain_doesnt_wait_for_the_process_before_beyond_its_deadline_or_that_ones_e
     world.pass(6 * SEC);
     assert!(world.get("a").is_none() && world.get("b").is_some());
     assert_eq!(a.meter.gate(), Gate::Cut);
-    let _ = world.registry.ask_predecessor();
+    let _ = world.registry.ask_predecessor(10);
     world.registry.handle_predecessor_gone(world.now);
     world.pass(SEC);
     assert!(world.get("b").is_none());
