@@ -83,7 +83,12 @@ async function answersOfBefore() {
       wake?.();
     });
   const next = async () => {
-    while (asked.length === 0) await new Promise((resolve) => (wake = resolve));
+    while (asked.length === 0) {
+      await new Promise((resolve, reject) => {
+        wake = resolve;
+        setTimeout(() => reject(new Error(`nothing is asked for; so far ${JSON.stringify(found)}`)), 10_000);
+      });
+    }
     return asked.shift();
   };
   const view = (id, incarnation) => ({ id, incarnation, app: "shop", region: "eu", state: "routable", latency_ms: null, in_flight: 0 });
