@@ -68,6 +68,67 @@ export async function goes_on_where_it_was_after_the_connection_was_lost({ api }
   const log = await page.locator("#log li .what").allTextContents();
   assert.deepEqual(log, ["removed", "registered", "registered"]);
   check();
+  assert.deepEqual(await page.evaluate(answersOfBefore), { gone: [], again: ["b"], failed: ["c"], former: [] });
+}
+
+/** In the page: which backends are there after answers that are late, are lost, or are for a token of before. */
+async function answersOfBefore() {
+  const { Fleet } = await import("/ui/fleet.js");
+  const asked = [];
+  let wake = null;
+  window.fetch = (path) =>
+    new Promise((resolve, reject) => {
+      const answer = (body) => resolve(new Response(JSON.stringify(body)));
+      asked.push({ path, answer, reject });
+      wake?.();
+    });
+  const next = async () => {
+    while (asked.length === 0) {
+      await new Promise((resolve, reject) => {
+        wake = resolve;
+        setTimeout(() => reject(new Error(`nothing is asked for; so far ${JSON.stringify(found)}`)), 10_000);
+      });
+    }
+    return asked.shift();
+  };
+  const view = (id, incarnation) => ({ id, incarnation, app: "shop", region: "eu", state: "routable", latency_ms: null, in_flight: 0 });
+  const event = (type, incarnation, state) => ({ type, backend: "b", incarnation, state, reason: "" });
+  const ids = (fleet) => [...fleet.backends.keys()];
+  const looked = (fleet) => new Promise((resolve) => (fleet.changed = resolve));
+  const found = {};
+
+  let fleet = new Fleet(() => {});
+  fleet.note(event("registered", 5, "routable"), "1-1");
+  let one = await next();
+  fleet.note(event("removed", 5, null), "1-2");
+  let done = looked(fleet);
+  one.answer(view("b", 5));
+  await done;
+  found.gone = ids(fleet);
+  fleet.note(event("registered", 6, "routable"), "1-3");
+  one = await next();
+  done = looked(fleet);
+  one.answer(view("b", 6));
+  await done;
+  found.again = ids(fleet);
+
+  fleet = new Fleet(() => {});
+  fleet.lookUp("c");
+  (await next()).reject(new TypeError("no network"));
+  one = await next();
+  done = looked(fleet);
+  one.answer(view("c", 1));
+  await done;
+  found.failed = ids(fleet);
+
+  fleet = new Fleet(() => {});
+  const listing = fleet.list();
+  one = await next();
+  fleet.forget();
+  one.answer({ backends: [view("d", 1)], next_cursor: null });
+  await listing;
+  found.former = ids(fleet);
+  return found;
 }
 
 export async function text_of_backends_is_text_and_never_markup({ api }) {

@@ -117,7 +117,7 @@ impl Caller {
         Ok(fence.or(Some(status.endpoint.incarnation)))
     }
 
-    fn is_for_all(&self) -> bool {
+    pub(crate) fn is_for_all(&self) -> bool {
         match self {
             Self::Network => true,
             Self::Granted(grant) => grant.apps == AppPattern::Any,

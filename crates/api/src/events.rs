@@ -20,11 +20,13 @@ use std::time::SystemTime;
 
 use edgeproxy_registry::Event;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 
+use crate::state::Shared;
 pub(crate) use endpoint::follow;
 use id::{EventId, Run};
 use ring::{Read, Ring, Told};
-use sample::Sampler;
+use sample::Sample;
 #[cfg(test)]
 pub(crate) use view::tests;
 
@@ -37,7 +39,8 @@ struct Inner {
     ring: Mutex<Ring>,
     progress: watch::Sender<Progress>,
     places: Arc<Semaphore>,
-    sampler: Mutex<Sampler>,
+    /// The latest look. Whoever holds it looks, and the others wait for that look.
+    sample: tokio::sync::Mutex<Arc<Sample>>,
 }
 
 /// How far it is.
@@ -72,15 +75,18 @@ impl Events {
                 ended: false,
             }),
             places: Arc::new(Semaphore::new(readers.min(Semaphore::MAX_PERMITS))),
-            sampler: Mutex::new(Sampler::default()),
+            sample: tokio::sync::Mutex::default(),
         }))
     }
 
     /// Takes in what has just happened, in the order in which the registry tells it. A renewal that changed nothing is
-    /// left out: a fleet that registers again every few seconds would leave no room for anything else.
+    /// left out: a fleet that registers again every few seconds would leave no room for anything else, and wake everybody
+    /// who follows for nothing.
     pub fn tell(&self, event: &Event) {
         let newest = self.ring().push(event, SystemTime::now());
-        self.0.progress.send_modify(|progress| progress.newest = newest);
+        self.0
+            .progress
+            .send_if_modified(|progress| std::mem::replace(&mut progress.newest, newest) != newest);
     }
 
     /// Ends what everybody follows, since the process ends or another one goes on. Whoever follows is told when to come
@@ -114,8 +120,19 @@ impl Events {
         self.0.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sampler(&self) -> MutexGuard<'_, Sampler> {
-        self.0.sampler.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A look at the meters that isn't old. One is taken at a time, on a thread of its own: thousands of backends take longer
+    /// than a heartbeat may wait.
+    async fn sample(&self, shared: &Shared, now: Instant) -> Arc<Sample> {
+        let mut latest = self.0.sample.lock().await;
+        if !latest.is_fresh(now) {
+            let (before, shared) = (Arc::clone(&latest), shared.clone());
+            let look = move || before.next(&shared.handle, shared.metrics.as_deref(), now);
+            // It fails while the process ends; then the one before is as good.
+            if let Ok(next) = tokio::task::spawn_blocking(look).await {
+                *latest = Arc::new(next);
+            }
+        }
+        Arc::clone(&latest)
     }
 
     /// Where whoever has seen that one goes on; `None` where what follows it isn't known here any more, or never was.

@@ -57,7 +57,10 @@ const EVENTS = {
   reset(data, id) {
     fleet.note(data, id);
     // What was missed is in the listing.
-    fleet.list().catch(() => stream.start());
+    fleet.list().catch(() => {
+      fleet.loaded = false;
+      stream.start();
+    });
   },
 };
 

@@ -11,6 +11,8 @@ const SINGLY = 64;
 const GATHER = 120;
 /** A listing is read no more often than this, in ms. */
 const LISTING_PAUSE = 1_500;
+/** What couldn't be looked up is looked up again after so long, in ms. */
+const AGAIN = 3_000;
 
 /** Those events after which more than the state may be otherwise. */
 const LOOK_UP = new Set(["registered", "renewed", "changed", "readmitted", "draining", "suspected", "trial", "unhealthy", "ejected"]);
@@ -18,11 +20,17 @@ const LOOK_UP = new Set(["registered", "renewed", "changed", "readmitted", "drai
 export class Fleet {
   constructor(changed) {
     this.changed = changed;
+    this.generation = 0;
     this.forget();
   }
 
   /** As before the first look. */
   forget() {
+    /** What was asked before is not for whoever asks now. */
+    this.generation++;
+    /** Requests under way, and by id the incarnation of those that went meanwhile: an answer may be of before. */
+    this.asking = 0;
+    this.gone = new Map();
     this.backends = new Map();
     this.events = [];
     this.totals = null;
@@ -41,10 +49,31 @@ export class Fleet {
     this.timer = null;
   }
 
-  /** Reads everything, and gives the id of the event to go on after: one from before, so that nothing is missed. */
+  /** Asks, and takes the answer in, unless everything was forgotten meanwhile: the answer may be for another token. */
+  async ask(request, take) {
+    const { generation } = this;
+    const isCurrent = () => generation === this.generation;
+    this.asking++;
+    try {
+      const answer = await request();
+      if (isCurrent()) take(answer);
+    } catch (error) {
+      if (isCurrent()) throw error;
+    } finally {
+      if (isCurrent() && --this.asking === 0) this.gone.clear();
+    }
+  }
+
+  /**
+   * Reads everything, and gives the id of the event to go on after: one from before, so that nothing is missed. `null` if
+   * everything was forgotten meanwhile.
+   */
   async load() {
+    const { generation } = this;
     const page = await api.events(200);
+    if (generation !== this.generation) return null;
     await this.list();
+    if (generation !== this.generation) return null;
     this.events = page.events.reverse();
     this.lastId = page.last_event_id;
     this.loaded = true;
@@ -53,17 +82,19 @@ export class Fleet {
     return this.lastId;
   }
 
-  async list() {
+  list() {
     this.listedAt = Date.now();
-    const listed = await api.backends();
-    const before = this.backends;
-    this.backends = new Map();
-    for (const view of listed) this.put(view, before.get(view.id));
-    this.layout++;
-    this.changed();
+    return this.ask(api.backends, (listed) => {
+      const before = this.backends;
+      this.backends = new Map();
+      for (const view of listed) this.put(view, before.get(view.id));
+      this.layout++;
+      this.changed();
+    });
   }
 
   put(view, before = this.backends.get(view.id)) {
+    if (view.incarnation <= this.gone.get(view.id)) return;
     const same = before && before.view.incarnation === view.incarnation;
     this.backends.set(view.id, {
       view,
@@ -84,7 +115,8 @@ export class Fleet {
     // What is told of an incarnation that has been taken over from is not about the one that is here.
     if (!known || event.incarnation >= known.view.incarnation) {
       if (event.state === null) {
-        if (known) this.backends.delete(event.backend);
+        this.backends.delete(event.backend);
+        if (this.asking > 0) this.gone.set(event.backend, event.incarnation);
       } else {
         if (known?.view.incarnation === event.incarnation) {
           Object.assign(known.view, { state: event.state, reason: event.reason });
@@ -115,13 +147,20 @@ export class Fleet {
         await this.list();
       } else {
         // A browser sends six at a time.
-        for (const view of await Promise.all(ids.map(api.backend))) if (view) this.put(view);
+        await this.ask(
+          () => Promise.all(ids.map((id) => api.backend(id))),
+          (views) => {
+            for (const view of views) if (view) this.put(view);
+            this.layout++;
+            this.changed();
+          },
+        );
       }
-      this.layout++;
-      this.changed();
     } catch {
-      // The connection is lost, and whoever notices that reads everything anew; or a token is no more, which the stream
-      // is told as well.
+      // The connection is lost: the stream goes on after the last event, so nobody else asks for these. Where a token is no
+      // more the stream is told so, and all is forgotten.
+      for (const id of ids) this.pending.add(id);
+      this.timer ??= setTimeout(() => this.lookUpPending(), AGAIN);
     }
   }
 

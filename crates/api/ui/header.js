@@ -60,7 +60,7 @@ export class Header {
     say(at("store"), server.degraded ? `${server.store}, degraded` : server.store);
     at("store").className = server.degraded ? "bad" : "";
     const alarm = [
-      server.degraded && `The store (${server.store}) can't be written to: ${server.degraded}. Traffic goes on; what registers now may be forgotten by a restart.`,
+      server.degraded && `The store (${server.store}) can't be written to${server.degraded === true ? "" : `: ${server.degraded}`}. Traffic goes on; what registers now may be forgotten by a restart.`,
       server.phase === "draining" && "This server is draining: what is in flight ends, nothing new is taken.",
       fleet.partial && "There are more backends than are shown here; the listing by the API has all of them.",
     ].filter(Boolean);

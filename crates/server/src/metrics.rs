@@ -86,7 +86,13 @@ impl Metrics for Meters {
         let snapshot = self.published.load_full();
         let shown = backends::Shown::of(&snapshot, &traffic, self.max_backends);
         traffic::write(out, &traffic, &shown);
-        backends::write(out, &snapshot, &shown);
+        let configuration = edgeproxy_api::Configured::configuration(&self.in_force);
+        let configured = configuration
+            .apps
+            .iter()
+            .filter_map(|app| app.get("name")?.as_str());
+        let counted = traffic.apps.iter().map(|one| one.app.as_str());
+        backends::write(out, &snapshot, &shown, configured.chain(counted));
         clients::write(out, &traffic);
         own::write(out, self);
         process::write(out, &self.process);

@@ -23,6 +23,9 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// For a proxy in between, such as nginx, that would gather what is to be sent at once.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// Events of a page to whoever doesn't say how many.
+const PAGE: usize = 200;
+
 /// When a place may be free again.
 const FULL_RETRY_SECS: u64 = 5;
 
@@ -40,7 +43,7 @@ pub(crate) async fn follow(
     let wants_json = accept::quality(&headers, JSON) > accept::quality(&headers, EVENT_STREAM);
     let events = shared.events.clone();
     if wants_json {
-        let limit = params.limit(Events::KEPT, Events::KEPT);
+        let limit = params.limit(PAGE, Events::KEPT);
         params.finish()?;
         let asked = header_id(&headers)?.or(asked);
         filter

@@ -1,4 +1,4 @@
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::state::Shared;
 
 /// Events in one write.
 const BATCH: usize = 256;
-/// Events are gathered for so long since the last write: a fleet that is deployed anew would else cost the thread that decides
-/// about it a write for each event and reader.
+/// Events are gathered for so long since the last look: a fleet that is deployed anew would else cost the thread that decides
+/// about it a write, or a look for nothing, for each event and reader.
 const GATHER: Duration = Duration::from_millis(20);
 /// How often a licence is looked at, and figures are told.
 const TICK: Duration = Duration::from_secs(1);
@@ -44,8 +44,8 @@ pub(super) struct Feed {
     /// To be sent before anything else.
     first: Option<Bytes>,
     spoke: Instant,
-    /// When the latest piece was made, if it was of events.
-    told: Option<Instant>,
+    /// When events were looked at last, wanted ones or not, until what follows them has been gathered.
+    looked: Option<Instant>,
     over: bool,
 }
 
@@ -93,7 +93,7 @@ impl Feed {
             at,
             first: Some(first.freeze()),
             spoke: Instant::now(),
-            told: None,
+            looked: None,
             over: false,
             shared,
         }
@@ -110,17 +110,27 @@ impl Feed {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
-        if let Some(told) = self.told.take() {
-            sleep_until(told + GATHER).await;
-        }
         loop {
+            if let Some(looked) = self.looked.take() {
+                sleep_until(looked + GATHER).await;
+            }
             if self.over || !self.licence.holds(&self.filter.caller) {
                 return None;
             }
+            // Before events: where there always are some, figures would never come.
+            let due = poll_fn(|cx| Poll::Ready(self.ticks.poll_tick(cx))).await;
+            if let Poll::Ready(now) = due
+                && let Some(piece) = self.tick(now).await
+            {
+                return Some(piece);
+            }
             let ended = self.progress.borrow_and_update().ended;
+            let before = self.at;
             let waiting = self.waiting();
+            if self.at != before {
+                self.looked = Some(Instant::now());
+            }
             if !waiting.is_empty() {
-                self.told = Some(Instant::now());
                 return Some(waiting);
             }
             if ended {
@@ -133,7 +143,7 @@ impl Feed {
                 // The sender lives in what `self` holds.
                 _ = self.progress.changed() => {}
                 now = self.ticks.tick() => {
-                    if let Some(piece) = self.tick(now) {
+                    if let Some(piece) = self.tick(now).await {
                         return Some(piece);
                     }
                 }
@@ -167,14 +177,13 @@ impl Feed {
         }
     }
 
-    fn tick(&mut self, now: Instant) -> Option<Bytes> {
+    async fn tick(&mut self, now: Instant) -> Option<Bytes> {
         if let Some(seen) = &mut self.stats {
-            let mut sampler = self.shared.events.sampler();
-            let look = sampler.look(&self.shared.handle, self.shared.metrics.as_deref(), now);
-            if look > *seen {
-                let server = Server::of(&self.shared.handle, &self.shared.readiness);
-                let text = block(None, "stats", &sampler.since(*seen, &self.filter, server));
-                *seen = look;
+            let sample = self.shared.events.sample(&self.shared, now).await;
+            if sample.number() > *seen {
+                let server = Server::of(&self.shared.handle, &self.shared.readiness, &self.filter.caller);
+                let text = block(None, "stats", &sample.since(*seen, &self.filter, server));
+                *seen = sample.number();
                 return Some(text);
             }
         }

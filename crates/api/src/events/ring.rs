@@ -160,4 +160,20 @@ mod tests {
         assert_eq!(ring.push(&told(3), SystemTime::now()), 2);
         assert_eq!(numbers(&ring.after(0, 10)), [1, 2]);
     }
+
+    #[test]
+    fn a_renewal_that_changed_nothing_wakes_nobody_who_follows() {
+        let events = super::super::Events::default();
+        let mut progress = events.0.progress.subscribe();
+        events.tell(&told(1));
+        assert!(progress.has_changed().unwrap());
+        progress.mark_unchanged();
+        events.tell(&Event {
+            is_news: false,
+            ..told(2)
+        });
+        assert!(!progress.has_changed().unwrap());
+        events.tell(&told(3));
+        assert!(progress.has_changed().unwrap());
+    }
 }

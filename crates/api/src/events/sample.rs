@@ -12,13 +12,14 @@ use tokio::time::Instant;
 use super::filter::Filter;
 use super::quantile::quantile_ms;
 use super::view::time;
+use crate::caller::Caller;
 use crate::dto::latency_ms;
 use crate::{Metrics, Phase, Readiness};
 
-/// Looks at the meters, at most about once a second however many follow, and works out rates. Nobody follows: nobody
-/// looks.
-#[derive(Default)]
-pub(super) struct Sampler {
+/// What a look at the meters has seen, with the rates since the look before. There is one at most about once a second,
+/// however many follow. Nobody follows: nobody looks.
+#[derive(Clone, Default)]
+pub(super) struct Sample {
     taken: Option<Instant>,
     number: u64,
     rows: HashMap<BackendId, Row>,
@@ -37,6 +38,7 @@ pub(super) const MOST_BACKENDS: usize = 5_000;
 const FADES: f32 = 0.8;
 
 /// One backend at the last look.
+#[derive(Clone)]
 struct Row {
     app: AppName,
     incarnation: Incarnation,
@@ -74,13 +76,26 @@ impl Serialize for Shown {
     }
 }
 
-impl Sampler {
-    /// Looks again if the last look is old. Gives its number.
-    pub(super) fn look(&mut self, handle: &Handle, metrics: Option<&dyn Metrics>, now: Instant) -> u64 {
+impl Sample {
+    /// Whether it is as good as another look.
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
+        self.taken.is_some_and(|taken| now.duration_since(taken) < FRESH)
+    }
+
+    /// Grows by one with each look.
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Looks again.
+    pub(super) fn next(&self, handle: &Handle, metrics: Option<&dyn Metrics>, now: Instant) -> Self {
+        let mut next = self.clone();
+        next.look(handle, metrics, now);
+        next
+    }
+
+    fn look(&mut self, handle: &Handle, metrics: Option<&dyn Metrics>, now: Instant) {
         let since = self.taken.map(|taken| now.duration_since(taken));
-        if since.is_some_and(|since| since < FRESH) {
-            return self.number;
-        }
         self.taken = Some(now);
         self.number += 1;
         let over = since.filter(|since| *since <= LONGEST);
@@ -94,7 +109,6 @@ impl Sampler {
         if let Some(metrics) = metrics {
             self.note_times(metrics, over.is_some());
         }
-        number
     }
 
     fn note(&mut self, status: &Status, over: Option<Duration>) {
@@ -222,18 +236,39 @@ pub(super) struct Server {
     uptime_secs: u64,
     phase: &'static str,
     store: &'static str,
-    /// What is wrong with the store.
-    degraded: Option<String>,
+    degraded: Option<Degraded>,
+}
+
+/// That the store can't be written to.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Degraded {
+    /// Why: to whoever may see all apps, since it can name paths, addresses and backends.
+    Because(String),
+    /// `true`, to the others.
+    Somehow(bool),
+}
+
+impl Degraded {
+    fn told(reason: &str, caller: &Caller) -> Self {
+        if caller.is_for_all() {
+            Self::Because(reason.to_owned())
+        } else {
+            Self::Somehow(true)
+        }
+    }
 }
 
 impl Server {
-    pub(super) fn of(handle: &Handle, readiness: &Readiness) -> Self {
+    pub(super) fn of(handle: &Handle, readiness: &Readiness, caller: &Caller) -> Self {
         let store = handle.store_status();
         Self {
             uptime_secs: handle.uptime().as_secs(),
             phase: Phase::as_str(readiness.phase()),
             store: store.name,
-            degraded: store.degraded.map(|degraded| degraded.reason.to_string()),
+            degraded: store
+                .degraded
+                .map(|degraded| Degraded::told(&degraded.reason, caller)),
         }
     }
 }
@@ -267,5 +302,34 @@ impl Serialize for Changed<'_> {
             }
         }
         map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use edgeproxy_access::{Grants, Role};
+    use serde_json::json;
+
+    use super::*;
+    use crate::router::tests::granted::{entries, token};
+
+    #[test]
+    fn why_the_store_is_degraded_is_told_to_tokens_for_all_apps_alone() {
+        let grants = Grants::parse(&entries(&[
+            ("all", Role::Read, "*"),
+            ("one", Role::Operate, "shop"),
+        ]))
+        .unwrap();
+        let told = |caller: &Caller| serde_json::to_value(Degraded::told("/data is full", caller)).unwrap();
+        let granted = |name: &str| {
+            Caller::Granted(Arc::clone(
+                grants.of_token(token(name).reveal().as_bytes()).unwrap(),
+            ))
+        };
+        assert_eq!(told(&Caller::Network), json!("/data is full"));
+        assert_eq!(told(&granted("all")), json!("/data is full"));
+        assert_eq!(told(&granted("one")), json!(true));
     }
 }

@@ -8,7 +8,7 @@ mod endpoints;
 mod errors;
 mod events;
 mod fuzz;
-mod granted;
+pub(crate) mod granted;
 mod matrix;
 mod page;
 mod reading;

@@ -15,7 +15,7 @@ const BACKEND: &[&str] = &["app", "backend"];
 static APP_BACKENDS: Family = Family::gauge(
     "edgeproxy_app_backends",
     &["app", "state"],
-    "Backends of an app, by state.",
+    "Backends of an app, by state. All are 0 for an app that is configured, or has had traffic of late, and has none.",
 );
 static APP_IN_FLIGHT: Family = Family::gauge(
     "edgeproxy_app_in_flight",
@@ -115,8 +115,14 @@ impl<'s> Shown<'s> {
     }
 }
 
-pub(super) fn write(out: &mut Exposition<'_>, snapshot: &Snapshot, shown: &Shown<'_>) {
-    write_apps(out, snapshot);
+/// Writes what they do; `idle` are names of apps that are told of even if no backend is there.
+pub(super) fn write<'n>(
+    out: &mut Exposition<'_>,
+    snapshot: &Snapshot,
+    shown: &Shown<'_>,
+    idle: impl Iterator<Item = &'n str>,
+) {
+    write_apps(out, snapshot, idle);
     let mut samples = out.family(&STATE);
     for member in &shown.members {
         let [app, id] = labels(member);
@@ -143,21 +149,57 @@ fn labels<'m>(member: &&'m Member) -> [&'m str; 2] {
     [member.endpoint.app.as_str(), member.endpoint.id.as_str()]
 }
 
-fn write_apps(out: &mut Exposition<'_>, snapshot: &Snapshot) {
-    let apps: BTreeMap<&AppName, _> = snapshot.apps.iter().collect();
+/// An app that has lost its last backend is at 0, since an alert can't see a series that has ended.
+fn write_apps<'n>(out: &mut Exposition<'_>, snapshot: &Snapshot, idle: impl Iterator<Item = &'n str>) {
+    let mut apps: BTreeMap<&str, &[Member]> = idle.map(|name| (name, [].as_slice())).collect();
+    let present = snapshot.apps.iter();
+    apps.extend(present.map(|(name, app)| (name.as_str(), app.members.as_slice())));
     let mut samples = out.family(&APP_BACKENDS);
-    for (name, app) in &apps {
+    for (name, members) in &apps {
         for state in State::ALL {
-            let count = app.members.iter().filter(|member| member.state == state).count();
-            samples.value(&[name.as_str(), state.as_str()], count);
+            let count = members.iter().filter(|member| member.state == state).count();
+            samples.value(&[name, state.as_str()], count);
         }
     }
     let mut samples = out.family(&APP_IN_FLIGHT);
-    for (name, app) in &apps {
-        let in_flight = app
-            .members
+    for (name, members) in &apps {
+        let in_flight = members
             .iter()
             .map(|member| u64::from(member.endpoint.meter.in_flight()));
-        samples.value(&[name.as_str()], in_flight.sum::<u64>());
+        samples.value(&[name], in_flight.sum::<u64>());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use edgeproxy_metrics::Format;
+
+    use super::*;
+
+    #[test]
+    fn an_app_without_a_backend_has_none_in_every_state() {
+        let mut text = String::new();
+        let mut sink = |part: String| {
+            text.push_str(&part);
+            true
+        };
+        let mut out = Exposition::new(Format::Text, &mut sink);
+        write_apps(
+            &mut out,
+            &Snapshot::default(),
+            ["shop", "cart", "shop"].into_iter(),
+        );
+        out.finish();
+        for state in State::ALL {
+            let line = format!(
+                "edgeproxy_app_backends{{app=\"shop\",state=\"{}\"}} 0\n",
+                state.as_str()
+            );
+            assert_eq!(text.matches(&line).count(), 1, "{text}");
+        }
+        assert!(
+            text.contains("edgeproxy_app_in_flight{app=\"cart\"} 0\n"),
+            "{text}"
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use edgeproxy_access::Role;
 use edgeproxy_backend::BackendId;
+use edgeproxy_registry::EventKind;
 
 use super::granted::{access, entries, token};
 use super::*;
@@ -485,4 +486,27 @@ async fn stats_tell_rates_once_a_second_and_only_what_changed() {
     let third = reader.expect("stats").await;
     assert_eq!(third.data["backends"]["busy"][0], 0.0);
     assert_eq!(members(&reader.expect("stats").await.data["backends"]), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn figures_come_once_a_second_however_much_happens() {
+    let f = Fixture::new();
+    let mut reader = f.follow("/api/v1/events?stats=true").await;
+    reader.expect("hello").await;
+    let began = tokio::time::Instant::now();
+    let (mut figures, mut events) = (0, 0);
+    for sequence in 1.. {
+        // There always is one that waits.
+        f.events
+            .tell(&crate::events::tests::event(sequence, EventKind::Changed));
+        match reader.next().await.unwrap().name.as_str() {
+            "stats" => figures += 1,
+            _ => events += 1,
+        }
+        if began.elapsed() >= Duration::from_secs(5) {
+            break;
+        }
+    }
+    assert!((5..=6).contains(&figures), "{figures}");
+    assert!(events > 100, "{events}");
 }

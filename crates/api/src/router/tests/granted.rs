@@ -9,12 +9,12 @@ use crate::Granted;
 use crate::tls::ClientNames;
 
 /// A token whose text is known, so that tests can show it.
-pub(super) fn token(name: &str) -> Token {
+pub(crate) fn token(name: &str) -> Token {
     Token::parse(&format!("test-token-0123456789-abcdef-{name}")).unwrap()
 }
 
 /// Entries of a file, each a name, a role and a pattern.
-pub(super) fn entries(granted: &[(&str, Role, &str)]) -> String {
+pub(crate) fn entries(granted: &[(&str, Role, &str)]) -> String {
     let entry = |(name, role, apps): &(&str, Role, &str)| {
         let apps = AppPattern::parse(apps).unwrap();
         Entry::new(*name, *role, apps, token(name).digest()).to_string()
