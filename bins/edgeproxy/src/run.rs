@@ -51,7 +51,7 @@ fn serve(
         .enable_all()
         .build()
         .context("no runtime")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         // Before the listeners, so that no signal comes too early to be noticed.
         let mut signals = Signals::catch().context("signals can't be caught")?;
         let requests = Requests::catch().context("signals can't be caught")?;
@@ -79,7 +79,10 @@ fn serve(
             End::Signal(signal) => drain(running, signal, &mut signals).await,
             End::HandedOver(given) => leave(running, given, &mut signals).await,
         }
-    })
+    });
+    // The last lines of a log that nobody reads may still wait to be written, and would be waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Binds, or takes what is there, and serves.

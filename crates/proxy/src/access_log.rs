@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub(crate) use line::{Asked, Entry};
 
@@ -62,10 +62,20 @@ pub(crate) struct Gathered {
     count: Cell<u32>,
     /// Where they go: that of the latest line.
     sink: RefCell<Option<Arc<dyn LineSink>>>,
+    /// The second that was written last, and how.
+    second: Cell<(u64, Calendar)>,
+    /// Memory of requests that have ended, for those that come.
+    spare: RefCell<Vec<String>>,
 }
+
+/// Such as `2024-02-29T12:34:56.`.
+type Calendar = [u8; 20];
 
 /// As many bytes are handed on at once.
 const CHUNK: usize = 32 * 1024;
+/// So much memory is kept for requests: as many as are often under way, and as long as most of them are.
+const SPARE: usize = 256;
+const SPARE_BYTES: usize = 512;
 /// Lines wait no longer than that.
 pub(crate) const FLUSH: Duration = Duration::from_millis(250);
 
@@ -89,6 +99,38 @@ impl Gathered {
         if is_full {
             self.flush();
         }
+    }
+
+    /// Room for what a request says.
+    fn room(&self) -> String {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives it back.
+    fn give_back(&self, mut room: String) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE && room.capacity() <= SPARE_BYTES {
+            room.clear();
+            spare.push(room);
+        }
+    }
+
+    /// That time up to its second, as RFC 3339 has it; calculated once a second.
+    fn calendar(&self, second: u64) -> Calendar {
+        let (written, calendar) = self.second.get();
+        // Of second 0 is what has not been written yet.
+        if written == second && second != 0 {
+            return calendar;
+        }
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        let mut calendar = *b"0000-00-00T00:00:00.";
+        // The digits of the second's parts have no room, and years of five digits are not written at all.
+        let _ = std::io::Write::write_fmt(
+            &mut calendar.as_mut_slice(),
+            format_args!("{}", humantime::format_rfc3339_micros(time)),
+        );
+        self.second.set((second, calendar));
+        calendar
     }
 
     /// Hands on what there is.

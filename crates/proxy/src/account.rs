@@ -15,6 +15,8 @@ pub(crate) struct Account {
     stage: Stage,
     /// Its line in the access log, if it gets one. In a box, since few have that.
     entry: Option<Box<Entry>>,
+    /// Its answer began a session, which lasts as long as both sides like.
+    switched: bool,
 }
 
 enum Stage {
@@ -35,6 +37,7 @@ impl Account {
             began,
             stage: Stage::Unrouted,
             entry,
+            switched: false,
         }
     }
 
@@ -59,6 +62,12 @@ impl Account {
             entry.answered(status, now.saturating_duration_since(self.began), &tally);
         }
         self.stage = Stage::Answered(status, tally);
+        self.switched = status == 101;
+    }
+
+    /// The answer that has begun is a session, though its status doesn't say so.
+    pub(crate) fn switched(&mut self) {
+        self.switched = true;
     }
 
     /// The proxy's own answer is what the client gets, of a request for that app.
@@ -109,10 +118,13 @@ impl Account {
         }
     }
 
-    /// The client has left before the end of the answer.
+    /// The client has left before the end of the answer; or else everything is cut, and it is not to blame.
     #[cold]
     pub(crate) fn interrupted(&mut self) {
         if let Stage::Answered(_, tally) = &self.stage {
+            if tally.is_cut() {
+                return self.failed(CUT);
+            }
             tally.app.interrupted.add(1);
         }
         self.failed(CLIENT_LEFT);
@@ -148,7 +160,9 @@ impl Account {
         match std::mem::replace(&mut self.stage, Stage::Counted) {
             Stage::Answered(status, tally) => {
                 tally.app.answers.count(class(status));
-                tally.app.durations.record(took);
+                if !self.switched {
+                    tally.app.durations.record(took);
+                }
             }
             Stage::Asked(app) => self.abandoned(&app),
             Stage::Counted => return,
@@ -165,12 +179,17 @@ impl Account {
 }
 
 const CLIENT_LEFT: &str = "client_left";
+const CUT: &str = "cut";
 
 impl Drop for Account {
     fn drop(&mut self) {
         let is_open = !matches!(self.stage, Stage::Counted);
         if is_open || self.entry.is_some() {
             let now = Instant::now();
+            // One that has come to its end is closed by whom it came through.
+            if let (Stage::Answered(..), Some(entry)) = (&self.stage, &mut self.entry) {
+                entry.failure.get_or_insert(CUT);
+            }
             self.close(now);
             self.write_down(now);
         }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use h2::Reason;
 use http_body::{Body, Frame};
 use http_body_util::Full;
+use tokio::time::Instant;
 
 use crate::account::Account;
 use crate::attempt::{http1, http2};
@@ -153,7 +154,7 @@ impl FromBackend {
                 ready!(call.poll_late(cx));
                 let trailers = Call::late_trailers();
                 self.drop_both();
-                self.account = None;
+                self.close();
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
             (Poll::Pending, Limit::Pause(pause)) => {
@@ -221,9 +222,15 @@ impl FromBackend {
         }
     }
 
+    fn close(&mut self) {
+        if let Some(mut account) = self.account.take() {
+            account.close(Instant::now());
+        }
+    }
+
     fn release(&mut self) {
         self.taken = None;
-        self.account = None;
+        self.close();
         match self.body.take() {
             Some(Arriving::Http1(body)) => body.finish(),
             Some(Arriving::Http2(body)) => body.finish(),

@@ -109,7 +109,7 @@ pub(crate) async fn serve(
         worker.books().own.refuse(&answer);
         Err(answer)
     };
-    let (response, taken, app, account) = match upgraded {
+    let (response, taken, app, mut account) = match upgraded {
         Ok(upgraded) => upgraded,
         Err(answer) => {
             let response = answer.into_response(version);
@@ -127,15 +127,17 @@ pub(crate) async fn serve(
         return;
     };
     let (wire, early, upstream) = arriving.switched();
+    account.switched();
     let Ok(sender) = respond.answer(Response::from_parts(parts, ()), false) else {
-        return;
+        return account.interrupted();
     };
     let tunnel = Tunnel::new(wire, &early, body, sender);
     tunnel
         .run(worker, &upstream, app.settings.tunnel_idle_timeout)
         .await;
+    account.close(Instant::now());
     // Until here it counts as one in flight.
-    drop((taken, turn, account));
+    drop((taken, turn));
 }
 
 /// Bytes both ways.

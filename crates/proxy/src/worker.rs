@@ -368,6 +368,8 @@ pub(crate) async fn run(
         () = serve(&latest, sockets, &inside) => {}
         () = shared.abort.cancelled() => {}
     }
+    // What is still under way is dropped now, and nobody else is to blame.
+    latest.parts.books.cut();
 }
 
 /// Answers whoever wants to know whether the worker goes round.

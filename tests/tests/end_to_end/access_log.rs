@@ -142,3 +142,15 @@ async fn a_file_that_is_moved_away_is_begun_anew_and_the_last_lines_are_written_
     edgeproxy.ended(PATIENCE).await;
     assert_eq!(lines(&path, 2).await[1]["status"], 202);
 }
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_keeps_the_process_from_nothing_its_end_included() {
+    // Open for reading too, so that there is a reader, which reads nothing; and full, so that its first line waits.
+    let script = "mkfifo log && exec 1<>log && dd if=/dev/zero of=log oflag=nonblock bs=4096 count=1024 2>/dev/null; \
+                  EDGEPROXY_ACCESS_LOG=- EDGEPROXY_LISTEN_ADDR=127.0.0.1:0 EDGEPROXY_API_LISTEN_ADDR=127.0.0.1:0 \
+                  EDGEPROXY_API_ENABLED=true exec edgeproxy run";
+    let mut edgeproxy = Edgeproxy::setup().start_by_shell(script).await;
+    get(&mut edgeproxy.client(), "nobody.example", "/", 404).await;
+    edgeproxy.signal(Signal::TERM);
+    assert!(edgeproxy.ended(PATIENCE).await.success());
+}

@@ -1,18 +1,19 @@
 //! A request as a line of the access log.
 
+use std::io::BufRead as _;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use edgeproxy_backend::{AppName, BackendId};
-use humantime::format_rfc3339_micros;
+use edgeproxy_backend::AppName;
 use tokio::time::Instant;
 
 use super::{Gathered, LineFormat};
 use crate::Config;
 use crate::counts::Tally;
+use crate::http1::text::{push_decimal, push_ip};
 
 /// What is written down of a request, as far as it is known.
 pub(crate) struct Entry {
@@ -24,16 +25,18 @@ pub(crate) struct Entry {
     began: SystemTime,
     client: IpAddr,
     protocol: &'static str,
-    method: Box<str>,
-    host: Box<str>,
-    path: Box<str>,
+    /// The method, the host and the path, and where the first two end.
+    words: String,
+    method_end: usize,
+    host_end: usize,
     trace: Option<[u8; TRACE]>,
     pub(crate) app: Option<AppName>,
     /// What the client was told; `None`: it left before.
     pub(crate) status: Option<u16>,
     /// What went wrong, in a word.
     pub(crate) failure: Option<&'static str>,
-    backend: Option<BackendId>,
+    /// Whose answer it is: its names are there.
+    tally: Option<Rc<Tally>>,
     pub(crate) attempts: u32,
     pub(crate) bytes: u64,
     connect: Option<Duration>,
@@ -62,28 +65,36 @@ const METHOD_MAX: usize = 32;
 impl<'a> Asked<'a> {
     /// Of a request of HTTP/1, by what came and by the head that the backend gets; `host` is where that stands.
     pub(crate) fn of_head(came: &'a [u8], host: Option<Range<usize>>, forwarded: &'a [u8]) -> Self {
-        let end = came.iter().position(|byte| *byte == b'\r').unwrap_or(came.len());
-        let mut words = came.get(..end).unwrap_or_default().split(|byte| *byte == b' ');
+        let mut words = came.splitn(3, |byte| *byte == b' ');
         let mut word = || words.next().unwrap_or_default();
         let (method, target) = (word(), word());
-        let protocol = if word() == b"HTTP/1.0" {
+        let protocol = if word().starts_with(b"HTTP/1.0") {
             "HTTP/1.0"
         } else {
             "HTTP/1.1"
         };
-        let mut lines = forwarded.split(|byte| *byte == b'\n');
-        let traceparent = lines.find_map(|line| {
-            let (name, value) = line.split_at_checked(TRACEPARENT.len())?;
-            name.eq_ignore_ascii_case(TRACEPARENT).then(|| value.trim_ascii())
-        });
         Self {
             protocol,
             method,
             host: host.and_then(|host| came.get(host)).unwrap_or_default(),
             target,
-            traceparent: traceparent.unwrap_or_default(),
+            traceparent: traceparent(forwarded).unwrap_or_default(),
         }
     }
+}
+
+/// That field's value, in a head.
+fn traceparent(mut head: &[u8]) -> Option<&[u8]> {
+    // By a search of the system's, which looks at many bytes at a time.
+    while head.skip_until(b'\n').is_ok_and(|skipped| skipped > 0) {
+        let Some((name, value)) = head.split_at_checked(TRACEPARENT.len()) else {
+            break;
+        };
+        if name.eq_ignore_ascii_case(TRACEPARENT) {
+            return value.split(|byte| *byte == b'\n').next().map(<[u8]>::trim_ascii);
+        }
+    }
+    None
 }
 
 const TRACEPARENT: &[u8] = b"traceparent:";
@@ -101,6 +112,12 @@ impl Entry {
             Some(end) if !log.with_query => asked.target.get(..end).unwrap_or_default(),
             _ => asked.target,
         };
+        let mut words = gathered.room();
+        push_text(&mut words, asked.method, METHOD_MAX);
+        let method_end = words.len();
+        push_text(&mut words, asked.host, HOST_MAX);
+        let host_end = words.len();
+        push_text(&mut words, path, PATH_MAX);
         Some(Box::new(Self {
             gathered: Rc::clone(gathered),
             is_sampled: log.sample_per_million >= MILLION
@@ -109,14 +126,14 @@ impl Entry {
             began: SystemTime::now(),
             client,
             protocol: asked.protocol,
-            method: text(asked.method, METHOD_MAX),
-            host: text(asked.host, HOST_MAX),
-            path: text(path, PATH_MAX),
+            words,
+            method_end,
+            host_end,
             trace: trace(asked.traceparent),
             app: None,
             status: None,
             failure: None,
-            backend: None,
+            tally: None,
             attempts: 0,
             bytes: 0,
             connect: None,
@@ -131,15 +148,19 @@ impl Entry {
     }
 
     /// A backend's answer has begun.
-    pub(crate) fn answered(&mut self, status: u16, after: Duration, tally: &Tally) {
+    pub(crate) fn answered(&mut self, status: u16, after: Duration, tally: &Rc<Tally>) {
         self.status = Some(status);
         self.first_byte = Some(after);
-        self.app = Some(tally.app.name().clone());
-        self.backend = Some(tally.backend.id().clone());
+        self.tally = Some(Rc::clone(tally));
     }
 
     /// It has ended.
-    pub(crate) fn end(self, took: Duration) {
+    pub(crate) fn end(mut self, took: Duration) {
+        self.write(took);
+        self.gathered.give_back(std::mem::take(&mut self.words));
+    }
+
+    fn write(&self, took: Duration) {
         let Some(log) = &self.config.access_log else {
             return;
         };
@@ -154,65 +175,112 @@ impl Entry {
     }
 
     fn write_json(&self, out: &mut Vec<u8>, total: Duration) {
+        // Once for the whole line, unless much of it is escaped.
+        out.reserve(FIXED + self.words.len());
+        let [method, host, path] = self.words();
         out.extend_from_slice(b"{\"time\":\"");
-        let began = format_rfc3339_micros(self.began);
-        write(out, format_args!("{began}\",\"client\":\"{}\"", self.client));
-        for (key, value) in [
-            ("protocol", Some(self.protocol)),
-            ("method", Some(&*self.method)),
-            ("host", Some(&*self.host)),
-            ("path", Some(&*self.path)),
-        ] {
-            write_member(out, key, value);
-        }
-        match self.status {
-            Some(status) => write(out, format_args!(",\"status\":{status}")),
-            None => out.extend_from_slice(b",\"status\":null"),
-        }
-        write(out, format_args!(",\"bytes\":{}", self.bytes));
-        write_member(out, "app", self.app.as_ref().map(AppName::as_str));
-        write_member(out, "backend", self.backend.as_ref().map(BackendId::as_str));
-        write(out, format_args!(",\"attempts\":{}", self.attempts));
-        write(out, format_args!(",\"total_us\":{}", total.as_micros()));
-        for (key, took) in [("connect_us", self.connect), ("first_byte_us", self.first_byte)] {
-            match took {
-                Some(took) => write(out, format_args!(",\"{key}\":{}", took.as_micros())),
-                None => write(out, format_args!(",\"{key}\":null")),
-            }
-        }
-        write_member(out, "failure", self.failure);
-        write_member(out, "trace", self.trace());
+        self.write_time(out);
+        out.extend_from_slice(b"\",\"client\":\"");
+        push_ip(out, self.client);
+        out.extend_from_slice(b"\",\"protocol\":\"");
+        out.extend_from_slice(self.protocol.as_bytes());
+        out.extend_from_slice(b"\",\"method\":\"");
+        write_escaped(out, method);
+        out.extend_from_slice(b"\",\"host\":\"");
+        write_escaped(out, host);
+        out.extend_from_slice(b"\",\"path\":\"");
+        write_escaped(out, path);
+        out.extend_from_slice(b"\",\"status\":");
+        write_number_or_null(out, self.status.map(u64::from));
+        out.extend_from_slice(b",\"bytes\":");
+        push_decimal(out, self.bytes);
+        out.extend_from_slice(b",\"app\":");
+        write_string_or_null(out, self.app());
+        out.extend_from_slice(b",\"backend\":");
+        write_string_or_null(out, self.backend());
+        out.extend_from_slice(b",\"attempts\":");
+        push_decimal(out, self.attempts.into());
+        out.extend_from_slice(b",\"total_us\":");
+        push_decimal(out, micros(total));
+        out.extend_from_slice(b",\"connect_us\":");
+        write_number_or_null(out, self.connect.map(micros));
+        out.extend_from_slice(b",\"first_byte_us\":");
+        write_number_or_null(out, self.first_byte.map(micros));
+        out.extend_from_slice(b",\"failure\":");
+        write_string_or_null(out, self.failure);
+        out.extend_from_slice(b",\"trace\":");
+        write_string_or_null(out, self.trace());
         out.extend_from_slice(b"}\n");
     }
 
     fn write_text(&self, out: &mut Vec<u8>, total: Duration) {
-        let began = format_rfc3339_micros(self.began);
-        write(out, format_args!("{began} {} ", self.client));
-        for word in [&*self.method, &*self.host, &*self.path, self.protocol] {
+        out.reserve(FIXED + self.words.len());
+        self.write_time(out);
+        out.push(b' ');
+        push_ip(out, self.client);
+        out.push(b' ');
+        for word in self.words() {
             write_word(out, Some(word));
         }
+        write_word(out, Some(self.protocol));
         match self.status {
-            Some(status) => write(out, format_args!("{status} {} ", self.bytes)),
-            None => write(out, format_args!("- {} ", self.bytes)),
+            Some(status) => push_decimal(out, status.into()),
+            None => out.push(b'-'),
         }
-        write_word(out, self.app.as_ref().map(AppName::as_str));
-        write_word(out, self.backend.as_ref().map(BackendId::as_str));
-        write(
-            out,
-            format_args!("attempts={} total={}us", self.attempts, total.as_micros()),
-        );
-        for (key, took) in [("connect", self.connect), ("first_byte", self.first_byte)] {
-            if let Some(took) = took {
-                write(out, format_args!(" {key}={}us", took.as_micros()));
-            }
-        }
+        out.push(b' ');
+        push_decimal(out, self.bytes);
+        out.push(b' ');
+        write_word(out, self.app());
+        write_word(out, self.backend());
+        out.extend_from_slice(b"attempts=");
+        push_decimal(out, self.attempts.into());
+        write_took(out, b" total=", Some(total));
+        write_took(out, b" connect=", self.connect);
+        write_took(out, b" first_byte=", self.first_byte);
         if let Some(failure) = self.failure {
-            write(out, format_args!(" failure={failure}"));
+            out.extend_from_slice(b" failure=");
+            out.extend_from_slice(failure.as_bytes());
         }
         if let Some(trace) = self.trace() {
-            write(out, format_args!(" trace={trace}"));
+            out.extend_from_slice(b" trace=");
+            out.extend_from_slice(trace.as_bytes());
         }
         out.push(b'\n');
+    }
+
+    fn write_time(&self, out: &mut Vec<u8>) {
+        let since = self
+            .began
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        out.extend_from_slice(&self.gathered.calendar(since.as_secs()));
+        let (mut rest, mut digits) = (since.subsec_micros(), *b"000000Z");
+        for digit in digits.iter_mut().take(6).rev() {
+            *digit += u8::try_from(rest % 10).unwrap_or_default();
+            rest /= 10;
+        }
+        out.extend_from_slice(&digits);
+    }
+
+    /// The method, the host and the path.
+    fn words(&self) -> [&str; 3] {
+        [
+            self.words.get(..self.method_end),
+            self.words.get(self.method_end..self.host_end),
+            self.words.get(self.host_end..),
+        ]
+        .map(Option::unwrap_or_default)
+    }
+
+    fn app(&self) -> Option<&str> {
+        match &self.tally {
+            Some(tally) => Some(tally.app.name().as_str()),
+            None => self.app.as_ref().map(AppName::as_str),
+        }
+    }
+
+    fn backend(&self) -> Option<&str> {
+        self.tally.as_ref().map(|tally| tally.backend.id().as_str())
     }
 
     fn trace(&self) -> Option<&str> {
@@ -224,16 +292,27 @@ impl Entry {
 
 const MILLION: u32 = 1_000_000;
 
+/// What a line of JSON has besides the words, names of usual length included.
+const FIXED: usize = 512;
+
 /// What is no UTF-8 is shown as that, and what is too long is cut.
-fn text(bytes: &[u8], max: usize) -> Box<str> {
+fn push_text(words: &mut String, bytes: &[u8], max: usize) {
     let (kept, cut) = match bytes.get(..max) {
         Some(kept) if bytes.len() > max => (kept, "…"),
         _ => (bytes, ""),
     };
     match std::str::from_utf8(kept) {
-        Ok(text) if cut.is_empty() => text.into(),
-        _ => format!("{}{cut}", String::from_utf8_lossy(kept)).into_boxed_str(),
+        Ok(text) => words.push_str(text),
+        Err(_) => words.push_str(&String::from_utf8_lossy(kept)),
     }
+    words.push_str(cut);
+}
+
+/// `as_micros` would multiply, and be written, in 128 bits.
+fn micros(took: Duration) -> u64 {
+    took.as_secs()
+        .saturating_mul(1_000_000)
+        .saturating_add(took.subsec_micros().into())
 }
 
 fn trace(traceparent: &[u8]) -> Option<[u8; TRACE]> {
@@ -246,8 +325,14 @@ fn write(out: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
     let _ = std::io::Write::write_fmt(out, what);
 }
 
-fn write_member(out: &mut Vec<u8>, key: &str, value: Option<&str>) {
-    write(out, format_args!(",\"{key}\":"));
+fn write_number_or_null(out: &mut Vec<u8>, value: Option<u64>) {
+    match value {
+        Some(value) => push_decimal(out, value),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+fn write_string_or_null(out: &mut Vec<u8>, value: Option<&str>) {
     match value {
         Some(value) => {
             out.push(b'"');
@@ -255,6 +340,14 @@ fn write_member(out: &mut Vec<u8>, key: &str, value: Option<&str>) {
             out.push(b'"');
         }
         None => out.extend_from_slice(b"null"),
+    }
+}
+
+fn write_took(out: &mut Vec<u8>, name: &[u8], took: Option<Duration>) {
+    if let Some(took) = took {
+        out.extend_from_slice(name);
+        push_decimal(out, micros(took));
+        out.extend_from_slice(b"us");
     }
 }
 
@@ -274,10 +367,10 @@ fn write_word(out: &mut Vec<u8>, word: Option<&str>) {
 
 /// RFC 8259 §7; and no control character gets to a terminal, DEL and those of Latin-1 included.
 fn write_escaped(out: &mut Vec<u8>, text: &str) {
-    if text
-        .bytes()
-        .all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
-    {
+    // All of it in any case, many bytes at a time: most is plain to its end.
+    let special = |byte| !matches!(byte, b' '..=b'~') || byte == b'"' || byte == b'\\';
+    let specials = text.bytes().fold(0, |seen, byte| seen | u8::from(special(byte)));
+    if specials == 0 {
         return out.extend_from_slice(text.as_bytes());
     }
     for c in text.chars() {
@@ -304,6 +397,28 @@ mod tests {
         fn take(&self, lines: Vec<u8>, _count: u32) {
             self.0.lock().unwrap().extend(lines);
         }
+    }
+
+    fn written_of(asked: &[Asked<'_>]) -> String {
+        let lines = Arc::new(Lines::default());
+        let config = Arc::new(Config {
+            access_log: Some(AccessLog {
+                sink: Arc::clone(&lines) as _,
+                format: LineFormat::Json,
+                sample_per_million: MILLION,
+                with_query: false,
+            }),
+            ..Config::default()
+        });
+        let gathered = Rc::<Gathered>::default();
+        for asked in asked {
+            let client = "192.0.2.1".parse().unwrap();
+            let entry = Entry::new((&config, &gathered), client, asked, || 0).unwrap();
+            entry.end(Duration::ZERO);
+        }
+        gathered.flush();
+        let lines = lines.0.lock().unwrap();
+        String::from_utf8(lines.clone()).unwrap()
     }
 
     fn written(log: impl FnOnce(&mut AccessLog), asked: &Asked<'_>, (status, failure): Ended) -> String {
@@ -351,6 +466,56 @@ mod tests {
              \"method\":\"GET\",\"host\":\"shop.example\",\"path\":\"/a\\\"b\\u007f\",\"status\":200,\"bytes\":0,\
              \"app\":null,\"backend\":null,\"attempts\":0,\"total_us\":1234,\"connect_us\":null,\
              \"first_byte_us\":null,\"failure\":null,\"trace\":\"0af7651916cd43dd8448eb211c80319c\"}\n"
+        );
+    }
+
+    #[test]
+    fn of_a_head_the_request_line_the_host_and_the_trace_are_written_down() {
+        let came = b"GET /a HTTP/1.0\r\nHost: shop.example\r\n\r\n";
+        let forwarded = b"GET /a HTTP/1.1\r\nx: traceparent: no\r\nTraceparent:  00-1 \r\nb: c\r\n\r\n";
+        let asked = Asked::of_head(came, Some(23..35), forwarded);
+        assert_eq!(
+            (asked.method, asked.target, asked.protocol),
+            (&b"GET"[..], &b"/a"[..], "HTTP/1.0")
+        );
+        assert_eq!(
+            (asked.host, asked.traceparent),
+            (&b"shop.example"[..], &b"00-1"[..])
+        );
+        let none = Asked::of_head(b"GET / HTTP/1.1\r\n\r\n", None, b"GET / HTTP/1.1\r\n\r\n");
+        assert_eq!(
+            (none.protocol, none.traceparent, none.host),
+            ("HTTP/1.1", &b""[..], &b""[..])
+        );
+    }
+
+    #[test]
+    fn the_calendar_is_right_whatever_second_was_written_before() {
+        let gathered = Gathered::default();
+        for second in [0, 1, 951_782_399, 951_782_400, 1_709_210_096, 4_102_444_800, 0] {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+            let expected = humantime::format_rfc3339_micros(time).to_string();
+            for _ in 0..2 {
+                let written = gathered.calendar(second);
+                assert_eq!(std::str::from_utf8(&written), Ok(&expected[..20]));
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_writes_nothing_of_the_one_before_whose_memory_it_has() {
+        let lines = written_of(&[
+            ASKED,
+            Asked {
+                target: b"/",
+                host: b"a",
+                ..ASKED
+            },
+        ]);
+        let second = lines.lines().nth(1).unwrap();
+        assert!(
+            second.contains("\"method\":\"GET\",\"host\":\"a\",\"path\":\"/\",\"status\""),
+            "{second}"
         );
     }
 

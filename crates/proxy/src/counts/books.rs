@@ -20,6 +20,8 @@ pub(crate) struct Books {
     /// To whoever reads. It never blocks.
     news: mpsc::Sender<News>,
     swept: Cell<Instant>,
+    /// Whether what is under way is cut now.
+    cut: Rc<Cell<bool>>,
 }
 
 /// Cells that a worker has just made.
@@ -39,9 +41,15 @@ pub(crate) struct Tally {
     pub(crate) backend: Arc<BackendCells>,
     pub(crate) app: Arc<AppCells>,
     worker: Arc<WorkerCells>,
+    cut: Rc<Cell<bool>>,
 }
 
 impl Tally {
+    /// Whether the worker has ended, and what is dropped is cut.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.get()
+    }
+
     /// Bytes went to the backend.
     #[inline]
     pub(crate) fn sent(&self, bytes: u64) {
@@ -138,7 +146,13 @@ impl Books {
             apps: RefCell::default(),
             news,
             swept: Cell::new(Instant::now()),
+            cut: Rc::default(),
         }
+    }
+
+    /// The worker has ended: what is dropped from here on has not ended by itself.
+    pub(crate) fn cut(&self) {
+        self.cut.set(true);
     }
 
     /// Where `endpoint` is counted.
@@ -152,6 +166,7 @@ impl Books {
                     backend: cells,
                     app: self.app(&endpoint.app),
                     worker: Arc::clone(&self.own),
+                    cut: Rc::clone(&self.cut),
                 }),
                 meter: Arc::downgrade(&endpoint.meter),
             }

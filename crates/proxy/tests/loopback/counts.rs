@@ -258,6 +258,24 @@ async fn http_2_is_counted_on_either_side_as_http_1_is() {
 }
 
 #[tokio::test]
+async fn a_session_is_counted_and_how_long_it_lasts_is_no_duration_of_a_request() {
+    let backend = Backend::start(|_, _| {
+        let head = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+        Reply::SendAndEnd(head.into())
+    })
+    .await;
+    let (stage, _) = Stage::of(&[backend.addr]);
+    let mut client = Client::connect(stage.addr).await;
+    client
+        .write("GET / HTTP/1.1\r\nhost: app\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n")
+        .await;
+    assert_eq!(client.head().await.unwrap().status, 101);
+    drop(client);
+    let traffic = counted(&stage, |traffic| of_app(traffic).answers[0] == 1).await;
+    assert_eq!(of_app(&traffic).durations.total(), 0);
+}
+
+#[tokio::test]
 async fn tcp_connections_are_counted_with_every_byte() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let only = endpoint(1, listener.local_addr().unwrap(), Limits::NONE);

@@ -1,15 +1,16 @@
 //! Backends that leave, and the proxy that stops.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use edgeproxy_backend::Limits;
-use edgeproxy_proxy::{Config, RouteTable};
+use edgeproxy_proxy::{AccessLog, Config, LineFormat, LineSink, RouteTable};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::backend::{Backend, Reply, ok};
 use crate::client::Client;
+use crate::http2;
 use crate::stage::{Stage, app, config, endpoint};
 
 /// A backend that sends half of its answer and the rest when it is told.
@@ -195,4 +196,75 @@ async fn an_answer_that_lasts_does_not_hold_the_table_it_was_routed_by() {
     }
     permits.add_permits(1);
     assert_eq!(client.bytes(2).await.unwrap(), b"cd");
+}
+
+#[derive(Default)]
+struct Lines(Mutex<Vec<u8>>);
+
+impl LineSink for Lines {
+    fn take(&self, lines: Vec<u8>, _count: u32) {
+        self.0.lock().unwrap().extend(lines);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_is_written_down_as_that_and_no_client_is_blamed() {
+    let permits = Arc::new(Semaphore::new(0));
+    let backend = half(&permits).await;
+    let lines = Arc::new(Lines::default());
+    let sampling = Config {
+        access_log: Some(AccessLog {
+            sink: Arc::clone(&lines) as _,
+            format: LineFormat::Text,
+            // What goes well is not written down.
+            sample_per_million: 0,
+            with_query: false,
+        }),
+        ..config()
+    };
+    let (stage, _) = Stage::with(sampling, &[backend.addr]);
+    let mut by_http1 = Client::connect(stage.addr).await;
+    let (mut by_http2, _connection) = http2::connect(stage.addr).await;
+    by_http1.write("GET / HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    assert_eq!(by_http1.head().await.unwrap().status, 200);
+    let (response, _) = by_http2.send_request(http2::request("GET", "/"), true).unwrap();
+    let response = http2::within(response).await.unwrap();
+    assert_eq!(response.status(), 200);
+    stage.running.abort();
+    stage.stopped().await;
+    let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    for protocol in ["HTTP/1.1 200 ", "HTTP/2 200 "] {
+        let line = lines
+            .lines()
+            .find(|line| line.contains(protocol))
+            .expect(protocol);
+        assert!(line.contains(" failure=cut"), "{line}");
+    }
+    assert_eq!(stage.running.counted().read().apps[0].totals.interrupted, 0);
+}
+
+#[tokio::test]
+async fn an_answer_over_http_2_whose_client_leaves_is_not_cut() {
+    let permits = Arc::new(Semaphore::new(0));
+    let backend = half(&permits).await;
+    let (stage, _) = Stage::of(&[backend.addr]);
+    let (mut sender, connection) = http2::connect(stage.addr).await;
+    let (response, _) = sender.send_request(http2::request("GET", "/"), true).unwrap();
+    let response = http2::within(response).await.unwrap();
+    connection.abort();
+    drop((sender, response));
+    let interrupted = async {
+        while stage
+            .running
+            .counted()
+            .read()
+            .apps
+            .iter()
+            .all(|app| app.totals.interrupted == 0)
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    http2::within(interrupted).await;
 }

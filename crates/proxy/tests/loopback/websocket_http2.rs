@@ -129,6 +129,11 @@ async fn an_extended_connect_becomes_an_upgrade_and_bytes_pass_both_ways_until_b
     };
     within(ended).await;
     assert_eq!(endpoints[0].meter.totals(), (1, 0));
+    let app = stage.running.counted().read().apps.remove(0).totals;
+    assert_eq!(
+        (app.answers, app.durations.total(), app.interrupted),
+        ([0, 1, 0, 0, 0], 0, 0)
+    );
 }
 
 #[tokio::test]

@@ -19,7 +19,8 @@ static APP_REQUESTS: Family = Family::counter(
 static APP_DURATION: Family = Family::histogram(
     "edgeproxy_app_request_duration_seconds",
     APP,
-    "From the head of a request to the end of its answer, waiting and retries included: how long clients wait, and take.",
+    "From the head of a request to the end of its answer, waiting and retries included: how long clients wait, and take. \
+     Not of a WebSocket, nor of another protocol that a connection went over to: those last as long as both sides like.",
 );
 static APP_OWN: Family = Family::counter(
     "edgeproxy_app_own_answers",
