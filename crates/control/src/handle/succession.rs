@@ -69,7 +69,7 @@ impl Handle {
         })
     }
 
-    /// Until [`resume`](Self::resume), every change is refused as [`ControlError::Stopping`], and no time passes: what is
+    /// Until [`resume`](Self::resume), every change is refused as [`ControlError::Stopping`](crate::ControlError::Stopping), and no time passes: what is
     /// read from now on stays so, while another process takes it over. Reading, publishing and the ledgers go on.
     pub fn pause(&self) {
         let now = self.shared.clock.now();
