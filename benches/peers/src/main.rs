@@ -67,12 +67,16 @@ fn run(args: &[String]) -> anyhow::Result<()> {
         ["heartbeats", to, backends, rate, secs, connections] => {
             let clients = clients(to, connections, "1", backends)?;
             let (rate, time) = (number(rate)?, seconds(secs)?);
-            pulse::run(clients, Rhythm::Open { rate, time }, || pulse::Heartbeats { to: clients.to })
+            pulse::run(clients, Rhythm::Open { rate, time }, || pulse::Heartbeats {
+                to: clients.to,
+            })
         }
         ["requests", to, rate, secs, connections] => {
             let clients = clients(to, connections, "1", "1")?;
             let (rate, time) = (number(rate)?, seconds(secs)?);
-            pulse::run(clients, Rhythm::Open { rate, time }, || pulse::Requests { to: clients.to })
+            pulse::run(clients, Rhythm::Open { rate, time }, || pulse::Requests {
+                to: clients.to,
+            })
         }
         ["renew", to, backends, connections, secs] => {
             let clients = clients(to, connections, "1", backends)?;
@@ -85,7 +89,11 @@ fn run(args: &[String]) -> anyhow::Result<()> {
         }
         ["keepalive", to, leases, connections, depth, secs] => {
             let clients = clients(to, connections, depth, leases)?;
-            pulse::run(clients, Rhythm::Closed(seconds(secs)?), pulse::KeepAlives::default)
+            pulse::run(
+                clients,
+                Rhythm::Closed(seconds(secs)?),
+                pulse::KeepAlives::default,
+            )
         }
         _ => bail!("{USAGE}"),
     }

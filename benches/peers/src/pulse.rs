@@ -118,9 +118,7 @@ impl<D: Dialect> Run<D> {
             });
         }
         Ok(Self {
-            idle: (0..clients.depth)
-                .flat_map(|_| 0..clients.connections)
-                .collect(),
+            idle: (0..clients.depth).flat_map(|_| 0..clients.connections).collect(),
             clients,
             rhythm,
             poll,
@@ -149,7 +147,10 @@ impl<D: Dialect> Run<D> {
             if let Some(pause) = pause {
                 std::thread::sleep(pause);
             }
-            match self.poll.poll(&mut events, pause.map_or(Some(PATIENCE), |_| Some(Duration::ZERO))) {
+            match self.poll.poll(
+                &mut events,
+                pause.map_or(Some(PATIENCE), |_| Some(Duration::ZERO)),
+            ) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 result => result?,
             }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-/// Every file below `folder` whose name ends in `.EXTENSION`, in order; what is built or hidden is left out.
+/// Every file below `folder` whose name ends in `.EXTENSION`, in order; what is built, fetched or hidden is left out.
 ///
 /// # Errors
 /// A folder can't be read.
@@ -17,7 +17,8 @@ pub(crate) fn files(folder: &Path, extension: &str) -> anyhow::Result<Vec<PathBu
             let entry = entry.with_context(unreadable)?;
             let name = entry.file_name();
             let path = entry.path();
-            let skipped = name == "target" || name.to_string_lossy().starts_with('.');
+            let skipped =
+                name == "target" || name == "node_modules" || name.to_string_lossy().starts_with('.');
             if entry.file_type().with_context(unreadable)?.is_dir() {
                 if !skipped {
                     folders.push(path);

@@ -199,7 +199,10 @@ impl Dialect for KeepAlives {
             let Some((message, after)) = after.split_at_checked(u32::from_be_bytes(*len) as usize) else {
                 break;
             };
-            ensure!(field(message, 3) > Some(0), "etcd does not know the lease any more");
+            ensure!(
+                field(message, 3) > Some(0),
+                "etcd does not know the lease any more"
+            );
             answers += 1;
             rest = after;
         }
