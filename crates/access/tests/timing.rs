@@ -27,7 +27,8 @@ fn what_is_compared_is_as_far_off_with_one_character_wrong_as_with_all() {
         guess[wrong] ^= 1;
         let one_wrong = distance(token.digest(), Digest::of(&guess));
         let mut guess = right.to_vec();
-        guess[wrong..].fill(b'A');
+        // No character of a token, so that what follows is never right by chance.
+        guess[wrong..].fill(b'!');
         let rest_wrong = distance(token.digest(), Digest::of(&guess));
         for bits in [one_wrong, rest_wrong] {
             // Seven standard deviations of 8 bits.
