@@ -39,8 +39,10 @@ mod etcd;
 mod foreign;
 mod load;
 mod logs;
+mod outside;
 mod relay;
 mod reply;
+mod tmux;
 mod wire;
 
 pub use agent::{AgentProcess, FreePort};
@@ -55,8 +57,10 @@ pub use etcd::Etcd;
 pub use foreign::{ForeignBackend, foreign_client, has, is_installed};
 pub use load::{Load, Tally, spread};
 pub use logs::{Listener, Logs};
+pub use outside::{block_on, outside};
 pub use relay::{Passing, Relay};
 pub use reply::Reply;
+pub use tmux::Tmux;
 pub use wire::Wire;
 
 /// The path of a binary that was built beside the running test.

@@ -12,11 +12,13 @@ use edgeproxy_config::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, RawFlags, 
 
 use crate::check::CheckOptions;
 use crate::drain::DrainOptions;
+use crate::events::EventsOptions;
 use crate::explain::ExplainOptions;
 use crate::import::Import;
 use crate::listing::{AppsOptions, BackendsOptions};
 use crate::manual::{CompletionsOptions, ManOptions};
 use crate::token::TokenTask;
+use crate::top::TopOptions;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -35,6 +37,10 @@ pub(crate) enum Task {
     Apps(AppsOptions),
     /// Take one out.
     Drain(DrainOptions),
+    /// Ask what happened.
+    Events(EventsOptions),
+    /// Watch.
+    Top(TopOptions),
     /// Make a token.
     Token(TokenTask),
     /// Show.
@@ -83,6 +89,10 @@ enum TaskArgs {
     Apps(AppsOptions),
     /// Give a backend no new requests; those that it has go on.
     Drain(DrainOptions),
+    /// Print what has happened to backends, and follow it.
+    Events(EventsOptions),
+    /// Watch the apps and backends of a running edgeproxy, live, on the whole terminal.
+    Top(TopOptions),
     /// Make tokens for the API, and their entries in the file of tokens.
     #[command(subcommand)]
     Token(TokenTask),
@@ -133,6 +143,8 @@ impl From<Cli> for Task {
             Some(TaskArgs::Backends(options)) => Self::Backends(options),
             Some(TaskArgs::Apps(options)) => Self::Apps(options),
             Some(TaskArgs::Drain(options)) => Self::Drain(options),
+            Some(TaskArgs::Events(options)) => Self::Events(options),
+            Some(TaskArgs::Top(options)) => Self::Top(options),
             Some(TaskArgs::Token(task)) => Self::Token(task),
             Some(TaskArgs::Demo(options)) => Self::Demo(options),
             Some(TaskArgs::Completions(options)) => Self::Completions(options),

@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::explain::words;
-use crate::remote::{Query, Remote, encoded, run};
+use crate::remote::{Form, Query, Remote, encoded, run};
 
 /// Which backend, and for how long.
 ///
@@ -27,6 +27,8 @@ pub(crate) struct DrainOptions {
     deregister: Option<String>,
     #[command(flatten)]
     remote: Remote,
+    #[command(flatten)]
+    form: Form,
 }
 
 /// Asks for it and says what came of it.
@@ -43,7 +45,7 @@ pub(crate) fn drain(options: &DrainOptions) -> ExitCode {
             api.call(Method::PATCH, &path, Some(&json!({"enabled": enabled})))
                 .await?
         };
-        Ok(if options.remote.json {
+        Ok(if options.form.json {
             format!("{answer:#}\n")
         } else {
             told(options, &answer)

@@ -8,17 +8,17 @@ use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use edgeproxy_config::API_ENV;
 use edgeproxy_tls::{Identity, IdentityError, Trust};
-use http::Method;
+use http::{HeaderName, Method, StatusCode};
 use serde_json::Value;
 use tokio::runtime;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::client::{Client, Tls};
+use crate::client::{Answer, Client, Opened, Tls};
 use crate::output::{print, tell};
 use crate::token;
 
-/// Which edgeproxy is asked, and in which form its answer is printed.
-#[derive(Args, Debug)]
+/// Which edgeproxy is asked, and as whom.
+#[derive(Args, Debug, Clone)]
 pub(crate) struct Remote {
     /// Where its API is.
     #[arg(
@@ -40,6 +40,11 @@ pub(crate) struct Remote {
     /// The private key of that certificate, as PEM.
     #[arg(long, value_name = "FILE", env = "EDGEPROXY_API_KEY", requires = "cert")]
     key: Option<PathBuf>,
+}
+
+/// In which form an answer is printed.
+#[derive(Args, Debug, Clone, Copy)]
+pub(crate) struct Form {
     /// Print what the API answers, as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -87,28 +92,37 @@ pub(crate) struct Api {
 
 /// Asks, prints what `ask` makes of it, and ends with 0; or with 1 and the reason.
 pub(crate) fn run(remote: &Remote, ask: impl AsyncFnOnce(&mut Api) -> anyhow::Result<String>) -> ExitCode {
-    let answered = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("no runtime")
-        .and_then(|runtime| {
-            let mut api = Api::at(remote)?;
-            runtime.block_on(ask(&mut api))
-        });
+    let answered = in_runtime(async {
+        let mut api = Api::at(remote)?;
+        ask(&mut api).await
+    });
     match answered {
         Ok(text) => {
             print(&text);
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            tell(&format!("edgeproxy: {error:#}\n"));
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
 }
 
+/// Has a future run to its end, on this thread.
+pub(crate) fn in_runtime<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime")?
+        .block_on(future)
+}
+
+/// Tells why, and ends with 1.
+pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
+    tell(&format!("edgeproxy: {error:#}\n"));
+    ExitCode::FAILURE
+}
+
 impl Api {
-    fn at(remote: &Remote) -> anyhow::Result<Self> {
+    /// What the options name. The file of the token is read each time.
+    pub(crate) fn at(remote: &Remote) -> anyhow::Result<Self> {
         let url = remote.api.as_str();
         let Target { scheme, host, port } = target(url)?;
         let mut client = Client::new(format!("{host}:{port}"));
@@ -136,25 +150,63 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Value> {
-        let answer = self.client.send(method, path, body).await.with_context(|| {
-            format!(
-                "{} can't be asked; is edgeproxy running there, with api_enabled = true? Name another address by --api, or \
-                 by {API_ENV}",
-                self.url
-            )
-        })?;
+        self.call_with(method, path, body, &[]).await
+    }
+
+    /// The same with headers more.
+    pub(crate) async fn call_with(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        more: &[(HeaderName, &str)],
+    ) -> anyhow::Result<Value> {
+        let answer = self.client.send_with(method, path, body, more).await;
+        let answer = answer.with_context(|| self.unreachable())?;
         if answer.status.is_success() {
             return answer.json();
         }
-        // A problem (RFC 9457), if it is an edgeproxy that answers.
-        let problem: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        match problem["error"].as_str().or(problem["detail"].as_str()) {
-            Some(error) => bail!("{}: {}{}", answer.status, error, fields(&problem)),
-            None => bail!(
-                "{} from {}: is that the API of edgeproxy? Name its address by --api",
-                answer.status,
+        Err(self.refusal(&answer).into())
+    }
+
+    /// Sends a GET whose answer is read while it is being written.
+    pub(crate) async fn open(&self, path: &str, more: &[(HeaderName, &str)]) -> anyhow::Result<Opened> {
+        let opened = self.client.open(path, more).await;
+        let opened = opened.with_context(|| self.unreachable())?;
+        if opened.status().is_success() {
+            return Ok(opened);
+        }
+        let answer = opened.read().await.with_context(|| self.unreachable())?;
+        Err(self.refusal(&answer).into())
+    }
+
+    /// Where it is, as it was named.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn unreachable(&self) -> String {
+        format!(
+            "{} can't be asked; is edgeproxy running there, with api_enabled = true? Name another address by --api, or by \
+             {API_ENV}",
+            self.url
+        )
+    }
+
+    /// What an answer that is no success says: a problem (RFC 9457), if it is an edgeproxy that answers.
+    fn refusal(&self, answer: &Answer) -> Refusal {
+        let Answer { status, body, .. } = answer;
+        let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+        let words = match problem["error"].as_str().or(problem["detail"].as_str()) {
+            Some(error) => format!("{status}: {error}{}{}", fields(&problem), next_step(*status)),
+            None => format!(
+                "{status} from {}: is that the API of edgeproxy? Name its address by --api",
                 self.url
             ),
+        };
+        Refusal {
+            status: *status,
+            words,
         }
     }
 
@@ -184,6 +236,25 @@ impl Api {
                 _ => return Ok(items),
             }
         }
+    }
+}
+
+/// An answer that is no success, in the server's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{words}")]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    /// With the status.
+    pub(crate) words: String,
+}
+
+/// What to do about a status, where its words can't know with what they are shown.
+fn next_step(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => {
+            "\n  name the file of a token by --token-file, or by EDGEPROXY_API_TOKEN_FILE"
+        }
+        _ => "",
     }
 }
 

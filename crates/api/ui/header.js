@@ -80,7 +80,7 @@ export class Header {
     const [shown, unit] = latency(percentiles ? totals.p50_ms : totals.latency_ms).split(" ");
     say(slow.number, shown);
     say(slow.unit, `${unit ?? ""}${percentiles ? ", median" : ""}`);
-    say(slow.beside, percentiles ? `99 % within ${latency(totals.p99_ms)}` : "mean to the first byte");
+    say(slow.beside, percentiles ? `99 % within ${latency(totals.p99_ms)}` : "mean to first byte");
     say(inFlight.number, count(totals.in_flight));
     say(inFlight.unit, totals.in_flight === 1 ? "request" : "requests");
     this.limits();
@@ -99,7 +99,7 @@ export class Header {
       hard += view.hard_limit || NaN;
     }
     const limit = (value) => (Number.isNaN(value) ? "none" : count(value));
-    say(this.tiles.inFlight.beside, `limits: soft ${limit(soft)}, hard ${limit(hard)}`);
+    say(this.tiles.inFlight.beside, `of ${limit(soft)} soft, ${limit(hard)} hard`);
   }
 
   states(tile) {

@@ -182,7 +182,7 @@ impl fmt::Display for Reason {
                     cut_in.as_secs()
                 )
             }
-            Self::SelfDraining => f.write_str("draining: it said so in its heartbeat"),
+            Self::SelfDraining => f.write_str("it said so in its heartbeat"),
             Self::Operator => f.write_str("disabled by an operator"),
             Self::WeightZero => f.write_str("its weight is 0: it takes no new traffic"),
         }

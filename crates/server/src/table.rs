@@ -150,7 +150,7 @@ const EMPTY: u64 = 0;
 
 fn candidate(plan: &AppPlan, member: &Member) -> Candidate<Arc<Endpoint>> {
     let excluded = (!member.state.takes_traffic()).then(|| {
-        let reason = format!("{}: {}", member.state, member.reason).into_boxed_str();
+        let reason = why(member.state, member.reason).into_boxed_str();
         match (member.excluded_by(), member.reason) {
             // Nothing is known of it yet that could be ignored.
             (_, Reason::FirstProbe) => Barred::Firm(reason),
@@ -166,6 +166,16 @@ fn candidate(plan: &AppPlan, member: &Member) -> Candidate<Arc<Endpoint>> {
         since: member.since,
         load: member.load,
         ..Candidate::new(Arc::clone(endpoint))
+    }
+}
+
+/// A state and why it is that; some reasons begin with the state's word themselves.
+fn why(state: State, reason: Reason) -> String {
+    let (state, reason) = (state.to_string(), reason.to_string());
+    if reason.starts_with(&state) {
+        reason
+    } else {
+        format!("{state}: {reason}")
     }
 }
 

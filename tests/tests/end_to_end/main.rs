@@ -35,4 +35,5 @@ mod shutdown;
 mod tcp;
 mod tls;
 mod tutorial;
+mod watching;
 mod weighted;
