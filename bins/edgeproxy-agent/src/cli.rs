@@ -368,8 +368,7 @@ mod tests {
 
     #[test]
     fn every_flag_has_a_variable() {
-        use clap::CommandFactory;
-        let command = Cli::command();
+        let command = definition();
         for arg in command.get_arguments() {
             let Some(long) = arg.get_long().filter(|long| !matches!(*long, "help" | "version")) else {
                 continue;

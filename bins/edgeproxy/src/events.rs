@@ -88,8 +88,9 @@ async fn printed(options: &EventsOptions) -> anyhow::Result<()> {
         (None, false, None) => LATEST,
     };
     let mut last_id = options.since.clone();
+    let mut api = Api::warned(&options.remote)?;
     if limit > 0 || !options.follow {
-        let mut page = page(options, &query, limit).await?;
+        let mut page = page(&mut api, options, &query, limit).await?;
         if page["reset"] == true {
             tell("edgeproxy: some events after that one are not kept any more; these are the latest\n");
         }
@@ -111,13 +112,12 @@ async fn printed(options: &EventsOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn page(options: &EventsOptions, query: &Query, limit: u32) -> anyhow::Result<Value> {
+async fn page(api: &mut Api, options: &EventsOptions, query: &Query, limit: u32) -> anyhow::Result<Value> {
     let limit = limit.max(1).to_string();
     let query = query
         .clone()
         .and("limit", Some(&limit))
         .and("last_event_id", options.since.as_deref());
-    let mut api = Api::at(&options.remote)?;
     let path = format!("/api/v1/events{}", query.0);
     api.call_with(Method::GET, &path, None, &[(ACCEPT, "application/json")])
         .await

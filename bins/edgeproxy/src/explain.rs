@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::listing::limits;
 use crate::output::{shown, tone_of_state};
-use crate::remote::{Form, Query, Remote, run};
+use crate::remote::{Form, Query, Remote, or_look, run};
 use crate::table::{Cell, Column, Room, table};
 
 /// For which app and which client.
@@ -42,7 +42,8 @@ pub(crate) fn explain(options: &ExplainOptions) -> ExitCode {
             .and("client_ip", ip.as_deref())
             .and("country", options.country.as_deref())
             .and("region", options.region.as_deref());
-        let answer = api.get(&format!("/api/v1/explain{}", query.0)).await?;
+        let answer = api.get(&format!("/api/v1/explain{}", query.0)).await;
+        let answer = answer.map_err(|error| or_look(error, "`edgeproxy apps` lists those that there are"))?;
         Ok(if options.form.json {
             format!("{answer:#}\n")
         } else {

@@ -93,7 +93,7 @@ fn look() -> Look {
 
 async fn watched(remote: &Remote) -> anyhow::Result<ExitCode> {
     // Before the screen is taken: what is wrong with the address or the token is to be read afterwards.
-    let mut api = Api::at(remote)?;
+    let mut api = Api::warned(remote)?;
     let Begun {
         listed,
         events,
