@@ -62,6 +62,12 @@ impl Tool {
         install: "cargo install --locked httpwg-cli",
     };
 
+    pub(crate) const SEMVER_CHECKS: Self = Self {
+        name: "semver-checks",
+        kind: Kind::Subcommand,
+        install: "cargo install --locked cargo-semver-checks",
+    };
+
     pub(crate) const DPKG_DEB: Self = Self {
         name: "dpkg-deb",
         kind: Kind::Program,
