@@ -125,7 +125,8 @@ pub struct Machine {
     pub latency: Latency,
     /// How many requests it works at, at a time; the others wait inside of it. 0: any number.
     pub parallel: u32,
-    /// How long it takes to get to its full speed after a start, and by how much it is slower in the beginning.
+    /// How long it takes to get to its full speed after a start on the way, and by how much it is slower then. Who is there
+    /// in the beginning has long been.
     pub warm_up: Option<(Duration, f64)>,
     /// How many of a thousand answers are errors, of [`status`](Self::status).
     pub errors_permille: u16,
@@ -334,7 +335,11 @@ impl Fleet {
             }
         }
         let mut ids = HashSet::new();
-        if let Some(twice) = self.machines.iter().find(|machine| !ids.insert(&machine.backend.id)) {
+        if let Some(twice) = self
+            .machines
+            .iter()
+            .find(|machine| !ids.insert(&machine.backend.id))
+        {
             return Err(FleetError::Backend {
                 id: twice.backend.id.to_string(),
                 reason: "is there twice; give each an id of its own".to_owned(),

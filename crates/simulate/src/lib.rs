@@ -10,6 +10,7 @@ mod proxy;
 mod random;
 mod record;
 mod report;
+mod svg;
 mod timeline;
 pub mod wiring;
 mod world;
@@ -23,6 +24,8 @@ pub use report::{
     BackendMoment, BackendReport, Failure, Imbalance, Moment, RegionReport, Report, TierReport, Told, Totals,
     TrafficReport,
 };
+
+pub use svg::{Caption, grouped, short, svg};
 
 use edgeproxy_balance::Algorithm;
 

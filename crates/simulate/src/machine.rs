@@ -20,8 +20,8 @@ pub(crate) struct Worker {
     pub(crate) power: Power,
     /// Counts its ends: whatever it was at work at is lost with each.
     pub(crate) life: u32,
-    /// Since when it has run.
-    pub(crate) started: u64,
+    /// When it started; `None`: long before the simulation began.
+    pub(crate) started: Option<u64>,
     pub(crate) slowness: f64,
     pub(crate) errors_permille: u16,
     pub(crate) resets_permille: u16,
@@ -40,7 +40,7 @@ impl Worker {
         Self {
             power: if spec.is_there { Power::Up } else { Power::Off },
             life: 0,
-            started: 0,
+            started: None,
             slowness: 1.0,
             errors_permille: spec.errors_permille,
             resets_permille: spec.resets_permille,
@@ -76,10 +76,11 @@ impl Worker {
     }
 
     fn factor(&self, now: u64) -> f64 {
-        let Some((long, slower)) = self.spec.warm_up.filter(|(long, _)| !long.is_zero()) else {
+        let warm_up = self.spec.warm_up.filter(|(long, _)| !long.is_zero());
+        let (Some((long, slower)), Some(started)) = (warm_up, self.started) else {
             return self.slowness;
         };
-        let part = (now.saturating_sub(self.started) as f64 / micros(long) as f64).min(1.0);
+        let part = (now.saturating_sub(started) as f64 / micros(long) as f64).min(1.0);
         self.slowness * (slower + (1.0 - slower) * part)
     }
 

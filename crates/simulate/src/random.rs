@@ -68,7 +68,14 @@ mod tests {
     fn a_seed_means_the_same_numbers_in_every_version() {
         let mut random = Random::new(1, 2);
         let drawn: Vec<u64> = (0..3).map(|_| random.bits()).collect();
-        assert_eq!(drawn, [6_144_454_253_271_056_774, 2_748_275_668_371_798_451, 6_758_506_790_529_015_382]);
+        assert_eq!(
+            drawn,
+            [
+                6_144_454_253_271_056_774,
+                2_748_275_668_371_798_451,
+                6_758_506_790_529_015_382
+            ]
+        );
     }
 
     #[test]

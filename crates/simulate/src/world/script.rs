@@ -133,7 +133,7 @@ impl World<'_> {
         if worker.power != Power::Up {
             worker.lose(Power::Up);
         }
-        worker.started = self.now;
+        worker.started = Some(self.now);
         self.join(machine)
     }
 }

@@ -64,7 +64,7 @@ prop_compose! {
         (keys, idempotent, unhealthy, sticky) in (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
     ) -> Fleet {
         let mut fleet = fleet(algorithm, machines, Latency::Exponential(millis(30)), 0.0);
-        (fleet.seed, fleet.duration, fleet.script) = (seed, secs(30), script);
+        (fleet.seed, fleet.duration, fleet.script) = (seed, secs(12), script);
         fleet.sites = vec![Site { region: region("eu") }; sites];
         for machine in &mut fleet.machines {
             machine.parallel = parallel;
@@ -103,7 +103,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     /// Arrivals are answers, errors, failures and what is in flight, whatever happens; `run` looks. No hard limit is
     /// exceeded, and no backend gets what it can't.
