@@ -2,10 +2,12 @@
 
 use crate::cargo::{self, Tool};
 use crate::step::{Context, Step, Verdict};
-use crate::{alone, behaviour, bench, boundaries, conformance, deb, fuzz, lengths, links, purity, suite};
+use crate::{
+    alone, behaviour, bench, book, boundaries, conformance, deb, fuzz, lengths, links, purity, suite,
+};
 
 /// Quick ones first, so that a typo is seen before the tests have run.
-pub(crate) const STEPS: [Step; 17] = [
+pub(crate) const STEPS: [Step; 18] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -20,6 +22,11 @@ pub(crate) const STEPS: [Step; 17] = [
         name: "links",
         about: "the documents' internal links resolve",
         run: links::check,
+    },
+    Step {
+        name: "book",
+        about: "the documentation is a whole book, without a warning or a link to nowhere",
+        run: book::check,
     },
     Step {
         name: "behaviour",
