@@ -4,6 +4,7 @@
 //! Pages link to files of the tree that are no pages: tests, examples, units. The book has no way up to those, so it gets
 //! a copy of each, as text. The pages themselves stay as they are, for whoever reads them without the book.
 
+mod limits;
 mod made;
 mod staged;
 
@@ -26,7 +27,8 @@ const SUMMARY: &str = "SUMMARY.md";
 pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
     let root = &context.workspace.root;
     let docs = root.join(DOCS);
-    let faults = unlisted(&docs)?;
+    let mut faults = unlisted(&docs)?;
+    faults.extend(limits::faults(&docs)?);
     ensure!(faults.is_empty(), "{}", faults.join("\n"));
     if !Tool::MDBOOK.is_installed(&context.workspace) {
         return Ok(Verdict::Missing(Tool::MDBOOK));

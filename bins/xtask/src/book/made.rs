@@ -48,7 +48,7 @@ pub(super) fn faults(book: &Path) -> anyhow::Result<Vec<String>> {
 const ELSEWHERE: &str = "it isn't in the book, which has to work where there is no network";
 
 fn fault(
-    page: &PathBuf,
+    page: &Path,
     reference: &Reference<'_>,
     ids: &BTreeMap<&PathBuf, BTreeSet<String>>,
 ) -> Option<&'static str> {
@@ -62,7 +62,7 @@ fn fault(
     }
     let (file, anchor) = target.split_once('#').unwrap_or((&target, ""));
     let file = match file {
-        "" => page.clone(),
+        "" => page.to_path_buf(),
         file => normal(&page.parent()?.join(file)),
     };
     if !file.is_file() {
