@@ -52,7 +52,14 @@ fn the_schema_is_json_and_the_one_in_the_documents() {
 
 /// Settings that bound something, by how they are called.
 fn is_limit(key: &str) -> bool {
-    let bounds = ["max_", "_max", "_timeout_secs", "retry_budget_", "_per_peer", "_ttl_secs"];
+    let bounds = [
+        "max_",
+        "_max",
+        "_timeout_secs",
+        "retry_budget_",
+        "_per_peer",
+        "_ttl_secs",
+    ];
     // Of these two the one is how long a client is kept, and the other whether a backend is taken out.
     bounds.iter().any(|part| key.contains(part)) && !["binding_ttl_secs", "max_failures"].contains(&key)
 }

@@ -103,7 +103,11 @@ mod tests {
             file: "../crates/a.rs",
         };
         assert_eq!(row, Some(expected));
-        for other in ["| what | limit | what happens at it | in the code |", "|---|---|---|---|", ""] {
+        for other in [
+            "| what | limit | what happens at it | in the code |",
+            "|---|---|---|---|",
+            "",
+        ] {
             assert_eq!(Row::read(other), None, "{other}");
         }
     }

@@ -42,6 +42,17 @@ pub(super) fn faults(book: &Path) -> anyhow::Result<Vec<String>> {
             }
         }
     }
+    for path in source::files(book, "svg")? {
+        let shown = path.strip_prefix(book).unwrap_or(&path).display().to_string();
+        let text = source::text(&path)?;
+        for part in ["<script", "<image", "<foreignObject", "@import", "@font-face"] {
+            if text.contains(part) {
+                faults.insert(format!(
+                    "{shown} has {part}; a picture is shapes and text, and nothing that is loaded"
+                ));
+            }
+        }
+    }
     Ok(faults.into_iter().collect())
 }
 
@@ -170,6 +181,7 @@ mod tests {
             "x.css",
             "a { background: url('https://example.com/y.png') } b { background: url(z.png) }",
         );
+        write("y.svg", "<svg><style>@import 'a.css'</style></svg>");
         assert_eq!(
             faults(&book).unwrap(),
             [
@@ -177,6 +189,7 @@ mod tests {
                 "sub/b.html refers to c.html: there is no such file in the book".to_owned(),
                 format!("sub/b.html refers to https://example.com/x.js: {ELSEWHERE}"),
                 format!("x.css loads 'https://example.com/y.png': {ELSEWHERE}"),
+                "y.svg has @import; a picture is shapes and text, and nothing that is loaded".to_owned(),
             ]
         );
         std::fs::remove_dir_all(&book).unwrap();
