@@ -40,6 +40,7 @@ mod foreign;
 mod load;
 mod logs;
 mod outside;
+pub mod page;
 mod relay;
 mod reply;
 mod tmux;

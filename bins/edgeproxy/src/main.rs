@@ -26,6 +26,7 @@ mod remote;
 mod run;
 mod service;
 mod signals;
+mod simulate;
 mod table;
 mod token;
 mod top;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         cli::Task::Top(options) => top::top(&options),
         cli::Task::Token(task) => token::token(&task),
         cli::Task::Demo(options) => demo::run(&options),
+        cli::Task::Simulate(options) => simulate::run(&options),
         cli::Task::Completions(options) => manual::completions(&options, cli::definition()),
         cli::Task::Man(options) => manual::man(&options, cli::definition()),
     }

@@ -409,7 +409,7 @@ async fn commands_show_a_token_from_a_file_and_verify_the_api_s_certificate() {
     let clear = url(&edgeproxy, "http", "");
     let output = run(&["backends", "--api", &clear], &[]).await;
     assert!(
-        text(&output.stderr).contains("begins with https://"),
+        text(&output.stderr).contains("use https:// instead of http://"),
         "{}",
         text(&output.stderr)
     );

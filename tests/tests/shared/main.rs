@@ -10,6 +10,7 @@
 
 mod away;
 mod cut;
+mod guide;
 mod rows;
 mod stage;
 
@@ -21,5 +22,8 @@ use edgeproxy_tests::{Etcd, outside};
 type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
-    outside(Etcd::missing(), [rows::TESTS, away::TESTS, cut::TESTS].concat())
+    outside(
+        Etcd::missing(),
+        [rows::TESTS, away::TESTS, cut::TESTS, guide::TESTS].concat(),
+    )
 }

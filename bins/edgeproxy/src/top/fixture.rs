@@ -39,7 +39,7 @@ pub(super) fn fleet(size: (u16, u16)) -> (State, Instant) {
     let now = Instant::now();
     let well = "takes traffic";
     let ejected = "3 consecutive requests failed; on trial in 30 s at the latest";
-    let drained = "an operator has disabled it";
+    let drained = "disabled by an operator";
     let backends = vec![
         listed("eu-1", "shop", "eu", "routable", well),
         listed("eu-2", "shop", "eu", "ejected", ejected),
