@@ -3,12 +3,12 @@
 use crate::cargo::{self, Tool};
 use crate::step::{Context, Step, Verdict};
 use crate::{
-    alone, behaviour, bench, boundaries, conformance, deb, dependencies, fuzz, lengths, links, pingora,
+    alone, behaviour, bench, book, boundaries, conformance, deb, dependencies, fuzz, lengths, links, pingora,
     purity, suite,
 };
 
 /// Quick ones first, so that a typo is seen before the tests have run.
-pub(crate) const STEPS: [Step; 19] = [
+pub(crate) const STEPS: [Step; 20] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -23,6 +23,11 @@ pub(crate) const STEPS: [Step; 19] = [
         name: "links",
         about: "the documents' internal links resolve",
         run: links::check,
+    },
+    Step {
+        name: "book",
+        about: "the documentation is a whole book, without a warning or a link to nowhere",
+        run: book::check,
     },
     Step {
         name: "behaviour",

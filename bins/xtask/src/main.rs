@@ -8,6 +8,7 @@
 mod alone;
 mod behaviour;
 mod bench;
+mod book;
 mod boundaries;
 mod cargo;
 mod ci;

@@ -64,6 +64,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A request that failed may be picked for again: [`retry`] has the rules and the budget, and
+//! [`Balancer::by_admission`] the order in which whoever counts by [`Endpoint`](edgeproxy_backend::Endpoint)s lets it in.
+//!
 //! # How exact it is
 //!
 //! | algorithm | holds for picks that nobody refuses, on any number of threads |
@@ -82,6 +85,7 @@
 //! time and randomness, the client's place in the world and its [`Key`], when to prepare again, and who is routable. Picks that are made on a balancer after its successor was prepared are not
 //! carried over: publish soon after preparing.
 
+mod admissions;
 mod balancer;
 mod decide;
 mod explain;
@@ -93,6 +97,7 @@ mod policy;
 mod prepare;
 mod ramp;
 mod rank;
+pub mod retry;
 mod roll;
 mod rotation;
 mod round_trips;
@@ -103,6 +108,7 @@ mod tally;
 mod target;
 mod tiers;
 
+pub use admissions::LastResort;
 pub use balancer::{Balancer, Barred, Candidate, Claim, Grounds, PickError};
 pub use explain::{Considered, Excluded, Exclusion, Explanation, Tier, Verdict};
 pub use key::{Key, Keyer};

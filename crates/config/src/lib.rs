@@ -43,6 +43,7 @@ mod changes;
 mod draft;
 mod file;
 mod finding;
+mod fleet;
 mod from_value;
 mod kinds;
 mod layers;
@@ -76,6 +77,10 @@ pub use app::{App, GrpcProbe, Health, HttpProbe, Picker, Picking, Probe, ProbeTl
 pub use backend::StaticBackend;
 pub use changes::{Changes, Frozen, Moved};
 pub use finding::{Finding, Severity};
+pub use fleet::{
+    Behaviour, Distribution, Fleet, FleetEvent, FleetMachine, FleetTraffic, Happening, Spacing, compare,
+    fleet, fleet_reference, load_fleet,
+};
 pub use layers::{ConfigFile, Layers, Loaded, Origin, RawFlags};
 pub use listeners::{Certificate, Listener, ListenerProtocol, ListenerTls};
 pub use paths::PathPrefix;

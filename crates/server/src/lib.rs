@@ -55,6 +55,7 @@ mod app;
 mod build_error;
 mod control;
 mod explain;
+mod fleet;
 mod geography;
 mod grants;
 mod in_force;
@@ -82,6 +83,7 @@ mod watch;
 
 pub use app::{App, Running, StateError};
 pub use build_error::BuildError;
+pub use fleet::{compared, fleet};
 pub use geography::{GeographyError, check_database};
 pub use grants::{TokensError, granted};
 pub use listening::{Listening, Serves};
