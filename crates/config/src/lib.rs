@@ -1,6 +1,6 @@
 //! What edgeproxy is told: flags over `EDGEPROXY_*` over `edgeproxy.toml` over defaults.
 //!
-//! # One list
+//! # The key decision: one list
 //!
 //! [`Settings::ALL`] is the only place where a setting is defined. Its key, its variable, its flag, its
 //! default, its help text, its parser and the field of [`Settings`] that holds it come from one entry, so

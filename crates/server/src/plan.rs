@@ -151,6 +151,7 @@ impl Plan {
 fn policy(settings: &Settings, algorithm: Algorithm, app: &AppSettings) -> Policy {
     Policy {
         algorithm,
+        own: None,
         spill: match app.spill {
             config::Spill::Hard => Spill::Hard,
             config::Spill::Soft => Spill::Soft,
