@@ -86,6 +86,7 @@ mod if_match;
 mod json;
 mod metrics;
 mod networks;
+mod openapi;
 mod page;
 mod patch;
 mod problem;
@@ -111,6 +112,7 @@ pub use explain::{
     Balancing, ClientQuery, Explain, ExplainedCandidate, ExplainedClient, ExplainedTier, Explanation,
 };
 pub use figures::{AppFigures, BackendFigures, Figures, Metrics};
+pub use openapi::openapi;
 pub use readiness::{Phase, Readiness};
 pub use requests::{Answered, Requests};
 pub use router::router;

@@ -57,6 +57,7 @@ mod watch;
 
 pub use app::{App, Running, StateError};
 pub use build_error::BuildError;
+pub use edgeproxy_api::openapi;
 pub use geography::{GeographyError, check_database};
 pub use grants::{TokensError, granted};
 pub use listening::{Listening, Serves};
