@@ -1,21 +1,19 @@
 //! The real binary's API as another project reads its description: schemathesis makes requests of it, right and wrong ones,
 //! and holds every answer to it.
 //!
-//! It takes python3 with schemathesis and openapi-spec-validator: `.ci/run` installs them into `target/schemathesis`.
-//! Without them these tests are listed as ignored, which a test can say only before it runs: hence a harness of its own, as
-//! libtest's protocol and nextest want it. In CI, where `CI=true`, they fail.
+//! It takes python3 with schemathesis and openapi-spec-validator: `.ci/run` installs them into `target/schemathesis`. See
+//! [`outside`].
 #![allow(
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stdout,
     reason = "a test fails by a panic, and reports on its standard output"
 )]
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitCode, Output, Stdio};
 
-use edgeproxy_tests::{Edgeproxy, Setup};
+use edgeproxy_tests::{Edgeproxy, Setup, block_on, outside};
 use tempfile::TempDir;
 
 const TESTS: [(&str, fn()); 4] = [
@@ -37,39 +35,8 @@ const TESTS: [(&str, fn()); 4] = [
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schemathesis");
 const LIBRARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/schemathesis");
 
-fn main() {
-    let args: Vec<_> = std::env::args().skip(1).collect();
-    let asked = |name: &str| args.iter().any(|arg| arg == name);
-    let missing = missing();
-    let in_ci = matches!(std::env::var("CI").as_deref(), Ok("true" | "1"));
-    let ignored = missing.is_some() && !in_ci;
-    if asked("--list") {
-        // All of them, or with --ignored those that are not run.
-        for (name, _) in TESTS.iter().filter(|_| ignored || !asked("--ignored")) {
-            println!("{name}: test");
-        }
-        return;
-    }
-    let filters: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
-    let fits = |name: &str, filter: &str| {
-        if asked("--exact") {
-            name == filter
-        } else {
-            name.contains(filter)
-        }
-    };
-    let wanted = |name: &str| filters.is_empty() || filters.iter().any(|filter| fits(name, filter));
-    for (name, test) in TESTS.into_iter().filter(|(name, _)| wanted(name)) {
-        match missing {
-            Some(reason) if in_ci => panic!("{reason}"),
-            Some(reason) => println!("test {name} ... ignored, {reason}"),
-            None if asked("--ignored") => {}
-            None => {
-                test();
-                println!("test {name} ... ok");
-            }
-        }
-    }
+fn main() -> ExitCode {
+    outside(missing(), TESTS)
 }
 
 fn python() -> Command {
@@ -144,7 +111,7 @@ fn is_valid() {
         .output()
         .expect("python3 runs");
     check(&validated);
-    let served = on_runtime(async {
+    let served = block_on(async {
         let edgeproxy = setup().start().await;
         edgeproxy.api().get("/openapi.json").await.expect(200).json()
     });
@@ -183,7 +150,7 @@ fn with_token(role: &str, app: &str) {
 
 fn run(setup: Setup, token: Option<&str>) {
     assert!(Path::new(FOLDER).join("hooks.py").exists(), "{FOLDER} is missing");
-    on_runtime(async {
+    block_on(async {
         let folder = TempDir::with_prefix("edgeproxy-openapi-").expect("a temporary folder can be made");
         let described = description(&folder);
         let edgeproxy = setup.start().await;
@@ -211,12 +178,4 @@ fn run(setup: Setup, token: Option<&str>) {
             "not every endpoint was tried:\n{said}"
         );
     });
-}
-
-fn on_runtime<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime can be made");
-    runtime.block_on(test)
 }

@@ -1,7 +1,7 @@
 //! The discovery API: backends register over HTTP, keep a lease alive with heartbeats, and leave;
 //! operators list, change and drain them, and ask why a request would go where it goes, and what is in force.
 //!
-//! # Nothing of the wire reaches the core
+//! # The key decision: nothing of the wire reaches the core
 //!
 //! A request is parsed into the vocabulary of `edgeproxy-backend`, whose values are valid by their type,
 //! or it is refused: there is no half-checked registration to pass on, and the registry needs no second
@@ -20,6 +20,13 @@
 //! either, sees more than that the process answers. What each endpoint takes is a list (`endpoint`) of which the router is
 //! made, so that none can be without its need. Changing requests must be addressed to the listener's own name and must not
 //! come from another site's page, whoever sends them.
+//!
+//! # What it says of itself
+//!
+//! [`openapi`] is its description, made of the same list and of the kinds of refusals; `GET /openapi.json` answers it, and a
+//! page at `/docs` shows it.
+//!
+//! # What is written down
 //!
 //! Every change, and every attempt that was refused, can be written down ([`Audit`]).
 //!

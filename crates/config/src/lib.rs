@@ -1,6 +1,6 @@
 //! What edgeproxy is told: flags over `EDGEPROXY_*` over `edgeproxy.toml` over defaults.
 //!
-//! # One list
+//! # The key decision: one list
 //!
 //! [`Settings::ALL`] is the only place where a setting is defined. Its key, its variable, its flag, its
 //! default, its help text, its parser and the field of [`Settings`] that holds it come from one entry, so
@@ -43,6 +43,7 @@ mod changes;
 mod draft;
 mod file;
 mod finding;
+mod fleet;
 mod from_value;
 mod kinds;
 mod layers;
@@ -76,6 +77,10 @@ pub use app::{App, GrpcProbe, Health, HttpProbe, Picker, Picking, Probe, ProbeTl
 pub use backend::StaticBackend;
 pub use changes::{Changes, Frozen, Moved};
 pub use finding::{Finding, Severity};
+pub use fleet::{
+    Behaviour, Distribution, Fleet, FleetEvent, FleetMachine, FleetTraffic, Happening, Spacing, compare,
+    fleet, fleet_reference, load_fleet,
+};
 pub use layers::{ConfigFile, Layers, Loaded, Origin, RawFlags};
 pub use listeners::{Certificate, Listener, ListenerProtocol, ListenerTls};
 pub use paths::PathPrefix;
