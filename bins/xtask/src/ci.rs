@@ -5,7 +5,7 @@ use crate::step::{Context, Step, Verdict};
 use crate::{alone, behaviour, bench, boundaries, conformance, deb, fuzz, lengths, links, purity, suite};
 
 /// Quick ones first, so that a typo is seen before the tests have run.
-pub(crate) const STEPS: [Step; 17] = [
+pub(crate) const STEPS: [Step; 18] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -67,6 +67,11 @@ pub(crate) const STEPS: [Step; 17] = [
         name: "deb",
         about: "the Debian package has what it should, and its units and scripts are sound",
         run: deb::check,
+    },
+    Step {
+        name: "deb-root",
+        about: "the Debian package comes, serves, is upgraded and goes in a bare system",
+        run: deb::life::check,
     },
     Step {
         name: "docs",
