@@ -40,6 +40,7 @@ mod apigee;
 mod app;
 mod backend;
 mod changes;
+mod collector;
 mod draft;
 mod file;
 mod finding;
@@ -75,6 +76,7 @@ pub use apigee::{ApigeeFile, ImportOptions, Imported, MAX_APIGEE_FILE_BYTES, imp
 pub use app::{App, GrpcProbe, Health, HttpProbe, Picker, Picking, Probe, ProbeTls, TcpProbe};
 pub use backend::StaticBackend;
 pub use changes::{Changes, Frozen, Moved};
+pub use collector::{CollectorUrl, TracesFollow};
 pub use finding::{Finding, Severity};
 pub use layers::{ConfigFile, Layers, Loaded, Origin, RawFlags};
 pub use listeners::{Certificate, Listener, ListenerProtocol, ListenerTls};

@@ -28,6 +28,7 @@ fn read_as(bytes: &[u8], client: Client) -> Result<Option<(Head, String)>, Stop>
         pseudonym: &pseudonym,
         client,
         origins: None,
+        sampling: None,
     };
     let mut out = Vec::new();
     let head = read(bytes, &rules, &mut out, || 1)?;
@@ -378,6 +379,7 @@ fn routed(text: &str) -> (Option<String>, String) {
         pseudonym: &pseudonym,
         client: ANYBODY,
         origins: None,
+        sampling: None,
     };
     let mut out = Vec::new();
     let head = read(text.as_bytes(), &rules, &mut out, || 1).unwrap().unwrap();
