@@ -39,6 +39,7 @@ mod etcd;
 mod foreign;
 mod load;
 mod logs;
+pub mod page;
 mod relay;
 mod reply;
 mod wire;

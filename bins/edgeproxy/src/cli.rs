@@ -17,6 +17,7 @@ use crate::health::HealthOptions;
 use crate::import::Import;
 use crate::listing::{AppsOptions, BackendsOptions};
 use crate::manual::{CompletionsOptions, ManOptions};
+use crate::simulate::SimulateOptions;
 use crate::token::TokenTask;
 
 /// What the command line asks for.
@@ -42,6 +43,8 @@ pub(crate) enum Task {
     Token(TokenTask),
     /// Show.
     Demo(DemoOptions),
+    /// Foresee.
+    Simulate(SimulateOptions),
     /// Teach a shell.
     Completions(CompletionsOptions),
     /// Write the manual.
@@ -93,6 +96,10 @@ enum TaskArgs {
     Token(TokenTask),
     /// Show it at work: a proxy, seven backends in three regions, and a little traffic, all on this machine.
     Demo(DemoOptions),
+    /// Tell what a fleet would do, in virtual time: real picking, ledgers and health checks, made-up backends and clients.
+    ///
+    /// The same file and seed give the same result. Exit codes: 0 done, 2 what can't be used.
+    Simulate(SimulateOptions),
     /// Print what a shell needs to complete commands and flags.
     Completions(CompletionsOptions),
     /// Print the manual page, or write that of each command into a folder.
@@ -141,6 +148,7 @@ impl From<Cli> for Task {
             Some(TaskArgs::Health(options)) => Self::Health(options),
             Some(TaskArgs::Token(task)) => Self::Token(task),
             Some(TaskArgs::Demo(options)) => Self::Demo(options),
+            Some(TaskArgs::Simulate(options)) => Self::Simulate(options),
             Some(TaskArgs::Completions(options)) => Self::Completions(options),
             Some(TaskArgs::Man(options)) => Self::Man(options),
         }

@@ -25,6 +25,7 @@ mod remote;
 mod run;
 mod service;
 mod signals;
+mod simulate;
 mod token;
 
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         cli::Task::Health(options) => health::health(&options),
         cli::Task::Token(task) => token::token(&task),
         cli::Task::Demo(options) => demo::run(&options),
+        cli::Task::Simulate(options) => simulate::run(&options),
         cli::Task::Completions(options) => manual::completions(&options, cli::definition()),
         cli::Task::Man(options) => manual::man(&options, cli::definition()),
     }

@@ -1,9 +1,11 @@
-//! Each crate compiles alone. In a build of the whole workspace cargo unites the features that its members
+//! Each crate compiles alone, with each set of its features. In a build of the whole workspace cargo unites the features that its members
 //! ask for, so a crate that forgot one of its own is carried by its neighbours until somebody uses it alone.
+
+use std::collections::BTreeSet;
 
 use crate::cargo::{self, Tool};
 use crate::step::{Context, Verdict};
-use crate::workspace::Package;
+use crate::workspace::{Feature, Package};
 
 /// clippy rather than `cargo check`: it shares what it built with the clippy step, and turns a warning that
 /// only one set of features shows into an error.
@@ -20,8 +22,9 @@ pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
         .filter(|package| package.is_library);
     for package in libraries {
         for features in feature_sets(package) {
+            let features = features.into_iter().collect::<Vec<_>>().join(",");
             let mut args = vec!["clippy", "--quiet", "--package", &package.name];
-            args.extend(features);
+            args.extend(["--no-default-features", "--features", &features]);
             args.extend(["--", "-D", "warnings"]);
             if let Err(error) = cargo::run_args(&context.workspace, args) {
                 failed.push(format!("{error:#}"));
@@ -32,41 +35,92 @@ pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// The default features, none, and all; without those that come to the same.
-fn feature_sets(package: &Package) -> Vec<Option<&'static str>> {
-    let mut sets = vec![None];
-    if package.has_defaults {
-        sets.push(Some("--no-default-features"));
+/// Above so many features there would be too many sets: then none, each alone, each two together, and all.
+const EVERY_SET_MAX: u32 = 4;
+
+/// The sets of features that come to something of their own, none first. With few features that is every set: features
+/// are additive only if no two spoil each other.
+fn feature_sets(package: &Package) -> BTreeSet<BTreeSet<&str>> {
+    let features = &package.features;
+    let count = u32::try_from(features.len()).unwrap_or(u32::MAX);
+    let is_wanted = |set: &BTreeSet<&str>| count <= EVERY_SET_MAX || set.len() <= 2;
+    let mut sets = BTreeSet::from([BTreeSet::new()]);
+    for feature in features {
+        let with: Vec<_> = sets
+            .iter()
+            .map(|set: &BTreeSet<&str>| set.iter().copied().chain([feature.name.as_str()]).collect())
+            .filter(is_wanted)
+            .collect();
+        sets.extend(with);
     }
-    if !package.features.is_empty() {
-        sets.push(Some("--all-features"));
+    sets.insert(features.iter().map(|feature| feature.name.as_str()).collect());
+    sets.into_iter().map(|set| whole(set, features)).collect()
+}
+
+/// With what its features imply, so that two sets that come to the same are one.
+fn whole<'p>(mut set: BTreeSet<&'p str>, features: &'p [Feature]) -> BTreeSet<&'p str> {
+    loop {
+        let before = set.len();
+        for feature in features {
+            if set.contains(feature.name.as_str()) {
+                set.extend(feature.implies.iter().map(String::as_str));
+            }
+        }
+        if set.len() == before {
+            return set;
+        }
     }
-    sets
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn package(features: &[&str], has_defaults: bool) -> Package {
-        let features = features.iter().map(|&name| name.to_owned()).collect();
+    fn package(features: &[(&str, &[&str])]) -> Package {
+        let feature = |(name, implies): &(&str, &[&str])| Feature {
+            name: (*name).to_owned(),
+            implies: implies.iter().map(|&name| name.to_owned()).collect(),
+        };
         Package {
             name: "p".into(),
-            features,
-            has_defaults,
+            features: features.iter().map(feature).collect(),
+            defaults: Vec::new(),
             is_library: true,
             dependencies: Vec::new(),
         }
     }
 
+    fn shown(package: &Package) -> Vec<String> {
+        let sets = feature_sets(package);
+        sets.into_iter()
+            .map(|set| set.into_iter().collect::<Vec<_>>().join("+"))
+            .collect()
+    }
+
     #[test]
-    fn the_same_set_is_not_built_twice() {
-        assert_eq!(feature_sets(&package(&[], false)), [None]);
+    fn few_features_are_tried_in_every_set() {
+        assert_eq!(shown(&package(&[])), [""]);
+        assert_eq!(shown(&package(&[("serde", &[])])), ["", "serde"]);
         assert_eq!(
-            feature_sets(&package(&["driver"], false)),
-            [None, Some("--all-features")]
+            shown(&package(&[("etcd", &[]), ("testing", &[])])),
+            ["", "etcd", "etcd+testing", "testing"]
         );
-        let all_three = [None, Some("--no-default-features"), Some("--all-features")];
-        assert_eq!(feature_sets(&package(&["std"], true)), all_three);
+    }
+
+    #[test]
+    fn what_comes_to_the_same_is_not_built_twice() {
+        assert_eq!(
+            shown(&package(&[("driver", &[]), ("tls", &["driver"])])),
+            ["", "driver", "driver+tls"]
+        );
+    }
+
+    #[test]
+    fn of_many_features_none_each_two_and_all_are_tried() {
+        let many = package(&[("a", &[]), ("b", &[]), ("c", &[]), ("d", &[]), ("e", &["a"])]);
+        let sets = shown(&many);
+        // None, five, ten pairs of which four are with e and so with a, and all; e is a+e.
+        assert_eq!(sets.len(), 1 + 5 + 10 - 1 + 1, "{sets:?}");
+        assert!(sets.contains(&"a+b+c+d+e".to_owned()) && sets.contains(&"a+b+e".to_owned()));
     }
 }

@@ -249,7 +249,7 @@ mod tests {
         let packages = [Package {
             name: "edgeproxy-api".into(),
             features: Vec::new(),
-            has_defaults: false,
+            defaults: Vec::new(),
             is_library: true,
             dependencies: vec![
                 dependency("edgeproxy-control", Kind::Product),

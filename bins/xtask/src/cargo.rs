@@ -62,6 +62,17 @@ impl Tool {
         install: "cargo install --locked httpwg-cli",
     };
 
+    pub(crate) const SEMVER_CHECKS: Self = Self {
+        name: "semver-checks",
+        kind: Kind::Subcommand,
+        install: "cargo install --locked cargo-semver-checks",
+    };
+
+    pub(crate) const MDBOOK: Self = Self {
+        name: "mdbook",
+        kind: Kind::Program,
+        install: "cargo install --locked mdbook --no-default-features --features search",
+    };
     pub(crate) const DPKG_DEB: Self = Self {
         name: "dpkg-deb",
         kind: Kind::Program,

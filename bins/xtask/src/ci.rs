@@ -2,10 +2,13 @@
 
 use crate::cargo::{self, Tool};
 use crate::step::{Context, Step, Verdict};
-use crate::{alone, behaviour, bench, boundaries, conformance, deb, fuzz, lengths, links, purity, suite};
+use crate::{
+    alone, behaviour, bench, book, boundaries, conformance, deb, dependencies, fuzz, lengths, links, pingora,
+    purity, suite,
+};
 
 /// Quick ones first, so that a typo is seen before the tests have run.
-pub(crate) const STEPS: [Step; 18] = [
+pub(crate) const STEPS: [Step; 21] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -22,6 +25,11 @@ pub(crate) const STEPS: [Step; 18] = [
         run: links::check,
     },
     Step {
+        name: "book",
+        about: "the documentation is a whole book, without a warning or a link to nowhere",
+        run: book::check,
+    },
+    Step {
         name: "behaviour",
         about: "every row of docs/behaviour has its tests",
         run: behaviour::check,
@@ -35,6 +43,11 @@ pub(crate) const STEPS: [Step; 18] = [
         name: "purity",
         about: "no runtime, clock or random source in the pure crates",
         run: purity::check,
+    },
+    Step {
+        name: "dependencies",
+        about: "the libraries bring along as many crates as docs/embedding.md says",
+        run: dependencies::check,
     },
     Step {
         name: "machete",
@@ -79,6 +92,11 @@ pub(crate) const STEPS: [Step; 18] = [
         run: docs,
     },
     Step {
+        name: "pingora",
+        about: "the example made with Pingora carries its requests",
+        run: pingora::check,
+    },
+    Step {
         name: "benches",
         about: "the benchmarks compile",
         run: bench::check,
@@ -109,6 +127,8 @@ fn fmt(context: &Context) -> anyhow::Result<Verdict> {
         cargo::run_args(&context.workspace, args)?;
     }
     if verdict == Verdict::Passed {
+        let args = ["fmt", "--manifest-path", pingora::MANIFEST, "--check"];
+        cargo::run_args(&context.workspace, args)?;
         let args = [
             "fmt",
             "--manifest-path",

@@ -8,17 +8,21 @@
 mod alone;
 mod behaviour;
 mod bench;
+mod book;
 mod boundaries;
 mod cargo;
 mod ci;
 mod conformance;
 mod deb;
+mod dependencies;
 mod fuzz;
 mod lengths;
 mod links;
+mod pingora;
 mod process;
 mod purity;
 mod register;
+mod semver;
 mod soak;
 mod source;
 mod step;
@@ -66,6 +70,10 @@ enum Task {
     Deb(deb::Args),
     /// Write the list of what is promised and of the tests that hold it to that, docs/behaviour/README.md.
     Behaviour,
+    /// Write how many crates each library brings along into docs/embedding.md.
+    Dependencies,
+    /// Compare the libraries with an earlier revision: what is gone or has changed breaks somebody's program.
+    Semver(semver::Args),
     /// Hold the HTTP/1 codec against hyper, with many messages.
     Differential(fuzz::Differential),
 }
@@ -107,6 +115,14 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         }
         Task::Behaviour => {
             behaviour::write(&workspace)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Dependencies => {
+            dependencies::write(&workspace)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Semver(args) => {
+            semver::run(&workspace, &args)?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Differential(args) => {

@@ -92,6 +92,12 @@ const FORBIDDEN_PACKAGES: [&str; 26] = [
 
 const FORBIDDEN_CALLS: [&str; 4] = ["Instant::now", "SystemTime::now", "thread::sleep", "thread_rng"];
 
+/// Whether a package is pure with all of its features or, if `without_features`, with none.
+pub(crate) fn is_pure(package: &str, without_features: bool) -> bool {
+    PURE.iter()
+        .any(|pure| pure.package == package && (without_features || pure.features == "--all-features"))
+}
+
 pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
     let mut faults = Vec::new();
     for pure in &PURE {

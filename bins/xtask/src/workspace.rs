@@ -19,13 +19,21 @@ pub(crate) struct Workspace {
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Package {
     pub(crate) name: String,
-    /// Every feature but `default`.
-    pub(crate) features: Vec<String>,
-    /// Whether `default` switches any of them on.
-    pub(crate) has_defaults: bool,
+    /// Every feature but `default`, and those of the package itself that it switches on.
+    pub(crate) features: Vec<Feature>,
+    /// What `default` switches on.
+    pub(crate) defaults: Vec<String>,
     /// Whether other packages can depend on it, by a library of its own.
     pub(crate) is_library: bool,
     pub(crate) dependencies: Vec<Dependency>,
+}
+
+/// A feature of a package.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Feature {
+    pub(crate) name: String,
+    /// Features of the same package.
+    pub(crate) implies: Vec<String>,
 }
 
 /// A package's dependency on another package of the workspace.
@@ -88,17 +96,23 @@ fn package(value: &Value) -> anyhow::Result<Package> {
             })
         })
         .collect::<anyhow::Result<_>>()?;
+    let switched_on = |name: &str| -> Vec<String> {
+        let on = features.get(name).and_then(Value::as_array);
+        let on = on.into_iter().flatten().filter_map(Value::as_str);
+        on.filter(|on| features.contains_key(*on))
+            .map(str::to_owned)
+            .collect()
+    };
+    let named = features.keys().filter(|name| *name != "default");
     Ok(Package {
         name: text(value, "name")?.to_owned(),
-        features: features
-            .keys()
-            .filter(|name| *name != "default")
-            .cloned()
+        features: named
+            .map(|name| Feature {
+                name: name.clone(),
+                implies: switched_on(name),
+            })
             .collect(),
-        has_defaults: features
-            .get("default")
-            .and_then(Value::as_array)
-            .is_some_and(|on| !on.is_empty()),
+        defaults: switched_on("default"),
         is_library: array(value, "targets")?
             .iter()
             .filter_map(|target| target["kind"].as_array())
@@ -127,7 +141,7 @@ mod tests {
     #[test]
     fn dependencies_outside_of_the_workspace_are_left_out() {
         let json = r#"{"workspace_root": "/w", "target_directory": "/w/target", "packages": [{
-            "name": "a", "features": {"default": ["x"], "x": []},
+            "name": "a", "features": {"default": ["x"], "x": [], "y": ["x", "dep:serde", "b/z"]},
             "targets": [{"kind": ["lib"]}, {"kind": ["test"]}],
             "dependencies": [
                 {"name": "serde", "kind": null},
@@ -139,8 +153,17 @@ mod tests {
             workspace.packages,
             [Package {
                 name: "a".into(),
-                features: vec!["x".into()],
-                has_defaults: true,
+                features: vec![
+                    Feature {
+                        name: "x".into(),
+                        implies: Vec::new()
+                    },
+                    Feature {
+                        name: "y".into(),
+                        implies: vec!["x".into()]
+                    }
+                ],
+                defaults: vec!["x".into()],
                 is_library: true,
                 dependencies: vec![
                     Dependency {

@@ -23,20 +23,57 @@
 //! # }
 //! ```
 //!
-//! # Why the decisions hold no socket
+//! # The key decision: what decides holds no socket
 //!
 //! To send a heartbeat is easy; to do the right thing when it fails is not. Which answers are to be tried again, where
 //! and when; what to do when the API has forgotten the backend, when somebody else has its id, when a registration is
 //! under way and the process is to stop. [`Session`] decides that, as a state machine that is told the time and the
 //! answers. A test runs an outage of five minutes in a millisecond, and a simulation finds the order of events that
-//! breaks it. The driver (feature `driver`) only sends what the session says.
+//! breaks it. The driver (feature `driver`) only sends what the session says, and so can anybody's:
+//!
+//! ```
+//! use std::num::NonZeroU16;
+//! use std::time::Duration;
+//! use edgeproxy_agent::{Answer, Ask, Body, Event, Reply, Session, Settings};
+//! use edgeproxy_backend::MonoTime;
+//!
+//! let mut now = MonoTime::from_secs(0); // from the caller's clock
+//! let port = NonZeroU16::new(8080).ok_or("a port is not 0")?;
+//! let mut session = Session::new(Settings { apis: 2, ip: None, port, seed: 7 });
+//! session.join(now);
+//! let first = session.poll_request().ok_or("it registers at once")?;
+//! assert_eq!((first.api, first.ask), (0, Ask::Register(None)));
+//!
+//! // The first API can't be reached, so the next one is asked.
+//! session.handle_answer(now, Answer::Unreachable("connection refused".into()));
+//! now = session.poll_timeout().unwrap_or(now);
+//! session.handle_timeout(now);
+//! let second = session.poll_request().ok_or("and again elsewhere")?;
+//! assert_eq!((second.api, second.ask), (1, Ask::Register(None)));
+//! session.handle_answer(now, Answer::Reply(Reply {
+//!     status: 201,
+//!     retry_after: None,
+//!     ip: Some([10, 0, 0, 7].into()), // the address that it was sent with
+//!     body: Body::parse(br#"{"incarnation": 4, "heartbeat_interval_secs": 20}"#),
+//! }));
+//! assert!(std::iter::from_fn(|| session.poll_event()).any(|event| matches!(event, Event::Registered { .. })));
+//! assert_eq!(session.interval(), Some(Duration::from_secs(20))); // and heartbeats follow by poll_timeout
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # What it leaves to the caller
 //!
 //! - To begin when the backend serves: a registered backend gets requests.
 //! - To [leave](Agent::leave) before it stops. A dropped `Agent` sends no more heartbeats and says nothing: the lease
 //!   runs out, a minute later unless told otherwise. Only `leave` can wait for an answer, which a destructor can't.
-//! - The feature `tls` for APIs at `https://`.
+//! - One runtime of tokio for the driver, of either flavour.
+//!
+//! # Features
+//!
+//! | feature | default | |
+//! |---|---|---|
+//! | `driver` | yes | `Agent` on tokio, with hyper. Without it the session alone, and what is read and written |
+//! | `tls` | no | APIs at `https://`, by rustls with aws-lc, which needs a C compiler |
 //!
 //! The binary `edgeproxy-agent` does all this for a server in whatever language.
 

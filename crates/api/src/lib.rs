@@ -1,7 +1,7 @@
 //! The discovery API: backends register over HTTP, keep a lease alive with heartbeats, and leave;
 //! operators list, change and drain them, and ask why a request would go where it goes, and what is in force.
 //!
-//! # Nothing of the wire reaches the core
+//! # The key decision: nothing of the wire reaches the core
 //!
 //! A request is parsed into the vocabulary of `edgeproxy-backend`, whose values are valid by their type,
 //! or it is refused: there is no half-checked registration to pass on, and the registry needs no second

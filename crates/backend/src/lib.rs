@@ -2,7 +2,7 @@
 //! valid by construction, the [`Backend`] they describe, and the [`Meter`] that counts what one is doing
 //! right now.
 //!
-//! # Why one small crate
+//! # The key decision: one small crate
 //!
 //! The registry decides who may be routed to, the balancer picks, the data plane forwards. They meet in
 //! two types only: an [`Endpoint`] (one incarnation of a backend, immutable) and the [`Meter`] inside it
@@ -10,7 +10,9 @@
 //! without the others noticing.
 //!
 //! ```
-//! use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, Limits, Region, Weight};
+//! use std::sync::Arc;
+//! use edgeproxy_backend::{Admission, AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation};
+//! use edgeproxy_backend::{Limits, MonoTime, Refusal, Region, Signal, Weight};
 //!
 //! let backend = Backend::new(
 //!     BackendId::parse("backend-eu-1")?,
@@ -22,13 +24,30 @@
 //! assert_eq!(backend.app.as_str(), "myapp");
 //! assert_eq!(backend.weight, Weight::DEFAULT);
 //! assert_eq!(backend.limits, Limits::new(100, 150)?);
+//!
+//! // One life of it. A request takes a place, and holds it for as long as it lasts.
+//! let endpoint = Arc::new(Endpoint::new(backend, Incarnation::FIRST));
+//! let place = endpoint.admit(Admission::Regular).map_err(|refusal| format!("{refusal:?}"))?;
+//! assert_eq!(endpoint.meter.in_flight(), 1);
+//!
+//! // No answer came, and one failure is as many as are borne: nobody else gets in from this instant on.
+//! let (max_failures, now) = (1, MonoTime::from_secs(1));
+//! assert_eq!(place.failed(max_failures, now), Some(Signal::StreakReached)); // for the registry
+//! drop(place);
+//! assert_eq!(endpoint.meter.in_flight(), 0);
+//! assert_eq!(endpoint.admit(Admission::Regular).err(), Some(Refusal::Shut));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # What it leaves to the caller
 //!
 //! Which regions exist, which networks may register, and what time it is: all of that is policy, and comes
-//! in as an argument ([`MonoTime`]) or is checked where the policy is known.
+//! in as an argument ([`MonoTime`]) or is checked where the policy is known. Opening a gate again, too: a [`Meter`] closes its
+//! own after failures, and whoever keeps the ledgers decides for how long.
+//!
+//! # Features
+//!
+//! `serde` (not by default): `Serialize` for the vocabulary, as the strings and numbers of the API.
 
 mod addr;
 mod backend;

@@ -8,7 +8,7 @@ use crate::explain::{self, Explanation};
 use crate::ramp::STEPS;
 use crate::sticky::kept_of;
 use crate::tiers::Tiers;
-use crate::{Client, Policy, Target};
+use crate::{Client, Inner, Policy, Target};
 
 /// One of those that a balancer is prepared for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -112,6 +112,7 @@ pub enum Grounds {
 /// threads may share it; a change of the list makes a new one by [`prepare`](Self::prepare).
 pub struct Balancer<T> {
     pub(crate) policy: Policy,
+    pub(crate) compared: Compared,
     pub(crate) entries: Box<[Entry<T>]>,
     pub(crate) tiers: Tiers,
     /// Identities of those that may be picked, as far as they are told apart, and their places. Sorted; empty
@@ -124,6 +125,24 @@ pub struct Balancer<T> {
     pub(crate) next_change: Option<MonoTime>,
     /// By place in the list; read by nobody but `explain`.
     pub(crate) excluded: Box<[Option<Barred>]>,
+}
+
+/// What members below their soft limit are compared by, where they are compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Compared {
+    Load,
+    Latency,
+    Own,
+}
+
+impl Compared {
+    pub(crate) const fn by(policy: &Policy) -> Self {
+        match (&policy.own, policy.algorithm.inner()) {
+            (Some(_), _) => Self::Own,
+            (None, Inner::Ewma) => Self::Latency,
+            (None, _) => Self::Load,
+        }
+    }
 }
 
 /// What a pick reads of a candidate, close together: half a cache line where `T` is a pointer.

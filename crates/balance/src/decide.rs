@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use edgeproxy_backend::{Country, MonoTime};
 
-use crate::balancer::{Balancer, Claim, Entry, Grounds, PickError};
+use crate::balancer::{Balancer, Claim, Compared, Entry, Grounds, PickError};
 use crate::group::{Group, Picker};
 use crate::rank::{Draw, Rank, Room, cost, costly_load, drawn, mixed};
 use crate::rotation::Cursor;
 use crate::sticky::kept_of;
 use crate::tally::Tally;
 use crate::tiers::Step;
-use crate::{Client, Inner, Spill, Target};
+use crate::{Asked, Client, Spill, Target};
 use least::{two_different, two_of};
 
 pub(crate) use keyed::place_of;
@@ -146,14 +146,13 @@ where
         watch: W,
         claim: F,
     ) -> Self {
-        let by_latency = balancer.policy.algorithm.inner() == Inner::Ewma;
         Self {
             balancer,
             client,
             now,
             entropy,
-            by_latency,
-            by_load_alone: !by_latency,
+            by_latency: balancer.compared == Compared::Latency,
+            by_load_alone: balancer.compared == Compared::Load,
             unknown: 1,
             avoided: None,
             watch,
@@ -284,13 +283,25 @@ where
         if self.avoided.is_some() && !self.is_elsewhere(entry) {
             return None;
         }
-        let everybodys = in_flight.saturating_add(entry.elsewhere());
-        if self.by_latency {
-            let cost = cost(entry.expected(self.now), self.unknown);
-            Some(costly_load(cost, everybodys))
-        } else {
-            Some(u64::from(everybodys) + 1)
-        }
+        let everybodys = || in_flight.saturating_add(entry.elsewhere());
+        Some(match self.balancer.compared {
+            Compared::Load => u64::from(everybodys()) + 1,
+            Compared::Latency => {
+                let cost = cost(entry.expected(self.now), self.unknown);
+                costly_load(cost, everybodys())
+            }
+            Compared::Own => self.own_cost(entry),
+        })
+    }
+
+    fn own_cost(&self, entry: &Entry<T>) -> u64 {
+        let asked = Asked {
+            client: self.client,
+            now: self.now,
+            entropy: self.entropy,
+        };
+        let own = self.balancer.policy.own.as_ref();
+        own.map_or(0, |own| own.cost(&entry.target, &asked))
     }
 
     #[inline]

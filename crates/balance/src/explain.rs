@@ -16,6 +16,8 @@ pub(crate) use account::explain;
 pub struct Explanation {
     /// The policy's algorithm; the one inside a tier by [`Algorithm::inner`].
     pub algorithm: Algorithm,
+    /// Whether it is one's [own](crate::Policy::own) that picks inside a tier.
+    pub own: bool,
     /// When a tier's traffic goes on to the next.
     pub spill: Spill,
     /// For whom.
@@ -63,7 +65,7 @@ pub struct Considered {
     /// the load, `(in_flight + elsewhere + 1) / weight`; for `ewma` that times the expected latency in milliseconds and the
     /// penalty, `None` before the first response. For those that take turns the number of turns before its own;
     /// `None` if that is more than 65,536. For `hash` how many are asked for this key before it; `None` if it is
-    /// not asked.
+    /// not asked. For one's [own](crate::Cost) the cost.
     pub score: Option<f64>,
     /// What became of it.
     pub verdict: Verdict,
@@ -100,6 +102,8 @@ pub enum Verdict {
     NotDrawn,
     /// Another one is expected to answer sooner.
     Slower,
+    /// Another one costs less, by one's own algorithm.
+    Costlier,
     /// The key is another's.
     NotItsKey,
     /// It has more than 5/4 of its share of the requests in flight, and the key goes on to its next owner.
@@ -134,6 +138,7 @@ impl fmt::Display for Verdict {
             Self::MoreLoaded => "another has less load",
             Self::NotDrawn => "not one of the two drawn at random",
             Self::Slower => "another is expected to answer sooner",
+            Self::Costlier => "another costs less",
             Self::NotItsKey => "the key is another's",
             Self::AboveItsShare => "above 5/4 of its share of the requests in flight",
             Self::Ramping => "in slow start, and at its part of its soft limit",

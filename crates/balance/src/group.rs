@@ -12,7 +12,7 @@ use crate::sampler::Sampler;
 use crate::slots::Slots;
 use crate::tally::Tally;
 use crate::tiers::Scope;
-use crate::{Inner, Policy, Spill, Target};
+use crate::{Among, Inner, Own, Policy, Spill, Target};
 
 /// Members that are equally near to some client, in the order of registration. Never empty.
 #[derive(Debug)]
@@ -77,6 +77,7 @@ impl Group {
 /// Makes the groups of a balancer, and goes on from those of the one before.
 pub(crate) struct Grouping<'a, T> {
     inner: Inner,
+    own: Option<Among>,
     spill: Spill,
     entries: &'a [Entry<T>],
     before: HashMap<Scope, &'a Group>,
@@ -85,7 +86,8 @@ pub(crate) struct Grouping<'a, T> {
 impl<'a, T: Target> Grouping<'a, T> {
     pub(crate) fn new(policy: &Policy, entries: &'a [Entry<T>], before: &'a [Group]) -> Self {
         Self {
-            inner: policy.algorithm.inner(),
+            inner: policy.inner(),
+            own: policy.own.as_ref().map(Own::among),
             spill: policy.spill,
             entries,
             before: before.iter().map(|group| (group.scope, group)).collect(),
@@ -144,7 +146,7 @@ impl<'a, T: Target> Grouping<'a, T> {
                 self.shares(members, |entry| entry.share),
                 turns(),
             )),
-            Inner::LeastConnections if members.len() <= SCAN_MAX => Picker::Scan,
+            Inner::LeastConnections if self.looks_at_all(members) => Picker::Scan,
             Inner::LeastConnections if self.are_alike(members) => Picker::Two,
             Inner::LeastConnections => Picker::TwoByWeight(self.sampler(members)),
             Inner::Ewma if members.len() == 1 => Picker::Scan,
@@ -172,6 +174,14 @@ impl<'a, T: Target> Grouping<'a, T> {
             }
         };
         members.iter().map(share).collect()
+    }
+
+    fn looks_at_all(&self, members: &[u32]) -> bool {
+        match self.own {
+            None => members.len() <= SCAN_MAX,
+            Some(Among::All) => true,
+            Some(Among::TwoDrawn) => members.len() == 1,
+        }
     }
 
     fn are_alike(&self, members: &[u32]) -> bool {

@@ -1,6 +1,6 @@
 //! Load-balancing algorithms that pick a backend without a lock, an allocation, a clock or a random source.
 //!
-//! # Decide early, pick blindly
+//! # The key decision: decide early, pick blindly
 //!
 //! Picks outnumber changes of the membership by many thousands to one, and a change happens off the request
 //! path. So [`Balancer::prepare`] decides all that can be decided before a pick: who may be picked at all,
@@ -22,6 +22,9 @@
 //!
 //! When fewer of an app's members are well than [`Policy::panic_permille`] asks for, those are proposed too that are
 //! excluded for their health alone ([`Barred::Unwell`]); [`Balancer::ignores_health`] tells the claim.
+//!
+//! Where none of the algorithms will do, a [`Cost`] of one's own stands in the place of the inner one ([`Policy::own`]): it says what a
+//! request would cost on each member, and all the rest holds around it.
 //!
 //! The balancer **proposes**, and a closure **decides**. Only whoever counts requests can take the last place
 //! on a backend in one step, so a pick takes a `claim` that does so, and goes on to the next candidate if it
@@ -61,6 +64,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A request that failed may be picked for again: [`retry`] has the rules and the budget, and
+//! [`Balancer::by_admission`] the order in which whoever counts by [`Endpoint`](edgeproxy_backend::Endpoint)s lets it in.
+//!
 //! # How exact it is
 //!
 //! | algorithm | holds for picks that nobody refuses, on any number of threads |
@@ -79,16 +85,19 @@
 //! time and randomness, the client's place in the world and its [`Key`], when to prepare again, and who is routable. Picks that are made on a balancer after its successor was prepared are not
 //! carried over: publish soon after preparing.
 
+mod admissions;
 mod balancer;
 mod decide;
 mod explain;
 mod group;
 mod key;
+mod own;
 mod plan;
 mod policy;
 mod prepare;
 mod ramp;
 mod rank;
+pub mod retry;
 mod roll;
 mod rotation;
 mod round_trips;
@@ -99,9 +108,11 @@ mod tally;
 mod target;
 mod tiers;
 
+pub use admissions::LastResort;
 pub use balancer::{Balancer, Barred, Candidate, Claim, Grounds, PickError};
 pub use explain::{Considered, Excluded, Exclusion, Explanation, Tier, Verdict};
 pub use key::{Key, Keyer};
+pub use own::{Among, Asked, Cost, MAX_COST, Own};
 pub use policy::{Algorithm, Bound, Client, Inner, NameError, Policy, Spill};
 pub use ramp::{SlowStart, SlowStartError};
 pub use round_trips::RoundTrips;

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use edgeproxy_backend::{Country, Region};
 
-use crate::{Key, SlowStart};
+use crate::{Key, Own, SlowStart};
 
 /// How one of several equally near members is picked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -186,6 +186,8 @@ named!(Spill);
 pub struct Policy {
     /// How a member is picked.
     pub algorithm: Algorithm,
+    /// An algorithm of one's own, in the place of the one that [`algorithm`](Self::algorithm) has inside a tier.
+    pub own: Option<Own>,
     /// When a tier's traffic goes on to the next tier. Without tiers it makes no difference.
     pub spill: Spill,
     /// The region that this proxy runs in; `None` leaves tier 2 out.
@@ -203,6 +205,16 @@ pub struct Policy {
     pub slow_start: Option<SlowStart>,
     /// Whether clients may come [bound](Client::bound) to a member. `Ignored` spares preparing for it.
     pub bound: Bound,
+}
+
+impl Policy {
+    /// The algorithm inside a tier. One of one's own is prepared for as `least_connections` is: loads decide there, too.
+    pub(crate) const fn inner(&self) -> Inner {
+        match self.own {
+            Some(_) => Inner::LeastConnections,
+            None => self.algorithm.inner(),
+        }
+    }
 }
 
 /// Whether clients may be bound to a member.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use edgeproxy_backend::{LoadFactor, MonoTime};
 
-use crate::balancer::{Balancer, Candidate, Entry};
+use crate::balancer::{Balancer, Candidate, Compared, Entry};
 use crate::group::Grouping;
 use crate::ramp::{STEPS, limits_on};
 use crate::roll;
@@ -38,7 +38,7 @@ impl<T: Target> Balancer<T> {
         let mut excluded = Vec::with_capacity(candidates.len());
         let mut since = Vec::with_capacity(candidates.len());
         let heeds_loads = matches!(
-            policy.algorithm.inner(),
+            policy.inner(),
             Inner::Weighted | Inner::LeastConnections | Inner::Ewma
         );
         for (candidate, routable) in candidates.into_iter().zip(roll.routable) {
@@ -82,6 +82,7 @@ impl<T: Target> Balancer<T> {
         };
         identities.sort_unstable();
         Self {
+            compared: Compared::by(policy),
             policy: policy.clone(),
             entries: entries.into(),
             tiers,

@@ -7,6 +7,7 @@ mod fleet;
 mod keyed;
 mod least_loaded;
 mod naive;
+mod own;
 mod panic;
 mod region_affinity;
 mod reported;

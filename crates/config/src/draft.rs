@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::ops::Range;
 
-use crate::Settings;
 use crate::finding::{Finding, Severity};
 use crate::layers::{Loaded, Origin, RawFlags};
 use crate::problem::{ConfigError, Document, Place, Problem};
@@ -12,6 +11,7 @@ use crate::setting::{API_ENV, CONFIG_ENV, ENV_PREFIX, Setting};
 use crate::suggest::closest;
 use crate::topology::{Sections, Topology};
 use crate::value::{Mismatch, Value};
+use crate::{Settings, fleet};
 
 /// Settings in the making.
 #[derive(Debug, Default)]
@@ -26,6 +26,8 @@ pub(crate) struct Draft<'a> {
     /// What the file says of apps, routes and backends, before it has been seen as a whole.
     pub(crate) sections: Sections,
     pub(crate) topology: Topology,
+    /// What a fleet file says besides; `None` of a configuration file, which has none of it.
+    pub(crate) fleet: Option<fleet::Raw>,
     problems: Vec<Problem>,
     warnings: Vec<Finding>,
 }

@@ -10,9 +10,9 @@ use crate::problem::{Document, Problem};
 use crate::setting::{CONFIG_ENV, CONFIG_FLAG, ENV_PREFIX, Kind, Setting};
 use crate::suggest::closest;
 use crate::value::{Mismatch, Value};
-use crate::{Settings, app, backend, listeners, region, route, unclosed};
+use crate::{Settings, app, backend, fleet, listeners, region, route, unclosed};
 
-type Section = fn(&Document<'_>, &mut Draft<'_>, &Spanned<DeValue<'_>>);
+pub(crate) type Section = fn(&Document<'_>, &mut Draft<'_>, &Spanned<DeValue<'_>>);
 
 /// What only the file has, since a variable or a flag is one value.
 const SECTIONS: &[(&str, Section)] = &[
@@ -53,7 +53,12 @@ pub(crate) fn read(document: &Document<'_>, draft: &mut Draft<'_>) {
         return;
     }
     for (key, value) in table.get_ref() {
-        if let Some((_, read)) = SECTIONS.iter().find(|(name, _)| key.get_ref() == name) {
+        let of_fleets = draft.fleet.as_ref().map_or(&[][..], |_| fleet::SECTIONS);
+        if let Some((_, read)) = SECTIONS
+            .iter()
+            .chain(of_fleets)
+            .find(|(name, _)| key.get_ref() == name)
+        {
             read(document, draft, value);
             continue;
         }
@@ -155,11 +160,13 @@ fn unknown(
     document.problem(
         &key.span(),
         message,
-        draft.guesses().then(|| meant(name, value.get_ref())),
+        draft
+            .guesses()
+            .then(|| meant(name, value.get_ref(), draft.fleet.is_some())),
     )
 }
 
-fn meant(name: &str, value: &DeValue<'_>) -> String {
+fn meant(name: &str, value: &DeValue<'_>, is_fleet: bool) -> String {
     if name == CONFIG_FLAG {
         return format!("a file can't name itself; use --{CONFIG_FLAG} or {CONFIG_ENV}");
     }
@@ -181,18 +188,19 @@ fn meant(name: &str, value: &DeValue<'_>) -> String {
         .unwrap_or(&plain);
     match Setting::by_key(plain)
         .map(|setting| setting.key)
-        .or_else(|| closest(plain, keys()))
+        .or_else(|| closest(plain, keys(is_fleet)))
     {
         Some(key) => format!("did you mean {key:?}?"),
         None => "remove it; `edgeproxy run --help` lists every setting".to_owned(),
     }
 }
 
-fn keys() -> impl Iterator<Item = &'static str> {
+fn keys(is_fleet: bool) -> impl Iterator<Item = &'static str> {
+    let of_fleets = if is_fleet { fleet::SECTIONS } else { &[] };
     Settings::ALL
         .iter()
         .map(|setting| setting.key)
-        .chain(SECTIONS.iter().map(|(name, _)| *name))
+        .chain(SECTIONS.iter().chain(of_fleets).map(|(name, _)| *name))
 }
 
 #[cfg(test)]

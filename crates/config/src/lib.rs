@@ -1,6 +1,6 @@
 //! What edgeproxy is told: flags over `EDGEPROXY_*` over `edgeproxy.toml` over defaults.
 //!
-//! # One list
+//! # The key decision: one list
 //!
 //! [`Settings::ALL`] is the only place where a setting is defined. Its key, its variable, its flag, its
 //! default, its help text, its parser and the field of [`Settings`] that holds it come from one entry, so
@@ -44,6 +44,7 @@ mod collector;
 mod draft;
 mod file;
 mod finding;
+mod fleet;
 mod from_value;
 mod kinds;
 mod layers;
@@ -78,6 +79,10 @@ pub use backend::StaticBackend;
 pub use changes::{Changes, Frozen, Moved};
 pub use collector::{CollectorUrl, TracesFollow};
 pub use finding::{Finding, Severity};
+pub use fleet::{
+    Behaviour, Distribution, Fleet, FleetEvent, FleetMachine, FleetTraffic, Happening, Spacing, compare,
+    fleet, fleet_reference, load_fleet,
+};
 pub use layers::{ConfigFile, Layers, Loaded, Origin, RawFlags};
 pub use listeners::{Certificate, Listener, ListenerProtocol, ListenerTls};
 pub use paths::PathPrefix;

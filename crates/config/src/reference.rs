@@ -80,7 +80,7 @@ fn of_setting(page: &mut String, setting: &Setting) {
     row(page, setting.key, setting.kind, &default, &doc);
 }
 
-fn of_shape(page: &mut String, shape: &Shape) {
+pub(crate) fn of_shape(page: &mut String, shape: &Shape) {
     // Writing to a text can't fail.
     let _ = write!(
         page,

@@ -96,6 +96,20 @@ fn read(choice: &Choice) -> Result<Option<ConfigFile>, Problem> {
     }
 }
 
+/// Reads a file that has to be there.
+pub(crate) fn named(path: &Path) -> Result<ConfigFile, Problem> {
+    let bytes = read_bytes(path).map_err(|error| Problem {
+        place: Place::File(path.to_owned()),
+        message: format!("can't be read: {error}"),
+        help: None,
+        excerpt: None,
+    })?;
+    text(path, bytes).map(|text| ConfigFile {
+        path: path.to_owned(),
+        text,
+    })
+}
+
 fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One more than is accepted, which tells a file that is too long from one that just fits.

@@ -50,6 +50,33 @@ fn the_schema_is_json_and_the_one_in_the_documents() {
     compare("edgeproxy.schema.json", &made);
 }
 
+/// Settings that bound something, by how they are called.
+fn is_limit(key: &str) -> bool {
+    let bounds = [
+        "max_",
+        "_max",
+        "_timeout_secs",
+        "retry_budget_",
+        "_per_peer",
+        "_ttl_secs",
+    ];
+    // Of these two the one is how long a client is kept, and the other whether a backend is taken out.
+    bounds.iter().any(|part| key.contains(part)) && !["binding_ttl_secs", "max_failures"].contains(&key)
+}
+
+#[test]
+fn every_setting_that_bounds_something_is_among_the_limits_with_its_default() {
+    let page = include_str!("../../../docs/limits.md");
+    for setting in Settings::ALL.iter().filter(|setting| is_limit(setting.key)) {
+        let row = format!("| `{}` | `{}` | ", setting.key, setting.default);
+        assert!(page.contains(&row), "{row}");
+    }
+    for row in page.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let key = row.split('`').next().unwrap();
+        assert!(Settings::ALL.iter().any(|setting| setting.key == key), "{key}");
+    }
+}
+
 /// The examples are what people copy, so nothing about them may be wrong, or risky.
 #[test]
 fn the_examples_have_no_findings() {

@@ -123,18 +123,35 @@ impl Leases {
                     let held = held(&id, incarnation, owner);
                     self.wanted.adopt.insert(id, held);
                 }
-                Action::Delete {
+                Action::Expire {
                     id,
                     incarnation,
                     owner,
                 } => {
-                    let held = held(&id, incarnation, owner);
-                    self.ending.insert(id.clone(), incarnation);
-                    self.wanted.end.insert(id, held);
+                    // Of others' backends this proxy hears the changes alone.
+                    let counts = |id: &BackendId| self.cluster.is_mine(id);
+                    match registry.handle_expiring(&id, incarnation, counts, now) {
+                        Some(longest) => {
+                            let at = registry.awake(now);
+                            self.cluster.keep(&id, incarnation, longest, at);
+                        }
+                        None => self.end(id, incarnation, owner),
+                    }
                 }
+                Action::Delete {
+                    id,
+                    incarnation,
+                    owner,
+                } => self.end(id, incarnation, owner),
                 Action::Tell { ids } => self.wanted.tell.extend(ids),
             }
         }
+    }
+
+    fn end(&mut self, id: BackendId, incarnation: Incarnation, owner: ProxyName) {
+        let held = held(&id, incarnation, owner);
+        self.ending.insert(id.clone(), incarnation);
+        self.wanted.end.insert(id, held);
     }
 
     /// It has been heard: an end that has been noted and isn't asked for yet is void.
@@ -275,6 +292,7 @@ impl State {
 
     /// Somebody else has changed something, or the store is in reach or isn't.
     pub(crate) fn take_in(&mut self, update: Update, now: MonoTime) {
+        let left_out = self.registry.stats().left_out;
         let hold = match update {
             Update::Changed(write) => self.take_in_change(write, now),
             Update::Resync(Loaded {
@@ -304,6 +322,13 @@ impl State {
         };
         if let Some(leases) = &mut self.leases {
             leases.follow(&mut self.registry, now);
+        }
+        // Told once: the metric has the others.
+        if left_out == 0 && self.registry.stats().left_out > 0 {
+            tracing::warn!(
+                "there is no room for a backend that another proxy has registered: requests here don't reach it; let the \
+                 proxies have the same max_backends"
+            );
         }
         self.generation += u64::from(self.registry.is_dirty());
         self.holds.extend(hold.map(|hold| (self.generation, hold)));

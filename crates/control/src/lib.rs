@@ -1,7 +1,7 @@
 //! The running registry: one cloneable [`Handle`], and the [`Driver`] that feeds the state machine time
 //! and reports, and publishes what changes.
 //!
-//! # Why a mutex and not a channel
+//! # The key decision: a mutex and not a channel
 //!
 //! The registry answers in well under a microsecond and is called from the control thread alone, so its
 //! lock is never waited for; the request path doesn't know that it exists. A channel would add two hops

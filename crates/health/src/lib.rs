@@ -1,7 +1,7 @@
 //! Health checks: when to probe which backend, and, behind the feature `driver`, the tokio driver that
 //! does it with TCP, HTTP and gRPC probes.
 //!
-//! # Why the schedule holds no socket
+//! # The key decision: the schedule holds no socket
 //!
 //! What is hard about health checks is not to connect but to keep the order: a hundred thousand backends
 //! spread evenly, at most 64 probes under way, a slow one in nobody's way, a result that comes after its
@@ -52,6 +52,11 @@
 //!   caller counts, and answers with a [`Pace`].
 //! - Who is probed, and how many that may be: the schedule holds whatever it is given, one entry for each.
 //! - The clock and the seed of the schedule, and, for probes that speak TLS, whom to trust.
+//!
+//! # Features
+//!
+//! `driver` (not by default): `Driver` on tokio, with TCP, HTTP (hyper) and gRPC (h2) probes, in the clear and inside TLS. Without it
+//! the schedule and the settings of a probe, which are checked as they are made.
 
 #[cfg(feature = "driver")]
 mod driver;

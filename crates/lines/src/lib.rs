@@ -1,8 +1,11 @@
 //! Logs of lines that somebody reads later, such as the audit log and the access log: written by a thread of its own,
 //! behind a queue that never makes anybody wait.
 //!
+//! # The key decision: a log loses lines rather than time
+//!
 //! What doesn't fit into the queue, or can't be written, is lost and counted, and the log itself says how many lines are
-//! missing. A file may be moved away at any time, as those do who rotate logs: the next lines go to the one that has its
+//! missing.
+//! Whoever serves requests can't be held up by a disk that is full or by a pipe that nobody reads. A file may be moved away at any time, as those do who rotate logs: the next lines go to the one that has its
 //! name, without a signal.
 //!
 //! ```no_run

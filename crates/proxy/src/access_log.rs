@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::traces::{RequestSpan, SpanSink, Tracing};
-pub(crate) use line::{Asked, Entry, Asker};
+pub(crate) use line::{Asked, Asker, Entry};
 
 /// Where lines go.
 pub trait LineSink: Send + Sync + 'static {

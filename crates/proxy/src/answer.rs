@@ -321,6 +321,14 @@ mod tests {
     }
 
     #[test]
+    fn the_runbook_says_of_every_word_what_to_do() {
+        let runbook = include_str!("../../../docs/runbook.md");
+        for word in WORDS {
+            assert!(runbook.contains(&format!("| `{word}` |")), "{word}");
+        }
+    }
+
+    #[test]
     fn all_out_says_why_and_when_to_come_back() {
         let answer = Answer::no_backend("x", "2 ejected, 1 draining", Duration::from_millis(1_500));
         let (parts, body) = parts(answer, Version::HTTP_11);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use edgeproxy_backend::{Admission, BackendId};
-use edgeproxy_balance::{Algorithm, Grounds};
+use edgeproxy_balance::{Algorithm, Grounds, Policy};
 use http::header::HeaderName;
 
 /// The field that says so, where an app has it switched on.
@@ -21,25 +21,22 @@ pub(crate) struct Decision<'a> {
     pub(crate) backend: &'a BackendId,
     /// From 1.
     pub(crate) attempt: usize,
-    pub(crate) algorithm: Algorithm,
+    pub(crate) policy: &'a Policy,
     pub(crate) told: Told,
 }
 
 impl fmt::Display for Decision<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // An id holds neither quotes nor backslashes.
-        write!(
-            f,
-            "backend=\"{}\", attempt={}, algorithm={}",
-            self.backend, self.attempt, self.algorithm
-        )?;
-        let tiered = match self.algorithm {
-            Algorithm::RegionAffinity(inner) => {
-                write!(f, ", inner={inner}")?;
-                true
-            }
-            _ => false,
-        };
+        write!(f, "backend=\"{}\", attempt={}", self.backend, self.attempt)?;
+        let (algorithm, own) = (self.policy.algorithm, self.policy.own.is_some());
+        let tiered = matches!(algorithm, Algorithm::RegionAffinity(_));
+        let inner = if own { "own" } else { algorithm.inner().as_str() };
+        if tiered {
+            write!(f, ", algorithm={algorithm}, inner={inner}")?;
+        } else {
+            write!(f, ", algorithm={inner}")?;
+        }
         let why = match self.told.grounds {
             Grounds::Bound => "bound",
             Grounds::BelowSoft { tier } | Grounds::AboveSoft { tier } if tiered => {
@@ -68,17 +65,17 @@ impl Decision<'_> {
 
 #[cfg(test)]
 mod tests {
-    use edgeproxy_balance::Inner;
+    use edgeproxy_balance::{Asked, Cost, Inner, Own, Target};
 
     use super::*;
 
-    fn decision(algorithm: Algorithm, grounds: Grounds, admission: Admission) -> String {
+    fn decision(policy: &Policy, grounds: Grounds, admission: Admission) -> String {
         let backend = &BackendId::parse("b1").unwrap();
         let told = Told { grounds, admission };
         Decision {
             backend,
             attempt: 2,
-            algorithm,
+            policy,
             told,
         }
         .to_string()
@@ -114,7 +111,40 @@ mod tests {
             ),
         ] {
             let expected = format!("backend=\"b1\", attempt=2, {expected}");
-            assert_eq!(decision(algorithm, grounds, admission), expected);
+            let policy = Policy {
+                algorithm,
+                ..Policy::default()
+            };
+            assert_eq!(decision(&policy, grounds, admission), expected);
+        }
+    }
+
+    /// What everybody costs the same is anybody's.
+    #[derive(Debug)]
+    struct Alike;
+
+    impl Cost for Alike {
+        fn cost(&self, _: &dyn Target, _: &Asked<'_>) -> u64 {
+            1
+        }
+    }
+
+    #[test]
+    fn an_algorithm_of_ones_own_is_called_own() {
+        for (algorithm, expected) in [
+            (Algorithm::Hash, "algorithm=own, why=below_soft"),
+            (
+                Algorithm::RegionAffinity(Inner::Hash),
+                "algorithm=region_affinity, inner=own, tier=2, why=below_soft",
+            ),
+        ] {
+            let policy = Policy {
+                algorithm,
+                own: Some(Own::new(Alike)),
+                ..Policy::default()
+            };
+            let told = decision(&policy, Grounds::BelowSoft { tier: 2 }, Admission::Regular);
+            assert_eq!(told, format!("backend=\"b1\", attempt=2, {expected}"));
         }
     }
 
@@ -125,11 +155,14 @@ mod tests {
             grounds: Grounds::BelowSoft { tier: 3 },
             admission: Admission::LastResort,
         };
-        let algorithm = Algorithm::RegionAffinity(Inner::LeastConnections);
+        let policy = Policy {
+            algorithm: Algorithm::RegionAffinity(Inner::LeastConnections),
+            ..Policy::default()
+        };
         let longest = Decision {
             backend: &id,
             attempt: usize::MAX,
-            algorithm,
+            policy: &policy,
             told,
         };
         let length = longest.to_string().len();

@@ -12,26 +12,45 @@
 //! number. The price: a connection stays with its worker, however busy that is, and idle upstream connections are not
 //! shared.
 //!
-//! ```no_run
+//! ```
 //! use std::sync::Arc;
 //! use arc_swap::ArcSwap;
-//! use edgeproxy_backend::TrafficReport;
-//! use edgeproxy_proxy::{Config, RouteTable, SharedTable, bind};
+//! use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, Endpoint, Incarnation};
+//! use edgeproxy_backend::{MonoTime, Region, TrafficReport};
+//! use edgeproxy_balance::{Balancer, Candidate, Policy};
+//! use edgeproxy_proxy::{AppRoute, Config, Listener, RouteTable, SharedTable, bind};
 //!
-//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! let table: SharedTable = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
 //! let reporter = Arc::new(|report: TrafficReport| { /* into a bounded queue */ drop(report) });
-//! let running = bind(Config::default())?.spawn(Arc::clone(&table), reporter)?;
+//! let config = Config { listeners: vec![Listener::http("127.0.0.1:0".parse()?)], workers: 1, ..Config::default() };
+//! let bound = bind(config)?;
+//! println!("listening on {}", bound.local_addr());
+//! let running = bound.spawn(Arc::clone(&table), reporter)?;
 //!
-//! // Whenever the registry has published something:
-//! table.store(Arc::new(RouteTable::new(1, [], Arc::default())));
+//! // Whenever it has changed who there is:
+//! let backend = Backend::new(
+//!     BackendId::parse("backend-eu-1")?,
+//!     AppName::parse("shop")?,
+//!     Region::parse("eu")?,
+//!     Country::parse("DE")?,
+//!     BackendAddr::parse("10.50.1.1", 8080)?,
+//! );
+//! let endpoint = Arc::new(Endpoint::new(backend, Incarnation::FIRST));
+//! let candidates = vec![Candidate::new(endpoint)];
+//! let app = AppRoute {
+//!     balancer: Balancer::prepare(&Policy::default(), candidates, MonoTime::ZERO, None),
+//!     ..AppRoute::new(AppName::parse("shop")?)
+//! };
+//! table.store(Arc::new(RouteTable::new(1, [Arc::new(app)], Arc::default())));
 //! running.table_changed();
 //!
 //! // On SIGTERM:
 //! running.drain();
 //! running.stopped().await;
-//! # Ok(())
-//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # One request

@@ -63,7 +63,7 @@ impl Answered<'_> {
             let decision = Decision {
                 backend: &endpoint.id,
                 attempt: self.tried.len() + usize::from(!has_failed),
-                algorithm: self.app.balancer.policy().algorithm,
+                policy: self.app.balancer.policy(),
                 told,
             };
             put(DECISION, &decision);

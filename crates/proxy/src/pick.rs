@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use edgeproxy_backend::{Admission, Endpoint, InFlight, Incarnation, MonoTime, Protocol, Refusal};
-use edgeproxy_balance::{Claim, Client, Explanation, PickError};
+use edgeproxy_balance::{Claim, Client, Explanation, LastResort, PickError};
 
 use crate::decision::Told;
 use crate::queue::Returned;
@@ -111,34 +111,18 @@ impl AppRoute {
     }
 }
 
-/// The order in which admissions are tried, until one doesn't fail.
 fn decide<R>(
     app: &AppRoute,
     tried: &[Incarnation],
-    mut attempt: impl FnMut(Admission, &[Incarnation]) -> R,
+    attempt: impl FnMut(Admission, &[Incarnation]) -> R,
     error: impl Fn(&R) -> Option<PickError>,
 ) -> R {
-    let regular = if app.balancer.ignores_health() {
-        Admission::Panic
+    let last_resort = if app.settings.last_resort {
+        LastResort::Used
     } else {
-        Admission::Regular
+        LastResort::Unused
     };
-    let first = attempt(regular, tried);
-    match error(&first) {
-        Some(PickError::NoneRoutable | PickError::Exhausted) => {}
-        // Somebody is routable but has no room: a last resort would push in front of it.
-        None | Some(PickError::AllFull) => return first,
-    }
-    if app.settings.last_resort {
-        let last_resort = attempt(Admission::LastResort, tried);
-        if error(&last_resort).is_none() {
-            return last_resort;
-        }
-    }
-    match tried {
-        [.., latest] if tried.len() > 1 => attempt(regular, &[*latest]),
-        _ => first,
-    }
+    app.balancer.by_admission(last_resort, tried, attempt, error)
 }
 
 fn claim<L>(
@@ -147,17 +131,13 @@ fn claim<L>(
     skipped: &[Incarnation],
     admit: impl FnOnce() -> Result<L, Refusal>,
 ) -> Claim<L> {
-    if skipped.contains(&endpoint.incarnation) {
-        return Claim::Skip;
-    }
     // To send a backend what it doesn't speak would count as its failure.
-    if !front.is_spoken_by(endpoint.protocol) {
-        return Claim::Shut;
-    }
-    match admit() {
-        Ok(place) => Claim::Granted(place),
-        Err(Refusal::Full) => Claim::Full,
-        Err(Refusal::Shut | Refusal::OnTrial) => Claim::Shut,
+    if front.is_spoken_by(endpoint.protocol) {
+        Claim::of(endpoint, skipped, admit)
+    } else if skipped.contains(&endpoint.incarnation) {
+        Claim::Skip
+    } else {
+        Claim::Shut
     }
 }
 

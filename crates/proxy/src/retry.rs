@@ -1,75 +1,9 @@
-//! Whether a request that failed is tried again, and on what: rules and budget, without any I/O.
-
-mod budget;
+//! Whether a request that failed is tried again: the rules are those of whoever picks.
 
 use http::Method;
 
-pub use budget::RetryBudget;
-
-/// What became of an attempt that got no response that counts. The backend's failure, unless it says otherwise.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Failed {
-    /// No connection: refused, unreachable, reset while connecting.
-    Connect,
-    /// No connection in time.
-    ConnectTimeout,
-    /// Connected, and no TLS handshake: nothing of the request was sent.
-    Tls,
-    /// A kept connection turned out to be closed before any byte was written to it.
-    NotSent,
-    /// A kept connection was closed before the response's first byte.
-    Stale,
-    /// Closed or reset after the request was sent, or within the response's head.
-    NoResponse,
-    /// No response's head in time.
-    ResponseTimeout,
-    /// What came is not a response.
-    Malformed,
-    /// A response whose status is one of `unhealthy_responses`.
-    Unhealthy,
-    /// A shared connection was being closed, and the request was not looked at (RFC 9113 §8.7).
-    GoneAway,
-    /// The backend takes no such request now, and has not looked at it (RFC 9113 §8.7).
-    Refused,
-}
-
-/// What is known of the request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Request {
-    /// RFC 9110 §9.2.2, or `retry_non_idempotent`.
-    pub(crate) idempotent: bool,
-    /// Its body is empty, untouched, or kept.
-    pub(crate) replayable: bool,
-}
-
-/// What is tried next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Next {
-    /// The same backend, on a fresh connection. Free: it can't multiply an outage.
-    FreshConnection,
-    /// Another backend, if the budget allows it.
-    OtherBackend,
-    /// Nothing: the client is told.
-    GiveUp,
-}
-
-/// The rule. It doesn't know how many attempts were made; the caller counts them.
-pub(crate) fn next(failed: Failed, request: Request) -> Next {
-    let repeatable = request.idempotent && request.replayable;
-    match failed {
-        Failed::Connect | Failed::ConnectTimeout | Failed::Tls | Failed::Refused if request.replayable => {
-            Next::OtherBackend
-        }
-        Failed::NotSent | Failed::GoneAway if request.replayable => Next::FreshConnection,
-        Failed::Stale if repeatable => Next::FreshConnection,
-        Failed::NoResponse | Failed::ResponseTimeout | Failed::Malformed | Failed::Unhealthy
-            if repeatable =>
-        {
-            Next::OtherBackend
-        }
-        _ => Next::GiveUp,
-    }
-}
+pub use edgeproxy_balance::retry::RetryBudget;
+pub(crate) use edgeproxy_balance::retry::{Allowance, Failed, Next, Request, next};
 
 /// RFC 9110 §9.2.2. An unknown method promises nothing.
 pub(crate) fn is_idempotent(method: &Method) -> bool {
@@ -80,4 +14,28 @@ pub(crate) fn is_idempotent(method: &Method) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idempotent_methods_are_those_of_rfc_9110() {
+        for method in [
+            Method::GET,
+            Method::HEAD,
+            Method::OPTIONS,
+            Method::TRACE,
+            Method::PUT,
+            Method::DELETE,
+        ] {
+            assert!(is_idempotent(&method), "{method}");
+        }
+        for method in [
+            Method::POST,
+            Method::PATCH,
+            Method::CONNECT,
+            Method::from_bytes(b"PURGE").unwrap(),
+        ] {
+            assert!(!is_idempotent(&method), "{method}");
+        }
+    }
+}

@@ -3,6 +3,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::PathPrefix;
+use crate::retry::Allowance;
 
 /// What an app may have differently from the others. It comes with the routing table, so that a request sees one state
 /// of it, whichever table was in force when it came.
@@ -91,6 +92,14 @@ impl AppSettings {
             self.replay_max_bytes
         } else {
             0
+        }
+    }
+
+    /// How many retries there may be.
+    pub(crate) const fn allowance(&self) -> Allowance {
+        Allowance {
+            percent: self.retry_budget_percent,
+            per_sec: self.retry_budget_per_sec,
         }
     }
 }

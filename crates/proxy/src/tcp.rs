@@ -324,7 +324,7 @@ async fn place(
 
 /// Whether the app's budget has a retry left, which is spent then.
 fn may_retry(worker: &Worker, app: &AppRoute, now: MonoTime) -> bool {
-    let granted = app.retry_budget.withdraw(&app.settings, now);
+    let granted = app.retry_budget.withdraw(app.settings.allowance(), now);
     worker.books().app(&app.name).retried(granted);
     granted
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept::{accept_all, accept_queued};
-use crate::access_log::{Asked, Entry, Asker, Gathered};
+use crate::access_log::{Asked, Asker, Entry, Gathered};
 use crate::attempt::mux::{Mux, Muxes};
 use crate::buffer::Buffers;
 use crate::clients::Clients;

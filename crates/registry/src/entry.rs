@@ -102,7 +102,7 @@ pub(crate) enum Before {
 const SEASONED: u8 = 3;
 
 /// A suspect is kept for this many of its leases.
-const SUSPECT_TTLS: u32 = 3;
+pub(crate) const SUSPECT_TTLS: u32 = 3;
 
 static CLEAN: Details = Details::CLEAN;
 

@@ -1,6 +1,6 @@
 //! Which backends exist and which of them may be routed to: leases, ledgers, incarnations and snapshots.
 //!
-//! # A state machine that waits for nobody
+//! # The key decision: a state machine that waits for nobody
 //!
 //! The [`Registry`] is *sans-IO*: inputs come in by `handle_*` with the time at which they arrived, and
 //! what follows from them goes out by `poll_*`. It has no clock, lock, thread or random source. Expiry is

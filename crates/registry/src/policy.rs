@@ -88,8 +88,8 @@ pub enum Leases {
     /// Here, when the time has come.
     #[default]
     Here,
-    /// Among several registries, which hear of the same backends: this one expires nobody, and the mass-expiry guard has
-    /// nothing to guard. It is told by [`Registry::handle_overdue`](crate::Registry::handle_overdue) who is to be probed,
+    /// Among several registries, which hear of the same backends: this one expires nobody. It is asked by
+    /// [`Registry::handle_expiring`](crate::Registry::handle_expiring) whether the mass-expiry guard distrusts an end, told by [`Registry::handle_overdue`](crate::Registry::handle_overdue) who is to be probed,
     /// by [`handle_heard`](crate::Registry::handle_heard) who was heard elsewhere, and by
     /// [`handle_ended`](crate::Registry::handle_ended) or [`handle_foreign`](crate::Registry::handle_foreign) who is gone.
     /// What it tells of a lease is what it has heard itself.

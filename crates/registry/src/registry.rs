@@ -304,7 +304,7 @@ impl Registry {
     ///
     /// Of two lives of an id the later one wins. What was changed here and isn't written yet stays, and is written: the
     /// store knows which of the two is later. A backend of the configuration file stays, whatever others say. One that
-    /// there is no room for is left out.
+    /// there is no room for is left out, and [counted](Stats::left_out); an earlier life of it is gone all the same.
     pub fn handle_foreign(&mut self, change: Write, now: MonoTime) {
         self.advance(now);
         self.take_over_change(change);
@@ -328,37 +328,6 @@ impl Registry {
         let ((), hold) = self.holding(|registry| registry.take_over_all(kept));
         debug_assert!(self.check_invariants());
         self.held.holds(hold).then_some(hold)
-    }
-
-    /// Its lease has run out, as far as those know who [hold it elsewhere](crate::Leases::Elsewhere), and they want to know whether
-    /// it is still there.
-    ///
-    /// - It stays in rotation, as [`Suspect`](crate::State::Suspect) and [`Overdue`](crate::Reason::Overdue), and a
-    ///   [probe](Probe::Suspect) is to be sent, again and again.
-    /// - One that fails takes it out: it is unhealthy, and [`Unreached`](crate::Reason::Unreached). One that passes, be it the
-    ///   monitor's, brings it back.
-    /// - The doubt is over when it is heard: a heartbeat, a registration, or [elsewhere](Self::handle_heard).
-    ///
-    /// Another life of it, or one of the configuration file, is left alone; so is everybody where leases are held here.
-    pub fn handle_overdue(&mut self, id: &BackendId, incarnation: Incarnation, now: MonoTime) {
-        self.advance(now);
-        self.doubt(id, incarnation);
-        debug_assert!(self.check_invariants());
-    }
-
-    /// It has been heard elsewhere. Its lease begins anew, as far as it is told here.
-    pub fn handle_heard(&mut self, id: &BackendId, now: MonoTime) {
-        self.advance(now);
-        self.hear(id);
-        debug_assert!(self.check_invariants());
-    }
-
-    /// Its lease has ended: what was decided where leases are [held elsewhere](crate::Leases::Elsewhere) has come true in the store.
-    /// As with [`handle_foreign`](Self::handle_foreign), what was changed here and isn't written yet stays.
-    pub fn handle_ended(&mut self, id: &BackendId, incarnation: Incarnation, now: MonoTime) {
-        self.advance(now);
-        self.end(id, incarnation);
-        debug_assert!(self.check_invariants());
     }
 
     /// The life that an id holds a lease by, and how long that is; `None` where nobody of that id does.

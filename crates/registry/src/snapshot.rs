@@ -116,6 +116,8 @@ pub struct Stats {
     pub expiries: u64,
     /// Backends that the mass-expiry guard kept.
     pub suspected: u64,
+    /// Others' registrations that there was no room for, each time that one was told.
+    pub left_out: u64,
     /// Ejections by traffic.
     pub ejections: u64,
     /// Ejections that `last_backend = keep` refused.

@@ -160,8 +160,8 @@ impl fmt::Display for Reason {
             ),
             Self::Overdue { since } => write!(
                 f,
-                "its lease ran out {} s ago; kept while a TCP probe reaches it, until it is known that no other proxy \
-                 has heard it",
+                "its lease ran out {} s ago; kept while a TCP probe reaches it: until it is known that no other proxy \
+                 has heard it, and for three TTLs where most of its app fell silent with it",
                 since.as_secs()
             ),
             Self::Unreached => f.write_str(

@@ -3,33 +3,59 @@
 //! configuration, [`Running::drain`] ends them. Another process can take their place without a refused connection:
 //! [`App::build_with`] takes the [sockets](Running::sockets) of the one that [leaves](Running::leave).
 //!
+//! # The key decision: they meet nowhere else
+//!
 //! This is the one place where the data plane, the registry and the API meet. The registry's snapshots
 //! become the proxy's routing table; the proxy's reports go into the registry's queue; the API asks the
 //! table in force to explain itself. None of the three knows another.
 //!
-//! ```no_run
+//! ```
+//! use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, Region};
 //! use edgeproxy_config::Settings;
+//! use edgeproxy_registry::Registration;
 //! use edgeproxy_server::App;
 //!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let settings = Settings { api_enabled: true, ..Settings::default() };
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let settings = Settings {
+//!     listen_addr: Some("127.0.0.1:0".parse()?), // a port that is free
+//!     api_enabled: true,
+//!     api_listen_addr: "127.0.0.1:0".parse()?,
+//!     ..Settings::default()
+//! };
 //! let running = App::build(settings.into())?.spawn()?;
 //! println!("proxy on {}, API on {:?}", running.proxy_addr(), running.api_addr());
-//! tokio::signal::ctrl_c().await?;
+//!
+//! // Backends register by the API, or from within. Once this resolves, every worker routes to it.
+//! let backend = Backend::new(
+//!     BackendId::parse("backend-eu-1")?,
+//!     AppName::parse("shop")?,
+//!     Region::parse("eu")?,
+//!     Country::parse("DE")?,
+//!     BackendAddr::parse("10.50.1.1", 8080)?,
+//! );
+//! running.handle().register(Registration { backend, ttl: None }).await?;
+//!
+//! // A program waits for a signal here.
 //! running.drain().await;
-//! # Ok(())
-//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # What it leaves to the caller
 //!
 //! Reading the settings, logging, signals, and the process's limits. When a configuration is to be read again, too: what
 //! was read then goes to [`Running::reload`].
+//!
+//! # Features
+//!
+//! `etcd` (not by default): `store = "etcd"`, which several proxies share.
 
 mod app;
 mod build_error;
 mod control;
 mod explain;
+mod fleet;
 mod geography;
 mod grants;
 mod in_force;
@@ -58,6 +84,7 @@ mod watch;
 
 pub use app::{App, Running, StateError};
 pub use build_error::BuildError;
+pub use fleet::{compared, fleet};
 pub use geography::{GeographyError, check_database};
 pub use grants::{TokensError, granted};
 pub use listening::{Listening, Serves};

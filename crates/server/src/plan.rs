@@ -151,6 +151,7 @@ impl Plan {
 fn policy(settings: &Settings, algorithm: Algorithm, app: &AppSettings) -> Policy {
     Policy {
         algorithm,
+        own: None,
         spill: match app.spill {
             config::Spill::Hard => Spill::Hard,
             config::Spill::Soft => Spill::Soft,
@@ -179,7 +180,7 @@ fn percent(percent: u32) -> u8 {
 }
 
 /// Of an app that the file doesn't name.
-fn algorithm(algorithm: config::Algorithm) -> Algorithm {
+pub(crate) fn algorithm(algorithm: config::Algorithm) -> Algorithm {
     match algorithm {
         config::Algorithm::RoundRobin => Algorithm::RoundRobin,
         config::Algorithm::Weighted => Algorithm::Weighted,

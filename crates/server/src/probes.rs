@@ -333,4 +333,23 @@ mod tests {
         let second = members(&mut registry);
         assert_eq!(told(&follower, &first, &second), ["-1Suspect"]);
     }
+
+    /// A simulation decides by itself whom it probes, since it sees no server.
+    #[test]
+    fn a_simulation_probes_whom_a_server_does() {
+        let members = crate::table::tests::members_in_every_state();
+        for (text, has_monitor) in [("", false), ("health_monitor = \"tcp\"\n", true)] {
+            let plan = plan(text);
+            let wanted = Wanted(plan.others().monitors.as_ref());
+            for member in &members {
+                let probed = edgeproxy_simulate::wiring::probed_for(member, has_monitor);
+                assert_eq!(probed, wanted.classes(member), "{}", member.state);
+                let first = follower(text)
+                    .target(wanted, member, Class::Suspect)
+                    .unwrap()
+                    .first;
+                assert_eq!(edgeproxy_simulate::wiring::first_probe(member), first);
+            }
+        }
+    }
 }

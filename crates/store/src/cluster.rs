@@ -8,9 +8,10 @@
 //!
 //! | event | what follows |
 //! |---|---|
-//! | a lease runs out, and its owner is alone in the cluster | it is deleted |
+//! | a lease runs out, and its owner is alone in the cluster | it expires |
 //! | a lease runs out in a cluster | its owner probes it: refused, it is deleted at once |
-//! | it answers the probe | it is held until a proxy that was cut off would have been missed; if none is missing then, it is deleted |
+//! | it answers the probe | it is held until a proxy that was cut off would have been missed; if none is missing then, it expires |
+//! | one is to expire, and most of its app is silent too | it is distrusted: probed, and kept while it answers, for three TTLs at the most |
 //! | a proxy's membership is gone | its backends are suspect for one TTL: whoever gets a heartbeat adopts them |
 //! | nobody adopted one | the proxy that rendezvous hashing names probes it: refused, it is deleted |
 //! | it answers | it is held until the missing proxy is back or forgotten; then it is adopted |
@@ -25,6 +26,7 @@
 //! [`put`](Cluster::put) and [`deleted`](Cluster::deleted), as everybody else's does.
 
 mod action;
+mod ending;
 mod entry;
 mod members;
 mod policy;
@@ -389,87 +391,6 @@ impl Cluster {
         }
     }
 
-    /// Something of this backend may be due.
-    fn due(&mut self, id: &BackendId, now: MonoTime) {
-        let grace = self.grace(now);
-        let Some(entry) = self.backends.get(id) else {
-            return;
-        };
-        let incarnation = entry.incarnation;
-        let (phase, ends) = (entry.phase, plus(entry.lease_ends, grace));
-        // Heard since: whatever was thought of it, its lease lives.
-        if now < ends {
-            self.set_phase(id, Phase::Held);
-            self.arm_at(id, ends);
-            return;
-        }
-        if !self.is_to_ask(id) {
-            // Should it be this proxy's to end one day, that begins anew.
-            self.set_phase(id, Phase::Held);
-            return;
-        }
-        match phase {
-            Phase::Held if !self.is_lost && self.members.is_alone(now, self.policy.forget) => {
-                self.end(id, now);
-            }
-            Phase::Held | Phase::Asked { .. } => {
-                let since = if let Phase::Asked { since } = phase {
-                    since
-                } else {
-                    now
-                };
-                self.ask(id, incarnation, since, now);
-            }
-            Phase::Ending => self.ask(id, incarnation, now, now),
-            Phase::Answering { since } => self.decide(id, incarnation, since, now),
-        }
-    }
-
-    /// It answers, though its lease has run out.
-    fn decide(&mut self, id: &BackendId, incarnation: Incarnation, since: MonoTime, now: MonoTime) {
-        let missed_by = plus(since, self.policy.member_ttl + self.policy.grace * 2);
-        let has_yet_to_tell = self.members.somebody_has_yet_to_tell(now, &self.policy);
-        let somebody_may_have_heard = self.is_lost || now < missed_by || has_yet_to_tell;
-        if somebody_may_have_heard {
-            self.ask(id, incarnation, since, now);
-        } else if let Some(entry) = self.backends.get(id).filter(|entry| entry.owner != self.me) {
-            self.actions.push_back(entry.adoption(id));
-            self.arm_at(id, plus(now, self.recheck(id)));
-        } else {
-            self.end(id, now);
-        }
-    }
-
-    fn ask(&mut self, id: &BackendId, incarnation: Incarnation, since: MonoTime, now: MonoTime) {
-        self.set_phase(id, Phase::Asked { since });
-        self.actions.push_back(Action::Probe {
-            id: id.clone(),
-            incarnation,
-        });
-        // A result that is lost is asked for again.
-        self.arm_at(id, plus(now, self.recheck(id)));
-    }
-
-    fn hold(&mut self, id: &BackendId, since: MonoTime, now: MonoTime) {
-        self.set_phase(id, Phase::Answering { since });
-        self.arm_at(id, plus(now, self.recheck(id)));
-    }
-
-    fn end(&mut self, id: &BackendId, now: MonoTime) {
-        let Some(entry) = self.backends.get(id) else {
-            return;
-        };
-        self.actions.push_back(entry.deletion(id));
-        self.set_phase(id, Phase::Ending);
-        self.arm_at(id, plus(now, self.recheck(id)));
-    }
-
-    /// Between two looks at one whose lease has run out: a quarter of its TTL, 1 to 5 s.
-    fn recheck(&self, id: &BackendId) -> Duration {
-        let ttl = self.backends.get(id).map_or(Duration::ZERO, |entry| entry.ttl);
-        (ttl / 4).clamp(Duration::from_secs(1), Duration::from_secs(5))
-    }
-
     /// How much later than told a lease runs out: others may have heard it, and their telling takes its time.
     fn grace(&self, now: MonoTime) -> Duration {
         if self.members.is_alone(now, self.policy.forget) {
@@ -480,7 +401,8 @@ impl Cluster {
     }
 
     /// Whether this proxy is the one that ends its lease.
-    fn is_mine(&self, id: &BackendId) -> bool {
+    #[must_use]
+    pub fn is_mine(&self, id: &BackendId) -> bool {
         let Some(entry) = self.backends.get(id) else {
             return false;
         };

@@ -16,6 +16,7 @@ mod drain;
 mod failures;
 mod file;
 mod forwarding;
+mod guides;
 mod handover;
 mod harness;
 mod known_clients;

@@ -12,6 +12,7 @@
 
 mod away;
 mod cut;
+mod guide;
 mod rows;
 mod stage;
 
@@ -26,7 +27,7 @@ fn main() {
     let missing = Etcd::missing();
     let in_ci = matches!(std::env::var("CI").as_deref(), Ok("true" | "1"));
     let ignored = missing.is_some() && !in_ci;
-    let tests = [rows::TESTS, away::TESTS, cut::TESTS].concat();
+    let tests = [rows::TESTS, away::TESTS, cut::TESTS, guide::TESTS].concat();
     if asked("--list") {
         // All of them, or with --ignored those that are not run.
         if ignored || !asked("--ignored") {

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{Decision, Watch};
+use crate::balancer::Compared;
 use crate::group::Group;
 use crate::rank::{Draw, below, drawn};
 use crate::tiers::Step;
@@ -55,7 +56,7 @@ where
             self.begin_spill(step);
         }
         self.avoided = None;
-        self.by_load_alone = !self.by_latency;
+        self.by_load_alone = self.balancer.compared == Compared::Load;
         if passed_over {
             for step in steps() {
                 if self.balancer.tiers.group(step).spilling.load(Ordering::Relaxed)

@@ -10,7 +10,7 @@ use crate::decide::{Decision, Watch, place_of};
 use crate::group::{Group, Picker};
 use crate::rotation::Cursor;
 use crate::tally::Tally;
-use crate::{Client, Inner, Target};
+use crate::{Asked, Client, Inner, Target};
 
 /// Looks at turns instead of taking them, and remembers who was compared.
 struct Peeking {
@@ -84,6 +84,7 @@ pub(crate) fn explain<T: Target>(
     };
     Explanation {
         algorithm: balancer.policy().algorithm,
+        own: balancer.policy().own.is_some(),
         spill: balancer.policy().spill,
         client: *client,
         tiers: account.tiers(),
@@ -173,6 +174,16 @@ impl<T: Target> Account<'_, T> {
         let entry = &self.balancer.entries[candidate];
         let in_flight = f64::from(self.loads[candidate]) + f64::from(self.elsewhere[candidate]);
         let load = (in_flight + 1.0) / self.effective(entry);
+        if let Some(own) = &self.balancer.policy().own {
+            let asked = Asked {
+                client: self.client,
+                now: self.now,
+                entropy: self.entropy,
+            };
+            // 48 bits, which a double holds exactly.
+            #[allow(clippy::cast_precision_loss)]
+            return Some(own.cost(&entry.target, &asked) as f64 / self.effective(entry));
+        }
         match self.inner() {
             Inner::RoundRobin | Inner::Weighted => turns[place as usize].map(f64::from),
             Inner::LeastConnections => Some(load),
@@ -215,6 +226,7 @@ impl<T: Target> Account<'_, T> {
         }
         match self.inner() {
             Inner::RoundRobin | Inner::Weighted => Verdict::NotItsTurn,
+            _ if compared && self.balancer.policy().own.is_some() => Verdict::Costlier,
             Inner::LeastConnections if compared => Verdict::MoreLoaded,
             Inner::Ewma if compared => Verdict::Slower,
             Inner::LeastConnections | Inner::Ewma => Verdict::NotDrawn,
@@ -243,6 +255,6 @@ impl<T: Target> Account<'_, T> {
     }
 
     fn inner(&self) -> Inner {
-        self.balancer.policy().algorithm.inner()
+        self.balancer.policy().inner()
     }
 }

@@ -92,3 +92,82 @@ async fn a_storm_of_registrations_is_written_in_parts_between_which_others_have_
     })
     .await;
 }
+
+/// Registers them at one proxy, and has each renew often enough to be counted.
+async fn seasoned(proxy: &Proxy, names: &[&str]) {
+    for (port, name) in (1..).zip(names) {
+        proxy.register(name, port).await;
+    }
+    for _ in 0..3 {
+        for name in names {
+            assert!(proxy.beat(name));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn most_of_an_app_falls_silent_at_a_proxy_alone_and_who_answers_is_kept_for_three_ttls() {
+    on_one_thread(async {
+        let site = Site::default();
+        let a = site.start("a").await;
+        seasoned(&a, &["x1", "x2", "x3", "x4"]).await;
+        site.refuses("x4");
+        let silent_since = Instant::now();
+        until("the one that refuses is gone", || !a.knows("x4")).await;
+        assert!(silent_since.elapsed() < TTL + 2 * SECOND);
+        until("the first of the others is gone", || {
+            ["x1", "x2", "x3"].iter().any(|name| !a.knows(name))
+        })
+        .await;
+        let kept = silent_since.elapsed();
+        assert!(kept >= TTL * 4 && kept < TTL * 4 + 6 * SECOND, "{kept:?}");
+        assert_eq!(a.handle.stats().suspected, 4);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn most_of_what_one_of_three_proxies_hears_falls_silent_and_is_kept_for_three_ttls() {
+    on_one_thread(async {
+        let site = Site::default();
+        let [a, b, _c] = site.three().await;
+        seasoned(&a, &["x1", "x2", "x3"]).await;
+        // Heard by another proxy, which has nothing to fear for.
+        b.register("y", 9).await;
+        let silent_since = Instant::now();
+        while silent_since.elapsed() < TTL * 4 - SECOND {
+            assert!(b.beat("y"));
+            sleep(SECOND).await;
+            for name in ["x1", "x2", "x3"] {
+                assert!(b.routes(name), "{name} after {:?}", silent_since.elapsed());
+            }
+        }
+        until("they are gone everywhere", || {
+            !b.knows("x1") && !b.knows("x2") && !b.knows("x3")
+        })
+        .await;
+        assert!(silent_since.elapsed() < TTL * 4 + 6 * SECOND);
+        assert!(b.routes("y"));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_of_an_app_fall_silent_and_end_at_their_ttl() {
+    on_one_thread(async {
+        let site = Site::default();
+        let a = site.start("a").await;
+        seasoned(&a, &["x1", "x2", "x3", "x4"]).await;
+        let silent_since = Instant::now();
+        while silent_since.elapsed() < TTL + SECOND {
+            for name in ["x3", "x4"] {
+                assert!(a.beat(name));
+            }
+            sleep(SECOND).await;
+        }
+        assert!(!a.knows("x1") && !a.knows("x2"));
+        assert!(a.knows("x3") && a.knows("x4"));
+        assert_eq!(a.handle.stats().suspected, 0);
+    })
+    .await;
+}

@@ -1,8 +1,6 @@
 //! A request as a line of the access log.
 
-use std::io::BufRead as _;
 use std::net::IpAddr;
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,6 +11,7 @@ use tokio::time::Instant;
 use super::{Gathered, LineFormat};
 use crate::Config;
 use crate::counts::Tally;
+use crate::http1::request::{self, Traceparent};
 use crate::http1::text::{push_decimal, push_hex, push_ip};
 use crate::traces::{Noted, RequestSpan, Traced};
 
@@ -74,8 +73,8 @@ const PATH_MAX: usize = 1_024;
 const METHOD_MAX: usize = 32;
 
 impl<'a> Asked<'a> {
-    /// Of a request of HTTP/1, by what came and by the head that the backend gets; `host` is where that stands.
-    pub(crate) fn of_head(came: &'a [u8], host: Option<Range<usize>>, forwarded: &'a [u8]) -> Self {
+    /// Of a request of HTTP/1, by what came and by the head that the backend gets.
+    pub(crate) fn of_head(came: &'a [u8], request: &request::Head, forwarded: &'a [u8]) -> Self {
         let mut words = came.splitn(3, |byte| *byte == b' ');
         let mut word = || words.next().unwrap_or_default();
         let (method, target) = (word(), word());
@@ -87,28 +86,23 @@ impl<'a> Asked<'a> {
         Self {
             protocol,
             method,
-            host: host.and_then(|host| came.get(host)).unwrap_or_default(),
+            host: request
+                .host
+                .clone()
+                .and_then(|host| came.get(host))
+                .unwrap_or_default(),
             target,
-            traceparent: traceparent(forwarded).unwrap_or_default(),
+            traceparent: match request.traceparent {
+                Traceparent::Came(at) => came.get(at..at + TRACEPARENT),
+                Traceparent::Made(at) => forwarded.get(at..at + TRACEPARENT),
+            }
+            .unwrap_or_default(),
         }
     }
 }
 
-/// That field's value, in a head.
-fn traceparent(mut head: &[u8]) -> Option<&[u8]> {
-    // By a search of the system's, which looks at many bytes at a time.
-    while head.skip_until(b'\n').is_ok_and(|skipped| skipped > 0) {
-        let Some((name, value)) = head.split_at_checked(TRACEPARENT.len()) else {
-            break;
-        };
-        if name.eq_ignore_ascii_case(TRACEPARENT) {
-            return value.split(|byte| *byte == b'\n').next().map(<[u8]>::trim_ascii);
-        }
-    }
-    None
-}
-
-const TRACEPARENT: &[u8] = b"traceparent:";
+/// The length of a `traceparent` of version 00.
+const TRACEPARENT: usize = 55;
 
 impl Entry {
     /// One of a request that has just come; `random` is 64 bits.

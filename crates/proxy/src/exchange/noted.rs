@@ -68,7 +68,10 @@ impl Exchange<'_> {
 
     /// Whether the app's budget has a retry left, which is spent then.
     pub(super) fn may_retry(&self) -> bool {
-        let granted = self.app.retry_budget.withdraw(&self.app.settings, clock::now());
+        let granted = self
+            .app
+            .retry_budget
+            .withdraw(self.app.settings.allowance(), clock::now());
         self.worker.books().app(&self.app.name).retried(granted);
         granted
     }

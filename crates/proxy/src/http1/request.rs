@@ -80,8 +80,19 @@ pub(crate) struct Head {
     pub(crate) expects: bool,
     /// Whom it is from, if the client comes for somebody else.
     pub(crate) introduced: Option<Introduced>,
+    /// Where the value of `traceparent` stands.
+    pub(crate) traceparent: Traceparent,
     /// It is told of. In a box, since few are.
     pub(crate) traced: Option<Box<Told>>,
+}
+
+/// Where the value stands that the backend gets, which has the form of version 00 at least up to its flags.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Traceparent {
+    /// In the head that came, so far from its beginning.
+    Came(usize),
+    /// In the head that the backend gets.
+    Made(usize),
 }
 
 /// What a backend is told of a request's trace.

@@ -96,6 +96,8 @@ impl Registry {
                 // Who registered it has told the store what becomes of another app's.
                 let known = self.remembered.take(&record.backend.id);
                 self.join(record, known);
+            } else {
+                self.stats.left_out += 1;
             }
             return;
         };
@@ -108,6 +110,9 @@ impl Registry {
             self.note_changed(slot);
         } else if here < record.incarnation {
             if self.check_room(&record.backend.app, 0).is_err() {
+                self.stats.left_out += 1;
+                // The later life wins, here by nobody having that id.
+                self.gone_elsewhere(&record.backend.id, here);
                 return;
             }
             let known = entry.overridden();

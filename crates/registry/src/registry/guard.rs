@@ -1,7 +1,12 @@
 //! The mass-expiry guard: when most of an app falls silent at once, the network is the likelier culprit.
 
+use std::time::Duration;
+
+use edgeproxy_backend::{BackendId, Incarnation};
+
 use super::Registry;
-use crate::entry::Doubt;
+use crate::Leases;
+use crate::entry::{Doubt, SUSPECT_TTLS};
 
 /// Members that must be missing, at the least.
 const MIN_MISSING: usize = 3;
@@ -28,7 +33,9 @@ impl Registry {
     /// half, are missing, then every lease of such a member that runs out within a third of the first
     /// one's length is distrusted. Each becomes a suspect at its own deadline, not before: nobody loses a
     /// lease that hasn't run out. After that third it is counted anew.
-    pub(super) fn ask_guard(&mut self, slot: u32) -> Guarded {
+    ///
+    /// Members that `counts` leaves out are not counted.
+    pub(super) fn ask_guard(&mut self, slot: u32, counts: impl Fn(&BackendId) -> bool) -> Guarded {
         let now = self.now();
         let entry = &self.entries[slot];
         if !self.config.mass_expiry_guard || entry.doubt == Doubt::Suspect || !entry.is_seasoned() {
@@ -46,7 +53,7 @@ impl Registry {
             self.apps.get_mut(app).guard.believed -= 1;
             return Guarded::default();
         }
-        let keeps = self.is_mass_expiry(app);
+        let keeps = self.is_mass_expiry(app, counts);
         let counted = self.apps.get(app).len();
         let guard = &mut self.apps.get_mut(app).guard;
         if keeps {
@@ -57,12 +64,33 @@ impl Registry {
         Guarded { keeps, counted }
     }
 
-    fn is_mass_expiry(&self, app: u32) -> bool {
+    /// For how much longer the guard keeps a backend, at the most, whose lease has run out and is held elsewhere.
+    pub(super) fn guard_elsewhere(
+        &mut self,
+        id: &BackendId,
+        incarnation: Incarnation,
+        counts: impl Fn(&BackendId) -> bool,
+    ) -> Option<Duration> {
+        if self.config.leases == Leases::Here {
+            return None;
+        }
+        let slot = self.find_life(id, incarnation)?;
+        let entry = &self.entries[slot];
+        let longest = entry.deadline + entry.ttl().saturating_mul(SUSPECT_TTLS);
+        let left = longest.since(self.now());
+        if left.is_zero() || !self.ask_guard(slot, counts).keeps {
+            return None;
+        }
+        self.stats.suspected += 1;
+        Some(left)
+    }
+
+    fn is_mass_expiry(&self, app: u32, counts: impl Fn(&BackendId) -> bool) -> bool {
         let now = self.now();
         let (mut seasoned, mut missing) = (0_usize, 0_usize);
         for slot in self.apps.get(app).members() {
             let entry = &self.entries[slot];
-            if entry.is_seasoned() {
+            if entry.is_seasoned() && counts(&entry.endpoint.id) {
                 seasoned += 1;
                 missing += usize::from(entry.is_missing(now));
             }

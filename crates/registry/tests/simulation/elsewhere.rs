@@ -9,7 +9,7 @@ use edgeproxy_registry::{EventKind, Kept, Leases, Record, Write};
 use crate::configs::STRIDE;
 use crate::disk::Disk;
 use crate::model::Model;
-use crate::shadow::{Micros, SECOND};
+use crate::shadow::{Micros, SECOND, micros};
 use crate::world::{World, backend};
 
 /// What has become of others' changes.
@@ -37,8 +37,9 @@ impl World {
             self.resync(now);
             return;
         }
-        match self.rng.u32(0..12) {
+        match self.rng.u32(0..14) {
             0..3 => self.overdue(now),
+            12.. => self.expiring(now),
             3..5 => self.heard(now),
             5..8 => self.they_register(now),
             8 => self.they_restate(now),
@@ -59,6 +60,21 @@ impl World {
         let at = self.begin(format!("{id} {incarnation} is overdue"), now);
         self.registry.handle_overdue(&id, incarnation, at);
         self.model.overdue(&id, incarnation);
+    }
+
+    /// Its end is asked for, by one that hears of the ids with an even last digit, or of all.
+    fn expiring(&mut self, now: Micros) {
+        let id = self.any_id();
+        let Some(i) = self.model.listed(&id) else { return };
+        let (incarnation, hears_all) = (self.model.all[i].incarnation, self.rng.bool());
+        let counts =
+            |id: &BackendId| hears_all || id.as_str().as_bytes().last().is_some_and(|last| last % 2 == 0);
+        let at = self.begin(format!("{id} {incarnation} is to end (of all: {hears_all})"), now);
+        let kept = self.registry.handle_expiring(&id, incarnation, counts, at);
+        let expected = self.model.expiring(&id, counts);
+        self.check(kept.map(micros) == expected, || {
+            format!("it is kept for {kept:?}, expected {expected:?} µs")
+        });
     }
 
     fn heard(&mut self, now: Micros) {

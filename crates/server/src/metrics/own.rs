@@ -24,6 +24,11 @@ static SUSPECTED: Family = Family::counter(
     &[],
     "Backends that the mass-expiry guard has kept although their leases ran out.",
 );
+static LEFT_OUT: Family = Family::counter(
+    "edgeproxy_left_out_registrations",
+    &[],
+    "Registrations of other proxies that this one had no room for, each time that it was told of one.",
+);
 static EJECTIONS: Family = Family::counter(
     "edgeproxy_ejections",
     &[],
@@ -132,6 +137,7 @@ pub(super) const FAMILIES: &[&Family] = &[
     &HEARTBEATS,
     &EXPIRIES,
     &SUSPECTED,
+    &LEFT_OUT,
     &EJECTIONS,
     &EJECTIONS_REFUSED,
     &PAUSES,
@@ -175,10 +181,11 @@ fn write_registry(out: &mut Exposition<'_>, meters: &Meters) {
     let mut registrations = out.family(&REGISTRATIONS);
     registrations.value(&["new"], stats.registrations);
     registrations.value(&["renewal"], stats.renewals);
-    let counts: [(&'static Family, u64); 7] = [
+    let counts: [(&'static Family, u64); 8] = [
         (&HEARTBEATS, stats.heartbeats),
         (&EXPIRIES, stats.expiries),
         (&SUSPECTED, stats.suspected),
+        (&LEFT_OUT, stats.left_out),
         (&EJECTIONS, stats.ejections),
         (&EJECTIONS_REFUSED, stats.ejections_refused),
         (&PAUSES, stats.pauses),

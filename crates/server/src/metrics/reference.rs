@@ -35,8 +35,8 @@ What is counted when an answer ends is there when the next request of the same c
 five minutes, so that a scrape every minute has all of it; of one that comes back in that time they go on.
 
 Series are bounded: about 50 for each of `metrics_max_backends` backends, 50 for each app, and 10 for each listener of each
-worker. Kinds and reasons appear once they have occurred. Alert rules and a dashboard for Grafana are in
-[metrics/](metrics/).
+worker. Kinds and reasons appear once they have occurred. There are [alert rules](metrics/alerts.yml),
+and a [dashboard](metrics/grafana.json) for Grafana.
 
 ";
 

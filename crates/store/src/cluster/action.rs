@@ -44,6 +44,16 @@ pub enum Action {
         /// Whose it was. Somebody else's by now is left alone.
         owner: ProxyName,
     },
+    /// Delete the registration, unless there is reason to distrust that the backend is gone: nobody has heard it, but
+    /// no probe was refused either. Then it is [`Cluster::keep`](super::Cluster::keep) instead, once.
+    Expire {
+        /// The backend.
+        id: BackendId,
+        /// Which life of it.
+        incarnation: Incarnation,
+        /// Whose it was. Somebody else's by now is left alone.
+        owner: ProxyName,
+    },
     /// Delete the registration.
     Delete {
         /// The backend.

@@ -14,6 +14,8 @@ pub(super) struct Entry {
     /// As far as it has been heard of here, directly or by others.
     pub(super) lease_ends: MonoTime,
     pub(super) phase: Phase,
+    /// Until when its end is distrusted, since that was asked.
+    pub(super) distrusted_until: Option<MonoTime>,
     /// Whether it has been seen in the store.
     pub(super) is_written: bool,
     /// Its last heartbeat here.
@@ -49,6 +51,7 @@ impl Entry {
             owner,
             lease_ends: plus(now, ttl),
             phase: Phase::Held,
+            distrusted_until: None,
             is_written: false,
             last_here: None,
             in_row: 0,
@@ -62,6 +65,7 @@ impl Entry {
     pub(super) fn renew(&mut self, now: MonoTime) {
         self.lease_ends = self.lease_ends.max(plus(now, self.ttl));
         self.phase = Phase::Held;
+        self.distrusted_until = None;
     }
 
     /// It has been heard here. How many times in a row that is.
@@ -76,6 +80,14 @@ impl Entry {
 
     pub(super) fn adoption(&self, id: &BackendId) -> Action {
         Action::Adopt {
+            id: id.clone(),
+            incarnation: self.incarnation,
+            owner: self.owner.clone(),
+        }
+    }
+
+    pub(super) fn expiry(&self, id: &BackendId) -> Action {
+        Action::Expire {
             id: id.clone(),
             incarnation: self.incarnation,
             owner: self.owner.clone(),

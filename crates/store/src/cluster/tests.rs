@@ -59,6 +59,16 @@ fn adoption(owner: &str) -> Action {
     }
 }
 
+fn expiry(owner: &str) -> Action {
+    let incarnation = Incarnation::FIRST;
+    let (id, owner) = (id(), name(owner));
+    Action::Expire {
+        id,
+        incarnation,
+        owner,
+    }
+}
+
 fn deletion(owner: &str) -> Action {
     let incarnation = Incarnation::FIRST;
     let (id, owner) = (id(), name(owner));
@@ -77,7 +87,48 @@ fn alone_a_lease_ends_at_its_ttl_and_nobody_is_probed() {
     cluster.tick(at(5));
     assert_eq!(actions(&mut cluster), []);
     cluster.tick(at(6));
+    assert_eq!(actions(&mut cluster), [expiry("a")]);
+}
+
+#[test]
+fn one_whose_end_is_distrusted_is_probed_and_kept_for_as_long_as_was_said() {
+    let mut cluster = Cluster::new(name("a"), ClusterPolicy::DEFAULT);
+    cluster.registered(&id(), Incarnation::FIRST, TTL, at(0));
+    cluster.tick(at(6));
+    assert_eq!(actions(&mut cluster), [expiry("a")]);
+    cluster.keep(&id(), Incarnation::FIRST, TTL * 3, at(6));
+    assert!(matches!(actions(&mut cluster)[..], [Action::Probe { .. }]));
+    cluster.probed(&id(), Incarnation::FIRST, Answer::Answers, at(6));
+    let done = pass(&mut cluster, 7..40, Answer::Answers);
+    let (first, action) = &done[0];
+    assert_eq!(*action, deletion("a"), "it is asked once");
+    assert!((24..26).contains(first), "{first}");
+}
+
+#[test]
+fn one_whose_end_is_distrusted_ends_at_once_when_it_refuses() {
+    let mut cluster = Cluster::new(name("a"), ClusterPolicy::DEFAULT);
+    cluster.registered(&id(), Incarnation::FIRST, TTL, at(0));
+    cluster.tick(at(6));
+    cluster.keep(&id(), Incarnation::FIRST, TTL * 3, at(6));
+    let _ = actions(&mut cluster);
+    cluster.probed(&id(), Incarnation::FIRST, Answer::Refuses, at(7));
     assert_eq!(actions(&mut cluster), [deletion("a")]);
+}
+
+#[test]
+fn one_whose_end_was_distrusted_and_that_was_heard_since_is_distrusted_anew() {
+    let mut cluster = Cluster::new(name("a"), ClusterPolicy::DEFAULT);
+    cluster.registered(&id(), Incarnation::FIRST, TTL, at(0));
+    cluster.tick(at(6));
+    cluster.keep(&id(), Incarnation::FIRST, TTL * 3, at(6));
+    cluster.heartbeat(&id(), at(7));
+    let _ = actions(&mut cluster);
+    // Neither is there anything to keep any more.
+    cluster.keep(&id(), Incarnation::FIRST, TTL * 9, at(7));
+    assert_eq!(actions(&mut cluster), []);
+    let done = pass(&mut cluster, 8..15, Answer::Answers);
+    assert_eq!(done, [(13, expiry("a"))]);
 }
 
 #[test]
@@ -94,7 +145,7 @@ fn who_answers_is_held_until_a_proxy_that_was_cut_off_would_have_been_missed() {
     cluster.registered(&id(), Incarnation::FIRST, TTL, at(0));
     let done = pass(&mut cluster, 1..30, Answer::Answers);
     let (first, action) = &done[0];
-    assert_eq!(*action, deletion("a"));
+    assert_eq!(*action, expiry("a"));
     assert!((18..22).contains(first), "{first}");
 }
 

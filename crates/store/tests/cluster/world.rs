@@ -367,9 +367,18 @@ impl World {
             if let Action::Probe { id, incarnation } = action {
                 let due = after(now, Duration::from_millis(100));
                 self.proxies[at].probes.push_back((due, id, incarnation));
-            } else {
-                self.call(at, action);
+                continue;
             }
+            if let Action::Expire { id, incarnation, .. } = &action
+                && self.random.u8(..4) == 0
+            {
+                // As the mass-expiry guard may have it.
+                let backend = self.backends.iter().find(|backend| backend.id == *id);
+                let longest = backend.unwrap().ttl * 3;
+                self.proxies[at].cluster.keep(id, *incarnation, longest, now);
+                continue;
+            }
+            self.call(at, action);
         }
     }
 
@@ -422,7 +431,12 @@ impl World {
                 incarnation,
                 owner,
             } => self.store.adopt(&id, incarnation, &owner, &me, now),
-            Action::Delete {
+            Action::Expire {
+                id,
+                incarnation,
+                owner,
+            }
+            | Action::Delete {
                 id,
                 incarnation,
                 owner,

@@ -1,4 +1,3 @@
-
 use std::sync::Mutex;
 
 use super::*;
@@ -90,26 +89,6 @@ fn a_line_is_json_without_the_query_and_control_characters_are_escaped() {
             \"method\":\"GET\",\"host\":\"shop.example\",\"path\":\"/a\\\"b\\u007f\",\"status\":200,\"bytes\":0,\
             \"app\":null,\"backend\":null,\"attempts\":0,\"total_us\":1234,\"connect_us\":null,\
             \"first_byte_us\":null,\"failure\":null,\"trace\":\"0af7651916cd43dd8448eb211c80319c\"}\n"
-    );
-}
-
-#[test]
-fn of_a_head_the_request_line_the_host_and_the_trace_are_written_down() {
-    let came = b"GET /a HTTP/1.0\r\nHost: shop.example\r\n\r\n";
-    let forwarded = b"GET /a HTTP/1.1\r\nx: traceparent: no\r\nTraceparent:  00-1 \r\nb: c\r\n\r\n";
-    let asked = Asked::of_head(came, Some(23..35), forwarded);
-    assert_eq!(
-        (asked.method, asked.target, asked.protocol),
-        (&b"GET"[..], &b"/a"[..], "HTTP/1.0")
-    );
-    assert_eq!(
-        (asked.host, asked.traceparent),
-        (&b"shop.example"[..], &b"00-1"[..])
-    );
-    let none = Asked::of_head(b"GET / HTTP/1.1\r\n\r\n", None, b"GET / HTTP/1.1\r\n\r\n");
-    assert_eq!(
-        (none.protocol, none.traceparent, none.host),
-        ("HTTP/1.1", &b""[..], &b""[..])
     );
 }
 

@@ -28,7 +28,7 @@ impl<S: Socket> Exchange<'_, S> {
     /// Whether the app's budget has a retry left, which is spent then.
     #[cold]
     pub(super) fn may_retry(&self, app: &AppRoute) -> bool {
-        let granted = app.retry_budget.withdraw(&app.settings, clock::now());
+        let granted = app.retry_budget.withdraw(app.settings.allowance(), clock::now());
         self.worker.books().app(&app.name).retried(granted);
         granted
     }

@@ -3,7 +3,7 @@
 
 use http::header::HeaderName;
 
-use super::{Facts, Head, Method, Rules, Seen, Stop, Told, may_be_spoken};
+use super::{Facts, Head, Method, Rules, Seen, Stop, Told, Traceparent, may_be_spoken};
 use crate::answer::{ALLOWED, Answer};
 use crate::headers::{forwarded, trace};
 use crate::http1::field::Field;
@@ -12,8 +12,8 @@ use crate::http1::head::{Fields, tokens};
 use crate::http1::text::{push_decimal, push_hex, push_ip};
 use crate::route::{Destination, Lines, Request, Rewrite};
 
-/// What of a `traceparent` begins with the span's id: that, and `-01`.
-const SPAN_AND_FLAGS: usize = 16 + 3;
+/// Where in a `traceparent` the span's id stands: behind `00-`, the trace's and a hyphen.
+const SPAN: usize = 3 + 32 + 1;
 
 /// What the proxy's own fields take, at most, but for names of hosts and networks.
 const OWN_FIELDS: usize = 384;
@@ -62,7 +62,7 @@ impl Facts<'_> {
         self.push_kept(head, fields, rules, out);
         self.push_host(out);
         self.push_forwarded(fields, rules, out);
-        let span_at = self.push_ids(fields, out, random);
+        let traceparent = self.push_ids(head, fields, out, random);
         rules.pseudonym.push_line(out, self.line.minor);
         self.push_hop(upgrade.then_some(fields), length, out);
         out.extend_from_slice(b"\r\n");
@@ -82,12 +82,14 @@ impl Facts<'_> {
             upgrade,
             expects: self.expect.is_there() && self.line.minor > 0,
             introduced: self.introduced,
-            traced: self.traced.map(|traced| {
-                Box::new(Told {
+            traced: match (self.traced, traceparent) {
+                (Some(traced), Traceparent::Made(at)) => Some(Box::new(Told {
                     traced,
-                    from_end: out.len() - span_at,
-                })
-            }),
+                    from_end: out.len() - at - SPAN,
+                })),
+                _ => None,
+            },
+            traceparent,
         })
     }
 
@@ -211,30 +213,38 @@ impl Facts<'_> {
         }
     }
 
-    /// Where the span's id stands that the backend is told, if it is told one of this proxy's.
-    fn push_ids(&self, fields: &Fields<'_, '_>, out: &mut Vec<u8>, mut random: impl FnMut() -> u64) -> usize {
+    fn push_ids(
+        &self,
+        head: &[u8],
+        fields: &Fields<'_, '_>,
+        out: &mut Vec<u8>,
+        mut random: impl FnMut() -> u64,
+    ) -> Traceparent {
         if !self.request_id.is(trace::is_request_id) || self.is_named(fields, "x-request-id") {
             out.extend_from_slice(b"x-request-id: ");
             push_hex(out, random());
             push_hex(out, random());
             out.extend_from_slice(b"\r\n");
         }
-        let (trace, span, sampled) = match self.traced {
-            Some(traced) => (traced.trace, traced.attempt, true),
-            None if self.traceparent.is(trace::is_traceparent) && !self.is_named(fields, "traceparent") => {
-                return out.len();
+        let (trace, span, sampled) = match (self.traced, self.traceparent) {
+            (Some(traced), _) => (traced.trace, traced.attempt, true),
+            (None, Seen::Once(value))
+                if trace::is_traceparent(value) && !self.is_named(fields, "traceparent") =>
+            {
+                let at = (value.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
+                return Traceparent::Came(at);
             }
             // An id of zeros would be none. And what records no span must not claim that it was sampled.
-            None => {
+            (None, _) => {
                 let trace = u128::from(random().max(1)) << 64 | u128::from(random());
                 (trace, random().max(1), false)
             }
         };
         out.extend_from_slice(b"traceparent: ");
+        let at = out.len();
         trace::push_traceparent(out, trace, span, sampled);
-        let span_at = out.len() - SPAN_AND_FLAGS;
         out.extend_from_slice(b"\r\n");
-        span_at
+        Traceparent::Made(at)
     }
 
     /// The fields between this proxy and the backend. `upgrade`: where the protocols asked for stand.

@@ -289,3 +289,116 @@ fn limits_are_divided_and_kept_whole() {
     assert_eq!(kept(&world), asked.limits);
     world.registry.audit().unwrap();
 }
+
+fn expiring(world: &mut World, name: &str, counts: impl Fn(&BackendId) -> bool) -> Option<Duration> {
+    let incarnation = world.get(name).unwrap().endpoint.incarnation;
+    world
+        .registry
+        .handle_expiring(&id(name), incarnation, counts, world.now)
+}
+
+/// Four that have renewed often enough to be counted, and one by hand.
+fn seasoned(world: &mut World) {
+    for name in ["a", "b", "c", "d", "by-hand"] {
+        world.add(name);
+    }
+    for name in ["a", "b", "c", "d"].repeat(3) {
+        world.beat(name);
+    }
+}
+
+#[test]
+fn an_end_elsewhere_is_distrusted_where_most_of_an_app_is_silent_and_for_three_ttls_at_the_most() {
+    let mut world = shared_world();
+    seasoned(&mut world);
+    world.pass(TTL);
+    world.beat("d");
+    assert_eq!(expiring(&mut world, "a", |_| true), Some(TTL * 3));
+    assert_eq!(expiring(&mut world, "b", |_| true), Some(TTL * 3));
+    assert_eq!(world.registry.stats().suspected, 2);
+    assert_eq!(
+        expiring(&mut world, "by-hand", |_| true),
+        None,
+        "it has never renewed"
+    );
+    world.pass(TTL * 2);
+    assert_eq!(expiring(&mut world, "a", |_| true), Some(TTL));
+    world.pass(TTL);
+    assert_eq!(expiring(&mut world, "a", |_| true), None, "that was long enough");
+}
+
+#[test]
+fn an_end_elsewhere_is_believed_where_few_are_silent_of_those_that_would_be_heard() {
+    let mut world = shared_world();
+    seasoned(&mut world);
+    world.pass(TTL);
+    for name in ["c", "d"] {
+        world.beat(name);
+    }
+    assert_eq!(expiring(&mut world, "a", |_| true), None, "two of four");
+    let mut world = shared_world();
+    seasoned(&mut world);
+    world.pass(TTL);
+    let ours = |id: &BackendId| ["a", "b"].contains(&id.as_str());
+    assert_eq!(
+        expiring(&mut world, "a", ours),
+        None,
+        "nothing is known of the others"
+    );
+    assert_eq!(expiring(&mut world, "a", |_| true), Some(TTL * 3));
+}
+
+#[test]
+fn no_end_is_distrusted_with_the_guard_switched_off_or_of_another_life() {
+    let mut world = World::with(Config {
+        keep: Keep::Registrations,
+        leases: Leases::Elsewhere,
+        mass_expiry_guard: false,
+        ..Config::default()
+    });
+    seasoned(&mut world);
+    world.pass(TTL);
+    assert_eq!(expiring(&mut world, "a", |_| true), None);
+    let mut world = shared_world();
+    seasoned(&mut world);
+    world.pass(TTL);
+    let other = Incarnation::new(999).unwrap();
+    let kept = world
+        .registry
+        .handle_expiring(&id("a"), other, |_| true, world.now);
+    assert_eq!(kept, None);
+}
+
+#[test]
+fn a_later_life_elsewhere_that_there_is_no_room_for_ends_the_earlier_one_here() {
+    let mut world = World::with(Config {
+        keep: Keep::Registrations,
+        leases: Leases::Elsewhere,
+        max_apps: 1,
+        ..Config::default()
+    });
+    let old = world.add("a");
+    world.add("b");
+    write_all(&mut world);
+    let number = old.incarnation.get() + 7;
+    let record = Record {
+        backend: Backend {
+            app: app("other"),
+            ..at(81, backend("a"))
+        },
+        incarnation: Incarnation::new(number).unwrap(),
+        ttl: TTL,
+    };
+    world
+        .registry
+        .handle_foreign(Write::Registered(record), world.now);
+    assert_eq!(world.state("a"), None);
+    assert_eq!(world.registry.stats().left_out, 1);
+    let later = Incarnation::new(number + 7).unwrap();
+    world.registry.handle_ended(&id("b"), later, world.now);
+    assert_eq!(
+        world.state("b"),
+        None,
+        "of a life that is later than the one that is known"
+    );
+}

@@ -7,7 +7,7 @@ use edgeproxy_registry::{EventKind, Overrides, Record};
 
 use super::restart::asking;
 use super::{Kind, Model};
-use crate::shadow::{Phase, Probed, Restored, micros};
+use crate::shadow::{Micros, Phase, Probed, Restored, micros};
 
 impl Model {
     /// The life that holds a lease.
@@ -37,6 +37,16 @@ impl Model {
         }
         self.all[i].restored = Restored::Overdue;
         self.settle(i);
+    }
+
+    /// For how much longer it is kept.
+    pub fn expiring(&mut self, id: &BackendId, counts: impl Fn(&BackendId) -> bool) -> Option<Micros> {
+        let i = self.leased(id)?;
+        let b = &self.all[i];
+        let left = (b.deadline + 3 * b.ttl)
+            .checked_sub(self.now)
+            .filter(|left| *left > 0)?;
+        self.distrusts(i, counts).then_some(left)
     }
 
     pub fn heard_elsewhere(&mut self, id: &BackendId) {
@@ -69,8 +79,11 @@ impl Model {
         }
         if b.incarnation == record.incarnation && b.phase == Phase::Live {
             self.restated(i, record);
-        } else if b.incarnation < record.incarnation && !no_app && self.all.len() <= self.config.max_backends
-        {
+        } else if b.incarnation < record.incarnation {
+            if no_app || self.all.len() > self.config.max_backends {
+                self.gone_elsewhere(&backend.id, record.incarnation, EventKind::Removed);
+                return;
+            }
             let (overrides, before) = (b.overrides, b.incarnation);
             let full = self.all.len() >= self.config.max_backends;
             self.join(record, overrides, &endpoint());
@@ -106,11 +119,7 @@ impl Model {
         self.pass_over(incarnation);
         let Some(i) = self.leased(id) else { return };
         let here = self.all[i].incarnation;
-        let is_meant = match kind {
-            EventKind::Expired => here == incarnation,
-            _ => here <= incarnation,
-        };
-        if is_meant {
+        if here <= incarnation {
             self.remove(here, kind);
         }
     }

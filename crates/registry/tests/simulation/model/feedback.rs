@@ -210,7 +210,7 @@ impl Model {
         } else if b.traffic == Traffic::Out(b.due()) {
             self.all[i].traffic = Traffic::Trial;
             self.settle_all(i);
-        } else if self.distrusts(i) {
+        } else if self.distrusts(i, |_| true) {
             self.all[i].suspect = true;
             self.emit(EventKind::Suspected, incarnation);
             self.settle(i);
@@ -219,7 +219,7 @@ impl Model {
         }
     }
 
-    fn distrusts(&mut self, i: usize) -> bool {
+    pub(super) fn distrusts(&mut self, i: usize, counts: impl Fn(&BackendId) -> bool) -> bool {
         let b = &self.all[i];
         if !self.config.mass_expiry_guard || b.suspect || !b.seasoned() {
             return false;
@@ -235,7 +235,7 @@ impl Model {
         let seasoned: Vec<usize> = self
             .members(&app)
             .into_iter()
-            .filter(|i| self.all[*i].seasoned())
+            .filter(|i| self.all[*i].seasoned() && counts(&self.all[*i].id))
             .collect();
         let silent = |i: &&usize| {
             let b = &self.all[**i];

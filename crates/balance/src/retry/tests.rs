@@ -53,25 +53,3 @@ fn sent_no_response_not_idempotent_no() {
         assert_eq!(next(failed, NOT_IDEMPOTENT), Next::GiveUp);
     }
 }
-
-#[test]
-fn idempotent_methods_are_those_of_rfc_9110() {
-    for method in [
-        Method::GET,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::TRACE,
-        Method::PUT,
-        Method::DELETE,
-    ] {
-        assert!(is_idempotent(&method), "{method}");
-    }
-    for method in [
-        Method::POST,
-        Method::PATCH,
-        Method::CONNECT,
-        Method::from_bytes(b"PURGE").unwrap(),
-    ] {
-        assert!(!is_idempotent(&method), "{method}");
-    }
-}

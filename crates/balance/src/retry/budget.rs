@@ -5,13 +5,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use edgeproxy_backend::MonoTime;
 
-use crate::AppSettings;
+/// How much comes into a [`RetryBudget`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Allowance {
+    /// Retries for every hundred requests.
+    pub percent: u32,
+    /// Retries each second besides.
+    pub per_sec: u32,
+}
+
+impl Default for Allowance {
+    /// A fifth of the requests, and 10 each second.
+    fn default() -> Self {
+        Self {
+            percent: 20,
+            per_sec: 10,
+        }
+    }
+}
 
 /// Bounds the retries of one app to a share of its requests and some each second, so that they can't multiply an outage. A
 /// token bucket; the idea is Finagle's `RetryBudget`. It begins full, and holds what ten seconds without requests would
 /// bring, or one token at least.
 ///
-/// It goes from table to table with the app. How much comes in is said by the settings in force, at each retry.
+/// It goes from table to table with the app. How much comes in is said by the [`Allowance`] in force, at each retry.
 ///
 /// # One for all workers
 ///
@@ -52,7 +69,7 @@ impl RetryBudget {
 
     /// A request came to that worker. With more workers than it was made for, some share a line, which only costs time.
     #[inline]
-    pub(crate) fn count(&self, worker: usize) {
+    pub fn count(&self, worker: usize) {
         let counted = self.workers.get(worker % self.workers.len().max(1));
         if let Some(counted) = counted {
             counted.requests.fetch_add(1, Ordering::Relaxed);
@@ -61,10 +78,11 @@ impl RetryBudget {
 
     /// Whether a retry may be made now; it is paid for then.
     #[cold]
-    pub(crate) fn withdraw(&self, settings: &AppSettings, now: MonoTime) -> bool {
-        let per_sec = u64::from(settings.retry_budget_per_sec);
+    #[must_use = "the retry is paid for"]
+    pub fn withdraw(&self, allowance: Allowance, now: MonoTime) -> bool {
+        let per_sec = u64::from(allowance.per_sec);
         let most = (per_sec * HELD_SECS * TOKEN).max(TOKEN);
-        let paid = self.requests() * u64::from(settings.retry_budget_percent) * TOKEN / 100;
+        let paid = self.requests() * u64::from(allowance.percent) * TOKEN / 100;
         let income = paid.saturating_add(self.earned(per_sec, now));
         let mut held = self.milli.load(Ordering::Relaxed);
         loop {
@@ -135,18 +153,14 @@ mod tests {
 
     use super::*;
 
-    fn settings(percent: u32, per_sec: u32) -> AppSettings {
-        AppSettings {
-            retry_budget_percent: percent,
-            retry_budget_per_sec: per_sec,
-            ..AppSettings::default()
-        }
+    fn allowance(percent: u32, per_sec: u32) -> Allowance {
+        Allowance { percent, per_sec }
     }
 
     #[test]
     fn a_budget_of_20_percent_and_10_each_second_begins_with_a_hundred_and_then_pays_a_fifth() {
-        let (budget, settings) = (RetryBudget::new(2), settings(20, 10));
-        let granted = |at| (0..1_000).filter(|_| budget.withdraw(&settings, at)).count();
+        let (budget, allowance) = (RetryBudget::new(2), allowance(20, 10));
+        let granted = |at| (0..1_000).filter(|_| budget.withdraw(allowance, at)).count();
         assert_eq!(granted(MonoTime::ZERO), 100);
         for request in 0..50 {
             budget.count(request % 3);
@@ -157,41 +171,41 @@ mod tests {
 
     #[test]
     fn time_too_short_to_earn_anything_is_not_lost() {
-        let (budget, settings) = (RetryBudget::default(), settings(0, 1));
-        while budget.withdraw(&settings, MonoTime::ZERO) {}
+        let (budget, allowance) = (RetryBudget::default(), allowance(0, 1));
+        while budget.withdraw(allowance, MonoTime::ZERO) {}
         let granted = (1..=1_000_000_u64)
             .step_by(10)
-            .filter(|us| budget.withdraw(&settings, MonoTime::from_micros(*us)))
+            .filter(|us| budget.withdraw(allowance, MonoTime::from_micros(*us)))
             .count();
         assert!((0..=1).contains(&granted), "{granted}");
-        assert!(granted == 1 || budget.withdraw(&settings, MonoTime::from_micros(1_001_000)));
+        assert!(granted == 1 || budget.withdraw(allowance, MonoTime::from_micros(1_001_000)));
     }
 
     #[test]
     fn a_budget_of_nothing_allows_one_retry_and_no_more() {
-        let (budget, settings) = (RetryBudget::default(), settings(0, 0));
-        assert!(budget.withdraw(&settings, MonoTime::ZERO));
-        assert!(!budget.withdraw(&settings, MonoTime::NEVER));
+        let (budget, allowance) = (RetryBudget::default(), allowance(0, 0));
+        assert!(budget.withdraw(allowance, MonoTime::ZERO));
+        assert!(!budget.withdraw(allowance, MonoTime::NEVER));
     }
 
     #[test]
-    fn a_smaller_budget_is_in_force_with_its_settings() {
+    fn a_smaller_budget_is_in_force_with_its_allowance() {
         let budget = RetryBudget::default();
-        assert!(budget.withdraw(&settings(20, 10), MonoTime::ZERO));
-        let smaller = settings(20, 1);
+        assert!(budget.withdraw(&allowance(20, 10), MonoTime::ZERO));
+        let smaller = allowance(20, 1);
         let granted = (0..100)
-            .filter(|_| budget.withdraw(&smaller, MonoTime::ZERO))
+            .filter(|_| budget.withdraw(smaller, MonoTime::ZERO))
             .count();
         assert_eq!(granted, 10);
     }
 
     #[test]
     fn many_threads_get_no_more_than_one_would() {
-        let (budget, settings) = (RetryBudget::new(4), settings(20, 0));
+        let (budget, allowance) = (RetryBudget::new(4), allowance(20, 0));
         let attempt = |worker| {
             let granted = (0..5_000).filter(|_| {
                 budget.count(worker);
-                budget.withdraw(&settings, MonoTime::ZERO)
+                budget.withdraw(allowance, MonoTime::ZERO)
             });
             granted.count()
         };
@@ -211,13 +225,13 @@ mod tests {
             per_sec in 0_u32..50,
             steps in proptest::collection::vec((0_u64..200_000, 0_usize..3, any::<bool>()), 0..300),
         ) {
-            let (budget, settings) = (RetryBudget::new(2), settings(percent, per_sec));
+            let (budget, allowance) = (RetryBudget::new(2), allowance(percent, per_sec));
             let (mut now, mut requests, mut granted) = (MonoTime::ZERO, 0_u64, 0_u64);
             for (pause, worker, retry) in steps {
                 now = now + Duration::from_micros(pause);
                 budget.count(worker);
                 requests += 1;
-                granted += u64::from(retry && budget.withdraw(&settings, now));
+                granted += u64::from(retry && budget.withdraw(allowance, now));
             }
             let held = (u64::from(per_sec) * 10).max(1);
             let bound = held * 1_000 + requests * u64::from(percent) * 10 + now.as_micros() * u64::from(per_sec) / 1_000;

@@ -1,0 +1,282 @@
+//! A fleet file as a fleet that can be simulated. Its app is made by the same [`Plan`] that serves: so a setting means in a
+//! simulation what it means in use.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use edgeproxy_backend::Protocol;
+use edgeproxy_balance::retry::Allowance;
+use edgeproxy_balance::{Algorithm, LastResort};
+use edgeproxy_config as config;
+use edgeproxy_config::{Decimal, Distribution, FleetMachine, FleetTraffic, Happening, Spacing, Sticky};
+use edgeproxy_simulate as simulate;
+use edgeproxy_simulate::{Action, Arrivals, Keys, Latency, Machine, Membership, Rate, Requests, Site, Step};
+
+use crate::plan::{self, AppPlan, Plan, PlanError};
+use crate::translate;
+
+/// What a fleet file describes.
+///
+/// # Errors
+/// When its app's health monitor or a route can't be.
+pub fn fleet(file: &config::Fleet) -> Result<simulate::Fleet, PlanError> {
+    let (settings, topology) = (&file.loaded.settings, &file.loaded.topology);
+    let plan = Plan::of(settings, topology)?;
+    let app = plan.app(&file.app);
+    let of_app = topology.app(&file.app).map(|app| &app.settings);
+    let of_all = config::AppSettings::of(settings);
+    let effective = of_app.unwrap_or(&of_all);
+    let mut machines: Vec<Machine> = file.machines.iter().map(machine).collect();
+    for machine in &mut machines {
+        machine.backend.fallback |= app.fallback.contains(&machine.backend.id);
+    }
+    let regions: Vec<_> = settings.regions.iter().map(|(region, _)| region).collect();
+    let pairs = regions
+        .iter()
+        .flat_map(|one| regions.iter().map(move |other| (*one, *other)));
+    let known = pairs.filter(|(one, other)| one < other);
+    Ok(simulate::Fleet {
+        seed: file.seed,
+        duration: file.duration,
+        app: simulate::App {
+            name: file.app.clone(),
+            policy: app.policy.clone(),
+            ledgers: app.ledgers,
+            // Simulated backends speak HTTP/1.1.
+            monitor: app
+                .monitors
+                .as_ref()
+                .map(|monitors| (**monitors.of(Protocol::Http1)).clone()),
+            requests: requests(app, effective),
+            registry: translate::registry(settings, app.ledgers),
+        },
+        machines,
+        traffic: file.traffic.iter().map(traffic).collect(),
+        sites: file
+            .proxies
+            .iter()
+            .map(|region| Site { region: *region })
+            .collect(),
+        round_trips: known
+            .filter_map(|(one, other)| Some((one, other, topology.geography.rtt(one, other)?)))
+            .collect(),
+        script: file.events.iter().map(step).collect(),
+    })
+}
+
+/// The same fleet with each of the algorithms that are compared; only itself where there are none.
+#[must_use]
+pub fn compared(
+    fleet: &simulate::Fleet,
+    algorithms: &[(config::Algorithm, Option<config::Algorithm>)],
+) -> Vec<simulate::Fleet> {
+    let with = |(outer, inner): &(config::Algorithm, Option<config::Algorithm>)| {
+        let mut other = fleet.clone();
+        other.app.policy.algorithm = match inner {
+            Some(inner) => Algorithm::RegionAffinity(plan::algorithm(*inner).inner()),
+            None => plan::algorithm(*outer),
+        };
+        other
+    };
+    if algorithms.is_empty() {
+        vec![fleet.clone()]
+    } else {
+        algorithms.iter().map(with).collect()
+    }
+}
+
+fn requests(app: &AppPlan, effective: &config::AppSettings) -> Requests {
+    let settings = &app.settings;
+    let statuses = (100..=599).filter(|status| settings.unhealthy_responses.contains(*status));
+    Requests {
+        max_failures: settings.max_failures,
+        last_resort: if settings.last_resort {
+            LastResort::Used
+        } else {
+            LastResort::Unused
+        },
+        unhealthy: statuses
+            .map(|status: u16| RangeInclusive::new(status, status))
+            .collect(),
+        max_attempts: if settings.retry_enabled {
+            settings.max_attempts
+        } else {
+            1
+        },
+        retry_non_idempotent: settings.retry_non_idempotent,
+        allowance: Allowance {
+            percent: settings.retry_budget_percent,
+            per_sec: settings.retry_budget_per_sec,
+        },
+        queue_max: settings.queue_max,
+        queue_timeout: settings.queue_timeout,
+        connect_timeout: settings.connect_timeout,
+        response_timeout: settings.response_header_timeout,
+        bindings: match effective.sticky {
+            Sticky::Off => None,
+            _ => Some((effective.max_bindings, effective.binding_ttl)),
+        },
+    }
+}
+
+fn machine(machine: &FleetMachine) -> Machine {
+    let is = &machine.behaviour;
+    let mean = Duration::from_micros(u64::from(is.latency_ms.thousandths()));
+    Machine {
+        backend: machine.backend.clone(),
+        membership: if machine.listed {
+            Membership::Listed
+        } else {
+            Membership::Registers
+        },
+        is_there: machine.is_there,
+        latency: match is.distribution {
+            Distribution::Constant => Latency::Constant(mean),
+            Distribution::Exponential => Latency::Exponential(mean),
+            Distribution::Lognormal => Latency::Lognormal {
+                mean,
+                sigma_permille: short(is.sigma.thousandths()),
+            },
+        },
+        parallel: is.parallel,
+        warm_up: (!is.warm_up.is_zero()).then(|| (is.warm_up, is.warm_up_factor.as_f64())),
+        errors_permille: permille(is.error_percent),
+        status: short(is.status),
+        resets_permille: permille(is.reset_percent),
+    }
+}
+
+/// Of a hundred, as of a thousand.
+fn permille(percent: Decimal) -> u16 {
+    short(percent.thousandths().div_ceil(100))
+}
+
+/// What the file's bounds let through fits.
+fn short(number: u32) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
+}
+
+fn traffic(traffic: &FleetTraffic) -> simulate::Traffic {
+    simulate::Traffic {
+        name: traffic.name.clone(),
+        rate: Rate {
+            from: traffic.from,
+            until: traffic.until,
+            begin: traffic.rate.as_f64(),
+            end: traffic.to_rate.as_f64(),
+        },
+        arrivals: match traffic.spacing {
+            Spacing::Poisson => Arrivals::Poisson,
+            Spacing::Even => Arrivals::Even,
+        },
+        region: traffic.region,
+        country: traffic.country,
+        keys: traffic.keys.map(|(count, zipf)| Keys {
+            count,
+            zipf_permille: short(zipf.thousandths()),
+        }),
+        idempotent: traffic.idempotent,
+    }
+}
+
+fn step(event: &config::FleetEvent) -> Step {
+    Step {
+        at: event.at,
+        machines: event.machines.clone(),
+        stagger: event.stagger,
+        action: match event.happening {
+            Happening::Crash => Action::Crash,
+            Happening::Hang => Action::Hang,
+            Happening::Unreachable => Action::Unreachable,
+            Happening::Slow => Action::Slow(event.factor.as_f64()),
+            Happening::Errors => Action::Errors(permille(event.percent)),
+            Happening::Resets => Action::Resets(permille(event.percent)),
+            Happening::Silent => Action::Silent,
+            Happening::Restart => Action::Restart(event.down),
+            Happening::Join => Action::Join,
+            Happening::Leave => Action::Leave,
+            Happening::Disable => Action::Disable,
+            Happening::Weigh => Action::Weigh(event.weight),
+        },
+        lasts: event.lasts,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use edgeproxy_backend::{AppName, Region};
+    use edgeproxy_config::ConfigFile;
+    use edgeproxy_registry::Monitoring;
+
+    use super::*;
+
+    fn read(text: &str) -> simulate::Fleet {
+        let file = ConfigFile {
+            path: "fleet.toml".into(),
+            text: text.to_owned(),
+        };
+        fleet(&config::fleet(&file).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_setting_means_in_a_simulation_what_it_means_in_use() {
+        let fleet = read(
+            "region = \"eu\"\n\
+             heartbeat_ttl_secs = 30\n\
+             [regions]\nus = { rtt_ms = { eu = 90 } }\n\
+             [apps.shop]\nalgorithm = \"ewma\"\nmax_failures = 7\nmax_attempts = 5\nqueue_timeout_secs = 2\n\
+             unhealthy_responses = [502, \"503-504\"]\nsticky = \"client_ip\"\nfallback = [\"eu-2\"]\n\
+             [apps.shop.health]\ninterval_secs = 3\nhttp = { path = \"/ok\" }\n\
+             [[groups]]\nname = \"eu\"\ncount = 2\nregion = \"eu\"\n\
+             [[servers]]\nbackend = \"eu-2\"\nlatency_ms = 12.5\ndistribution = \"constant\"\nerror_percent = 0.1\n\
+             [[traffic]]\nrate = 10\nkeys = 5\nzipf = 1.1\n\
+             [[events]]\nat_secs = 5\nwhat = \"slow\"\nfactor = 2.5\ngroup = \"eu\"\nfor_secs = 9\n",
+        );
+        assert_eq!(fleet.app.name, AppName::parse("shop").unwrap());
+        assert_eq!(fleet.app.policy.algorithm, Algorithm::Ewma);
+        assert_eq!(
+            (fleet.app.ledgers.max_failures, fleet.app.requests.max_failures),
+            (7, 7)
+        );
+        assert_eq!(
+            (
+                fleet.app.requests.max_attempts,
+                fleet.app.requests.queue_timeout.as_secs()
+            ),
+            (5, 2)
+        );
+        let unhealthy: Vec<u16> = fleet
+            .app
+            .requests
+            .unhealthy
+            .iter()
+            .map(|range| *range.start())
+            .collect();
+        assert_eq!(unhealthy, [502, 503, 504]);
+        assert!(fleet.app.requests.bindings.is_some());
+        assert_eq!(fleet.app.registry.ttl.as_secs(), 30);
+        assert_eq!(fleet.app.ledgers.monitoring, Monitoring::On);
+        assert_eq!(fleet.app.monitor.as_ref().unwrap().interval().as_secs(), 3);
+        let [eu, us] = ["eu", "us"].map(|name| Region::parse(name).unwrap());
+        assert_eq!(fleet.round_trips, [(eu, us, Duration::from_millis(90))]);
+        assert_eq!(fleet.sites, [Site { region: eu }]);
+        let [one, two] = &fleet.machines[..] else {
+            panic!("{:?}", fleet.machines)
+        };
+        assert!(!one.backend.fallback && two.backend.fallback);
+        assert_eq!(two.latency, Latency::Constant(Duration::from_micros(12_500)));
+        assert_eq!((one.errors_permille, two.errors_permille), (0, 1));
+        assert_eq!(
+            fleet.traffic[0].keys,
+            Some(Keys {
+                count: 5,
+                zipf_permille: 1_100
+            })
+        );
+        let step = &fleet.script[0];
+        assert_eq!(
+            (step.action, &step.machines[..]),
+            (Action::Slow(2.5), &[0, 1][..])
+        );
+    }
+}

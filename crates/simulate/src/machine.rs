@@ -1,0 +1,105 @@
+use std::collections::VecDeque;
+
+use crate::fleet::{Machine, micros};
+use crate::random::Random;
+use crate::timeline::{Attempt, Outcome};
+
+/// Whether a backend answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Power {
+    Up,
+    /// Its port is closed.
+    Off,
+    Hung,
+    Unreachable,
+}
+
+/// A backend at work.
+pub(crate) struct Worker {
+    pub(crate) spec: Machine,
+    pub(crate) power: Power,
+    /// Counts its ends: whatever it was at work at is lost with each.
+    pub(crate) life: u32,
+    /// When it started; `None`: long before the simulation began.
+    pub(crate) started: Option<u64>,
+    pub(crate) slowness: f64,
+    pub(crate) errors_permille: u16,
+    pub(crate) resets_permille: u16,
+    /// Whether it wants to be a member.
+    pub(crate) is_member: bool,
+    pub(crate) is_silent: bool,
+    /// Which series of heartbeats goes on.
+    pub(crate) series: u32,
+    busy: u32,
+    waiting: VecDeque<Attempt>,
+    random: Random,
+}
+
+impl Worker {
+    pub(crate) fn new(spec: Machine, random: Random) -> Self {
+        Self {
+            power: if spec.is_there { Power::Up } else { Power::Off },
+            life: 0,
+            started: None,
+            slowness: 1.0,
+            errors_permille: spec.errors_permille,
+            resets_permille: spec.resets_permille,
+            is_member: spec.is_there,
+            is_silent: false,
+            series: 0,
+            busy: 0,
+            waiting: VecDeque::new(),
+            random,
+            spec,
+        }
+    }
+
+    /// What it is at work at is lost.
+    pub(crate) fn lose(&mut self, power: Power) {
+        self.power = power;
+        self.life += 1;
+        self.busy = 0;
+        self.waiting.clear();
+    }
+
+    /// How long it works at a request, in microseconds, and what comes of it.
+    pub(crate) fn work(&mut self, now: u64) -> (u64, Outcome) {
+        let micros = self.spec.latency.draw(self.factor(now), &mut self.random);
+        let outcome = if self.random.permille(self.resets_permille) {
+            Outcome::Reset
+        } else if self.random.permille(self.errors_permille) {
+            Outcome::Error
+        } else {
+            Outcome::Answered
+        };
+        (micros, outcome)
+    }
+
+    fn factor(&self, now: u64) -> f64 {
+        let warm_up = self.spec.warm_up.filter(|(long, _)| !long.is_zero());
+        let (Some((long, slower)), Some(started)) = (warm_up, self.started) else {
+            return self.slowness;
+        };
+        let part = (now.saturating_sub(started) as f64 / micros(long) as f64).min(1.0);
+        self.slowness * (slower + (1.0 - slower) * part)
+    }
+
+    /// A request has come. Whether it is worked at at once.
+    pub(crate) fn take(&mut self, attempt: Attempt) -> bool {
+        if self.busy < self.spec.parallel {
+            self.busy += 1;
+            return true;
+        }
+        self.waiting.push_back(attempt);
+        false
+    }
+
+    /// One has been worked at. The next.
+    pub(crate) fn next(&mut self) -> Option<Attempt> {
+        let next = self.waiting.pop_front();
+        if next.is_none() {
+            self.busy = self.busy.saturating_sub(1);
+        }
+        next
+    }
+}

@@ -1,0 +1,139 @@
+//! What happens to backends.
+
+use edgeproxy_registry::{Change, Patch};
+
+use super::World;
+use crate::fleet::{Action, FleetError, Step, micros};
+use crate::machine::Power;
+use crate::proxy::switch;
+use crate::timeline::Due;
+
+/// How often it is looked whether a backend has drained: as often as the registry does.
+const DRAINED_EVERY: u64 = 100_000;
+
+/// When what happens to whom, one machine at a time; what has an end is over then.
+pub(super) fn planned(script: &[Step]) -> impl Iterator<Item = (u64, usize, Planned)> {
+    script.iter().flat_map(|step| {
+        step.machines.iter().zip(0_u64..).map(|(machine, number)| {
+            let at = micros(step.at).saturating_add(number.saturating_mul(micros(step.stagger)));
+            (
+                at,
+                *machine,
+                Planned {
+                    action: step.action,
+                    lasts: step.lasts.map(micros),
+                },
+            )
+        })
+    })
+}
+
+/// An action, and how long it lasts.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Planned {
+    action: Action,
+    lasts: Option<u64>,
+}
+
+impl World<'_> {
+    pub(super) fn apply(&mut self, machine: usize, planned: Planned) -> Result<(), FleetError> {
+        if let Some(lasts) = planned.lasts {
+            self.timeline
+                .push(self.now.saturating_add(lasts), Due::Over(machine, planned.action));
+        }
+        let worker = &mut self.machines[machine];
+        match planned.action {
+            Action::Crash if worker.power != Power::Off => {
+                worker.lose(Power::Off);
+                self.cut_off(machine);
+            }
+            Action::Crash => {}
+            Action::Hang => worker.lose(Power::Hung),
+            Action::Unreachable => worker.lose(Power::Unreachable),
+            Action::Slow(factor) => worker.slowness = factor,
+            Action::Errors(permille) => worker.errors_permille = permille,
+            Action::Resets(permille) => worker.resets_permille = permille,
+            Action::Silent => worker.is_silent = true,
+            Action::Restart(down) => {
+                self.part(machine)?;
+                let until = self.now + micros(self.fleet.app.registry.drain_timeout);
+                self.timeline.push(
+                    self.now + DRAINED_EVERY,
+                    Due::Drained(machine, until, micros(down)),
+                );
+            }
+            Action::Join => self.start(machine)?,
+            Action::Leave => self.part(machine)?,
+            Action::Disable => self.patch(machine, &switch(Change::Set(false))),
+            Action::Weigh(weight) => self.patch(
+                machine,
+                &Patch {
+                    weight: Change::Set(weight),
+                    ..Patch::default()
+                },
+            ),
+        }
+        Ok(())
+    }
+
+    /// It is over, and all is as before.
+    pub(super) fn undo(&mut self, machine: usize, action: Action) -> Result<(), FleetError> {
+        let worker = &mut self.machines[machine];
+        match action {
+            Action::Crash => return self.start(machine),
+            Action::Hang | Action::Unreachable => {
+                worker.lose(Power::Up);
+                self.cut_off(machine);
+            }
+            Action::Slow(_) => worker.slowness = 1.0,
+            Action::Errors(_) => worker.errors_permille = worker.spec.errors_permille,
+            Action::Resets(_) => worker.resets_permille = worker.spec.resets_permille,
+            Action::Silent => worker.is_silent = false,
+            Action::Restart(_) => {}
+            Action::Join => return self.part(machine),
+            Action::Leave => return self.join(machine),
+            Action::Disable => self.patch(machine, &switch(Change::Clear)),
+            Action::Weigh(_) => self.patch(
+                machine,
+                &Patch {
+                    weight: Change::Clear,
+                    ..Patch::default()
+                },
+            ),
+        }
+        Ok(())
+    }
+
+    fn patch(&mut self, machine: usize, patch: &Patch) {
+        let id = &self.machines[machine].spec.backend.id;
+        for proxy in &mut self.proxies {
+            proxy.patch(id, patch, self.now);
+        }
+    }
+
+    /// It ends once nothing is in flight there any more.
+    pub(super) fn drained(&mut self, machine: usize, until: u64, down: u64) {
+        let is_busy = self
+            .requests
+            .iter()
+            .any(|(_, request)| request.place.is_some() && request.machine == machine);
+        if is_busy && self.now < until {
+            self.timeline
+                .push(self.now + DRAINED_EVERY, Due::Drained(machine, until, down));
+            return;
+        }
+        self.machines[machine].lose(Power::Off);
+        self.cut_off(machine);
+        self.timeline.push(self.now + down, Due::Start(machine));
+    }
+
+    /// Its process starts, and it becomes a member.
+    pub(super) fn start(&mut self, machine: usize) -> Result<(), FleetError> {
+        let worker = &mut self.machines[machine];
+        if worker.power != Power::Up {
+            worker.lose(Power::Up);
+        }
+        worker.started = Some(self.now);
+        self.join(machine)
+    }
+}
