@@ -13,6 +13,7 @@ use edgeproxy_config::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, RawFlags, 
 use crate::check::CheckOptions;
 use crate::drain::DrainOptions;
 use crate::explain::ExplainOptions;
+use crate::health::HealthOptions;
 use crate::import::Import;
 use crate::listing::{AppsOptions, BackendsOptions};
 use crate::manual::{CompletionsOptions, ManOptions};
@@ -37,6 +38,8 @@ pub(crate) enum Task {
     Apps(AppsOptions),
     /// Take one out.
     Drain(DrainOptions),
+    /// Ask how it is.
+    Health(HealthOptions),
     /// Make a token.
     Token(TokenTask),
     /// Show.
@@ -89,6 +92,8 @@ enum TaskArgs {
     Apps(AppsOptions),
     /// Give a backend no new requests; those that it has go on.
     Drain(DrainOptions),
+    /// Tell whether a running edgeproxy takes traffic, for whoever looks at exit codes, such as a container's health check.
+    Health(HealthOptions),
     /// Make tokens for the API, and their entries in the file of tokens.
     #[command(subcommand)]
     Token(TokenTask),
@@ -145,6 +150,7 @@ impl From<Cli> for Task {
             Some(TaskArgs::Backends(options)) => Self::Backends(options),
             Some(TaskArgs::Apps(options)) => Self::Apps(options),
             Some(TaskArgs::Drain(options)) => Self::Drain(options),
+            Some(TaskArgs::Health(options)) => Self::Health(options),
             Some(TaskArgs::Token(task)) => Self::Token(task),
             Some(TaskArgs::Demo(options)) => Self::Demo(options),
             Some(TaskArgs::Simulate(options)) => Self::Simulate(options),

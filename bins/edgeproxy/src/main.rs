@@ -13,6 +13,7 @@ mod demo;
 mod drain;
 mod explain;
 mod handover;
+mod health;
 mod import;
 mod limits;
 mod listing;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         cli::Task::Backends(options) => listing::backends(&options),
         cli::Task::Apps(options) => listing::apps(&options),
         cli::Task::Drain(options) => drain::drain(&options),
+        cli::Task::Health(options) => health::health(&options),
         cli::Task::Token(task) => token::token(&task),
         cli::Task::Demo(options) => demo::run(&options),
         cli::Task::Simulate(options) => simulate::run(&options),
