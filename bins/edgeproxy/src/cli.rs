@@ -14,9 +14,11 @@ use crate::check::CheckOptions;
 use crate::drain::DrainOptions;
 use crate::events::EventsOptions;
 use crate::explain::ExplainOptions;
+use crate::health::HealthOptions;
 use crate::import::Import;
 use crate::listing::{AppsOptions, BackendsOptions};
 use crate::manual::{CompletionsOptions, ManOptions};
+use crate::openapi::OpenapiOptions;
 use crate::simulate::SimulateOptions;
 use crate::token::TokenTask;
 use crate::top::TopOptions;
@@ -42,6 +44,8 @@ pub(crate) enum Task {
     Events(EventsOptions),
     /// Watch.
     Top(TopOptions),
+    /// Ask how it is.
+    Health(HealthOptions),
     /// Make a token.
     Token(TokenTask),
     /// Show.
@@ -52,6 +56,8 @@ pub(crate) enum Task {
     Completions(CompletionsOptions),
     /// Write the manual.
     Man(ManOptions),
+    /// Describe the API.
+    Openapi(OpenapiOptions),
 }
 
 #[derive(Parser, Debug)]
@@ -96,6 +102,8 @@ enum TaskArgs {
     Events(EventsOptions),
     /// Watch the apps and backends of a running edgeproxy, live, on the whole terminal.
     Top(TopOptions),
+    /// Tell whether a running edgeproxy takes traffic, for whoever looks at exit codes, such as a container's health check.
+    Health(HealthOptions),
     /// Make tokens for the API, and their entries in the file of tokens.
     #[command(subcommand)]
     Token(TokenTask),
@@ -109,6 +117,8 @@ enum TaskArgs {
     Completions(CompletionsOptions),
     /// Print the manual page, or write that of each command into a folder.
     Man(ManOptions),
+    /// Print the description of the API in OpenAPI 3.1, as GET /openapi.json has it.
+    Openapi(OpenapiOptions),
 }
 
 /// How the demonstration runs.
@@ -152,11 +162,13 @@ impl From<Cli> for Task {
             Some(TaskArgs::Drain(options)) => Self::Drain(options),
             Some(TaskArgs::Events(options)) => Self::Events(options),
             Some(TaskArgs::Top(options)) => Self::Top(options),
+            Some(TaskArgs::Health(options)) => Self::Health(options),
             Some(TaskArgs::Token(task)) => Self::Token(task),
             Some(TaskArgs::Demo(options)) => Self::Demo(options),
             Some(TaskArgs::Simulate(options)) => Self::Simulate(options),
             Some(TaskArgs::Completions(options)) => Self::Completions(options),
             Some(TaskArgs::Man(options)) => Self::Man(options),
+            Some(TaskArgs::Openapi(options)) => Self::Openapi(options),
         }
     }
 }

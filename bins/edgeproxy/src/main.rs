@@ -15,11 +15,13 @@ mod events;
 mod explain;
 mod follow;
 mod handover;
+mod health;
 mod import;
 mod limits;
 mod listing;
 mod logging;
 mod manual;
+mod openapi;
 mod output;
 mod reload;
 mod remote;
@@ -44,10 +46,12 @@ fn main() -> ExitCode {
         cli::Task::Drain(options) => drain::drain(&options),
         cli::Task::Events(options) => events::events(&options),
         cli::Task::Top(options) => top::top(&options),
+        cli::Task::Health(options) => health::health(&options),
         cli::Task::Token(task) => token::token(&task),
         cli::Task::Demo(options) => demo::run(&options),
         cli::Task::Simulate(options) => simulate::run(&options),
         cli::Task::Completions(options) => manual::completions(&options, cli::definition()),
+        cli::Task::Openapi(options) => openapi::openapi(&options),
         cli::Task::Man(options) => manual::man(&options, cli::definition()),
     }
 }
