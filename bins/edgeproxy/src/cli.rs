@@ -13,9 +13,11 @@ use edgeproxy_config::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, RawFlags, 
 use crate::check::CheckOptions;
 use crate::drain::DrainOptions;
 use crate::explain::ExplainOptions;
+use crate::health::HealthOptions;
 use crate::import::Import;
 use crate::listing::{AppsOptions, BackendsOptions};
 use crate::manual::{CompletionsOptions, ManOptions};
+use crate::openapi::OpenapiOptions;
 use crate::simulate::SimulateOptions;
 use crate::token::TokenTask;
 
@@ -36,6 +38,8 @@ pub(crate) enum Task {
     Apps(AppsOptions),
     /// Take one out.
     Drain(DrainOptions),
+    /// Ask how it is.
+    Health(HealthOptions),
     /// Make a token.
     Token(TokenTask),
     /// Show.
@@ -46,6 +50,8 @@ pub(crate) enum Task {
     Completions(CompletionsOptions),
     /// Write the manual.
     Man(ManOptions),
+    /// Describe the API.
+    Openapi(OpenapiOptions),
 }
 
 #[derive(Parser, Debug)]
@@ -86,6 +92,8 @@ enum TaskArgs {
     Apps(AppsOptions),
     /// Give a backend no new requests; those that it has go on.
     Drain(DrainOptions),
+    /// Tell whether a running edgeproxy takes traffic, for whoever looks at exit codes, such as a container's health check.
+    Health(HealthOptions),
     /// Make tokens for the API, and their entries in the file of tokens.
     #[command(subcommand)]
     Token(TokenTask),
@@ -99,6 +107,8 @@ enum TaskArgs {
     Completions(CompletionsOptions),
     /// Print the manual page, or write that of each command into a folder.
     Man(ManOptions),
+    /// Print the description of the API in OpenAPI 3.1, as GET /openapi.json has it.
+    Openapi(OpenapiOptions),
 }
 
 /// How the demonstration runs.
@@ -140,11 +150,13 @@ impl From<Cli> for Task {
             Some(TaskArgs::Backends(options)) => Self::Backends(options),
             Some(TaskArgs::Apps(options)) => Self::Apps(options),
             Some(TaskArgs::Drain(options)) => Self::Drain(options),
+            Some(TaskArgs::Health(options)) => Self::Health(options),
             Some(TaskArgs::Token(task)) => Self::Token(task),
             Some(TaskArgs::Demo(options)) => Self::Demo(options),
             Some(TaskArgs::Simulate(options)) => Self::Simulate(options),
             Some(TaskArgs::Completions(options)) => Self::Completions(options),
             Some(TaskArgs::Man(options)) => Self::Man(options),
+            Some(TaskArgs::Openapi(options)) => Self::Openapi(options),
         }
     }
 }

@@ -13,11 +13,13 @@ mod demo;
 mod drain;
 mod explain;
 mod handover;
+mod health;
 mod import;
 mod limits;
 mod listing;
 mod logging;
 mod manual;
+mod openapi;
 mod output;
 mod reload;
 mod remote;
@@ -38,10 +40,12 @@ fn main() -> ExitCode {
         cli::Task::Backends(options) => listing::backends(&options),
         cli::Task::Apps(options) => listing::apps(&options),
         cli::Task::Drain(options) => drain::drain(&options),
+        cli::Task::Health(options) => health::health(&options),
         cli::Task::Token(task) => token::token(&task),
         cli::Task::Demo(options) => demo::run(&options),
         cli::Task::Simulate(options) => simulate::run(&options),
         cli::Task::Completions(options) => manual::completions(&options, cli::definition()),
+        cli::Task::Openapi(options) => openapi::openapi(&options),
         cli::Task::Man(options) => manual::man(&options, cli::definition()),
     }
 }

@@ -18,6 +18,23 @@ async fn ask(edgeproxy: &Edgeproxy, args: &[&str]) -> (String, String, Option<i3
 }
 
 #[tokio::test]
+async fn health_is_an_exit_code() {
+    let edgeproxy = Edgeproxy::setup().start().await;
+    let (printed, told, code) = ask(&edgeproxy, &["health"]).await;
+    assert_eq!(
+        (printed.as_str(), told.as_str(), code),
+        ("ready\n", "", Some(0))
+    );
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = nobody.local_addr().expect("an address");
+    drop(nobody);
+    let url = format!("http://{addr}");
+    let (printed, told, code) = ask(&edgeproxy, &["health", "--api", &url]).await;
+    assert_eq!((printed.as_str(), code), ("", Some(1)));
+    assert!(told.contains("can't be asked"), "{told}");
+}
+
+#[tokio::test]
 async fn backends_and_apps_are_listed_for_people_and_for_scripts() {
     let edgeproxy = Edgeproxy::setup().start().await;
     let (printed, told, code) = ask(&edgeproxy, &["backends"]).await;

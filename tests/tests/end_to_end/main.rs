@@ -35,5 +35,6 @@ mod service;
 mod shutdown;
 mod tcp;
 mod tls;
+mod traces;
 mod tutorial;
 mod weighted;
