@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 /// Each is a function of the scripts.
-const TESTS: [&str; 11] = [
+const TESTS: [&str; 12] = [
     "starts_empty_and_shows_a_backend_within_a_second_of_its_registration",
     "shows_an_ejection_with_its_reason_and_the_return",
     "goes_on_where_it_was_after_the_connection_was_lost",
@@ -30,6 +30,7 @@ const TESTS: [&str; 11] = [
     "everything_can_be_reached_by_keyboard",
     "a_phone_shows_all_of_it_without_scrolling_sideways",
     "a_thousand_backends_stay_under_50_ms_a_frame",
+    "the_reference_is_complete_offline_and_by_keyboard",
 ];
 
 /// The one for which there are tokens.

@@ -17,6 +17,7 @@ use crate::health::HealthOptions;
 use crate::import::Import;
 use crate::listing::{AppsOptions, BackendsOptions};
 use crate::manual::{CompletionsOptions, ManOptions};
+use crate::openapi::OpenapiOptions;
 use crate::simulate::SimulateOptions;
 use crate::token::TokenTask;
 
@@ -49,6 +50,8 @@ pub(crate) enum Task {
     Completions(CompletionsOptions),
     /// Write the manual.
     Man(ManOptions),
+    /// Describe the API.
+    Openapi(OpenapiOptions),
 }
 
 #[derive(Parser, Debug)]
@@ -104,6 +107,8 @@ enum TaskArgs {
     Completions(CompletionsOptions),
     /// Print the manual page, or write that of each command into a folder.
     Man(ManOptions),
+    /// Print the description of the API in OpenAPI 3.1, as GET /openapi.json has it.
+    Openapi(OpenapiOptions),
 }
 
 /// How the demonstration runs.
@@ -151,6 +156,7 @@ impl From<Cli> for Task {
             Some(TaskArgs::Simulate(options)) => Self::Simulate(options),
             Some(TaskArgs::Completions(options)) => Self::Completions(options),
             Some(TaskArgs::Man(options)) => Self::Man(options),
+            Some(TaskArgs::Openapi(options)) => Self::Openapi(options),
         }
     }
 }

@@ -19,6 +19,7 @@ mod limits;
 mod listing;
 mod logging;
 mod manual;
+mod openapi;
 mod output;
 mod reload;
 mod remote;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         cli::Task::Demo(options) => demo::run(&options),
         cli::Task::Simulate(options) => simulate::run(&options),
         cli::Task::Completions(options) => manual::completions(&options, cli::definition()),
+        cli::Task::Openapi(options) => openapi::openapi(&options),
         cli::Task::Man(options) => manual::man(&options, cli::definition()),
     }
 }

@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn a_smaller_budget_is_in_force_with_its_allowance() {
         let budget = RetryBudget::default();
-        assert!(budget.withdraw(&allowance(20, 10), MonoTime::ZERO));
+        assert!(budget.withdraw(allowance(20, 10), MonoTime::ZERO));
         let smaller = allowance(20, 1);
         let granted = (0..100)
             .filter(|_| budget.withdraw(smaller, MonoTime::ZERO))
