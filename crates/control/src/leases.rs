@@ -133,6 +133,8 @@ impl Leases {
                     match registry.handle_expiring(&id, incarnation, counts, now) {
                         Some(longest) => {
                             let at = registry.awake(now);
+                            // It may have been asked before, by a store that is slow.
+                            self.spare(&id);
                             self.cluster.keep(&id, incarnation, longest, at);
                         }
                         None => self.end(id, incarnation, owner),
@@ -412,10 +414,11 @@ impl State {
     }
 
     /// Of those that were to end, who has not been heard while the store was asked for something else.
-    pub(crate) fn still_to_end(&mut self, mut held: Vec<Held>) -> Vec<Held> {
+    pub(crate) fn still_to_end(&mut self, mut held: Vec<Held>, now: MonoTime) -> Vec<Held> {
+        let now = self.registry.awake(now);
         if let Some(Leases { cluster, ending, .. }) = &mut self.leases {
             held.retain(|held| {
-                let is_still = cluster.has_run_out(&held.id, held.incarnation);
+                let is_still = cluster.has_run_out(&held.id, held.incarnation, now);
                 if !is_still {
                     ending.remove(&held.id);
                 }

@@ -46,7 +46,7 @@ impl Sharing {
         if !adopt.is_empty() {
             all = all.and(store.adopt(&adopt).await);
         }
-        let end = self.shared.lock().still_to_end(end);
+        let end = self.shared.lock().still_to_end(end, self.shared.clock.now());
         if !end.is_empty() {
             all = all.and(store.end(&end).await);
         }

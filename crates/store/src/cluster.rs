@@ -310,11 +310,14 @@ impl Cluster {
             .is_some_and(|entry| !self.members.is_alive(&entry.owner))
     }
 
-    /// Whether that life's lease has run out, and it hasn't been heard since.
+    /// Whether that life's lease has run out, it hasn't been heard since, and it is not [kept](Self::keep).
     #[must_use]
-    pub fn has_run_out(&self, id: &BackendId, incarnation: Incarnation) -> bool {
-        let entry = self.backends.get(id);
-        entry.is_some_and(|entry| entry.incarnation == incarnation && entry.phase != Phase::Held)
+    pub fn has_run_out(&self, id: &BackendId, incarnation: Incarnation, now: MonoTime) -> bool {
+        self.backends.get(id).is_some_and(|entry| {
+            entry.incarnation == incarnation
+                && entry.phase != Phase::Held
+                && entry.distrusted_until.is_none_or(|until| until <= now)
+        })
     }
 
     /// Which life of it is registered, as far as is known here.

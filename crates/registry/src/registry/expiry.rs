@@ -52,7 +52,7 @@ impl Registry {
             self.reconsider(slot);
             return 0;
         }
-        let guarded = self.ask_guard(slot, |_| true);
+        let guarded = self.ask_guard(slot);
         if guarded.keeps {
             self.stats.suspected += 1;
             self.entries[slot].doubt = Doubt::Suspect;

@@ -14,6 +14,8 @@ const MIN_MISSING: usize = 3;
 /// expiries as it has times this many members. So an expiry costs a look at 1,024 entries at the most, on
 /// average, and an app has to lose a thousandth of its members before a mass expiry is noticed.
 const MEMBERS_PER_EXPIRY: usize = 1_024;
+/// The same where somebody else has to be asked of each whether it counts, which is a look-up by its id.
+const ASKED_PER_EXPIRY: usize = 64;
 
 /// What the guard says.
 #[derive(Clone, Copy, Default)]
@@ -33,9 +35,18 @@ impl Registry {
     /// half, are missing, then every lease of such a member that runs out within a third of the first
     /// one's length is distrusted. Each becomes a suspect at its own deadline, not before: nobody loses a
     /// lease that hasn't run out. After that third it is counted anew.
-    ///
-    /// Members that `counts` leaves out are not counted.
-    pub(super) fn ask_guard(&mut self, slot: u32, counts: impl Fn(&BackendId) -> bool) -> Guarded {
+    pub(super) fn ask_guard(&mut self, slot: u32) -> Guarded {
+        self.ask_guard_about(slot, |_| true, MEMBERS_PER_EXPIRY)
+    }
+
+    /// One count is believed for as many expiries as the app has times `per_expiry` members; those that `counts` leaves
+    /// out are not counted.
+    fn ask_guard_about(
+        &mut self,
+        slot: u32,
+        counts: impl Fn(&BackendId) -> bool,
+        per_expiry: usize,
+    ) -> Guarded {
         let now = self.now();
         let entry = &self.entries[slot];
         if !self.config.mass_expiry_guard || entry.doubt == Doubt::Suspect || !entry.is_seasoned() {
@@ -59,7 +70,7 @@ impl Registry {
         if keeps {
             guard.distrust_until = Some(now + window);
         } else {
-            guard.believed = u32::try_from(counted / MEMBERS_PER_EXPIRY).unwrap_or(u32::MAX);
+            guard.believed = u32::try_from(counted / per_expiry).unwrap_or(u32::MAX);
         }
         Guarded { keeps, counted }
     }
@@ -78,7 +89,7 @@ impl Registry {
         let entry = &self.entries[slot];
         let longest = entry.deadline + entry.ttl().saturating_mul(SUSPECT_TTLS);
         let left = longest.since(self.now());
-        if left.is_zero() || !self.ask_guard(slot, counts).keeps {
+        if left.is_zero() || !self.ask_guard_about(slot, counts, ASKED_PER_EXPIRY).keeps {
             return None;
         }
         self.stats.suspected += 1;

@@ -107,7 +107,11 @@ impl Cluster {
             return;
         };
         self.actions.push_back(entry.deletion(id));
-        self.set_phase(id, Phase::Ending);
+        if let Some(entry) = self.backends.get_mut(id) {
+            // Whatever there was to distrust, it is over.
+            entry.distrusted_until = entry.distrusted_until.map(|until| until.min(now));
+            entry.phase = Phase::Ending;
+        }
         self.arm_at(id, plus(now, self.recheck(id)));
     }
 

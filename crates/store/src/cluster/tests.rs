@@ -96,7 +96,9 @@ fn one_whose_end_is_distrusted_is_probed_and_kept_for_as_long_as_was_said() {
     cluster.registered(&id(), Incarnation::FIRST, TTL, at(0));
     cluster.tick(at(6));
     assert_eq!(actions(&mut cluster), [expiry("a")]);
+    assert!(cluster.has_run_out(&id(), Incarnation::FIRST, at(6)));
     cluster.keep(&id(), Incarnation::FIRST, TTL * 3, at(6));
+    assert!(!cluster.has_run_out(&id(), Incarnation::FIRST, at(6)));
     assert!(matches!(actions(&mut cluster)[..], [Action::Probe { .. }]));
     cluster.probed(&id(), Incarnation::FIRST, Answer::Answers, at(6));
     let done = pass(&mut cluster, 7..40, Answer::Answers);
@@ -114,6 +116,7 @@ fn one_whose_end_is_distrusted_ends_at_once_when_it_refuses() {
     let _ = actions(&mut cluster);
     cluster.probed(&id(), Incarnation::FIRST, Answer::Refuses, at(7));
     assert_eq!(actions(&mut cluster), [deletion("a")]);
+    assert!(cluster.has_run_out(&id(), Incarnation::FIRST, at(7)));
 }
 
 #[test]
