@@ -109,14 +109,14 @@ fn told(answer: &Value, room: Room) -> String {
     page
 }
 
-const OF_TIERS: [Column; 4] = [
+const OF_TIERS: [Column<'_>; 4] = [
     Column::of_numbers("tier", 0),
     Column::of("name", 0),
     Column::of_numbers("backends", 1),
     Column::of("why", 0),
 ];
 
-const OF_CANDIDATES: [Column; 7] = [
+const OF_CANDIDATES: [Column<'_>; 7] = [
     Column::of(" backend", 0),
     Column::of_numbers("tier", 1),
     Column::of("state", 0),

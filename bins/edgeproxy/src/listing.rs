@@ -89,7 +89,7 @@ pub(crate) fn apps(options: &AppsOptions) -> ExitCode {
 }
 
 /// What is left out first where a terminal is narrow has the highest rank.
-const OF_BACKENDS: [Column; 11] = [
+const OF_BACKENDS: [Column<'_>; 11] = [
     Column::of("id", 0),
     Column::of("app", 2),
     Column::of("region", 4),
@@ -103,7 +103,7 @@ const OF_BACKENDS: [Column; 11] = [
     Column::of("why", 0),
 ];
 
-const OF_APPS: [Column; 7] = [
+const OF_APPS: [Column<'_>; 7] = [
     Column::of("app", 0),
     Column::of("algorithm", 3),
     Column::of_numbers("routable", 0),

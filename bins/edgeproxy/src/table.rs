@@ -6,8 +6,8 @@ use crate::output::{Tone, fitted, paint, shown, tell, terminal_width, toned, wid
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Column {
-    heading: &'static str,
+pub(crate) struct Column<'a> {
+    heading: &'a str,
     /// What is of the highest rank goes first where there is no room; 0 stays.
     rank: u8,
     is_number: bool,
@@ -28,9 +28,9 @@ pub(crate) struct Room {
     pub(crate) paint: Paint,
 }
 
-impl Column {
+impl<'a> Column<'a> {
     /// Of words.
-    pub(crate) const fn of(heading: &'static str, rank: u8) -> Self {
+    pub(crate) const fn of(heading: &'a str, rank: u8) -> Self {
         Self {
             heading,
             rank,
@@ -39,7 +39,7 @@ impl Column {
     }
 
     /// Of numbers, which stand at the right.
-    pub(crate) const fn of_numbers(heading: &'static str, rank: u8) -> Self {
+    pub(crate) const fn of_numbers(heading: &'a str, rank: u8) -> Self {
         Self {
             heading,
             rank,
@@ -82,7 +82,7 @@ const READABLE: usize = 24;
 
 /// Rows in columns that line up, under a line of headings. Where the terminal is too narrow the last column goes below its
 /// row, and then columns are left out, which is told on standard error. Without a terminal all is there.
-pub(crate) fn table(columns: &[Column], rows: &[Vec<Cell>], room: Room) -> String {
+pub(crate) fn table(columns: &[Column<'_>], rows: &[Vec<Cell>], room: Room) -> String {
     let (text, left_out) = laid_out(columns, rows, room);
     if !left_out.is_empty() {
         tell(&format!(
@@ -93,7 +93,21 @@ pub(crate) fn table(columns: &[Column], rows: &[Vec<Cell>], room: Room) -> Strin
     text
 }
 
-fn laid_out(columns: &[Column], rows: &[Vec<Cell>], room: Room) -> (String, Vec<&'static str>) {
+/// The same of words alone, of any width and without colours: for what is written into a file as often as on a terminal.
+pub(crate) fn plain(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let columns: Vec<Column<'_>> = headings.iter().map(|heading| Column::of(heading, 0)).collect();
+    let rows: Vec<Vec<Cell>> = rows
+        .iter()
+        .map(|row| row.iter().cloned().map(Cell::from).collect())
+        .collect();
+    let room = Room {
+        width: None,
+        paint: Paint::Plain,
+    };
+    laid_out(&columns, &rows, room).0
+}
+
+fn laid_out<'a>(columns: &[Column<'a>], rows: &[Vec<Cell>], room: Room) -> (String, Vec<&'a str>) {
     let headings = columns.iter().map(|column| column.heading.to_uppercase().into());
     let rows: Vec<Vec<Cell>> = std::iter::once(headings.collect())
         .chain(rows.iter().map(|row| row.iter().map(cleaned).collect()))
@@ -110,19 +124,19 @@ fn laid_out(columns: &[Column], rows: &[Vec<Cell>], room: Room) -> (String, Vec<
 }
 
 /// Which columns there are, and how wide.
-struct Layout {
+struct Layout<'a> {
     /// All but the last one of the table.
-    shown: Vec<Shown>,
+    shown: Vec<Shown<'a>>,
     last: Last,
-    left_out: Vec<&'static str>,
+    left_out: Vec<&'a str>,
     paint: Paint,
 }
 
-struct Shown {
+struct Shown<'a> {
     /// Which one of the table.
     at: usize,
     width: usize,
-    column: Column,
+    column: Column<'a>,
 }
 
 /// Where the last column is, and how many columns of the terminal it has.
@@ -131,9 +145,9 @@ enum Last {
     Below(usize),
 }
 
-impl Layout {
-    fn of(columns: &[Column], rows: &[Vec<Cell>], room: Room) -> Self {
-        let mut shown: Vec<Shown> = columns
+impl<'a> Layout<'a> {
+    fn of(columns: &[Column<'a>], rows: &[Vec<Cell>], room: Room) -> Self {
+        let mut shown: Vec<Shown<'a>> = columns
             .iter()
             .enumerate()
             .map(|(at, column)| {
@@ -144,14 +158,14 @@ impl Layout {
             })
             .collect();
         let last = shown.pop().map_or(0, |last| last.width);
-        let wide = |shown: &[Shown]| shown.iter().map(|shown| shown.width + GAP).sum::<usize>();
+        let wide = |shown: &[Shown<'_>]| shown.iter().map(|shown| shown.width + GAP).sum::<usize>();
         let limit = room.width.unwrap_or(usize::MAX);
         let mut left_out = Vec::new();
         let last = if wide(&shown) + last.min(READABLE) <= limit {
             Last::Beside(limit.saturating_sub(wide(&shown)))
         } else {
             while wide(&shown).saturating_sub(GAP) > limit {
-                let rank = |shown: &Shown| shown.column.rank;
+                let rank = |shown: &Shown<'_>| shown.column.rank;
                 let Some(least) = shown
                     .iter()
                     .rposition(|one| rank(one) > 0 && shown.iter().all(|other| rank(other) <= rank(one)))
@@ -258,7 +272,7 @@ pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const COLUMNS: [Column; 4] = [
+    const COLUMNS: [Column<'_>; 4] = [
         Column::of("id", 0),
         Column::of("app", 2),
         Column::of_numbers("requests", 1),

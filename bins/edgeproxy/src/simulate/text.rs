@@ -6,7 +6,7 @@ use std::path::Path;
 use edgeproxy_registry::EventKind;
 use edgeproxy_simulate::{BackendReport, Failure, Fleet, Report, grouped, short};
 
-use crate::output::table;
+use crate::table::plain;
 
 /// As many events as are read.
 const EVENTS: usize = 30;
@@ -156,7 +156,7 @@ fn backends(text: &mut String, report: &Report) {
         "most in flight",
         "out for",
     ];
-    let _ = write!(text, "\n{}", table(&headings, &rows));
+    let _ = write!(text, "\n{}", plain(&headings, &rows));
     if let Some(more) = report
         .backends
         .len()
@@ -184,7 +184,7 @@ fn regions(text: &mut String, report: &Report) {
         ]
     });
     let headings = ["region", "backends", "attempts", "share", "fair share", "failed"];
-    let _ = write!(text, "\n{}", table(&headings, &rows.collect::<Vec<_>>()));
+    let _ = write!(text, "\n{}", plain(&headings, &rows.collect::<Vec<_>>()));
 }
 
 fn tiers(text: &mut String, report: &Report) {
@@ -205,7 +205,7 @@ fn tiers(text: &mut String, report: &Report) {
         ]
     });
     let headings = ["tier", "below soft limit", "above it"];
-    let _ = write!(text, "\n{}", table(&headings, &rows.collect::<Vec<_>>()));
+    let _ = write!(text, "\n{}", plain(&headings, &rows.collect::<Vec<_>>()));
 }
 
 fn traffic(text: &mut String, report: &Report) {
@@ -222,7 +222,7 @@ fn traffic(text: &mut String, report: &Report) {
         ]
     });
     let headings = ["clients", "requests", "bad", "p50", "p99"];
-    let _ = write!(text, "\n{}", table(&headings, &rows.collect::<Vec<_>>()));
+    let _ = write!(text, "\n{}", plain(&headings, &rows.collect::<Vec<_>>()));
 }
 
 fn events(text: &mut String, report: &Report) {
@@ -244,7 +244,7 @@ fn events(text: &mut String, report: &Report) {
         ]
     });
     let headings = ["at", "proxy", "backend", "what", "why"];
-    let _ = write!(text, "\n{}", table(&headings, &rows.collect::<Vec<_>>()));
+    let _ = write!(text, "\n{}", plain(&headings, &rows.collect::<Vec<_>>()));
     if let Some(more) = news.len().checked_sub(EVENTS).filter(|more| *more > 0) {
         let _ = writeln!(text, "and {more} more; --json has them");
     }
@@ -278,7 +278,7 @@ fn compared(text: &mut String, reports: &[Report]) {
         "ejections",
         "imbalance",
     ];
-    text.push_str(&table(&headings, &rows.collect::<Vec<_>>()));
+    text.push_str(&plain(&headings, &rows.collect::<Vec<_>>()));
     let names: Vec<&str> = reports.iter().map(|report| report.algorithm.as_str()).collect();
     let headings: Vec<&str> = ["backend", "region", "fair share"]
         .into_iter()
@@ -304,6 +304,6 @@ fn compared(text: &mut String, reports: &[Report]) {
     let _ = write!(
         text,
         "\nshare of all attempts\n{}",
-        table(&headings, &rows.collect::<Vec<Vec<String>>>())
+        plain(&headings, &rows.collect::<Vec<Vec<String>>>())
     );
 }
