@@ -16,7 +16,7 @@ struct PureCrate {
     impure_module: Option<&'static str>,
 }
 
-const PURE: [PureCrate; 6] = [
+const PURE: [PureCrate; 7] = [
     PureCrate {
         package: "edgeproxy-backend",
         features: "--all-features",
@@ -33,6 +33,12 @@ const PURE: [PureCrate; 6] = [
         package: "edgeproxy-registry",
         features: "--all-features",
         source: "crates/registry/src",
+        impure_module: None,
+    },
+    PureCrate {
+        package: "edgeproxy-simulate",
+        features: "--all-features",
+        source: "crates/simulate/src",
         impure_module: None,
     },
     PureCrate {
@@ -129,7 +135,7 @@ fn faults_of_tree(pure: &PureCrate, context: &Context) -> anyhow::Result<Vec<Str
 }
 
 /// The names in the output of `cargo tree --prefix none`, each once.
-fn packages_of(tree: &str) -> Vec<&str> {
+pub(crate) fn packages_of(tree: &str) -> Vec<&str> {
     let mut names: Vec<&str> = tree
         .lines()
         .filter_map(|line| line.split_whitespace().next())

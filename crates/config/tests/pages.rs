@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use edgeproxy_config::{ConfigFile, Layers, Settings, reference, schema};
+use edgeproxy_config::{ConfigFile, Layers, Settings, fleet, fleet_reference, reference, schema};
 
 fn compare(name: &str, made: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -97,4 +97,35 @@ fn the_examples_have_no_findings() {
         let loaded = layers.load().unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(loaded.findings(), []);
     }
+}
+
+#[test]
+fn the_tables_of_a_fleet_file_are_those_in_the_documents() {
+    const MARKS: [&str; 2] = ["<!-- begin -->\n", "<!-- end -->"];
+    let page = include_str!("../../../docs/simulate.md");
+    let [begin, end] = MARKS.map(|mark| page.find(mark).unwrap());
+    let begin = begin + MARKS[0].len();
+    compare(
+        "simulate.md",
+        &format!("{}{}\n{}", &page[..begin], fleet_reference(), &page[end..]),
+    );
+}
+
+#[test]
+fn the_example_of_a_fleet_file_has_no_fault() {
+    let page = include_str!("../../../docs/simulate.md");
+    let text = page
+        .split("```toml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .unwrap();
+    let file = ConfigFile {
+        path: "fleet.toml".into(),
+        text: text.to_owned(),
+    };
+    let fleet = fleet(&file).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(
+        (fleet.machines.len(), fleet.traffic.len(), fleet.events.len()),
+        (4, 2, 1)
+    );
 }

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 
-use edgeproxy_config::{ConfigFile, Layers};
+use edgeproxy_config::{ConfigFile, Layers, fleet};
 
 fn told(text: String) -> String {
     let layers = Layers {
@@ -26,6 +26,17 @@ fn told(text: String) -> String {
     }
 }
 
+/// The same for a fleet file.
+fn told_of_fleet(text: String) -> String {
+    let file = ConfigFile {
+        path: "fleet.toml".into(),
+        text,
+    };
+    fleet(&file)
+        .err()
+        .map_or_else(String::new, |error| error.to_string())
+}
+
 fn compare(folder: &str, cases: &[&str]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let mut found: Vec<String> = fs::read_dir(&folder)
@@ -37,6 +48,11 @@ fn compare(folder: &str, cases: &[&str]) {
     assert_eq!(found, cases, "every file is a case");
     let mut differ = Vec::new();
     for case in cases {
+        let told = if folder.ends_with("fleets") {
+            told_of_fleet
+        } else {
+            told
+        };
         let told = told(fs::read_to_string(folder.join(format!("{case}.toml"))).unwrap());
         let expected = folder.join(format!("{case}.txt"));
         if std::env::var_os("UPDATE_EXPECTED").is_some() {
@@ -76,4 +92,18 @@ fn a_wrong_file_of_each_kind_is_told_with_place_and_mend() {
             "values",
         ],
     );
+}
+
+#[test]
+fn a_wrong_fleet_file_of_each_kind_is_told_with_place_and_mend() {
+    compare(
+        "fleets",
+        &["apps", "empty", "events", "groups", "keys", "names", "traffic"],
+    );
+}
+
+#[test]
+fn a_configuration_file_has_no_tables_of_fleets() {
+    let told = told("[[traffic]]\nrate = 5\n".to_owned());
+    assert!(told.contains("there is no setting \"traffic\""), "{told}");
 }

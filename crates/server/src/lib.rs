@@ -78,6 +78,7 @@ mod storage;
 mod succession;
 mod table;
 mod tls;
+mod traces;
 mod translate;
 mod watch;
 

@@ -337,7 +337,7 @@ mod tests {
     /// A simulation decides by itself whom it probes, since it sees no server.
     #[test]
     fn a_simulation_probes_whom_a_server_does() {
-        let members = crate::table::tests::members_in_every_state();
+        let members = crate::fleet::tests::members_in_every_state();
         for (text, has_monitor) in [("", false), ("health_monitor = \"tcp\"\n", true)] {
             let plan = plan(text);
             let wanted = Wanted(plan.others().monitors.as_ref());

@@ -148,9 +148,9 @@ fn goes_by_distance(policy: &Policy) -> bool {
 /// The version of an app that has no members. Those of snapshots begin above it.
 const EMPTY: u64 = 0;
 
-fn candidate(plan: &AppPlan, member: &Member) -> Candidate<Arc<Endpoint>> {
+pub(crate) fn candidate(plan: &AppPlan, member: &Member) -> Candidate<Arc<Endpoint>> {
     let excluded = (!member.state.takes_traffic()).then(|| {
-        let reason = format!("{}: {}", member.state, member.reason).into_boxed_str();
+        let reason = member.reason.told_of(member.state).into_boxed_str();
         match (member.excluded_by(), member.reason) {
             // Nothing is known of it yet that could be ignored.
             (_, Reason::FirstProbe) => Barred::Firm(reason),
@@ -189,7 +189,7 @@ fn position(state: State) -> usize {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use edgeproxy_backend::{Backend, BackendAddr, BackendId, Country, Gate, Region};
     use edgeproxy_balance::{Claim, Client, PickError};
     use edgeproxy_registry::{AppPolicy, Change, Config, Initial, Patch, Probe, Registration, Registry};
@@ -483,106 +483,5 @@ pub(crate) mod tests {
             let candidate = candidate(plan.others(), member);
             assert_eq!(candidate.since, Some(Spare::NOW));
         }
-    }
-
-    /// A simulation makes its candidates by itself, since it sees no server.
-    #[test]
-    fn a_simulation_s_candidates_are_those_of_a_server() {
-        let mut seen = 0;
-        for member in members_in_every_state() {
-            let plan = plan("");
-            assert_eq!(
-                edgeproxy_simulate::wiring::candidate(&member),
-                candidate(plan.others(), &member)
-            );
-            seen += 1;
-        }
-        assert!(seen >= 7, "{seen}");
-    }
-
-    /// Members in every state.
-    pub(crate) fn members_in_every_state() -> Vec<Member> {
-        let now = MonoTime::from_secs(1);
-        let policy = AppPolicy {
-            initial: Initial::ProbeFirst,
-            ..AppPolicy::default()
-        };
-        let config = Config {
-            app: policy,
-            ..Config::default()
-        };
-        let mut registry = Registry::new(config, now);
-        let mut members = Vec::new();
-        let registration = |id: &str| Registration {
-            backend: Backend {
-                fallback: id == "spare",
-                ..backend(id, "app", 1)
-            },
-            ttl: None,
-        };
-        let ids = ["waiting", "well", "spare", "ill", "off", "leaving"];
-        for id in ids {
-            let registered = registry.handle_register(registration(id), now).unwrap();
-            let (id, incarnation) = (BackendId::parse(id).unwrap(), registered.endpoint.incarnation);
-            let results: &[bool] = match id.as_str() {
-                "waiting" => &[],
-                "ill" => &[true, false, false, false],
-                _ => &[true],
-            };
-            for passed in results {
-                registry.handle_probe(&id, incarnation, Probe::Monitor, *passed, now);
-            }
-        }
-        let off = Patch {
-            enabled: Change::Set(false),
-            ..Patch::default()
-        };
-        registry
-            .handle_patch(&BackendId::parse("off").unwrap(), None, &off, now)
-            .unwrap();
-        let held = registry
-            .get(&BackendId::parse("leaving").unwrap(), now)
-            .unwrap()
-            .endpoint;
-        let held = held.admit(edgeproxy_backend::Admission::Regular).unwrap();
-        let minute = Some(std::time::Duration::from_secs(60));
-        registry
-            .handle_deregister(&BackendId::parse("leaving").unwrap(), None, minute, now)
-            .unwrap();
-        let mut take = |registry: &mut Registry, now| {
-            let snapshot = registry.poll_snapshot(now).unwrap();
-            members.extend(snapshot.apps.values().flat_map(|app| app.members.clone()));
-        };
-        take(&mut registry, now);
-        // Ejected, and on trial.
-        let failing = AppPolicy {
-            max_failures: 1,
-            ..policy
-        };
-        registry.set_app_policy(&AppName::parse("app").unwrap(), failing, now);
-        let well = registry
-            .get(&BackendId::parse("well").unwrap(), now)
-            .unwrap()
-            .endpoint;
-        let place = well.admit(edgeproxy_backend::Admission::Regular).unwrap();
-        let signal = place.failed(1, now).unwrap();
-        registry.handle_traffic(&place.report(signal), now);
-        take(&mut registry, now);
-        let mut later = now;
-        while registry
-            .get(&well.id, later)
-            .is_some_and(|status| status.state == State::Ejected)
-        {
-            later = registry.poll_timeout().unwrap();
-            registry.handle_timeout(later);
-        }
-        take(&mut registry, later);
-        drop((held, place));
-        let states: std::collections::BTreeSet<usize> = members
-            .iter()
-            .map(|member: &Member| position(member.state))
-            .collect();
-        assert!(states.len() >= 6, "{states:?}");
-        members
     }
 }

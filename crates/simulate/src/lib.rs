@@ -1,4 +1,62 @@
-//! A fleet in virtual time.
+//! A fleet in virtual time: the real picking, ledgers and health checks, against backends and clients that are made up.
+//!
+//! # Nothing is decided twice
+//!
+//! A simulation that decides by itself would show what its author believes. Here [`edgeproxy_balance`] picks, retries and
+//! bounds retries, [`edgeproxy_registry`] keeps the ledgers and leases of every proxy, [`edgeproxy_health`] says who is probed
+//! when, and [`edgeproxy_backend`]'s meters count: the very code that serves. What is made up is everything around
+//! them: how long a backend takes, when one fails, when requests come. What joins the crates in a server is joined again in
+//! [`wiring`], and a test of the server holds that to its own.
+//!
+//! All of it is arithmetic on a clock that is a number: there is no thread, no socket and no clock, and the only random source
+//! is a seed. So an hour of a fleet takes seconds, and the same [`Fleet`] gives the same [`Report`], to the byte.
+//!
+//! ```
+//! use std::time::Duration;
+//! use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, Region};
+//! use edgeproxy_balance::Algorithm;
+//! use edgeproxy_simulate::{Action, App, Fleet, Latency, Machine, Site, Step, Traffic, simulate};
+//!
+//! let (app, region) = (AppName::parse("shop")?, Region::parse("eu")?);
+//! let machine = |number: u16| {
+//!     let id = BackendId::parse(&format!("shop-{number}"))?;
+//!     let addr = BackendAddr::parse("10.50.1.1", 8_000 + number)?;
+//!     let backend = Backend::new(id, app.clone(), region, Country::parse("DE")?, addr);
+//!     Ok::<_, Box<dyn std::error::Error>>(Machine::new(backend, Latency::Exponential(Duration::from_millis(20))))
+//! };
+//! let mut shop = App::new(app.clone());
+//! shop.policy.algorithm = Algorithm::LeastConnections;
+//! shop.ledgers.max_failures = 3;
+//! shop.requests.max_failures = 3;
+//! let fleet = Fleet {
+//!     seed: 1,
+//!     duration: Duration::from_secs(20),
+//!     app: shop,
+//!     machines: vec![machine(1)?, machine(2)?, machine(3)?],
+//!     traffic: vec![Traffic::steady(100.0)],
+//!     sites: vec![Site { region }],
+//!     round_trips: Vec::new(),
+//!     script: vec![Step {
+//!         at: Duration::from_secs(10),
+//!         machines: vec![1],
+//!         stagger: Duration::ZERO,
+//!         action: Action::Crash,
+//!         lasts: None,
+//!     }],
+//! };
+//! let report = simulate(&fleet)?;
+//! assert_eq!(report.ejections(), 1);
+//! assert_eq!(report.totals.all_failed(), 0, "every request that met it was retried");
+//! assert_eq!(simulate(&fleet)?, report);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it leaves out
+//!
+//! Connections, bytes and processors: a proxy takes no time, and a request is its backend's time and the way there. A table is
+//! published in the instant in which it changes. Several proxies hear every heartbeat themselves, where in use they hear
+//! of each other's through a store. An answer is over when its head is there. [`svg`](fn@svg) draws reports; reading fleets from
+//! files is for the caller, as `edgeproxy simulate` does.
 
 mod arrivals;
 mod fleet;

@@ -107,6 +107,18 @@ fn a_deployment_with_a_slow_start_is_noticed_less_than_one_without() {
     assert!(worst.0 < worst.1, "{worst:?}");
 }
 
+#[test]
+fn a_panic_threshold_keeps_a_fault_that_all_share_from_becoming_an_outage() {
+    let with = run("examples/fleets/ejection-storm.toml");
+    let mut without = with.fleet.clone();
+    without.app.policy.panic_permille = 0;
+    let bad = [
+        with.reports[0].totals.bad_ppm(),
+        simulate(&without).unwrap().totals.bad_ppm(),
+    ];
+    assert!(bad[0] < 1_000 && bad[1] > 50_000, "{bad:?} of a million");
+}
+
 /// After a change run with `UPDATE_EXPECTED=1`, and look at them.
 #[test]
 fn the_pictures_of_the_documents_are_those_that_their_fleets_make() {

@@ -61,12 +61,14 @@ pub(super) fn resolve(draft: &mut Draft<'_>, raw: &Raw) -> Option<Fleet> {
     if proxies.is_empty() {
         proxies.push(draft.settings.region);
     }
-    if members.is_empty() {
+    // Where one was given that has a fault, that is what is to be mended.
+    let is_sound = draft.problem_count() == 0;
+    if members.is_empty() && is_sound {
         let help = "add [[groups]] with a name, a count and a region, or [[backends]]".to_owned();
         let message = format!("app \"{app}\" has no backend; expected at least one");
         problem(draft, raw.simulation.at.clone(), message, Some(help));
     }
-    if raw.traffic.is_empty() {
+    if raw.traffic.is_empty() && is_sound {
         let help = "add [[traffic]] with a rate of requests each second".to_owned();
         problem(
             draft,
@@ -270,11 +272,11 @@ fn named(
             _ => None,
         };
         let help = meant.map(|meant| format!("did you mean {meant:?}?"));
-        draft.conflict_at(
-            &at.key(key),
-            format!("there is no backend of {key} {name:?}"),
-            help,
-        );
+        let message = match key {
+            "backend" => format!("there is no backend {name:?}"),
+            _ => format!("there is no backend of {key} {name:?}"),
+        };
+        draft.conflict_at(&at.key(key), message, help);
     }
     found
 }
@@ -365,7 +367,8 @@ fn of_event(draft: &mut Draft<'_>, members: &[Member], event: &Event) -> Option<
     }
     if event.lasts.is_some() && happening == Happening::Restart {
         let message =
-            "for_secs is for what has an end by itself; how long a restart takes is down_secs".to_owned();
+            "for_secs is for what goes on until it is over; a restart takes its drain and down_secs"
+                .to_owned();
         draft.conflict_at(&event.at.key("for_secs"), message, Some("remove it".to_owned()));
     }
     let names = (event.backend.as_deref(), event.group.as_deref(), event.region);
