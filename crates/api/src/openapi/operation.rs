@@ -93,15 +93,17 @@ impl Answer {
 
     /// 200 with that component as JSON.
     pub(super) fn json(text: &'static str, of: &str, example: Value) -> Self {
-        Self::new(StatusCode::OK, text).as_json(of, example)
+        Self::new(StatusCode::OK, text).with_json(of, example)
     }
 
-    pub(super) fn as_json(self, of: &str, example: Value) -> Self {
-        self.content(JSON, json!({"schema": component(of), "example": example}))
+    pub(super) fn with_json(self, of: &str, example: Value) -> Self {
+        let mut content = json!({"schema": component(of)});
+        content["example"] = example;
+        self.content(JSON, content)
     }
 
     /// An object of JSON that is described elsewhere.
-    pub(super) fn as_any_json(self) -> Self {
+    pub(super) fn with_any_json(self) -> Self {
         self.content(JSON, json!({"schema": {"type": "object"}}))
     }
 
@@ -194,7 +196,8 @@ impl Operation {
 
     /// Values with commas between.
     pub(super) fn query_list(self, name: &str, item: Value, text: &str) -> Self {
-        let list = json!({"type": "array", "items": item, "minItems": 1});
+        let mut list = json!({"type": "array", "minItems": 1});
+        list["items"] = item;
         let mut operation = self.query(name, list, text);
         if let Some(parameter) = operation.parameters.last_mut() {
             parameter["explode"] = false.into();
@@ -237,7 +240,8 @@ impl Operation {
     }
 
     fn parameter(mut self, place: &str, name: &str, schema: Value, text: &str) -> Self {
-        let mut parameter = json!({"in": place, "name": name, "schema": schema, "description": text});
+        let mut parameter = json!({"in": place, "name": name, "description": text});
+        parameter["schema"] = schema;
         if place == "path" {
             parameter["required"] = true.into();
         }
@@ -253,7 +257,8 @@ impl Operation {
             Kind::NotJson,
             Kind::InvalidFields,
         ]);
-        let content = json!({"schema": component(of), "examples": examples});
+        let mut content = json!({"schema": component(of)});
+        content["examples"] = examples;
         let content: Map<String, Value> = medias
             .iter()
             .map(|media| ((*media).to_owned(), content.clone()))

@@ -49,7 +49,7 @@ pub(crate) fn register() -> Operation {
     .body(&[JSON], "Registration", example::registrations())
     .answer(
         Answer::new(StatusCode::CREATED, "It is new, or new at this address.")
-            .as_json("Registered", example::registered())
+            .with_json("Registered", example::registered())
             .with("Location")
             .leads_to(&leads_to),
     )
@@ -271,7 +271,7 @@ pub(crate) fn read_openapi() -> Operation {
         "Read this document",
         "OpenAPI 3.1. `edgeproxy openapi` prints the same without a server.",
     )
-    .answer(Answer::new(StatusCode::OK, "This document.").as_any_json())
+    .answer(Answer::new(StatusCode::OK, "This document.").with_any_json())
     .kept()
 }
 

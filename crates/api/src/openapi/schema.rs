@@ -79,7 +79,9 @@ fn nullable(mut schema: Value) -> Value {
 }
 
 fn list(items: Value) -> Value {
-    json!({"type": "array", "items": items})
+    let mut list = json!({"type": "array"});
+    list["items"] = items;
+    list
 }
 
 fn whole(text: &str) -> Value {

@@ -1,5 +1,8 @@
 //! What the API answers. A test holds every answer that the router's tests get to it.
 
+mod apps;
+mod watching;
+
 use serde_json::{Value, json};
 
 use super::{Member, component, flag, list, may, must, nullable, number, object, text, told, whole};
@@ -61,7 +64,7 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
             "Reported",
             object("What the backend last said about itself.", reported()),
         ),
-        ("App", object("An app.", app())),
+        ("App", object("An app.", apps::app())),
         (
             "AppPage",
             page(
@@ -73,13 +76,13 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
                 ),
             ),
         ),
-        ("AppDetail", app_detail()),
-        ("AppPolicy", app_policy()),
-        ("Member", object("A backend of an app.", member())),
-        ("Explanation", explanation()),
-        ("Event", event()),
-        ("EventPage", event_page()),
-        ("Configuration", configuration()),
+        ("AppDetail", apps::app_detail()),
+        ("AppPolicy", apps::app_policy()),
+        ("Member", object("A backend of an app.", apps::member())),
+        ("Explanation", apps::explanation()),
+        ("Event", watching::event()),
+        ("EventPage", watching::event_page()),
+        ("Configuration", watching::configuration()),
     ]
 }
 
@@ -288,252 +291,6 @@ fn deregistered() -> Value {
             ),
             must("in_flight", whole("")),
             warnings(),
-        ],
-    )
-}
-
-fn app() -> Vec<Member> {
-    let totals = object(
-        "",
-        [
-            must("backends", whole("")),
-            must("routable", whole("Those that may get a request now.")),
-            must("in_flight", whole("")),
-            must("requests_total", whole("")),
-            must("failures_total", whole("")),
-        ],
-    );
-    vec![
-        must("app", component("AppName")),
-        must("policy", component("AppPolicy")),
-        must(
-            "states",
-            json!({"type": "object", "additionalProperties": {"type": "integer", "minimum": 1},
-                   "description": "How many backends are in each state; states that none is in are left out."}),
-        ),
-        must("totals", totals),
-    ]
-}
-
-fn app_detail() -> Value {
-    let mut members = app();
-    members.push(must("backends", list(component("Member"))));
-    members.push(may(
-        "truncated",
-        flag("There are more than `limit`; `GET /api/v1/backends?app=` pages through all."),
-    ));
-    object("An app with its backends.", members)
-}
-
-fn app_policy() -> Value {
-    object(
-        "How an app is balanced, and when its backends are out.",
-        [
-            may("algorithm", text("Such as `region_affinity`.")),
-            may("spill", json!({"enum": ["soft", "hard"]})),
-            must(
-                "max_failures",
-                whole("Consecutive failed requests that eject; 0: none do."),
-            ),
-            must("last_backend", json!({"enum": ["keep", "eject"]})),
-            must("probed", flag("Whether a health monitor probes its backends.")),
-            must("fall", whole("Consecutive failed probes that take one out.")),
-            must("rise", whole("Consecutive passed probes that let one back.")),
-            must("initial", json!({"enum": ["routable", "probe_first"]})),
-            must("ejection_base_secs", whole("")),
-            must("ejection_max_secs", whole("")),
-        ],
-    )
-}
-
-fn member() -> Vec<Member> {
-    let mut members = vec![
-        must("id", component("BackendId")),
-        must("state", component("State")),
-        must("reason", text("")),
-        must("healthy", flag("")),
-        must("region", component("Region")),
-        must("country", component("Country")),
-        must("weight", component("Weight")),
-        must("in_flight", whole("")),
-        must("fallback", flag("")),
-        must("incarnation", component("Incarnation")),
-    ];
-    members.extend(limits());
-    members
-}
-
-fn explanation() -> Value {
-    let client = object(
-        "The client, as the balancer saw it.",
-        [
-            must("ip", nullable(text(""))),
-            must("country", nullable(component("Country"))),
-            must("region", nullable(component("Region"))),
-        ],
-    );
-    let tier = object(
-        "",
-        [
-            must("tier", whole("0, the nearest, to 3.")),
-            must("name", text("What its backends share, such as `country DE`.")),
-            must("candidates", whole("")),
-            must("why", text("What became of it.")),
-        ],
-    );
-    let mut candidate = vec![
-        must("id", component("BackendId")),
-        must("tier", nullable(whole("`null`: it is in none."))),
-        must("state", text("")),
-        must("weight", component("Weight")),
-        must(
-            "effective_weight",
-            number("With what slow start and its own load reports make of it."),
-        ),
-        must("in_flight", whole("")),
-        must(
-            "elsewhere",
-            whole("What it has under way for others, by what it reports."),
-        ),
-        must(
-            "score",
-            nullable(
-                json!({"type": "number", "description": "What the algorithm compares, where it compares."}),
-            ),
-        ),
-        must("picked", flag("")),
-        must("why", text("Why it is the one, or is not.")),
-    ];
-    candidate.extend(limits());
-    object(
-        "Which backend the next request would go to and, for every other one, why not.",
-        [
-            must("app", component("AppName")),
-            must("algorithm", text("")),
-            must("client", client),
-            must(
-                "bound",
-                nullable(told(
-                    component("BackendId"),
-                    "The backend that the client is bound to.",
-                )),
-            ),
-            must(
-                "ignores_health",
-                flag("So many backends are out that their health is ignored."),
-            ),
-            must("tiers", list(tier)),
-            must("candidates", list(object("", candidate))),
-            must("picked", nullable(component("BackendId"))),
-            must("error", nullable(text("Why none would be."))),
-        ],
-    )
-}
-
-fn event() -> Value {
-    object(
-        "Something that has happened to a backend.",
-        [
-            must("id", component("EventId")),
-            must(
-                "time",
-                json!({"type": "string", "format": "date-time", "description": "UTC, to the millisecond."}),
-            ),
-            must("type", component("EventType")),
-            must("backend", component("BackendId")),
-            must("app", component("AppName")),
-            must("region", component("Region")),
-            must(
-                "state",
-                told(
-                    nullable(component("State")),
-                    "After it; `null` once the backend is gone.",
-                ),
-            ),
-            must("reason", text("")),
-            must("incarnation", component("Incarnation")),
-        ],
-    )
-}
-
-fn event_page() -> Value {
-    object(
-        "",
-        [
-            must("events", told(list(component("Event")), "The oldest first.")),
-            must(
-                "last_event_id",
-                told(component("EventId"), "Where the next page, or a stream, goes on."),
-            ),
-            must(
-                "reset",
-                flag("Some between the one that was asked for and the first of these are missing."),
-            ),
-        ],
-    )
-}
-
-fn configuration() -> Value {
-    let setting = object(
-        "",
-        [
-            must("key", text("Its key in the file.")),
-            must(
-                "value",
-                json!({"description": "`null` is none; what is secret is `\"***\"`."}),
-            ),
-            must(
-                "from",
-                json!({"enum": ["default", "file", "environment", "flag"]}),
-            ),
-            must(
-                "place",
-                nullable(text("Where in the file, as `path:line:column`.")),
-            ),
-            must("variable", text("")),
-            must("flag", text("")),
-            must("live", flag("Whether a reload can change it.")),
-        ],
-    );
-    let fault = object(
-        "",
-        [
-            must("place", nullable(text(""))),
-            must("message", text("")),
-            must("help", nullable(text(""))),
-        ],
-    );
-    let reload = object(
-        "The last one.",
-        [
-            must("unix_secs", whole("")),
-            must("by", json!({"enum": ["signal", "file"]})),
-            must("result", json!({"enum": ["applied", "refused"]})),
-            must("changes", list(text(""))),
-            must("problems", list(fault)),
-        ],
-    );
-    let table = || list(json!({"type": "object", "additionalProperties": true}));
-    object(
-        "What is in force, and where each value comes from.",
-        [
-            must(
-                "version",
-                whole("1 at the start, and one more with each reload that was applied."),
-            ),
-            must(
-                "unix_secs",
-                whole("When it came into force, in seconds since 1970."),
-            ),
-            must("file", nullable(text(""))),
-            must("settings", list(setting)),
-            must("listeners", table()),
-            must("apps", table()),
-            must("routes", table()),
-            must("backends", table()),
-            must("regions", json!({"type": "object", "additionalProperties": true})),
-            must("reloads", whole("How many times one was asked for.")),
-            must("last_reload", nullable(reload)),
         ],
     )
 }

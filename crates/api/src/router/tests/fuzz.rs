@@ -104,8 +104,10 @@ fn value() -> impl Strategy<Value = Value> {
 
 /// A valid registration with up to three of its members spoilt.
 fn spoilt() -> impl Strategy<Value = Value> {
-    (select(vec!["a", "b", "c"]), vec((name(), value()), 0..4)).prop_map(|(id, spoilt)| {
+    let app = prop_oneof![19 => Just("myapp"), 1 => Just("other")];
+    (select(vec!["a", "b", "c"]), app, vec((name(), value()), 0..4)).prop_map(|(id, app, spoilt)| {
         let mut body = registration(id);
+        body["app"] = app.into();
         for (name, value) in spoilt {
             body[name] = value;
         }

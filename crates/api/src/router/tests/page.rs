@@ -37,7 +37,8 @@ async fn the_page_is_whole_and_names_nothing_that_is_not_here() {
         (status, &headers["content-type"]),
         (StatusCode::OK, &"text/html; charset=utf-8".parse().unwrap())
     );
-    let mut waiting = named(&html);
+    let (_, _, reference) = text_of(&f, "/docs").await;
+    let mut waiting = named(&(html.clone() + &reference));
     let mut seen = std::collections::BTreeSet::new();
     while let Some(name) = waiting.pop() {
         if !seen.insert(name.clone()) {
@@ -64,16 +65,18 @@ async fn the_page_is_whole_and_names_nothing_that_is_not_here() {
         }
         waiting.extend(named(&text));
     }
-    assert!(seen.contains("app.js") && seen.contains("base.css"), "{seen:?}");
+    // Each part is somebody's.
+    let all: std::collections::BTreeSet<String> = crate::page::part_names().map(str::to_owned).collect();
+    assert_eq!(seen, all);
     for inline in ["<style", "style=", " onclick", "javascript:"] {
-        assert!(!html.contains(inline), "{inline}");
+        assert!(!html.contains(inline) && !reference.contains(inline), "{inline}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_policy_allows_nothing_but_the_pages_own_files() {
     let f = Fixture::new();
-    for path in ["/", "/ui/app.js", "/ui/base.css"] {
+    for path in ["/", "/docs", "/ui/app.js", "/ui/base.css"] {
         let (_, headers, _) = text_of(&f, path).await;
         let policy = headers["content-security-policy"].to_str().unwrap();
         assert!(
