@@ -49,7 +49,10 @@
 //!
 //! # Features
 //!
-//! `etcd` (not by default): `store = "etcd"`, which several proxies share.
+//! | feature | default | |
+//! |---|---|---|
+//! | `etcd` | no | `store = "etcd"`, which several proxies share |
+//! | `otlp` | no | requests told of as spans, to a collector of OpenTelemetry |
 
 mod app;
 mod build_error;

@@ -1,6 +1,8 @@
 //! Spans for an [OpenTelemetry](https://opentelemetry.io/docs/specs/otlp/) collector: sent as OTLP over HTTP, in
 //! protobuf, by a thread of its own, behind a queue that never makes anybody wait.
 //!
+//! # The key decision: spans are lost rather than time
+//!
 //! A collector that is slow, away, or says no costs spans, which are counted, and nothing else: what doesn't fit into the
 //! queue is dropped there, and what can't be delivered after a few tries as well. One request is under way at a time, so the
 //! collector is never asked for more than it can do.
