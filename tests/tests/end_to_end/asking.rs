@@ -21,10 +21,7 @@ async fn ask(edgeproxy: &Edgeproxy, args: &[&str]) -> (String, String, Option<i3
 async fn health_is_an_exit_code() {
     let edgeproxy = Edgeproxy::setup().start().await;
     let (printed, told, code) = ask(&edgeproxy, &["health"]).await;
-    assert_eq!(
-        (printed.as_str(), told.as_str(), code),
-        ("ready\n", "", Some(0))
-    );
+    assert_eq!((printed.as_str(), told.as_str(), code), ("ready\n", "", Some(0)));
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let addr = nobody.local_addr().expect("an address");
     drop(nobody);
