@@ -43,6 +43,7 @@ mod outside;
 pub mod page;
 mod relay;
 mod reply;
+mod tmux;
 mod wire;
 
 pub use agent::{AgentProcess, FreePort};
@@ -60,6 +61,7 @@ pub use logs::{Listener, Logs};
 pub use outside::{block_on, outside};
 pub use relay::{Passing, Relay};
 pub use reply::Reply;
+pub use tmux::Tmux;
 pub use wire::Wire;
 
 /// The path of a binary that was built beside the running test.

@@ -163,8 +163,9 @@ fn run(setup: Setup, token: Option<&str>) {
             .arg(&described)
             .args(["--url", &format!("http://{}", edgeproxy.api_addr())]);
         match token {
+            // What is made up is the same as without; here it is who may that differs.
             Some(token) => python
-                .arg("--header")
+                .args(["--phases", "examples,coverage", "--header"])
                 .arg(format!("Authorization: Bearer {token}")),
             // Nobody has to show anything.
             None => python.args(["--exclude-checks", "ignored_auth"]),

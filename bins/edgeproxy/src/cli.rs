@@ -12,6 +12,7 @@ use edgeproxy_config::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, RawFlags, 
 
 use crate::check::CheckOptions;
 use crate::drain::DrainOptions;
+use crate::events::EventsOptions;
 use crate::explain::ExplainOptions;
 use crate::health::HealthOptions;
 use crate::import::Import;
@@ -20,6 +21,7 @@ use crate::manual::{CompletionsOptions, ManOptions};
 use crate::openapi::OpenapiOptions;
 use crate::simulate::SimulateOptions;
 use crate::token::TokenTask;
+use crate::top::TopOptions;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -38,6 +40,10 @@ pub(crate) enum Task {
     Apps(AppsOptions),
     /// Take one out.
     Drain(DrainOptions),
+    /// Ask what happened.
+    Events(EventsOptions),
+    /// Watch.
+    Top(TopOptions),
     /// Ask how it is.
     Health(HealthOptions),
     /// Make a token.
@@ -92,6 +98,10 @@ enum TaskArgs {
     Apps(AppsOptions),
     /// Give a backend no new requests; those that it has go on.
     Drain(DrainOptions),
+    /// Print what has happened to backends, and follow it.
+    Events(EventsOptions),
+    /// Watch the apps and backends of a running edgeproxy, live, on the whole terminal.
+    Top(TopOptions),
     /// Tell whether a running edgeproxy takes traffic, for whoever looks at exit codes, such as a container's health check.
     Health(HealthOptions),
     /// Make tokens for the API, and their entries in the file of tokens.
@@ -150,6 +160,8 @@ impl From<Cli> for Task {
             Some(TaskArgs::Backends(options)) => Self::Backends(options),
             Some(TaskArgs::Apps(options)) => Self::Apps(options),
             Some(TaskArgs::Drain(options)) => Self::Drain(options),
+            Some(TaskArgs::Events(options)) => Self::Events(options),
+            Some(TaskArgs::Top(options)) => Self::Top(options),
             Some(TaskArgs::Health(options)) => Self::Health(options),
             Some(TaskArgs::Token(task)) => Self::Token(task),
             Some(TaskArgs::Demo(options)) => Self::Demo(options),

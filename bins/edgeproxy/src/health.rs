@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::explain::words;
-use crate::remote::{Remote, run};
+use crate::remote::{Form, Remote, run};
 
 /// Which one is asked.
 ///
@@ -14,13 +14,15 @@ use crate::remote::{Remote, run};
 pub(crate) struct HealthOptions {
     #[command(flatten)]
     remote: Remote,
+    #[command(flatten)]
+    form: Form,
 }
 
 /// Asks, and ends with 0 if it is ready.
 pub(crate) fn health(options: &HealthOptions) -> ExitCode {
     run(&options.remote, async |api| {
         let answer = api.get("/ready").await?;
-        Ok(if options.remote.json {
+        Ok(if options.form.json {
             format!("{answer:#}\n")
         } else {
             format!("{}\n", words(&answer["status"]))

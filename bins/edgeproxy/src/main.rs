@@ -11,7 +11,9 @@ mod client;
 mod data_dir;
 mod demo;
 mod drain;
+mod events;
 mod explain;
+mod follow;
 mod handover;
 mod health;
 mod import;
@@ -27,7 +29,9 @@ mod run;
 mod service;
 mod signals;
 mod simulate;
+mod table;
 mod token;
+mod top;
 
 use std::process::ExitCode;
 
@@ -40,6 +44,8 @@ fn main() -> ExitCode {
         cli::Task::Backends(options) => listing::backends(&options),
         cli::Task::Apps(options) => listing::apps(&options),
         cli::Task::Drain(options) => drain::drain(&options),
+        cli::Task::Events(options) => events::events(&options),
+        cli::Task::Top(options) => top::top(&options),
         cli::Task::Health(options) => health::health(&options),
         cli::Task::Token(task) => token::token(&task),
         cli::Task::Demo(options) => demo::run(&options),

@@ -37,4 +37,5 @@ mod tcp;
 mod tls;
 mod traces;
 mod tutorial;
+mod watching;
 mod weighted;
