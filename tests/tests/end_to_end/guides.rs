@@ -48,7 +48,8 @@ fn the_runbook_names_metrics_that_there_are_and_every_alert() {
             assert!(runbook.contains(&format!("`{alert}`")), "{alert}");
         }
     }
-    for alert in named(runbook, "Edgeproxy") {
+    // By itself it is a part of a field's name.
+    for alert in named(runbook, "Edgeproxy").filter(|word| *word != "Edgeproxy") {
         assert!(alerts.contains(&format!("- alert: {alert}\n")), "{alert}");
     }
 }
