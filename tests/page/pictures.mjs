@@ -77,6 +77,12 @@ try {
     }
   };
   const clients = [...Array.from({ length: 22 }, () => client("shop")), client("search")];
+  const more = process.env.MORE ? [[1280, "light"], [1280, "dark"], [1024, "light"], [1920, "dark"], [1920, "light"], [390, "dark"]] : [];
+  const others = [];
+  for (const [width, colorScheme] of more) {
+    const page = await shown(api, { colorScheme, viewport: { width, height: width === 390 ? 844 : Math.round(width * 0.6) }, deviceScaleFactor: 1 });
+    others.push([`more-${width}-${colorScheme}.png`, page]);
+  }
   const pages = {
     light: await shown(api, { colorScheme: "light" }),
     dark: await shown(api, { colorScheme: "dark" }),
@@ -98,6 +104,7 @@ try {
   await pages.light.screenshot({ path: join(out, "dashboard-light.png") });
   await pages.dark.screenshot({ path: join(out, "dashboard-dark.png") });
   await pages.phone.screenshot({ path: join(out, "dashboard-phone.png") });
+  for (const [name, page] of others) await page.screenshot({ path: join(out, name) });
   if (process.env.MORE) {
     await pages.phone.screenshot({ path: join(out, "more-phone-whole.png"), fullPage: true });
     await row(pages.light, "sa-1").click();

@@ -7,7 +7,7 @@ import { Api, opened, row } from "./stage.mjs";
 
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-async function findings(page) {
+export async function findings(page) {
   await page.evaluate(AXE);
   const { violations, passes } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
   assert.ok(passes.length > 20, "axe has looked");

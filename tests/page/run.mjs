@@ -2,11 +2,12 @@
 
 import * as life from "./life.mjs";
 import * as reach from "./reach.mjs";
+import * as reference from "./reference.mjs";
 import * as rights from "./rights.mjs";
 import { end } from "./stage.mjs";
 import * as thousand from "./thousand.mjs";
 
-const tests = { ...life, ...reach, ...rights, ...thousand };
+const tests = { ...life, ...reach, ...reference, ...rights, ...thousand };
 const [, , name] = process.argv;
 const about = JSON.parse(process.env.EDGEPROXY_TEST_PAGE);
 let code = 0;

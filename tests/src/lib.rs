@@ -39,9 +39,11 @@ mod etcd;
 mod foreign;
 mod load;
 mod logs;
+mod outside;
 pub mod page;
 mod relay;
 mod reply;
+mod tmux;
 mod wire;
 
 pub use agent::{AgentProcess, FreePort};
@@ -56,8 +58,10 @@ pub use etcd::Etcd;
 pub use foreign::{ForeignBackend, foreign_client, has, is_installed};
 pub use load::{Load, Tally, spread};
 pub use logs::{Listener, Logs};
+pub use outside::{block_on, outside};
 pub use relay::{Passing, Relay};
 pub use reply::Reply;
+pub use tmux::Tmux;
 pub use wire::Wire;
 
 /// The path of a binary that was built beside the running test.

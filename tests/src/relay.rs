@@ -21,6 +21,8 @@ pub enum Passing {
 pub struct Relay {
     address: SocketAddr,
     passing: watch::Sender<Passing>,
+    /// Counts how often all connections were ended.
+    cuts: watch::Sender<u64>,
     accepting: JoinHandle<()>,
 }
 
@@ -41,14 +43,23 @@ impl Relay {
             .expect("loopback can be bound");
         let address = listener.local_addr().expect("it is bound");
         let (passing, seen) = watch::channel(Passing::Both);
+        let (cuts, cut) = watch::channel(0);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, port, seen.clone()));
+                let (seen, mut cut) = (seen.clone(), cut.clone());
+                tokio::spawn(async move {
+                    cut.mark_unchanged();
+                    tokio::select! {
+                        () = carry(client, port, seen) => {}
+                        _ = cut.changed() => {}
+                    }
+                });
             }
         });
         Self {
             address,
             passing,
+            cuts,
             accepting,
         }
     }
@@ -62,6 +73,11 @@ impl Relay {
     /// From now on only that passes.
     pub fn set(&self, passing: Passing) {
         self.passing.send_replace(passing);
+    }
+
+    /// Ends every connection that there is.
+    pub fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
     }
 }
 

@@ -1,12 +1,9 @@
 //! gRPC's own library, from Python, on both sides of the real binary.
 //!
-//! It takes python3 with grpcio: `.ci/run` installs it into `target/grpcio`. Without it the test is listed as
-//! ignored, which a test can say only before it runs: hence a harness of its own, as libtest's protocol and
-//! nextest want it. In CI, where `CI=true`, it fails.
+//! It takes python3 with grpcio: `.ci/run` installs it into `target/grpcio`. See [`outside`].
 #![allow(
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stdout,
     reason = "a test fails by a panic, and reports on its standard output"
 )]
 
@@ -14,9 +11,9 @@ use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
-use edgeproxy_tests::{Edgeproxy, PATIENCE, Registration, eventually};
+use edgeproxy_tests::{Edgeproxy, PATIENCE, Registration, block_on, eventually, outside};
 
 /// Its backends get traffic once gRPC's own server has said that the service `t` is serving.
 const FILE: &str =
@@ -26,33 +23,8 @@ const NAME: &str = "every_kind_of_call_passes";
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/grpcio/calls.py");
 const LIBRARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/grpcio");
 
-fn main() {
-    let args: Vec<_> = std::env::args().skip(1).collect();
-    let asked = |name: &str| args.iter().any(|arg| arg == name);
-    let missing = missing();
-    let in_ci = matches!(std::env::var("CI").as_deref(), Ok("true" | "1"));
-    let ignored = missing.is_some() && !in_ci;
-    if asked("--list") {
-        // All of them, or with --ignored those that are not run.
-        if ignored || !asked("--ignored") {
-            println!("{NAME}: test");
-        }
-        return;
-    }
-    let named = args
-        .iter()
-        .filter(|arg| !arg.starts_with('-'))
-        .all(|filter| NAME.contains(filter.as_str()));
-    if !named || (asked("--ignored") && !ignored) {
-        return;
-    }
-    if let Some(reason) = missing {
-        assert!(!in_ci, "{reason}");
-        println!("test {NAME} ... ignored, {reason}");
-        return;
-    }
-    every_kind_of_call_passes();
-    println!("test {NAME} ... ok");
+fn main() -> ExitCode {
+    outside(missing(), [(NAME, every_kind_of_call_passes)])
 }
 
 fn python() -> Command {
@@ -98,11 +70,7 @@ fn every_kind_of_call_passes() {
         .read_line(&mut port)
         .expect("the server prints its port");
     let port = port.trim().parse().expect("a port is a number");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime can be made");
-    runtime.block_on(async {
+    block_on(async {
         let edgeproxy = Edgeproxy::setup().toml(FILE).start().await;
         let backend = SocketAddr::from(([127, 0, 0, 1], port));
         let registration = Registration::new("b", "calls", backend).with("protocol", "h2c");

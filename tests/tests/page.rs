@@ -1,8 +1,6 @@
 //! The dashboard in a real browser: `tests/page` drives it, against the real binary.
 //!
-//! It takes chromium, node, and what `npm ci` installs in `tests/page`; `.ci/run` sees to that. Without them these tests are
-//! listed as ignored, which a test can say only before it runs: hence a harness of its own, as libtest's protocol and
-//! nextest want it. In CI, where `CI=true`, they fail.
+//! It takes chromium, node, and what `npm ci` installs in `tests/page`; `.ci/run` sees to that. See [`outside`].
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -11,14 +9,14 @@
 )]
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
-use edgeproxy_tests::{Edgeproxy, is_installed};
+use edgeproxy_tests::{Edgeproxy, block_on, is_installed, outside};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 /// Each is a function of the scripts.
-const TESTS: [&str; 11] = [
+const TESTS: [&str; 12] = [
     "starts_empty_and_shows_a_backend_within_a_second_of_its_registration",
     "shows_an_ejection_with_its_reason_and_the_return",
     "goes_on_where_it_was_after_the_connection_was_lost",
@@ -30,6 +28,7 @@ const TESTS: [&str; 11] = [
     "everything_can_be_reached_by_keyboard",
     "a_phone_shows_all_of_it_without_scrolling_sideways",
     "a_thousand_backends_stay_under_50_ms_a_frame",
+    "the_reference_is_complete_offline_and_by_keyboard",
 ];
 
 /// The one for which there are tokens.
@@ -37,41 +36,8 @@ const TAKES_TOKENS: &str = "drains_one_by_a_click_with_a_token_and_refuses_witho
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/page");
 
-fn main() {
-    let args: Vec<_> = std::env::args().skip(1).collect();
-    let asked = |name: &str| args.iter().any(|arg| arg == name);
-    let missing = missing();
-    let in_ci = matches!(std::env::var("CI").as_deref(), Ok("true" | "1"));
-    let ignored = missing.is_some() && !in_ci;
-    if asked("--list") {
-        // All of them, or with --ignored those that are not run.
-        for name in TESTS.iter().filter(|_| ignored || !asked("--ignored")) {
-            println!("{name}: test");
-        }
-        return;
-    }
-    let filters: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
-    let wanted = |name: &str| {
-        let fits = |filter: &str| {
-            if asked("--exact") {
-                name == filter
-            } else {
-                name.contains(filter)
-            }
-        };
-        filters.is_empty() || filters.iter().any(|filter| fits(filter))
-    };
-    for name in TESTS.into_iter().filter(|name| wanted(name)) {
-        match missing {
-            Some(reason) if in_ci => panic!("{reason}"),
-            Some(reason) => println!("test {name} ... ignored, {reason}"),
-            None if asked("--ignored") => {}
-            None => {
-                run(name);
-                println!("test {name} ... ok");
-            }
-        }
-    }
+fn main() -> ExitCode {
+    outside(missing(), TESTS.map(|name| (name, move || run(name))))
 }
 
 /// Why they can't run.
@@ -88,10 +54,6 @@ fn missing() -> Option<&'static str> {
 }
 
 fn run(name: &str) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime can be made");
     let folder = TempDir::with_prefix("edgeproxy-page-").expect("a temporary folder can be made");
     let file = folder.path().join("tokens.toml");
     let mut tokens = Map::new();
@@ -109,7 +71,7 @@ fn run(name: &str) {
         }
         setup = setup.set("API_TOKENS_FILE", file.to_str().expect("the path is text"));
     }
-    runtime.block_on(async {
+    block_on(async {
         let edgeproxy = setup.start().await;
         let about = json!({
             "api": format!("http://{}", edgeproxy.api_addr()),

@@ -1,21 +1,20 @@
 //! Prometheus itself, on the real binary: its checks of what is told, of the alert rules, and a scrape.
 //!
-//! It takes `promtool` and `prometheus`, of Debian's package `prometheus`. Without them the tests are listed as ignored,
-//! which a test can say only before it runs: hence a harness of its own, as libtest's protocol and nextest want it. In
-//! CI, where `CI=true`, they fail.
+//! It takes `promtool` and `prometheus`, of Debian's package `prometheus`; see [`outside`].
 #![allow(
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stdout,
     reason = "a test fails by a panic, and reports on its standard output"
 )]
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 
-use edgeproxy_tests::{Backend, Behaviour, Client, Edgeproxy, PATIENCE, Registration, eventually};
+use edgeproxy_tests::{
+    Backend, Behaviour, Client, Edgeproxy, PATIENCE, Registration, block_on, eventually, outside,
+};
 use http::{Response, StatusCode};
 
 /// A name, and what is run.
@@ -23,52 +22,25 @@ type Test = (&'static str, fn());
 
 const TESTS: [Test; 4] = [
     ("promtool_has_nothing_to_say_about_the_metrics", || {
-        run(nothing_to_say());
+        block_on(nothing_to_say());
     }),
     (
         "promtool_has_nothing_to_say_about_the_alert_rules",
         the_rules_are_right,
     ),
     ("a_real_prometheus_scrapes_what_was_counted", || {
-        run(scraped());
+        block_on(scraped());
     }),
     (
         "a_scrape_of_a_thousand_backends_is_as_prometheus_wants_it",
         || {
-            run(a_thousand());
+            block_on(a_thousand());
         },
     ),
 ];
 
-fn main() {
-    let args: Vec<_> = std::env::args().skip(1).collect();
-    let asked = |name: &str| args.iter().any(|arg| arg == name);
-    let missing = missing();
-    let in_ci = matches!(std::env::var("CI").as_deref(), Ok("true" | "1"));
-    let ignored = missing.is_some() && !in_ci;
-    if asked("--list") {
-        // All of them, or with --ignored those that are not run.
-        if ignored || !asked("--ignored") {
-            for (name, _) in TESTS {
-                println!("{name}: test");
-            }
-        }
-        return;
-    }
-    let filters: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
-    let named = |name: &str| filters.iter().all(|filter| name.contains(filter.as_str()));
-    if asked("--ignored") && !ignored {
-        return;
-    }
-    for (name, test) in TESTS.into_iter().filter(|(name, _)| named(name)) {
-        if let Some(reason) = missing {
-            assert!(!in_ci, "{reason}");
-            println!("test {name} ... ignored, {reason}");
-            continue;
-        }
-        test();
-        println!("test {name} ... ok");
-    }
+fn main() -> ExitCode {
+    outside(missing(), TESTS)
 }
 
 /// Why they can't run.
@@ -84,14 +56,6 @@ fn missing() -> Option<&'static str> {
     };
     let both = runs("promtool") && runs("prometheus");
     (!both).then_some("there is no prometheus: on Debian, apt-get install prometheus")
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime can be made");
-    runtime.block_on(test);
 }
 
 /// Asks, and gets that status.

@@ -8,14 +8,23 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use clap::Parser;
+use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand as _};
 use edgeproxy_agent::{Agent, ApiUrl, Builder, Registration, Trust};
 use edgeproxy_backend::{AppName, BackendId, Country, Limits, Metadata, Protocol, Region, Weight};
 
 use crate::life;
+use crate::manual::ManualTask;
 use crate::probe::Probe;
 
 /// What the command line asks for.
+pub(crate) enum Task {
+    /// Keep a server registered.
+    Run(Box<Plan>),
+    /// Tell of the command line.
+    Manual(ManualTask),
+}
+
+/// How a server is kept registered.
 pub(crate) struct Plan {
     /// Empty: the server runs already.
     pub(crate) command: Vec<OsString>,
@@ -31,6 +40,8 @@ pub(crate) struct Plan {
     version,
     about = "Starts a server, registers it with edgeproxy once its port answers, and takes it out of rotation before it stops",
     long_about = None,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
     override_usage = "edgeproxy-agent --api URL[,URL…] --app APP --region REGION --port PORT [OPTIONS] [-- COMMAND [ARG…]]",
     after_help = "Without a command it registers a server that runs already.\n\
                   SIGTERM, SIGINT and SIGQUIT deregister first, wait until nothing is in flight (--drain), and are then \
@@ -39,7 +50,7 @@ pub(crate) struct Plan {
                   port never answered, 125 the registration was refused, 126 the command can't be run, 127 there is no \
                   such command."
 )]
-struct Cli {
+struct Keep {
     /// Where the API is, such as http://10.0.0.1:8081. Several that share a registry are tried in turn.
     #[arg(
         long,
@@ -132,8 +143,9 @@ struct Cli {
 }
 
 /// Reads the command line; ends the process on `--help`, `--version` and what is no flag.
-pub(crate) fn plan() -> Result<Plan, ExitCode> {
-    Cli::parse().plan().map_err(|error| {
+pub(crate) fn task() -> Result<Task, ExitCode> {
+    let matches = definition().get_matches();
+    task_of(&matches).map_err(|error| {
         let error = error.context("edgeproxy-agent");
         // Standard error may be closed; whoever closed it doesn't read it.
         let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{error:#}\n").as_bytes());
@@ -141,7 +153,23 @@ pub(crate) fn plan() -> Result<Plan, ExitCode> {
     })
 }
 
-impl Cli {
+/// The whole command line.
+pub(crate) fn definition() -> Command {
+    ManualTask::augment_subcommands(Keep::command())
+        .subcommand_required(false)
+        .arg_required_else_help(false)
+}
+
+fn task_of(matches: &ArgMatches) -> anyhow::Result<Task> {
+    // With one of these commands nothing else is needed, also where variables say some of it.
+    if matches.subcommand().is_some() {
+        return Ok(Task::Manual(ManualTask::from_arg_matches(matches)?));
+    }
+    let plan = Keep::from_arg_matches(matches)?.plan()?;
+    Ok(Task::Run(Box::new(plan)))
+}
+
+impl Keep {
     fn plan(self) -> anyhow::Result<Plan> {
         ensure!(!self.api.is_empty(), "--api names no address");
         let by_http = self.protocol == Protocol::Http1;
@@ -289,8 +317,12 @@ mod tests {
     ];
 
     fn plan(more: &[&str]) -> Result<Plan, String> {
-        let cli = Cli::try_parse_from(NEEDED.iter().chain(more)).map_err(|error| error.to_string())?;
-        cli.plan().map_err(|error| format!("{error:#}"))
+        let matches = definition().try_get_matches_from(NEEDED.iter().chain(more));
+        let matches = matches.map_err(|error| error.to_string())?;
+        match task_of(&matches).map_err(|error| format!("{error:#}"))? {
+            Task::Run(plan) => Ok(*plan),
+            Task::Manual(task) => panic!("{task:?}"),
+        }
     }
 
     #[test]
@@ -336,8 +368,7 @@ mod tests {
 
     #[test]
     fn every_flag_has_a_variable() {
-        use clap::CommandFactory;
-        let command = Cli::command();
+        let command = definition();
         for arg in command.get_arguments() {
             let Some(long) = arg.get_long().filter(|long| !matches!(*long, "help" | "version")) else {
                 continue;

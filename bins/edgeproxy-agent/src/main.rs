@@ -8,6 +8,7 @@ mod child;
 mod cli;
 mod life;
 mod logging;
+mod manual;
 mod probe;
 mod run;
 mod signals;
@@ -15,10 +16,12 @@ mod signals;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let plan = match cli::plan() {
-        Ok(plan) => plan,
-        Err(wrong) => return wrong,
-    };
-    logging::start();
-    run::run(plan)
+    match cli::task() {
+        Ok(cli::Task::Run(plan)) => {
+            logging::start();
+            run::run(*plan)
+        }
+        Ok(cli::Task::Manual(task)) => manual::manual(&task, cli::definition()),
+        Err(wrong) => wrong,
+    }
 }

@@ -62,3 +62,28 @@ fn what_is_wrong_is_said_whether_it_came_by_a_flag_or_by_a_variable() {
     let told = text(&output.stderr);
     assert!(told.contains("/nowhere/server can't be started"), "{told}");
 }
+
+#[test]
+fn the_manual_page_and_completions_are_made_from_the_command_line() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let output = folder.path().join("man");
+    let path = output.to_str().expect("the path is text");
+    assert_eq!(agent(&["man", "--output", path], &[]).status.code(), Some(0));
+    let page = std::fs::read_to_string(output.join("edgeproxy-agent.1")).expect("the page is there");
+    assert_eq!(text(&agent(&["man"], &[]).stdout), page);
+    let page = page.replace("\\-", "-");
+    for expected in ["--start-timeout", "EDGEPROXY_AGENT_START_TIMEOUT", "-- COMMAND"] {
+        assert!(page.contains(expected), "{expected}: {page}");
+    }
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = agent(&["completions", shell], &[]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text(&output.stdout).contains("start-timeout"), "{shell}");
+    }
+    // Also where variables say what would be kept registered.
+    let told = agent(&["man"], &[("EDGEPROXY_AGENT_API", "http://127.0.0.1:9")]);
+    assert_eq!(told.status.code(), Some(0), "{}", text(&told.stderr));
+    // Neither is a server's name, nor a way round what is needed.
+    let told = agent(&["--app", "shop", "man"], &[]);
+    assert_eq!(told.status.code(), Some(2), "{}", text(&told.stderr));
+}

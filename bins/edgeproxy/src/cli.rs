@@ -12,12 +12,16 @@ use edgeproxy_config::{CONFIG_DEFAULT, CONFIG_ENV, CONFIG_FLAG, Kind, RawFlags, 
 
 use crate::check::CheckOptions;
 use crate::drain::DrainOptions;
+use crate::events::EventsOptions;
 use crate::explain::ExplainOptions;
+use crate::health::HealthOptions;
 use crate::import::Import;
 use crate::listing::{AppsOptions, BackendsOptions};
 use crate::manual::{CompletionsOptions, ManOptions};
+use crate::openapi::OpenapiOptions;
 use crate::simulate::SimulateOptions;
 use crate::token::TokenTask;
+use crate::top::TopOptions;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -36,6 +40,12 @@ pub(crate) enum Task {
     Apps(AppsOptions),
     /// Take one out.
     Drain(DrainOptions),
+    /// Ask what happened.
+    Events(EventsOptions),
+    /// Watch.
+    Top(TopOptions),
+    /// Ask how it is.
+    Health(HealthOptions),
     /// Make a token.
     Token(TokenTask),
     /// Show.
@@ -46,6 +56,8 @@ pub(crate) enum Task {
     Completions(CompletionsOptions),
     /// Write the manual.
     Man(ManOptions),
+    /// Describe the API.
+    Openapi(OpenapiOptions),
 }
 
 #[derive(Parser, Debug)]
@@ -86,6 +98,12 @@ enum TaskArgs {
     Apps(AppsOptions),
     /// Give a backend no new requests; those that it has go on.
     Drain(DrainOptions),
+    /// Print what has happened to backends, and follow it.
+    Events(EventsOptions),
+    /// Watch the apps and backends of a running edgeproxy, live, on the whole terminal.
+    Top(TopOptions),
+    /// Tell whether a running edgeproxy takes traffic, for whoever looks at exit codes, such as a container's health check.
+    Health(HealthOptions),
     /// Make tokens for the API, and their entries in the file of tokens.
     #[command(subcommand)]
     Token(TokenTask),
@@ -99,6 +117,8 @@ enum TaskArgs {
     Completions(CompletionsOptions),
     /// Print the manual page, or write that of each command into a folder.
     Man(ManOptions),
+    /// Print the description of the API in OpenAPI 3.1, as GET /openapi.json has it.
+    Openapi(OpenapiOptions),
 }
 
 /// How the demonstration runs.
@@ -140,11 +160,15 @@ impl From<Cli> for Task {
             Some(TaskArgs::Backends(options)) => Self::Backends(options),
             Some(TaskArgs::Apps(options)) => Self::Apps(options),
             Some(TaskArgs::Drain(options)) => Self::Drain(options),
+            Some(TaskArgs::Events(options)) => Self::Events(options),
+            Some(TaskArgs::Top(options)) => Self::Top(options),
+            Some(TaskArgs::Health(options)) => Self::Health(options),
             Some(TaskArgs::Token(task)) => Self::Token(task),
             Some(TaskArgs::Demo(options)) => Self::Demo(options),
             Some(TaskArgs::Simulate(options)) => Self::Simulate(options),
             Some(TaskArgs::Completions(options)) => Self::Completions(options),
             Some(TaskArgs::Man(options)) => Self::Man(options),
+            Some(TaskArgs::Openapi(options)) => Self::Openapi(options),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 connection to a running edgeproxy.
+//! HTTP/1.1 with a running edgeproxy.
 
 use std::time::Duration;
 
@@ -6,8 +6,10 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use edgeproxy_access::Token;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::request::Builder;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -38,6 +40,13 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+}
+
+/// A response that is still coming, over a connection of its own.
+pub(crate) struct Opened {
+    response: Response<Incoming>,
+    /// The connection lasts as long as somebody could ask for more.
+    _sender: SendRequest<Full<Bytes>>,
 }
 
 /// Longer than the proxy needs to give up on a backend that does not answer a connection attempt.
@@ -81,13 +90,18 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Answer> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, &self.addr);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization);
-        }
+        self.send_with(method, path, body, &[]).await
+    }
+
+    /// The same with headers more.
+    pub(crate) async fn send_with(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        more: &[(HeaderName, &str)],
+    ) -> anyhow::Result<Answer> {
+        let request = self.request(method, path, more);
         let request = match body {
             Some(json) => request
                 .header(CONTENT_TYPE, "application/json")
@@ -99,6 +113,37 @@ impl Client {
             Ok(answer) => answer,
             Err(_) => bail!("no answer from {} within {} s", self.addr, PATIENCE.as_secs()),
         }
+    }
+
+    /// Sends a GET over a connection of its own, whose answer is still being written when this returns.
+    pub(crate) async fn open(&self, path: &str, more: &[(HeaderName, &str)]) -> anyhow::Result<Opened> {
+        let request = self.request(Method::GET, path, more).body(Full::default())?;
+        let opened = async {
+            let mut sender = self.connect().await?;
+            let response = sender.send_request(request).await?;
+            Ok(Opened {
+                response,
+                _sender: sender,
+            })
+        };
+        match timeout(PATIENCE, opened).await {
+            Ok(opened) => opened,
+            Err(_) => bail!("no answer from {} within {} s", self.addr, PATIENCE.as_secs()),
+        }
+    }
+
+    fn request(&self, method: Method, path: &str, more: &[(HeaderName, &str)]) -> Builder {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, &self.addr);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        for (name, value) in more {
+            request = request.header(name, *value);
+        }
+        request
     }
 
     async fn exchange(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<Answer> {
@@ -153,6 +198,42 @@ async fn converse(
 
 async fn still_open(mut sender: SendRequest<Full<Bytes>>) -> Option<SendRequest<Full<Bytes>>> {
     sender.ready().await.ok().map(|()| sender)
+}
+
+impl Opened {
+    pub(crate) fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// What comes next of the body; `None` at its end.
+    pub(crate) async fn chunk(&mut self) -> anyhow::Result<Option<Bytes>> {
+        loop {
+            match self.response.body_mut().frame().await.transpose()? {
+                None => return Ok(None),
+                Some(frame) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The whole of it.
+    pub(crate) async fn read(self) -> anyhow::Result<Answer> {
+        let (head, body) = self.response.into_parts();
+        let body = Limited::new(body, LARGEST_BODY).collect();
+        let body = timeout(PATIENCE, body).await.context("the answer doesn't end")?;
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: body.map_err(anyhow::Error::from_boxed)?.to_bytes(),
+        })
+    }
 }
 
 impl Answer {

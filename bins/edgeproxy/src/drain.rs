@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::explain::words;
-use crate::remote::{Query, Remote, encoded, run};
+use crate::remote::{Form, Query, Remote, encoded, or_look, run};
 
 /// Which backend, and for how long.
 ///
@@ -27,6 +27,8 @@ pub(crate) struct DrainOptions {
     deregister: Option<String>,
     #[command(flatten)]
     remote: Remote,
+    #[command(flatten)]
+    form: Form,
 }
 
 /// Asks for it and says what came of it.
@@ -36,14 +38,16 @@ pub(crate) fn drain(options: &DrainOptions) -> ExitCode {
         let answer = if let Some(drain) = &options.deregister {
             let query = Query::default().and("drain", Some(drain));
             api.call(Method::DELETE, &format!("{path}{}", query.0), None)
-                .await?
+                .await
         } else {
             // What an operator has set is cleared by null; the backend's own word counts again.
             let enabled = if options.undo { Value::Null } else { json!(false) };
             api.call(Method::PATCH, &path, Some(&json!({"enabled": enabled})))
-                .await?
+                .await
         };
-        Ok(if options.remote.json {
+        let answer =
+            answer.map_err(|error| or_look(error, "`edgeproxy backends` lists those that there are"))?;
+        Ok(if options.form.json {
             format!("{answer:#}\n")
         } else {
             told(options, &answer)
@@ -53,22 +57,89 @@ pub(crate) fn drain(options: &DrainOptions) -> ExitCode {
 
 fn told(options: &DrainOptions, answer: &Value) -> String {
     let id = &options.id;
-    let in_flight = match words(&answer["in_flight"]).as_str() {
-        "" | "0" => "nothing is in flight".to_owned(),
-        "1" => "1 request is in flight".to_owned(),
-        n => format!("{n} requests are in flight"),
+    let text = |member: &str| words(&answer[member]);
+    let in_flight = match text("in_flight").as_str() {
+        "" | "0" => None,
+        "1" => Some("1 request that is in flight has".to_owned()),
+        n => Some(format!("{n} requests that are in flight have")),
     };
     if options.undo {
-        return format!(
-            "backend {id} is {} again: {}\n",
-            words(&answer["state"]),
-            words(&answer["reason"])
-        );
+        let (state, reason) = (text("state"), text("reason"));
+        return if state == "routable" {
+            format!("backend {id} is routable again: {reason}\n")
+        } else {
+            format!("backend {id} is drained by no operator any more; it is {state}: {reason}\n")
+        };
     }
-    match &options.deregister {
-        Some(drain) => format!("backend {id} is removed; {in_flight}, for {drain} at the most\n"),
-        None => format!(
-            "backend {id} gets no new requests; {in_flight}\nundo it by: edgeproxy drain {id} --undo\n"
-        ),
+    match (&options.deregister, in_flight) {
+        (Some(_), None) => format!("backend {id} is removed; nothing was in flight\n"),
+        (Some(drain), Some(have)) => format!("backend {id} is being removed; the {have} {drain} to end\n"),
+        (None, in_flight) => {
+            let rest = in_flight.map_or_else(
+                || "nothing is in flight".to_owned(),
+                |have| format!("the {have} all the time to end"),
+            );
+            format!("backend {id} gets no new requests; {rest}\nundo it by: edgeproxy drain {id} --undo\n")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Parser, error::Error};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        drain: DrainOptions,
+    }
+
+    fn said(args: &[&str], answer: &Value) -> Result<String, Error> {
+        let line = Line::try_parse_from([&["drain", "b1"], args].concat())?;
+        Ok(told(&line.drain, answer))
+    }
+
+    #[test]
+    fn what_came_of_it_is_said_with_what_is_in_flight() {
+        let flight = |count: u32| json!({"state": "disabled", "in_flight": count});
+        let undo = "undo it by: edgeproxy drain b1 --undo\n";
+        for (args, answer, expected) in [
+            (
+                &[][..],
+                flight(0),
+                format!("backend b1 gets no new requests; nothing is in flight\n{undo}"),
+            ),
+            (
+                &[],
+                flight(2),
+                format!(
+                    "backend b1 gets no new requests; the 2 requests that are in flight have all the time to end\n{undo}"
+                ),
+            ),
+            (
+                &["--deregister"],
+                flight(0),
+                "backend b1 is removed; nothing was in flight\n".to_owned(),
+            ),
+            (
+                &["--deregister", "5s"],
+                flight(1),
+                "backend b1 is being removed; the 1 request that is in flight has 5s to end\n".to_owned(),
+            ),
+            (
+                &["--undo"],
+                json!({"state": "routable", "reason": "takes traffic"}),
+                "backend b1 is routable again: takes traffic\n".to_owned(),
+            ),
+            (
+                &["--undo"],
+                json!({"state": "ejected", "reason": "1 request failed"}),
+                "backend b1 is drained by no operator any more; it is ejected: 1 request failed\n".to_owned(),
+            ),
+        ] {
+            assert_eq!(said(args, &answer).unwrap(), expected);
+        }
     }
 }

@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
-use crate::output::table;
-use crate::remote::{Query, Remote, run};
+use crate::listing::limits;
+use crate::output::{shown, tone_of_state};
+use crate::remote::{Form, Query, Remote, or_look, run};
+use crate::table::{Cell, Column, Room, table};
 
 /// For which app and which client.
 #[derive(Args, Debug)]
@@ -27,6 +29,8 @@ pub(crate) struct ExplainOptions {
     region: Option<String>,
     #[command(flatten)]
     remote: Remote,
+    #[command(flatten)]
+    form: Form,
 }
 
 /// Asks and prints.
@@ -38,16 +42,17 @@ pub(crate) fn explain(options: &ExplainOptions) -> ExitCode {
             .and("client_ip", ip.as_deref())
             .and("country", options.country.as_deref())
             .and("region", options.region.as_deref());
-        let answer = api.get(&format!("/api/v1/explain{}", query.0)).await?;
-        Ok(if options.remote.json {
+        let answer = api.get(&format!("/api/v1/explain{}", query.0)).await;
+        let answer = answer.map_err(|error| or_look(error, "`edgeproxy apps` lists those that there are"))?;
+        Ok(if options.form.json {
             format!("{answer:#}\n")
         } else {
-            told(&answer)
+            told(&answer, Room::of_stdout())
         })
     })
 }
 
-fn told(answer: &Value) -> String {
+fn told(answer: &Value, room: Room) -> String {
     let text = |value: &Value, member: &str| words(&value[member]);
     let list = |member: &str| answer[member].as_array().map_or(&[][..], Vec::as_slice);
     let client = &answer["client"];
@@ -71,50 +76,55 @@ fn told(answer: &Value) -> String {
         None => format!("nobody: {}", text(answer, "error")),
     };
     // Writing to a text never fails.
-    let _ = writeln!(page, "{verdict}");
-    let tiers: Vec<Vec<String>> = list("tiers")
+    let _ = writeln!(page, "{}", shown(&verdict));
+    let tiers: Vec<Vec<Cell>> = list("tiers")
         .iter()
         .map(|tier| {
             ["tier", "name", "candidates", "why"]
-                .map(|member| text(tier, member))
+                .map(|member| text(tier, member).into())
                 .to_vec()
         })
         .collect();
     if !tiers.is_empty() {
-        let _ = write!(page, "\n{}", table(&["tier", "name", "backends", "why"], &tiers));
+        let _ = write!(page, "\n{}", table(&OF_TIERS, &tiers, room));
     }
-    let candidates: Vec<Vec<String>> = list("candidates")
+    let candidates: Vec<Vec<Cell>> = list("candidates")
         .iter()
         .map(|candidate| {
             let mark = if candidate["picked"] == true { "*" } else { " " };
-            let limits = format!(
-                "{}/{}",
-                text(candidate, "soft_limit"),
-                text(candidate, "hard_limit")
-            );
+            let state = text(candidate, "state");
+            let tone = tone_of_state(&state);
             vec![
-                format!("{mark}{}", text(candidate, "id")),
-                text(candidate, "tier"),
-                text(candidate, "state"),
-                text(candidate, "effective_weight"),
-                text(candidate, "in_flight"),
-                limits,
-                text(candidate, "why"),
+                format!("{mark}{}", text(candidate, "id")).into(),
+                text(candidate, "tier").into(),
+                Cell::toned(state, tone),
+                text(candidate, "effective_weight").into(),
+                text(candidate, "in_flight").into(),
+                limits(candidate).into(),
+                text(candidate, "why").into(),
             ]
         })
         .collect();
-    let headings = [
-        " backend",
-        "tier",
-        "state",
-        "weight",
-        "in flight",
-        "soft/hard",
-        "why",
-    ];
-    let _ = write!(page, "\n{}", table(&headings, &candidates));
+    let _ = write!(page, "\n{}", table(&OF_CANDIDATES, &candidates, room));
     page
 }
+
+const OF_TIERS: [Column; 4] = [
+    Column::of_numbers("tier", 0),
+    Column::of("name", 0),
+    Column::of_numbers("backends", 1),
+    Column::of("why", 0),
+];
+
+const OF_CANDIDATES: [Column; 7] = [
+    Column::of(" backend", 0),
+    Column::of_numbers("tier", 1),
+    Column::of("state", 0),
+    Column::of_numbers("weight", 2),
+    Column::of_numbers("in flight", 3),
+    Column::of_numbers("soft/hard", 4),
+    Column::of("why", 0),
+];
 
 /// A value as a person would write it.
 pub(crate) fn words(value: &Value) -> String {
@@ -159,12 +169,16 @@ client: ip 203.0.113.9, region eu
 picked: a
 
 TIER  NAME       BACKENDS  WHY
-0     region eu  2         has room
+   0  region eu         2  has room
 
  BACKEND  TIER  STATE     WEIGHT  IN FLIGHT  SOFT/HARD  WHY
-*a        0     routable  2       3          100/150    fewest in flight
- b        -     ejected   0.67    0          0/0        5 failures in a row
+*a           0  routable       2          3    100/150  fewest in flight
+ b           -  ejected     0.67          0  none/none  5 failures in a row
 ";
-        assert_eq!(told(&answer), expected);
+        let room = Room {
+            width: None,
+            paint: edgeproxy_config::Paint::Plain,
+        };
+        assert_eq!(told(&answer, room), expected);
     }
 }

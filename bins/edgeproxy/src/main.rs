@@ -11,13 +11,17 @@ mod client;
 mod data_dir;
 mod demo;
 mod drain;
+mod events;
 mod explain;
+mod follow;
 mod handover;
+mod health;
 mod import;
 mod limits;
 mod listing;
 mod logging;
 mod manual;
+mod openapi;
 mod output;
 mod reload;
 mod remote;
@@ -25,7 +29,9 @@ mod run;
 mod service;
 mod signals;
 mod simulate;
+mod table;
 mod token;
+mod top;
 
 use std::process::ExitCode;
 
@@ -38,10 +44,14 @@ fn main() -> ExitCode {
         cli::Task::Backends(options) => listing::backends(&options),
         cli::Task::Apps(options) => listing::apps(&options),
         cli::Task::Drain(options) => drain::drain(&options),
+        cli::Task::Events(options) => events::events(&options),
+        cli::Task::Top(options) => top::top(&options),
+        cli::Task::Health(options) => health::health(&options),
         cli::Task::Token(task) => token::token(&task),
         cli::Task::Demo(options) => demo::run(&options),
         cli::Task::Simulate(options) => simulate::run(&options),
         cli::Task::Completions(options) => manual::completions(&options, cli::definition()),
+        cli::Task::Openapi(options) => openapi::openapi(&options),
         cli::Task::Man(options) => manual::man(&options, cli::definition()),
     }
 }

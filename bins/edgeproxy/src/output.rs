@@ -1,9 +1,10 @@
-//! What commands print: reports and tables.
+//! What commands print, and how a text fits into a terminal.
 
 use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
 use edgeproxy_config::{Paint, Report};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr};
 
 /// In which form a report is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -49,39 +50,93 @@ pub(crate) fn tell(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Rows in columns that line up, under a line of headings. The last column is as long as it likes.
-pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
-    let headings: Vec<String> = headings.iter().map(|heading| heading.to_uppercase()).collect();
-    let lines: Vec<Vec<String>> = std::iter::once(&headings)
-        .chain(rows)
-        .map(|row| row.iter().map(|cell| shown(cell)).collect())
-        .collect();
-    let width = |column: usize| {
-        let cells = lines.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
-    let mut text = String::new();
-    for line in &lines {
-        let cells = line
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+/// Writes to standard output, and says whether there is still somebody who reads.
+pub(crate) fn wrote(text: &str) -> bool {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
-/// What another machine said, without what would move a terminal's cursor.
-fn shown(text: &str) -> String {
-    match text {
-        "" => "-".to_owned(),
-        text => text
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect(),
+/// How worrying something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Good,
+    Warning,
+    Bad,
+    /// Neither: it is out, and somebody wants it so.
+    Off,
+}
+
+/// A text in the colour of its tone.
+pub(crate) fn toned(text: &str, tone: Tone, paint: Paint) -> String {
+    let code = match (paint, tone) {
+        (Paint::Plain, _) => return text.to_owned(),
+        (Paint::Colours, Tone::Good) => "32",
+        (Paint::Colours, Tone::Warning) => "33",
+        (Paint::Colours, Tone::Bad) => "31",
+        (Paint::Colours, Tone::Off) => "2",
+    };
+    format!("\x1b[{code}m{text}\x1b[0m")
+}
+
+/// How worrying a backend's state is.
+pub(crate) fn tone_of_state(state: &str) -> Tone {
+    match state {
+        "routable" => Tone::Good,
+        "ejected" | "unhealthy" => Tone::Bad,
+        "trial" | "suspect" => Tone::Warning,
+        _ => Tone::Off,
     }
+}
+
+/// Columns of a terminal, if standard output is one that says how wide it is.
+pub(crate) fn terminal_width() -> Option<usize> {
+    let out = io::stdout();
+    let size = out.is_terminal().then(|| rustix::termios::tcgetwinsize(&out));
+    size?
+        .ok()
+        .map(|size| usize::from(size.ws_col))
+        .filter(|width| *width > 0)
+}
+
+/// Columns that a text takes on a terminal.
+pub(crate) fn width(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// A text that takes just so many columns: with spaces behind it, or cut, which a `…` shows.
+pub(crate) fn fitted(text: &str, columns: usize) -> String {
+    let text = shown(text);
+    let has = width(&text);
+    if has <= columns {
+        return format!("{text}{}", " ".repeat(columns - has));
+    }
+    let mut cut = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        let more = c.width().unwrap_or_default();
+        if used + more + 1 > columns {
+            break;
+        }
+        cut.push(c);
+        used += more;
+    }
+    if columns > used {
+        cut.push('…');
+        used += 1;
+    }
+    cut.push_str(&" ".repeat(columns - used));
+    cut
+}
+
+/// What another machine said, without what would move a terminal's cursor or turn the order of what is written round.
+pub(crate) fn shown(text: &str) -> String {
+    let is_harmless = |c: char| {
+        !(c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+    };
+    text.chars()
+        .map(|c| if is_harmless(c) { c } else { ' ' })
+        .collect()
 }
 
 #[cfg(test)]
@@ -89,14 +144,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_and_nothing_moves_the_cursor() {
-        let rows = [
-            vec!["é1".to_owned(), "\u{1b}[2Jx".to_owned()],
-            vec!["backend-2".to_owned(), String::new()],
-        ];
-        assert_eq!(
-            table(&["id", "why"], &rows),
-            "ID         WHY\né1          [2Jx\nbackend-2  -\n"
-        );
+    fn a_text_takes_as_many_columns_as_there_are() {
+        assert_eq!(fitted("é1", 4), "é1  ");
+        assert_eq!(fitted("backend-1", 6), "backe…");
+        // Characters that take two columns each.
+        assert_eq!(fitted("日本語", 6), "日本語");
+        assert_eq!(fitted("日本語", 5), "日本…");
+        assert_eq!(fitted("日本語", 4), "日… ");
+        assert_eq!(fitted("ab", 1), "…");
+        assert_eq!(fitted("ab", 0), "");
+    }
+
+    #[test]
+    fn nothing_moves_the_cursor_or_turns_the_line_round() {
+        assert_eq!(shown("\u{1b}[2Jx\ny\u{202e}z"), " [2Jx y z");
     }
 }

@@ -1,5 +1,6 @@
 //! Commands that ask a running edgeproxy by its API.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,17 +9,18 @@ use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use edgeproxy_config::API_ENV;
 use edgeproxy_tls::{Identity, IdentityError, Trust};
-use http::Method;
+use http::{HeaderName, Method, StatusCode};
 use serde_json::Value;
 use tokio::runtime;
+use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::client::{Client, Tls};
+use crate::client::{Answer, Client, Opened, Tls};
 use crate::output::{print, tell};
 use crate::token;
 
-/// Which edgeproxy is asked, and in which form its answer is printed.
-#[derive(Args, Debug)]
+/// Which edgeproxy is asked, and as whom.
+#[derive(Args, Debug, Clone)]
 pub(crate) struct Remote {
     /// Where its API is.
     #[arg(
@@ -40,6 +42,11 @@ pub(crate) struct Remote {
     /// The private key of that certificate, as PEM.
     #[arg(long, value_name = "FILE", env = "EDGEPROXY_API_KEY", requires = "cert")]
     key: Option<PathBuf>,
+}
+
+/// In which form an answer is printed.
+#[derive(Args, Debug, Clone, Copy)]
+pub(crate) struct Form {
     /// Print what the API answers, as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -83,50 +90,71 @@ impl Remote {
 pub(crate) struct Api {
     client: Client,
     url: String,
+    /// Whether a token goes further than this machine, in the clear.
+    is_overheard: bool,
 }
 
 /// Asks, prints what `ask` makes of it, and ends with 0; or with 1 and the reason.
 pub(crate) fn run(remote: &Remote, ask: impl AsyncFnOnce(&mut Api) -> anyhow::Result<String>) -> ExitCode {
-    let answered = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("no runtime")
-        .and_then(|runtime| {
-            let mut api = Api::at(remote)?;
-            runtime.block_on(ask(&mut api))
-        });
+    let answered = in_runtime(async {
+        let mut api = Api::warned(remote)?;
+        ask(&mut api).await
+    });
     match answered {
         Ok(text) => {
             print(&text);
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            tell(&format!("edgeproxy: {error:#}\n"));
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
 }
 
+/// Has a future run to its end, on this thread.
+pub(crate) fn in_runtime<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime")?
+        .block_on(future)
+}
+
+/// Tells why, and ends with 1.
+pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
+    tell(&format!("edgeproxy: {error:#}\n"));
+    ExitCode::FAILURE
+}
+
 impl Api {
-    fn at(remote: &Remote) -> anyhow::Result<Self> {
+    /// What the options name. The file of the token is read each time.
+    pub(crate) fn at(remote: &Remote) -> anyhow::Result<Self> {
         let url = remote.api.as_str();
         let Target { scheme, host, port } = target(url)?;
         let mut client = Client::new(format!("{host}:{port}"));
         if scheme == Scheme::Https {
             client = client.inside(remote.tls(&host)?);
         }
+        let mut is_overheard = false;
         if let Some(path) = given(remote.token_file.as_ref()) {
-            if scheme == Scheme::Http && !is_loopback(&host) {
-                tell(&format!(
-                    "edgeproxy: the token goes to {url} in the clear, where others may read it; use https\n"
-                ));
-            }
+            is_overheard = scheme == Scheme::Http && !is_loopback(&host);
             client = client.with_token(&token::from_file(path)?)?;
         }
         Ok(Self {
             client,
             url: url.to_owned(),
+            is_overheard,
         })
+    }
+
+    /// The same, with a word on standard error about a token that others may read on its way.
+    pub(crate) fn warned(remote: &Remote) -> anyhow::Result<Self> {
+        let api = Self::at(remote)?;
+        if api.is_overheard {
+            tell(&format!(
+                "edgeproxy: the token goes to {} in the clear, where others may read it; use https\n",
+                api.url
+            ));
+        }
+        Ok(api)
     }
 
     /// Sends a request and reads the JSON of the answer.
@@ -136,25 +164,60 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Value> {
-        let answer = self.client.send(method, path, body).await.with_context(|| {
-            format!(
-                "{} can't be asked; is edgeproxy running there, with api_enabled = true? Name another address by --api, or \
-                 by {API_ENV}",
-                self.url
-            )
-        })?;
+        self.call_with(method, path, body, &[]).await
+    }
+
+    /// The same with headers more.
+    pub(crate) async fn call_with(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        more: &[(HeaderName, &str)],
+    ) -> anyhow::Result<Value> {
+        let answer = self.client.send_with(method, path, body, more).await;
+        let answer = answer.map_err(|error| self.unreachable(&error))?;
         if answer.status.is_success() {
             return answer.json();
         }
-        // A problem (RFC 9457), if it is an edgeproxy that answers.
-        let problem: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        match problem["error"].as_str().or(problem["detail"].as_str()) {
-            Some(error) => bail!("{}: {}{}", answer.status, error, fields(&problem)),
-            None => bail!(
-                "{} from {}: is that the API of edgeproxy? Name its address by --api",
-                answer.status,
+        Err(self.refusal(&answer).into())
+    }
+
+    /// Sends a GET whose answer is read while it is being written.
+    pub(crate) async fn open(&self, path: &str, more: &[(HeaderName, &str)]) -> anyhow::Result<Opened> {
+        let opened = self.client.open(path, more).await;
+        let opened = opened.map_err(|error| self.unreachable(&error))?;
+        if opened.status().is_success() {
+            return Ok(opened);
+        }
+        let answer = opened.read().await.map_err(|error| self.unreachable(&error))?;
+        Err(self.refusal(&answer).into())
+    }
+
+    /// Where it is, as it was named.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// That there is no answer, why, and what may help.
+    fn unreachable(&self, error: &anyhow::Error) -> anyhow::Error {
+        anyhow!("{} can't be asked: {error:#}\n  {}", self.url, after(error))
+    }
+
+    /// What an answer that is no success says: a problem (RFC 9457), if it is an edgeproxy that answers.
+    fn refusal(&self, answer: &Answer) -> Refusal {
+        let Answer { status, body, .. } = answer;
+        let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+        let words = match problem["error"].as_str().or(problem["detail"].as_str()) {
+            Some(error) => format!("{status}: {error}{}{}", fields(&problem), next_step(*status)),
+            None => format!(
+                "{status} from {}: is that the API of edgeproxy? Name its address by --api",
                 self.url
             ),
+        };
+        Refusal {
+            status: *status,
+            words,
         }
     }
 
@@ -187,9 +250,67 @@ impl Api {
     }
 }
 
-/// What each refused field is refused for.
+/// An answer that is no success, in the server's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{words}")]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    /// With the status.
+    pub(crate) words: String,
+}
+
+/// What may help where there is no answer.
+fn after(error: &anyhow::Error) -> String {
+    let causes = || error.chain();
+    let tls = causes()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>()?.get_ref())
+        .find_map(|inner| inner.downcast_ref::<rustls::Error>());
+    let http = causes().find_map(|cause| cause.downcast_ref::<hyper::Error>());
+    match (tls, http) {
+        (Some(rustls::Error::InvalidMessage(_)), _) => {
+            "does it speak TLS? The address of an API in the clear begins with http://".to_owned()
+        }
+        (Some(rustls::Error::InvalidCertificate(_)), _) => {
+            "name the authorities of its certificate by --ca, or by EDGEPROXY_API_CA, and it by a name that is in it".to_owned()
+        }
+        (Some(_), _) => {
+            "does it ask for a certificate? Show it one by --cert and --key".to_owned()
+        }
+        (None, Some(error)) if error.is_parse() || error.is_incomplete_message() => {
+            "is it an API inside TLS? Then its address begins with https://".to_owned()
+        }
+        (None, _) => format!(
+            "is edgeproxy running there, with api_enabled = true? Name another address by --api, or by {API_ENV}"
+        ),
+    }
+}
+
+/// The same refusal with what to do next, if what was asked for is not there.
+pub(crate) fn or_look(error: anyhow::Error, next: &str) -> anyhow::Error {
+    match error.downcast::<Refusal>() {
+        Ok(Refusal { status, words }) if status == StatusCode::NOT_FOUND => {
+            let words = format!("{words}\n  {next}");
+            Refusal { status, words }.into()
+        }
+        Ok(refusal) => refusal.into(),
+        Err(error) => error,
+    }
+}
+
+/// What to do about a status, where its words can't know with what they are shown.
+fn next_step(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => {
+            "\n  name the file of a token by --token-file, or by EDGEPROXY_API_TOKEN_FILE"
+        }
+        _ => "",
+    }
+}
+
+/// What each refused field is refused for, if there are several: one is in the error already.
 fn fields(problem: &Value) -> String {
     let fields = problem["fields"].as_array().map_or(&[][..], Vec::as_slice);
+    let fields = if fields.len() > 1 { fields } else { &[] };
     let told = fields.iter().map(|field| {
         let text = |member: &str| field[member].as_str().unwrap_or_default();
         format!("\n  {} {}", text("field"), text("problem"))

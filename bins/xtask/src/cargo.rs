@@ -84,6 +84,18 @@ impl Tool {
         install: "apt-get install systemd",
     };
 
+    pub(crate) const MMDEBSTRAP: Self = Self {
+        name: "mmdebstrap",
+        kind: Kind::Program,
+        install: "apt-get install mmdebstrap",
+    };
+
+    pub(crate) const LINTIAN: Self = Self {
+        name: "lintian",
+        kind: Kind::Program,
+        install: "apt-get install lintian",
+    };
+
     pub(crate) fn is_installed(self, workspace: &Workspace) -> bool {
         if self.kind == Kind::Program {
             return is_in_path(self.name);

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Quick ones first, so that a typo is seen before the tests have run.
-pub(crate) const STEPS: [Step; 20] = [
+pub(crate) const STEPS: [Step; 21] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -80,6 +80,11 @@ pub(crate) const STEPS: [Step; 20] = [
         name: "deb",
         about: "the Debian package has what it should, and its units and scripts are sound",
         run: deb::check,
+    },
+    Step {
+        name: "deb-root",
+        about: "the Debian package comes, serves, is upgraded and goes in a bare system",
+        run: deb::life::check,
     },
     Step {
         name: "docs",

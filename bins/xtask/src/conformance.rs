@@ -150,24 +150,14 @@ impl Edgeproxy {
             command.env(format!("EDGEPROXY_{name}"), value);
         }
         let mut process = Process::start("edgeproxy", command, &folder.join("edgeproxy.log"))?;
-        let api = said(&mut process, "backends register at http://")?;
-        let addr = said(&mut process, "serves HTTP/1.1 and HTTP/2 on ")?;
+        let api = process.address("backends register at http://")?;
+        let addr = process.address("serves HTTP/1.1 and HTTP/2 on ")?;
         register::backend(api, "origin", backend)?;
         Ok(Self {
             addr,
             _process: process,
         })
     }
-}
-
-/// The address behind these words, in a line that edgeproxy logs when it starts.
-fn said(process: &mut Process, words: &str) -> anyhow::Result<SocketAddr> {
-    process.until(PATIENCE, &format!("it said `{words}`"), |process| {
-        let output = process.output();
-        let (_, rest) = output.split_once(words)?;
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':')?;
-        rest.get(..end)?.parse().ok()
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! `cargo xtask deb`: a Debian package of what the workspace builds, the same bytes from the same commit.
 
+mod documents;
+pub(crate) mod life;
+mod root;
 mod tree;
 
 use std::fs;
@@ -31,6 +34,8 @@ const BINARIES: [(&str, &str); 2] = [
 ];
 /// Scripts of the package's life.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
+/// Tenths of systemd's score of what the service may do to the system, at most; docs/service.md says what they are for.
+const EXPOSURE: u32 = 16;
 const CONFIGURATION: &str = "etc/edgeproxy/edgeproxy.toml";
 
 /// Builds it, and says where it is and how large.
@@ -52,6 +57,12 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<ExitCode
         fs::metadata(&package)?.len(),
         package.display()
     );
+    if Tool::LINTIAN.is_installed(workspace) {
+        let mut lint = Command::new(Tool::LINTIAN.name);
+        succeed(lint.args(["--fail-on", "error,warning"]).arg(&package))?;
+    } else {
+        println!("lintian is not installed, so nobody has asked it.");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -100,6 +111,20 @@ pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
         .arg("--root")
         .arg(&unpacked);
     succeed(verify.args(["/usr/lib/systemd/system/edgeproxy.service"]))?;
+    let mut exposure = Command::new("systemd-analyze");
+    exposure.args(["security", "--offline=true", "--no-pager"]);
+    exposure.arg(format!("--threshold={EXPOSURE}"));
+    exposure.arg("--root").arg(&unpacked);
+    let judged = exposure
+        .arg("/usr/lib/systemd/system/edgeproxy.service")
+        .output()?;
+    if !judged.status.success() {
+        let text = String::from_utf8_lossy(&judged.stdout);
+        bail!(
+            "the service may do more than before: {}",
+            text.lines().next_back().unwrap_or_default()
+        );
+    }
     let mut checked = Command::new(unpacked.join("usr/bin/edgeproxy"));
     checked
         .args(["check", "--format", "json"])
@@ -111,6 +136,7 @@ pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
 fn build(workspace: &Workspace, profile: &str, compression: &str, output: &Path) -> anyhow::Result<PathBuf> {
     compile(workspace, profile)?;
     let binaries = binaries(workspace, profile);
+    let version = env!("CARGO_PKG_VERSION");
     let root = output.join("tree");
     remove(&root)?;
     let tree = Tree::new(&root, commit_time(workspace));
@@ -123,16 +149,17 @@ fn build(workspace: &Workspace, profile: &str, compression: &str, output: &Path)
         tree.file(&format!("usr/lib/systemd/system/{unit}"), &text)?;
     }
     tree.file(CONFIGURATION, &fs::read(packaging.join("debian/edgeproxy.toml"))?)?;
-    describe(&tree, &binaries.join("edgeproxy"), output)?;
-    document(workspace, &tree)?;
+    documents::describe(&tree, &binaries, output)?;
+    documents::document(workspace, &tree, version)?;
     for script in SCRIPTS {
         tree.program(
             &format!("DEBIAN/{script}"),
             &fs::read(packaging.join("debian").join(script))?,
         )?;
     }
+    let overrides = fs::read(packaging.join("debian/lintian-overrides"))?;
+    tree.file("usr/share/lintian/overrides/edgeproxy", &overrides)?;
     tree.file("DEBIAN/conffiles", format!("/{CONFIGURATION}\n").as_bytes())?;
-    let version = env!("CARGO_PKG_VERSION");
     let architecture = architecture()?;
     let control = fs::read_to_string(packaging.join("debian/control"))?
         .replace("@VERSION@", version)
@@ -172,68 +199,6 @@ fn binaries(workspace: &Workspace, profile: &str) -> PathBuf {
     workspace
         .target
         .join(if profile == "dev" { "debug" } else { profile })
-}
-
-/// Manual pages and completions, as the binary itself tells them.
-fn describe(tree: &Tree, edgeproxy: &Path, output: &Path) -> anyhow::Result<()> {
-    let pages = output.join("man");
-    remove(&pages)?;
-    let mut man = Command::new(edgeproxy);
-    man.arg("man").arg("--output").arg(&pages);
-    succeed(man)?;
-    for page in fs::read_dir(&pages)? {
-        let page = page?;
-        let name = page.file_name();
-        tree.compressed(
-            &format!("usr/share/man/man1/{}", name.display()),
-            &fs::read(page.path())?,
-        )?;
-    }
-    for (shell, path) in [
-        ("bash", "usr/share/bash-completion/completions/edgeproxy"),
-        ("zsh", "usr/share/zsh/vendor-completions/_edgeproxy"),
-        ("fish", "usr/share/fish/vendor_completions.d/edgeproxy.fish"),
-    ] {
-        let mut completions = Command::new(edgeproxy);
-        completions.args(["completions", shell]);
-        tree.file(path, cargo::output(completions)?.as_bytes())?;
-    }
-    Ok(())
-}
-
-fn document(workspace: &Workspace, tree: &Tree) -> anyhow::Result<()> {
-    const FOLDER: &str = "usr/share/doc/edgeproxy";
-    let mut copyright = String::from(
-        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: edgeproxy\n\n\
-         Files: *\nCopyright: 2026 The edgeproxy authors\nLicense: MIT or Apache-2.0\n\nLicense: MIT\n",
-    );
-    for line in fs::read_to_string(workspace.root.join("LICENSE-MIT"))?.lines() {
-        let line = if line.is_empty() { "." } else { line };
-        copyright.push_str(&format!(" {line}\n"));
-    }
-    copyright.push_str(
-        "\nLicense: Apache-2.0\n On Debian systems its text is in /usr/share/common-licenses/Apache-2.0.\n",
-    );
-    tree.file(&format!("{FOLDER}/copyright"), copyright.as_bytes())?;
-    tree.compressed(
-        &format!("{FOLDER}/changelog"),
-        &fs::read(workspace.root.join("CHANGELOG.md"))?,
-    )?;
-    for page in [
-        "access.md",
-        "agent.md",
-        "cli.md",
-        "configuration.md",
-        "health.md",
-        "listeners.md",
-        "service.md",
-    ] {
-        tree.compressed(
-            &format!("{FOLDER}/{page}"),
-            &fs::read(workspace.root.join("docs").join(page))?,
-        )?;
-    }
-    Ok(())
 }
 
 /// When the last commit was made, in seconds since 1970; 0 where there is no repository.
@@ -294,12 +259,12 @@ fn succeed(mut command: impl std::borrow::BorrowMut<Command>) -> anyhow::Result<
         .output()
         .with_context(|| format!("{} could not be started", program.display()))?;
     if !output.status.success() {
-        let told = String::from_utf8_lossy(&output.stderr);
+        let told = [output.stderr, output.stdout].concat();
         bail!(
             "{} failed ({}): {}",
             program.display(),
             output.status,
-            told.trim()
+            String::from_utf8_lossy(&told).trim()
         );
     }
     Ok(())

@@ -1,14 +1,39 @@
 //! The example that is made with Pingora: a workspace of its own, since what Pingora pulls in stays out of the product's
 //! lock file.
 
-use crate::cargo;
+use anyhow::ensure;
+
 use crate::step::{Context, Verdict};
+use crate::{cargo, purity};
 
 pub(crate) const MANIFEST: &str = "examples/pingora/Cargo.toml";
 
-/// A step of `cargo xtask ci`: it is built, and carries its requests.
+/// Who takes the example for a beginning gets no second TLS library, and no build that needs more than a C compiler.
+const FORBIDDEN_PACKAGES: [&str; 6] = ["ring", "openssl", "openssl-sys", "boring", "boring-sys", "cmake"];
+
+/// A step of `cargo xtask ci`: it brings none of those along, is built, and carries its requests.
 pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
     let workspace = &context.workspace;
+    let args = [
+        "tree",
+        "--locked",
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+        "--manifest-path",
+        MANIFEST,
+    ];
+    let tree = cargo::output(cargo::command(workspace, args))?;
+    let brought: Vec<_> = purity::packages_of(&tree)
+        .into_iter()
+        .filter(|package| FORBIDDEN_PACKAGES.contains(package))
+        .collect();
+    ensure!(
+        brought.is_empty(),
+        "{MANIFEST} brings along {}",
+        brought.join(", ")
+    );
     let mut command = cargo::command(
         workspace,
         ["test", "--locked", "--quiet", "--manifest-path", MANIFEST],

@@ -135,6 +135,19 @@ impl Process {
         })
     }
 
+    /// The address behind these words, in a line that edgeproxy logs when it starts.
+    ///
+    /// # Errors
+    /// It does not come in time.
+    pub(crate) fn address(&mut self, words: &str) -> anyhow::Result<SocketAddr> {
+        self.until(PATIENCE, &format!("it said `{words}`"), |process| {
+            let output = process.output();
+            let (_, rest) = output.split_once(words)?;
+            let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':')?;
+            rest.get(..end)?.parse().ok()
+        })
+    }
+
     /// Waits until it accepts connections.
     ///
     /// # Errors

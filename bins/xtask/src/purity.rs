@@ -135,7 +135,7 @@ fn faults_of_tree(pure: &PureCrate, context: &Context) -> anyhow::Result<Vec<Str
 }
 
 /// The names in the output of `cargo tree --prefix none`, each once.
-fn packages_of(tree: &str) -> Vec<&str> {
+pub(crate) fn packages_of(tree: &str) -> Vec<&str> {
     let mut names: Vec<&str> = tree
         .lines()
         .filter_map(|line| line.split_whitespace().next())

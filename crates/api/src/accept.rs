@@ -1,8 +1,8 @@
+use http::HeaderMap;
 use http::header::ACCEPT;
-use http::{HeaderMap, StatusCode};
 
 use crate::metrics;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 
 /// What the API speaks.
 pub(crate) const JSON: &str = "application/json";
@@ -23,7 +23,7 @@ pub(crate) fn check(path: &str, headers: &HeaderMap) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::new(
-        StatusCode::NOT_ACCEPTABLE,
+        Kind::NotAcceptable,
         format!(
             "the Accept header leaves no room for {}, which is all that this API speaks",
             spoken.join(" or ")

@@ -7,12 +7,12 @@ use arc_swap::ArcSwap;
 use axum::extract::Request;
 use edgeproxy_access::{Grant, Grants, UnixSecs, Unusable};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue};
 
-use crate::caller::{Caller, forbidden, told};
+use crate::caller::{Caller, told};
 use crate::endpoint::Endpoint;
 use crate::failures::Failures;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::tls::ClientNames;
 
 /// Who may use the API.
@@ -86,7 +86,7 @@ impl Access {
             // Whoever embeds the router has to pass the address on; without it there is no one to trust.
             None => "the peer's address is unknown; serve the router with connect info".to_owned(),
         };
-        Err(unauthorized(error, BEARER))
+        Err(unauthorized(Kind::PeerNotServed, error))
     }
 
     /// Who it is that asks.
@@ -101,7 +101,7 @@ impl Access {
         };
         let Some(peer) = peer else {
             let error = "the peer's address is unknown; serve the router with connect info";
-            return Err(unauthorized(error, BEARER).into());
+            return Err(unauthorized(Kind::PeerNotServed, error).into());
         };
         let (grants, ip) = (granted.0.load(), peer.ip());
         if let Some(shown) = bearer(request.headers())? {
@@ -124,7 +124,7 @@ impl Access {
         }
         let error = "this API takes a token: send it as Authorization: Bearer TOKEN; its operator makes one by `edgeproxy \
                      token new`";
-        Err(unauthorized(error, BEARER).into())
+        Err(unauthorized(Kind::TokenRequired, error).into())
     }
 }
 
@@ -143,7 +143,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
         return Ok(Some(rest.trim_ascii()));
     }
     let error = "the Authorization is no bearer token; send it as Authorization: Bearer TOKEN";
-    Err(unauthorized(error, BEARER))
+    Err(unauthorized(Kind::TokenRequired, error))
 }
 
 fn usable(grant: &Arc<Grant>, ip: IpAddr) -> Result<Caller, Denied> {
@@ -151,13 +151,16 @@ fn usable(grant: &Arc<Grant>, ip: IpAddr) -> Result<Caller, Denied> {
     let problem = match grant.check(UnixSecs::of(SystemTime::now()), ip) {
         Ok(()) => return Ok(caller),
         Err(Unusable::Expired(at)) => unauthorized(
+            Kind::TokenExpired,
             format!(
                 "{} has expired, at {at}; its operator makes another one",
                 told(grant)
             ),
-            INVALID,
         ),
-        Err(Unusable::Elsewhere(ip)) => forbidden(format!("{} may not be used from {ip}", told(grant))),
+        Err(Unusable::Elsewhere(ip)) => Problem::new(
+            Kind::TokenElsewhere,
+            format!("{} may not be used from {ip}", told(grant)),
+        ),
     };
     Err(Denied {
         caller: Some(caller),
@@ -183,7 +186,7 @@ fn guessed(ip: IpAddr, failures: &Failures) -> Problem {
 fn unknown_token() -> Problem {
     let error =
         "the token is none of those that are known; it may have been replaced, or be for another edgeproxy";
-    unauthorized(error, INVALID)
+    unauthorized(Kind::TokenUnknown, error)
 }
 
 fn unknown_certificate(names: &[String]) -> Problem {
@@ -197,19 +200,23 @@ fn unknown_certificate(names: &[String]) -> Problem {
     } else {
         named.join(", ")
     };
-    forbidden(format!(
+    let error = format!(
         "the certificate is for {is_for}; none of that is a subject of [[certificates]] in the file of tokens"
-    ))
+    );
+    Problem::new(Kind::CertificateUnknown, error)
 }
 
-fn unauthorized(error: impl Into<String>, challenge: &'static str) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, error)
-        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+fn unauthorized(kind: Kind, error: impl Into<String>) -> Problem {
+    let challenge = match kind {
+        Kind::TokenUnknown | Kind::TokenExpired => INVALID,
+        _ => BEARER,
+    };
+    Problem::new(kind, error).with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
 }
 
 fn too_many(wait: Duration) -> Problem {
     let error = "too many wrong tokens from this address; wait as Retry-After says";
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, error).with_retry_after(secs_up(wait))
+    Problem::for_now(Kind::TooManyWrongTokens, error, secs_up(wait))
 }
 
 /// Whole seconds, at least one.
@@ -284,15 +291,15 @@ mod tests {
             }
             bearer(&headers)
                 .map(|shown| shown.map(<[u8]>::to_vec))
-                .map_err(|problem| problem.status())
+                .map_err(|problem| problem.kind())
         };
         assert_eq!(of(&[]), Ok(None));
         assert_eq!(of(&["Bearer abc"]), Ok(Some(b"abc".to_vec())));
         assert_eq!(of(&["bearer  abc "]), Ok(Some(b"abc".to_vec())));
         for other in ["Basic YTpi", "abc", "", "Bearer"] {
-            assert_eq!(of(&[other]), Err(StatusCode::UNAUTHORIZED), "{other}");
+            assert_eq!(of(&[other]), Err(Kind::TokenRequired), "{other}");
         }
-        assert_eq!(of(&["Bearer a", "Bearer b"]), Err(StatusCode::BAD_REQUEST));
+        assert_eq!(of(&["Bearer a", "Bearer b"]), Err(Kind::Malformed));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use edgeproxy_backend::{BackendAddr, Country, Region};
 use ipnet::IpNet;
 
-use crate::caller::{Peer, forbidden};
-use crate::problem::Problem;
+use crate::caller::Peer;
+use crate::problem::{Kind, Problem};
 
 /// Which backends may register: what is valid by its type may still be no place of ours.
 #[derive(Clone)]
@@ -84,10 +84,13 @@ impl Admission {
             Some(from) => from.to_string(),
             None => "an unknown address".to_owned(),
         };
-        Err(forbidden(format!(
-            "the ip is {ip}, and this registration comes from {from}; with register_source = \"same_address\" a backend \
+        Err(Problem::new(
+            Kind::AddressNotYours,
+            format!(
+                "the ip is {ip}, and this registration comes from {from}; with register_source = \"same_address\" a backend \
              registers its own address, from there"
-        )))
+            ),
+        ))
     }
 
     /// Whether a backend may be at that address.

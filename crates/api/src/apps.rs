@@ -4,14 +4,13 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
 use edgeproxy_backend::{AppName, BackendId, Country, Region, Weight};
 use edgeproxy_registry::{AppPolicy, Initial, LastBackend, Monitoring, Status};
-use http::StatusCode;
 use serde::Serialize;
 
 use crate::backends::{DEFAULT_LIMIT, MAX_LIMIT};
 use crate::caller::Caller;
 use crate::explain::Balancing;
 use crate::extract::PathApp;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::query::Params;
 use crate::state::Shared;
 
@@ -60,7 +59,7 @@ pub(crate) async fn get(
     caller.check_app(&app)?;
     let members = shared.handle.app(&app).ok_or_else(|| {
         Problem::new(
-            StatusCode::NOT_FOUND,
+            Kind::UnknownApp,
             format!("no app {:?} has a backend", app.as_str()),
         )
     })?;

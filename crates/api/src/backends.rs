@@ -123,7 +123,7 @@ pub(crate) async fn delete(
     Ok(response)
 }
 
-fn drain(text: &str, longest: Duration) -> Result<Duration, String> {
+pub(crate) fn drain(text: &str, longest: Duration) -> Result<Duration, String> {
     let drain = humantime::parse_duration(text).map_err(|_| {
         format!(
             "is {:?}; expected a duration with its unit, such as 30s or 2m",

@@ -6,12 +6,12 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use edgeproxy_access::{AppPattern, Grant, Role};
 use edgeproxy_backend::{AppName, BackendId, Incarnation};
 use edgeproxy_control::Handle;
+use http::Extensions;
 use http::request::Parts;
-use http::{Extensions, StatusCode};
 
 use crate::endpoint::{Endpoint, Need};
 use crate::if_match::IfMatch;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -42,22 +42,28 @@ impl Caller {
             Self::Network => return Ok(()),
             Self::Granted(grant) => grant,
             // The guard lets nobody come so far.
-            Self::Stranger => return Err(Problem::new(StatusCode::UNAUTHORIZED, "this needs a token")),
+            Self::Stranger => return Err(Problem::new(Kind::TokenRequired, "this needs a token")),
         };
         let Endpoint { method, path, .. } = endpoint;
         if !grant.role.includes(role) {
-            return Err(forbidden(format!(
-                "{method} {path} takes the role {role}; {} has {}",
-                told(grant),
-                grant.role
-            )));
+            return Err(Problem::new(
+                Kind::RoleTooLow,
+                format!(
+                    "{method} {path} takes the role {role}; {} has {}",
+                    told(grant),
+                    grant.role
+                ),
+            ));
         }
         if everywhere && !self.is_for_all() {
-            return Err(forbidden(format!(
-                "{method} {path} is about all apps; {} is for {}",
-                told(grant),
-                grant.apps
-            )));
+            return Err(Problem::new(
+                Kind::OtherApp,
+                format!(
+                    "{method} {path} is about all apps; {} is for {}",
+                    told(grant),
+                    grant.apps
+                ),
+            ));
         }
         Ok(())
     }
@@ -74,12 +80,15 @@ impl Caller {
     /// Refuses what is about an app that isn't the caller's, and that the caller has named.
     pub(crate) fn check_app(&self, app: &AppName) -> Result<(), Problem> {
         match self {
-            Self::Granted(grant) if !grant.apps.covers(app) => Err(forbidden(format!(
-                "{} is for app {}, not for {app:?}",
-                told(grant),
-                grant.apps,
-                app = app.as_str()
-            ))),
+            Self::Granted(grant) if !grant.apps.covers(app) => Err(Problem::new(
+                Kind::OtherApp,
+                format!(
+                    "{} is for app {}, not for {app:?}",
+                    told(grant),
+                    grant.apps,
+                    app = app.as_str()
+                ),
+            )),
             _ => Ok(()),
         }
     }
@@ -91,7 +100,7 @@ impl Caller {
             Self::Granted(grant) if !grant.apps.covers(app) => {
                 let (told, apps) = (told(grant), &grant.apps);
                 let error = format!("{told} is for app {apps}, and backend {id} belongs to another");
-                Err(forbidden(error).with_id(id))
+                Err(Problem::new(Kind::OtherApp, error).with_id(id))
             }
             _ => Ok(()),
         }
@@ -137,10 +146,6 @@ impl Caller {
 /// Who it is in a sentence.
 pub(crate) fn told(grant: &Grant) -> String {
     format!("the {} {:?}", grant.kind.as_str(), grant.name())
-}
-
-pub(crate) fn forbidden(error: String) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, error)
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::state::Shared;
 
 /// Who knows the configuration in force. Implemented where it is read.
@@ -114,7 +114,7 @@ pub struct ReloadProblem {
 pub(crate) async fn get(State(shared): State<Shared>, headers: HeaderMap) -> Result<Response, Problem> {
     let Some(configured) = &shared.configuration else {
         let error = "this server was not made from a configuration that could be shown";
-        return Err(Problem::new(StatusCode::NOT_FOUND, error));
+        return Err(Problem::new(Kind::NothingToShow, error));
     };
     let configuration = configured.configuration();
     let tag = format!("\"{}.{}\"", configuration.version, configuration.reloads);
@@ -125,7 +125,7 @@ pub(crate) async fn get(State(shared): State<Shared>, headers: HeaderMap) -> Res
 }
 
 /// `If-None-Match` (RFC 9110 §13.1.2), by the weak comparison.
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+pub(crate) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let values = headers.get_all(IF_NONE_MATCH).iter();
     values
         .filter_map(|value| value.to_str().ok())

@@ -1,4 +1,5 @@
-//! Every endpoint, and what it takes to use it. The router is made of this list, so none can be without its need.
+//! Every endpoint, what it takes to use it, and its description. The router is made of this list, so none can be without
+//! either.
 
 use axum::Router;
 use axum::extract::Request;
@@ -8,9 +9,12 @@ use axum::routing::{MethodRouter, delete, get, patch, post};
 use edgeproxy_access::Role;
 
 use crate::caller::Caller;
+use crate::openapi::{Operation, operations as described};
 use crate::requests::AnsweredBy;
 use crate::state::Shared;
-use crate::{apps, backends, configuration, events, explain, health, heartbeat, metrics, page, register};
+use crate::{
+    apps, backends, configuration, events, explain, health, heartbeat, metrics, openapi, page, register,
+};
 
 /// What an endpoint takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +34,8 @@ pub(crate) struct Endpoint {
     pub(crate) path: &'static str,
     pub(crate) need: Need,
     serve: fn() -> MethodRouter<Shared>,
+    /// What it takes and answers, for the OpenAPI document.
+    pub(crate) described: fn() -> Operation,
 }
 
 const fn endpoint(
@@ -37,12 +43,14 @@ const fn endpoint(
     path: &'static str,
     need: Need,
     serve: fn() -> MethodRouter<Shared>,
+    described: fn() -> Operation,
 ) -> Endpoint {
     Endpoint {
         method,
         path,
         need,
         serve,
+        described,
     }
 }
 
@@ -53,28 +61,126 @@ const OPERATE: Need = Need::Role(Role::Operate);
 
 impl Endpoint {
     pub(crate) const ALL: &'static [Self] = &[
-        endpoint("GET", "/health", Need::Nothing, || get(health::health)),
-        endpoint("GET", "/ready", Need::Nothing, || get(health::ready)),
-        endpoint("POST", "/api/v1/register", REGISTER, || post(register::register)),
-        endpoint("POST", "/api/v1/heartbeat/{id}", REGISTER, || {
-            post(heartbeat::heartbeat)
-        }),
-        endpoint("GET", "/api/v1/backends", READ, || get(backends::list)),
-        endpoint("GET", BACKEND, READ, || get(backends::get)),
-        endpoint("DELETE", BACKEND, REGISTER, || delete(backends::delete)),
-        endpoint("PATCH", BACKEND, OPERATE, || patch(crate::patch::patch)),
-        endpoint("GET", "/api/v1/apps", READ, || get(apps::list)),
-        endpoint("GET", "/api/v1/apps/{app}", READ, || get(apps::get)),
-        endpoint("GET", "/api/v1/explain", OPERATE, || get(explain::explain)),
-        endpoint("GET", "/api/v1/events", READ, || get(events::follow)),
-        endpoint("GET", "/api/v1/config", Need::Everywhere(Role::Operate), || {
-            get(configuration::get)
-        }),
-        endpoint("GET", metrics::PATH, Need::Everywhere(Role::Read), || {
-            get(metrics::get)
-        }),
-        endpoint("GET", "/", Need::Nothing, || get(page::index)),
-        endpoint("GET", "/ui/{file}", Need::Nothing, || get(page::part_of)),
+        endpoint(
+            "GET",
+            "/health",
+            Need::Nothing,
+            || get(health::health),
+            described::health,
+        ),
+        endpoint(
+            "GET",
+            "/ready",
+            Need::Nothing,
+            || get(health::ready),
+            described::ready,
+        ),
+        endpoint(
+            "POST",
+            "/api/v1/register",
+            REGISTER,
+            || post(register::register),
+            described::register,
+        ),
+        endpoint(
+            "POST",
+            "/api/v1/heartbeat/{id}",
+            REGISTER,
+            || post(heartbeat::heartbeat),
+            described::heartbeat,
+        ),
+        endpoint(
+            "GET",
+            "/api/v1/backends",
+            READ,
+            || get(backends::list),
+            described::list_backends,
+        ),
+        endpoint(
+            "GET",
+            BACKEND,
+            READ,
+            || get(backends::get),
+            described::get_backend,
+        ),
+        endpoint(
+            "DELETE",
+            BACKEND,
+            REGISTER,
+            || delete(backends::delete),
+            described::deregister,
+        ),
+        endpoint(
+            "PATCH",
+            BACKEND,
+            OPERATE,
+            || patch(crate::patch::patch),
+            described::patch_backend,
+        ),
+        endpoint(
+            "GET",
+            "/api/v1/apps",
+            READ,
+            || get(apps::list),
+            described::list_apps,
+        ),
+        endpoint(
+            "GET",
+            "/api/v1/apps/{app}",
+            READ,
+            || get(apps::get),
+            described::get_app,
+        ),
+        endpoint(
+            "GET",
+            "/api/v1/explain",
+            OPERATE,
+            || get(explain::explain),
+            described::explain,
+        ),
+        endpoint(
+            "GET",
+            "/api/v1/events",
+            READ,
+            || get(events::follow),
+            described::follow_events,
+        ),
+        endpoint(
+            "GET",
+            "/api/v1/config",
+            Need::Everywhere(Role::Operate),
+            || get(configuration::get),
+            described::read_configuration,
+        ),
+        endpoint(
+            "GET",
+            metrics::PATH,
+            Need::Everywhere(Role::Read),
+            || get(metrics::get),
+            described::read_metrics,
+        ),
+        endpoint(
+            "GET",
+            "/openapi.json",
+            Need::Nothing,
+            || get(openapi::get),
+            described::read_openapi,
+        ),
+        endpoint("GET", "/docs", Need::Nothing, || get(page::docs), described::docs),
+        endpoint(
+            "GET",
+            "/",
+            Need::Nothing,
+            || get(page::index),
+            described::dashboard,
+        ),
+        endpoint(
+            "GET",
+            "/ui/{file}",
+            Need::Nothing,
+            || get(page::part_of),
+            described::page_part,
+        ),
     ];
 
     /// Whether strangers are answered at that path.

@@ -23,12 +23,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::state::Shared;
-pub(crate) use endpoint::follow;
+pub(crate) use endpoint::{PAGE, follow};
 use id::{EventId, Run};
 use ring::{Read, Ring, Told};
 use sample::Sample;
 #[cfg(test)]
 pub(crate) use view::tests;
+
+/// Whether that is what an event could be called.
+#[cfg(test)]
+pub(crate) fn is_id(text: &str) -> bool {
+    text.parse::<EventId>().is_ok()
+}
 
 /// The latest events. Cheap to clone; a clone is the same.
 #[derive(Clone)]

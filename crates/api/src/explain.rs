@@ -3,12 +3,11 @@ use std::net::IpAddr;
 use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
 use edgeproxy_backend::{AppName, BackendId, Country, Region};
-use http::StatusCode;
 use serde::Serialize;
 
 use crate::caller::Caller;
 use crate::fields::excerpt;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::query::Params;
 use crate::state::Shared;
 
@@ -164,7 +163,7 @@ pub(crate) async fn explain(
         })
         .ok_or_else(|| {
             let app = app.as_ref().map_or("", AppName::as_str);
-            Problem::new(StatusCode::NOT_FOUND, format!("no app {app:?} has a backend"))
+            Problem::new(Kind::UnknownApp, format!("no app {app:?} has a backend"))
         })?;
     Ok(Json(explanation).into_response())
 }

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use edgeproxy_backend::{AppName, BackendId, NameError};
 use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use crate::fields::{Fields, excerpt};
 use crate::json;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::state::Shared;
 
 /// The backend that the path names.
@@ -61,7 +61,7 @@ pub(crate) struct OptionalJson(pub(crate) Option<Fields>);
 pub(crate) struct MergePatch(pub(crate) Fields);
 
 const JSON: &str = "application/json";
-const MERGE_PATCH: &str = "application/merge-patch+json";
+pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// The largest body.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -116,10 +116,7 @@ fn check_type(headers: &HeaderMap, accepted: &[&str]) -> Result<(), Problem> {
     if let Some(coding) = headers.get(CONTENT_ENCODING)
         && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
     {
-        let problem = Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the body is encoded; send it as it is",
-        );
+        let problem = Problem::new(Kind::NotJson, "the body is encoded; send it as it is");
         return Err(problem.with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
     }
     let sent = headers
@@ -137,7 +134,7 @@ fn check_type(headers: &HeaderMap, accepted: &[&str]) -> Result<(), Problem> {
         None => "there is no Content-Type".to_owned(),
     };
     Err(Problem::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Kind::NotJson,
         format!("{found}; send JSON and say so: curl -H 'Content-Type: application/json' …"),
     ))
 }
@@ -163,12 +160,12 @@ async fn read(request: Request, state: &Shared) -> Result<Bytes, Problem> {
                 let _ = timeout(state.bounds.body_timeout, discard(body)).await;
             }
             Err(Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
+                Kind::BodyTooLarge,
                 "the body is larger than 64 KiB (65536 bytes)",
             ))
         }
         Err(ReadError::TooSlow) => Err(Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
+            Kind::BodyTooSlow,
             format!(
                 "the body took longer than {} s",
                 state.bounds.body_timeout.as_secs()

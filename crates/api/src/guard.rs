@@ -14,7 +14,7 @@ use crate::accept;
 use crate::access::{Denied, secs_up};
 use crate::audit::{Asked, Outcome};
 use crate::caller::{Caller, Peer};
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::state::Shared;
 use crate::terms::InForce;
 
@@ -80,14 +80,15 @@ fn admit(terms: &InForce, request: &Request, peer: Option<SocketAddr>) -> Result
 
 fn too_many(wait: Duration) -> Problem {
     let error = "too many requests from this address; send fewer, or wait as Retry-After says";
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, error).with_retry_after(secs_up(wait))
+    Problem::for_now(Kind::TooManyRequests, error, secs_up(wait))
 }
+
 fn overdue(limit: Duration) -> Problem {
     let error = format!(
         "there was no answer within {} s; a change may still take effect, and sending it again is safe",
         limit.as_secs()
     );
-    Problem::unavailable(error, 1)
+    Problem::for_now(Kind::Overdue, error, 1)
 }
 
 fn finish(method: &Method, mut response: Response) -> Response {

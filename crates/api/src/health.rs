@@ -4,7 +4,7 @@ use edgeproxy_control::StoreStatus;
 use serde::Serialize;
 
 use crate::caller::Caller;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::readiness::Phase;
 use crate::state::Shared;
 
@@ -72,11 +72,13 @@ struct Ready {
 pub(crate) async fn ready(State(shared): State<Shared>) -> Result<Response, Problem> {
     match shared.readiness.phase() {
         Phase::Ready => Ok(Json(Ready { status: "ready" }).into_response()),
-        Phase::Starting => Err(Problem::unavailable(
+        Phase::Starting => Err(Problem::for_now(
+            Kind::Starting,
             "starting: listeners or registrations are not there yet",
             1,
         )),
-        Phase::Draining => Err(Problem::unavailable(
+        Phase::Draining => Err(Problem::for_now(
+            Kind::Draining,
             "draining: what is in flight ends, nothing new is taken",
             5,
         )),

@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use axum::extract::Request;
 use http::header::{HOST, ORIGIN};
 use http::uri::{Authority, Scheme};
-use http::{Method, StatusCode, Uri, Version};
+use http::{Method, Uri, Version};
 
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 
 /// The names that this listener answers to on changing requests.
 ///
@@ -41,7 +41,7 @@ impl Hosts {
             && !self.is_own(host.host())
         {
             return Err(Problem::new(
-                StatusCode::FORBIDDEN,
+                Kind::ForeignHost,
                 format!(
                     "the Host {:?} is not this listener's; use its address or localhost, or add the name to \
                      api_allowed_hosts",
@@ -115,7 +115,7 @@ fn check_origin(request: &Request, host: Option<&Authority>) -> Result<(), Probl
     }
     let found = excerpt(&String::from_utf8_lossy(value.as_bytes()));
     Err(Problem::new(
-        StatusCode::FORBIDDEN,
+        Kind::ForeignOrigin,
         format!(
             "the Origin {found:?} is another site's; changes are accepted from this listener's own pages only"
         ),

@@ -1,11 +1,10 @@
 use axum::extract::FromRequestParts;
 use edgeproxy_backend::{BackendId, Incarnation};
 use edgeproxy_control::Handle;
-use http::StatusCode;
 use http::header::IF_MATCH;
 use http::request::Parts;
 
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 
 /// `If-Match` (RFC 9110 §13.1.1). The entity tag of a backend is its incarnation: `"7"`.
 #[derive(PartialEq, Eq, Debug)]
@@ -39,7 +38,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
 }
 
 impl IfMatch {
-    fn parse(list: &str) -> Option<Self> {
+    pub(crate) fn parse(list: &str) -> Option<Self> {
         if list.trim() == "*" {
             return Some(Self::Any);
         }
@@ -87,7 +86,7 @@ impl IfMatch {
             return Ok(Some(live));
         }
         let error = format!("If-Match names no live incarnation of backend {id}; the live one is \"{live}\"");
-        Err(Problem::new(StatusCode::PRECONDITION_FAILED, error).with_id(id))
+        Err(Problem::new(Kind::DeadIncarnation, error).with_id(id))
     }
 }
 

@@ -21,6 +21,13 @@
 //! made, so that none can be without its need. Changing requests must be addressed to the listener's own name and must not
 //! come from another site's page, whoever sends them.
 //!
+//! # What it says of itself
+//!
+//! [`openapi`] is its description, made of the same list and of the kinds of refusals; `GET /openapi.json` answers it, and a
+//! page at `/docs` shows it.
+//!
+//! # What is written down
+//!
 //! Every change, and every attempt that was refused, can be written down ([`Audit`]).
 //!
 //! ```
@@ -86,6 +93,7 @@ mod if_match;
 mod json;
 mod metrics;
 mod networks;
+mod openapi;
 mod page;
 mod patch;
 mod problem;
@@ -111,6 +119,7 @@ pub use explain::{
     Balancing, ClientQuery, Explain, ExplainedCandidate, ExplainedClient, ExplainedTier, Explanation,
 };
 pub use figures::{AppFigures, BackendFigures, Figures, Metrics};
+pub use openapi::openapi;
 pub use readiness::{Phase, Readiness};
 pub use requests::{Answered, Requests};
 pub use router::router;

@@ -10,13 +10,13 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use edgeproxy_metrics::{Exposition, Format};
+use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, StatusCode};
 use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::{Instant, timeout_at};
 
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::state::Shared;
 
 /// Where it is.
@@ -33,11 +33,11 @@ const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) async fn get(State(shared): State<Shared>, headers: HeaderMap) -> Result<Response, Problem> {
     let Some(metrics) = shared.metrics.clone() else {
         let error = "this server counts nothing that could be told";
-        return Err(Problem::new(StatusCode::NOT_FOUND, error));
+        return Err(Problem::new(Kind::NothingToShow, error));
     };
     // One at a time: several would only take the processor from requests.
     let Ok(turn) = Arc::clone(shared.scraping()).acquire_owned().await else {
-        return Err(Problem::unavailable("stopping", 1));
+        return Err(Problem::stopping());
     };
     let format = format(&headers);
     let deadline = Instant::now() + DEADLINE;

@@ -31,7 +31,7 @@ const fn part(name: &'static str, media: &'static str, text: &'static str) -> Pa
 }
 
 /// FNV-1a: to tell one edition from the other, and no more.
-const fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) const fn fnv1a(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut at = 0;
     #[allow(
@@ -58,16 +58,21 @@ macro_rules! ui {
 }
 
 static INDEX: Part = ui!("index.html", HTML);
+static DOCS: Part = ui!("docs.html", HTML);
 
 static PARTS: &[Part] = &[
     ui!("icon.svg", SVG),
     ui!("base.css", CSS),
+    ui!("docs.css", CSS),
     ui!("parts.css", CSS),
     ui!("actions.js", SCRIPT),
     ui!("api.js", SCRIPT),
     ui!("app.js", SCRIPT),
     ui!("columns.js", SCRIPT),
     ui!("detail.js", SCRIPT),
+    ui!("docs.js", SCRIPT),
+    ui!("operation.js", SCRIPT),
+    ui!("schema.js", SCRIPT),
     ui!("dom.js", SCRIPT),
     ui!("empty.js", SCRIPT),
     ui!("explain.js", SCRIPT),
@@ -92,12 +97,22 @@ const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-or
 
 /// Whether that path is the page's or a part's place.
 pub(crate) fn is_part(path: &str) -> bool {
-    path == "/" || path.strip_prefix("/ui/").is_some_and(|name| !name.contains('/'))
+    path == "/" || path == "/docs" || path.strip_prefix("/ui/").is_some_and(|name| !name.contains('/'))
 }
 
 /// `GET /`.
 pub(crate) async fn index(headers: HeaderMap) -> Response {
     INDEX.answer(&headers)
+}
+
+/// `GET /docs`: the document of `GET /openapi.json`, to be read.
+pub(crate) async fn docs(headers: HeaderMap) -> Response {
+    DOCS.answer(&headers)
+}
+
+/// The names of all parts.
+pub(crate) fn part_names() -> impl Iterator<Item = &'static str> {
+    PARTS.iter().map(|part| part.name)
 }
 
 /// `GET /ui/{file}`.

@@ -1,8 +1,12 @@
+mod kind;
+
 use axum::response::{IntoResponse, Response};
 use edgeproxy_backend::BackendId;
+use http::HeaderValue;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
-use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+
+pub(crate) use kind::Kind;
 
 /// One field that breaks its rule.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -36,7 +40,7 @@ pub(crate) struct Problem(Box<Content>);
 
 #[derive(Debug)]
 struct Content {
-    status: StatusCode,
+    kind: Kind,
     error: String,
     id: Option<BackendId>,
     fields: Vec<FieldProblem>,
@@ -52,7 +56,6 @@ pub(crate) struct Refused {
 
 #[derive(Serialize)]
 struct Body<'a> {
-    /// RFC 9457 §4.2.1: the status says it all.
     r#type: &'static str,
     title: &'static str,
     status: u16,
@@ -64,9 +67,9 @@ struct Body<'a> {
 }
 
 impl Problem {
-    pub(crate) fn new(status: StatusCode, error: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: Kind, error: impl Into<String>) -> Self {
         Self(Box::new(Content {
-            status,
+            kind,
             error: error.into(),
             id: None,
             fields: Vec::new(),
@@ -76,7 +79,7 @@ impl Problem {
 
     /// 400: what was sent can't even be read.
     pub(crate) fn malformed(error: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, error)
+        Self::new(Kind::Malformed, error)
     }
 
     /// 422 with every field that breaks its rule.
@@ -87,7 +90,7 @@ impl Problem {
             [only] => format!("{} {}", only.field, only.problem),
             several => format!("{} fields break their rules; see fields", several.len()),
         };
-        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, error);
+        let mut problem = Self::new(Kind::InvalidFields, error);
         problem.0.fields = fields;
         problem
     }
@@ -96,7 +99,7 @@ impl Problem {
     pub(crate) fn no_such_path(path: &str) -> Self {
         let path: String = path.chars().take(128).collect();
         Self::new(
-            StatusCode::NOT_FOUND,
+            Kind::NoSuchPath,
             format!("there is nothing at {path:?}; the API begins at /api/v1/"),
         )
     }
@@ -104,29 +107,48 @@ impl Problem {
     /// 405 with the methods that the path has.
     pub(crate) fn method_not_allowed(allow: HeaderValue) -> Self {
         let methods = allow.to_str().unwrap_or_default().replace(',', ", ");
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            format!("this path allows only {methods}"),
-        )
-        .with_header(ALLOW, allow)
+        Self::new(Kind::MethodNotAllowed, format!("this path allows only {methods}"))
+            .with_header(ALLOW, allow)
     }
 
-    /// 503 that is worth another try after `secs`.
-    pub(crate) fn unavailable(error: impl Into<String>, secs: u64) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error).with_retry_after(secs)
+    /// What is worth another try after `secs`.
+    pub(crate) fn for_now(kind: Kind, error: impl Into<String>, secs: u64) -> Self {
+        Self::new(kind, error).with_header(RETRY_AFTER, HeaderValue::from(secs))
     }
 
     /// 503 because the process is going down.
     pub(crate) fn stopping() -> Self {
-        Self::unavailable(
+        Self::for_now(
+            Kind::Stopping,
             "the server is stopping; try again, or try another proxy",
             STOPPING_RETRY_SECS,
         )
     }
 
     #[cfg(test)]
-    pub(crate) fn status(&self) -> StatusCode {
-        self.0.status
+    pub(crate) fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// The answer's body.
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        let Content {
+            kind,
+            error,
+            id,
+            fields,
+            ..
+        } = &*self.0;
+        let body = Body {
+            r#type: kind.uri(),
+            title: kind.title(),
+            status: kind.status().as_u16(),
+            error,
+            id: id.as_ref(),
+            fields,
+        };
+        // Text and numbers alone: this can't fail.
+        serde_json::to_vec(&body).unwrap_or_default()
     }
 
     pub(crate) fn with_id(mut self, id: &BackendId) -> Self {
@@ -138,10 +160,6 @@ impl Problem {
         self.0.headers.push((name, value));
         self
     }
-
-    pub(crate) fn with_retry_after(self, secs: u64) -> Self {
-        self.with_header(RETRY_AFTER, HeaderValue::from(secs))
-    }
 }
 
 /// A restart takes about that long.
@@ -149,25 +167,16 @@ const STOPPING_RETRY_SECS: u64 = 2;
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let body = self.to_json();
         let Content {
-            status,
+            kind,
             error,
             id,
-            fields,
             headers,
+            ..
         } = *self.0;
-        let body = Body {
-            r#type: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error"),
-            status: status.as_u16(),
-            error: &error,
-            id: id.as_ref(),
-            fields: &fields,
-        };
-        // Text and numbers alone: this can't fail.
-        let body = serde_json::to_vec(&body).unwrap_or_default();
         let content_type = HeaderValue::from_static("application/problem+json");
-        let mut response = (status, [(CONTENT_TYPE, content_type)], body).into_response();
+        let mut response = (kind.status(), [(CONTENT_TYPE, content_type)], body).into_response();
         for (name, value) in headers {
             response.headers_mut().insert(name, value);
         }

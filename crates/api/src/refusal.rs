@@ -3,9 +3,8 @@
 use edgeproxy_backend::BackendId;
 use edgeproxy_control::ControlError;
 use edgeproxy_registry::{DeregisterError, FencedError, PatchError, RegisterError};
-use http::StatusCode;
 
-use crate::problem::{Problem, Problems};
+use crate::problem::{Kind, Problem, Problems};
 
 /// Places become free when leases run out; the shortest common lease is a minute.
 const FULL_RETRY_SECS: u64 = 30;
@@ -17,16 +16,15 @@ pub(crate) fn of_register(error: ControlError<RegisterError>, id: &BackendId) ->
     };
     let sentence = error.to_string();
     let problem = match error {
-        RegisterError::AppTaken { .. } | RegisterError::Static(_) => {
-            Problem::new(StatusCode::CONFLICT, sentence)
-        }
+        RegisterError::AppTaken { .. } => Problem::new(Kind::AppTaken, sentence),
+        RegisterError::Static(_) => Problem::new(Kind::InTheFile, sentence),
         RegisterError::Ttl { .. } => {
             let mut problems = Problems::default();
             problems.refuse("ttl_secs", sentence);
             Problem::unprocessable(problems)
         }
         RegisterError::TooManyBackends { .. } | RegisterError::TooManyApps { .. } => {
-            Problem::unavailable(sentence, FULL_RETRY_SECS)
+            Problem::for_now(Kind::RegistryFull, sentence, FULL_RETRY_SECS)
         }
     };
     problem.with_id(id)
@@ -38,7 +36,7 @@ pub(crate) fn of_deregister(error: ControlError<DeregisterError>, id: &BackendId
         ControlError::Refused(DeregisterError::Fenced(error)) => fenced(&error, id),
         ControlError::Refused(error @ DeregisterError::Static(_)) => {
             let sentence = format!("{error} by PATCH with {{\"enabled\":false}}");
-            Problem::new(StatusCode::CONFLICT, sentence).with_id(id)
+            Problem::new(Kind::InTheFile, sentence).with_id(id)
         }
     }
 }
@@ -80,13 +78,13 @@ pub(crate) fn unknown(id: &BackendId) -> Problem {
 /// 404 to a heartbeat: it means one thing, and says so.
 pub(crate) fn unknown_heartbeat(id: &BackendId) -> Problem {
     let error = format!("{}; register it again", FencedError::Unknown(id.clone()));
-    Problem::new(StatusCode::NOT_FOUND, error).with_id(id)
+    Problem::new(Kind::UnknownBackend, error).with_id(id)
 }
 
 fn fenced(error: &FencedError, id: &BackendId) -> Problem {
-    let status = match error {
-        FencedError::Unknown(_) => StatusCode::NOT_FOUND,
-        FencedError::DeadIncarnation { .. } => StatusCode::PRECONDITION_FAILED,
+    let kind = match error {
+        FencedError::Unknown(_) => Kind::UnknownBackend,
+        FencedError::DeadIncarnation { .. } => Kind::DeadIncarnation,
     };
-    Problem::new(status, error.to_string()).with_id(id)
+    Problem::new(kind, error.to_string()).with_id(id)
 }

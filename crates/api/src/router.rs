@@ -3,11 +3,10 @@ use std::any::Any;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::guard::guard;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::state::{Shared, State};
 use crate::{endpoint, extract};
 
@@ -30,11 +29,7 @@ pub fn router(state: State) -> Router {
 #[allow(clippy::needless_pass_by_value)]
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a handler of the API panicked");
-    Problem::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "the server made a mistake; its log says more",
-    )
-    .into_response()
+    Problem::new(Kind::Internal, "the server made a mistake; its log says more").into_response()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::networks::Network;
+use crate::problem::{Kind, Problem};
 
 /// TLS around the API: the configuration in force, which can be replaced at any time. Cheap to clone; a clone is the same.
 #[derive(Clone)]
@@ -47,20 +48,20 @@ impl Tls {
     }
 }
 
-/// What a client that speaks in the clear is answered with: what every error of the API is, so that agents can tell it.
-const IN_THE_CLEAR: &str = "{\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\
-     \"error\":\"this port speaks TLS; use https:// instead of http://\"}";
-
 /// How much of the rest of its request is read, so that the system doesn't throw the answer away with what is unread.
 const REST: u64 = 64 * 1024;
 
+/// A client that speaks in the clear is answered with what every error of the API is, so that agents can tell it.
 async fn tell_and_part(mut stream: TcpStream) -> io::Result<()> {
-    let answer = format!(
+    let error = "this port speaks TLS; use https:// instead of http://";
+    let body = Problem::new(Kind::PlainHttp, error).to_json();
+    let head = format!(
         "HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n{IN_THE_CLEAR}",
-        IN_THE_CLEAR.len()
+         Connection: close\r\n\r\n",
+        body.len()
     );
-    stream.write_all(answer.as_bytes()).await?;
+    let answer = [head.as_bytes(), &body].concat();
+    stream.write_all(&answer).await?;
     stream.shutdown().await?;
     tokio::io::copy(&mut stream.take(REST), &mut tokio::io::sink()).await?;
     Ok(())

@@ -171,7 +171,7 @@ export class Columns {
       if (parent.children[index] !== column.element) parent.insertBefore(column.element, parent.children[index] ?? null);
     });
     const { size } = fleet.backends;
-    say(at("shown"), wanted.length === size ? many(size, "backend", "backends") : `${count(wanted.length)} of ${many(size, "backend", "backends")}`);
+    say(at("shown"), wanted.length === size ? count(size) : `${count(wanted.length)} of ${count(size)}`);
     at("none").hidden = wanted.length > 0;
     this.sorted = sorted;
     if (!wanted.some(({ view }) => view.id === this.focus)) this.focus = sorted[0]?.items[0]?.view.id ?? null;

@@ -69,10 +69,10 @@ export class Header {
     if (at("totals").hidden) return;
     const { rate, errors, latency: slow, inFlight, backends } = this.tiles;
     say(rate.number, perSec(totals.requests_per_sec));
-    say(rate.unit, "per second");
+    say(rate.unit, "/s");
     say(rate.beside, "last two minutes");
     say(errors.number, perSec(totals.failures_per_sec));
-    say(errors.unit, "per second");
+    say(errors.unit, "/s");
     errors.number.className = totals.failures_per_sec > 0 ? "bad" : "";
     const share = totals.requests_per_sec > 0 ? (100 * totals.failures_per_sec) / totals.requests_per_sec : 0;
     say(errors.beside, totals.requests_per_sec > 0 ? `${share > 0 && share < 0.1 ? "<0.1" : share.toFixed(share < 10 ? 1 : 0)} % of requests` : "no requests");
@@ -80,7 +80,7 @@ export class Header {
     const [shown, unit] = latency(percentiles ? totals.p50_ms : totals.latency_ms).split(" ");
     say(slow.number, shown);
     say(slow.unit, `${unit ?? ""}${percentiles ? ", median" : ""}`);
-    say(slow.beside, percentiles ? `99 % within ${latency(totals.p99_ms)}` : "mean to the first byte");
+    say(slow.beside, percentiles ? `99 % within ${latency(totals.p99_ms)}` : "mean to first byte");
     say(inFlight.number, count(totals.in_flight));
     say(inFlight.unit, totals.in_flight === 1 ? "request" : "requests");
     this.limits();
@@ -99,7 +99,7 @@ export class Header {
       hard += view.hard_limit || NaN;
     }
     const limit = (value) => (Number.isNaN(value) ? "none" : count(value));
-    say(this.tiles.inFlight.beside, `limits: soft ${limit(soft)}, hard ${limit(hard)}`);
+    say(this.tiles.inFlight.beside, `soft ${limit(soft)}, hard ${limit(hard)}`);
   }
 
   states(tile) {

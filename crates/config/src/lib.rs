@@ -40,6 +40,7 @@ mod apigee;
 mod app;
 mod backend;
 mod changes;
+mod collector;
 mod draft;
 mod file;
 mod finding;
@@ -76,6 +77,7 @@ pub use apigee::{ApigeeFile, ImportOptions, Imported, MAX_APIGEE_FILE_BYTES, imp
 pub use app::{App, GrpcProbe, Health, HttpProbe, Picker, Picking, Probe, ProbeTls, TcpProbe};
 pub use backend::StaticBackend;
 pub use changes::{Changes, Frozen, Moved};
+pub use collector::{CollectorUrl, TracesFollow};
 pub use finding::{Finding, Severity};
 pub use fleet::{
     Behaviour, Distribution, Fleet, FleetEvent, FleetMachine, FleetTraffic, Happening, Spacing, compare,

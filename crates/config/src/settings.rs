@@ -11,6 +11,7 @@ use std::time::Duration;
 use edgeproxy_backend::{AppName, Region};
 use ipnet::IpNet;
 
+use crate::collector::{CollectorUrl, TracesFollow};
 use crate::kinds::{DATABASE, FOLDER, NETWORKS, PATH, SOCKET, SOCKET_OR_OFF, TOKENS, bytes, number, seconds};
 use crate::listeners::Listener;
 use crate::policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
@@ -126,6 +127,21 @@ proxy {
 
     /// Write down the query of requests as well. It often holds what is nobody's business, such as tokens.
     access_log_query: bool, "access_log_query", Kind::Switch, "false";
+
+    /// Where requests are told of as spans of a trace, by OTLP over HTTP: the address of a collector of OpenTelemetry; none is
+    /// nowhere. Without a port 4318 is meant, and without a path /v1/traces.
+    traces_url: Option<CollectorUrl>, "traces_url",
+        Kind::Text { name: "URL", expected: "the address of a collector, such as \"http://127.0.0.1:4318\"" }, "", restart;
+
+    /// The authorities that the certificate of a collector with https: is checked against, as PEM; none is those of the system.
+    traces_ca: Option<PathBuf>, "traces_ca", PATH, "", restart;
+
+    /// Which share of the requests is told of as spans, from 0 to 1, where traces_follow doesn't decide it.
+    traces_sample: Decimal, "traces_sample", Kind::Decimal { min: 0, max: 1_000 }, "0.1";
+
+    /// Whose traceparent decides by its flag whether a request is told of as spans: nobody's, that of trusted_proxies, or
+    /// everybody's, with which anybody can have everything told of. The trace is gone on with in any case.
+    traces_follow: TracesFollow, "traces_follow", Kind::OneOf(TracesFollow::NAMES), "trusted";
 
     /// The networks that a backend's address must be in; none means any.
     allowed_backend_cidrs: Vec<IpNet>, "allowed_backend_cidrs", NETWORKS, "";

@@ -10,6 +10,7 @@ use std::time::Duration;
 use edgeproxy_backend::{AppName, Region};
 use ipnet::IpNet;
 
+use crate::collector::{CollectorUrl, TracesFollow};
 use crate::policy::{CookieName, Decimal, HashKey, HeaderName, Initial, Sticky};
 use crate::region::RegionTable;
 use crate::shared::{LimitsScope, OwnName, StoreKind, UserName};
@@ -143,7 +144,8 @@ by_text!(
     Region,
     RegisterSource,
     SocketAddr,
-    Spill
+    Spill,
+    TracesFollow
 );
 
 macro_rules! by_str {
@@ -156,7 +158,7 @@ macro_rules! by_str {
     )+ };
 }
 
-by_str!(CookieName, HeaderName, HostName, OwnName, UserName);
+by_str!(CollectorUrl, CookieName, HeaderName, HostName, OwnName, UserName);
 
 /// An option that is nothing where there is none.
 macro_rules! perhaps {
@@ -169,7 +171,15 @@ macro_rules! perhaps {
     )+ };
 }
 
-perhaps!(AppName, PathBuf, HostName, HeaderName, OwnName, UserName);
+perhaps!(
+    AppName,
+    CollectorUrl,
+    PathBuf,
+    HostName,
+    HeaderName,
+    OwnName,
+    UserName
+);
 
 impl<T: Show> Show for Vec<T> {
     fn show(&self) -> Shown {

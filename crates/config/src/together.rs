@@ -231,11 +231,16 @@ fn pair_is_whole(draft: &mut Draft<'_>, one: (&'static str, bool), other: (&'sta
         _ => None,
     };
     if let Some((given, missing)) = half {
+        let what = match missing {
+            "etcd_user" => "give the user's name",
+            "etcd_password_file" => "name the file that holds the password",
+            _ => "name the PEM file",
+        };
         draft.conflict(
             given,
             format!("there is a {given} and no {missing}; expected both or neither"),
             Some(format!(
-                "name the PEM file by {missing} (EDGEPROXY_{})",
+                "{what} by {missing} (EDGEPROXY_{})",
                 missing.to_ascii_uppercase()
             )),
         );

@@ -12,7 +12,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub(crate) use line::{Asked, Entry};
+use crate::traces::{RequestSpan, SpanSink, Tracing};
+pub(crate) use line::{Asked, Asker, Entry};
 
 /// Where lines go.
 pub trait LineSink: Send + Sync + 'static {
@@ -62,6 +63,9 @@ pub(crate) struct Gathered {
     count: Cell<u32>,
     /// Where they go: that of the latest line.
     sink: RefCell<Option<Arc<dyn LineSink>>>,
+    /// What became of requests that are told of, and who is.
+    spans: RefCell<Vec<RequestSpan>>,
+    span_sink: RefCell<Option<Arc<dyn SpanSink>>>,
     /// The second that was written last, and how.
     second: Cell<(u64, Calendar)>,
     /// Memory of requests that have ended, for those that come.
@@ -73,6 +77,8 @@ type Calendar = [u8; 20];
 
 /// As many bytes are handed on at once.
 const CHUNK: usize = 32 * 1024;
+/// As many requests are told of at once.
+const SPANS: usize = 64;
 /// So much memory is kept for requests: as many as are often under way, and as long as most of them are.
 const SPARE: usize = 256;
 const SPARE_BYTES: usize = 512;
@@ -97,7 +103,33 @@ impl Gathered {
         }
         drop(sink);
         if is_full {
-            self.flush();
+            self.flush_lines();
+        }
+    }
+
+    /// Adds what became of a request.
+    pub(crate) fn add_spans(&self, tracing: &Tracing, request: RequestSpan) {
+        let is_full = {
+            let mut spans = self.spans.borrow_mut();
+            spans.push(request);
+            spans.len() >= SPANS
+        };
+        let mut sink = self.span_sink.borrow_mut();
+        if sink.as_ref().is_none_or(|sink| !Arc::ptr_eq(sink, &tracing.sink)) {
+            *sink = Some(Arc::clone(&tracing.sink));
+        }
+        drop(sink);
+        if is_full {
+            self.flush_spans();
+        }
+    }
+
+    fn flush_spans(&self) {
+        let spans = self.spans.take();
+        if let Some(sink) = &*self.span_sink.borrow()
+            && !spans.is_empty()
+        {
+            sink.take(spans);
         }
     }
 
@@ -135,6 +167,11 @@ impl Gathered {
 
     /// Hands on what there is.
     pub(crate) fn flush(&self) {
+        self.flush_lines();
+        self.flush_spans();
+    }
+
+    fn flush_lines(&self) {
         let lines = self.lines.take();
         if lines.is_empty() {
             return;

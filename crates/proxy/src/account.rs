@@ -3,11 +3,13 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use edgeproxy_backend::Endpoint;
 use tokio::time::Instant;
 
 use crate::access_log::Entry;
 use crate::answer::Answer;
-use crate::counts::{AppCells, TRUNCATED, Tally, class, reason};
+use crate::counts::{AppCells, FAILURES, TRUNCATED, Tally, class, place_of, reason};
+use crate::retry::Failed;
 
 /// One request of a client. Whoever drops it without a word before an answer has begun says that the client has left.
 pub(crate) struct Account {
@@ -53,6 +55,29 @@ impl Account {
     #[inline]
     pub(crate) fn entry(&mut self) -> Option<&mut Entry> {
         self.entry.as_deref_mut()
+    }
+
+    /// It is tried on that backend. What that is to be told as its parent, of a request that is traced.
+    #[inline]
+    pub(crate) fn tries(&mut self, endpoint: &Endpoint, random: impl FnOnce() -> u64) -> Option<u64> {
+        let entry = self.entry.as_deref_mut()?;
+        entry.attempts += 1;
+        let spans = entry.spans.as_deref_mut()?;
+        Some(spans.begin(endpoint, self.began.elapsed(), random))
+    }
+
+    /// The latest attempt has failed, with that status if there was one.
+    #[cold]
+    pub(crate) fn attempt_failed(&mut self, failed: Failed, status: Option<u16>) {
+        if let Some(entry) = &mut self.entry
+            && let Some(spans) = &mut entry.spans
+        {
+            spans.end(
+                self.began.elapsed(),
+                status,
+                FAILURES.get(place_of(failed)).copied(),
+            );
+        }
     }
 
     /// A backend's answer, whose head came at `now`, is what the client gets.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::header::HeaderName;
 use ipnet::IpNet;
 
-use crate::{AccessLog, BackendTls, Listener, Locate};
+use crate::{AccessLog, BackendTls, Listener, Locate, Tracing};
 
 /// How the data plane behaves. What listens where, and the workers, are fixed for its life; for the rest
 /// [another](crate::Prepared) can be put in force with a routing table. What each app has differently is
@@ -78,6 +78,8 @@ pub struct Config {
     pub pseudonym: Option<String>,
     /// How requests are written down. `None`, the default: not at all.
     pub access_log: Option<AccessLog>,
+    /// Which requests are told of as spans of a trace. `None`, the default: none.
+    pub tracing: Option<Tracing>,
     /// What a client that was refused for lack of a backend is told in `Retry-After`. 1 s.
     pub retry_after: Duration,
 }
@@ -109,6 +111,7 @@ impl Default for Config {
             country_header: None,
             pseudonym: None,
             access_log: None,
+            tracing: None,
             retry_after: Duration::from_secs(1),
         }
     }

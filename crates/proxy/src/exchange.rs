@@ -58,7 +58,7 @@ pub(crate) async fn serve(
 ) -> Response<Download> {
     let (mut parts, body) = request.into_parts();
     let (config, version) = (worker.config(), parts.version);
-    let mut account = account(worker, client, &parts);
+    let (mut account, traced) = account(worker, client, &parts);
     let call = Call::of(&parts.headers, worker.timers());
     let told = |answer: Answer| match &call {
         Some(_) => grpc::response(&answer),
@@ -93,7 +93,8 @@ pub(crate) async fn serve(
     account.routed(Arc::clone(&cells));
     let body = Receive::new(body, &parts.headers, respond.sections());
     let (whereabouts, standing) = asker(worker, client, &app, &parts.headers);
-    let added = forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
+    let asked_by = (client, traced.as_ref());
+    let added = forward::to_backend(&mut parts, &inbound, asked_by, worker.pseudonym(), || {
         worker.random()
     });
     let idempotent = app.settings.retry_non_idempotent || retry::is_idempotent(&parts.method);
@@ -117,6 +118,7 @@ pub(crate) async fn serve(
         whereabouts,
         standing,
         waits_until: None,
+        account,
     };
     let answered = {
         let mut run = pin!(exchange.run());
@@ -133,9 +135,8 @@ pub(crate) async fn serve(
     };
     match answered {
         Some(Ok((response, taken))) => {
-            let latest = taken.place.endpoint();
-            exchange.note_attempts(&mut account, Some(latest.incarnation));
             let tally = worker.tally(taken.place.endpoint());
+            let mut account = exchange.account;
             account.answered(response.status().as_u16(), tally, Instant::now());
             let limit = match call {
                 Some(call) => Limit::Call(call),
@@ -144,12 +145,13 @@ pub(crate) async fn serve(
             response.map(|body| Download::of_backend(body, taken, (turn, account), limit))
         }
         Some(Err(answer)) => {
-            exchange.note_attempts(&mut account, None);
-            account.answered_by_us(&cells, &answer);
+            exchange.account.answered_by_us(&cells, &answer);
             own(told(answer), turn)
         }
         None => {
-            account.answered_with(&cells, StatusCode::GATEWAY_TIMEOUT.as_u16(), grpc::LATE_WORD);
+            exchange
+                .account
+                .answered_with(&cells, StatusCode::GATEWAY_TIMEOUT.as_u16(), grpc::LATE_WORD);
             own(grpc::late(), turn)
         }
     }
@@ -164,7 +166,7 @@ pub(crate) async fn upgrade(
     respond: &Respond,
 ) -> Result<(Response<Arriving>, Taken, Arc<AppRoute>, Account), Answer> {
     let config = worker.config();
-    let mut account = account(worker, client, &parts);
+    let (mut account, traced) = account(worker, client, &parts);
     // So it is called in HTTP/1.1, and so it is checked.
     parts.method = Method::GET;
     let inbound = match inbound::check(&mut parts, config, worker.pseudonym()) {
@@ -179,7 +181,8 @@ pub(crate) async fn upgrade(
     let cells = worker.books().app(&app.name);
     account.routed(Arc::clone(&cells));
     let (whereabouts, standing) = asker(worker, client, &app, &parts.headers);
-    let added = forward::to_backend(&mut parts, &inbound, client, worker.pseudonym(), || {
+    let asked_by = (client, traced.as_ref());
+    let added = forward::to_backend(&mut parts, &inbound, asked_by, worker.pseudonym(), || {
         worker.random()
     });
     let handshake = Handshake::new(|| worker.random());
@@ -201,15 +204,17 @@ pub(crate) async fn upgrade(
         whereabouts,
         standing,
         waits_until: None,
+        account,
     };
     match exchange.run().await {
         Ok((response, taken)) => {
             let tally = worker.tally(taken.place.endpoint());
+            let mut account = exchange.account;
             account.answered(response.status().as_u16(), tally, Instant::now());
             Ok((response, taken, exchange.app, account))
         }
         Err(answer) => {
-            account.answered_by_us(&cells, &answer);
+            exchange.account.answered_by_us(&cells, &answer);
             Err(answer)
         }
     }
@@ -272,6 +277,7 @@ struct Exchange<'a> {
     standing: Standing,
     /// When it has waited too long for places, since it first did.
     waits_until: Option<Instant>,
+    account: Account,
 }
 
 type Answered = (Response<Arriving>, Taken);
@@ -284,6 +290,7 @@ impl Exchange<'_> {
         self.worker.count_request(&self.app);
         let mut place = self.place(None).await?;
         loop {
+            self.note_attempt(&place.place);
             let unanswered = match self.attempt(place).await {
                 Ok(mut answered) => match self.another(&answered) {
                     None => {
@@ -293,6 +300,8 @@ impl Exchange<'_> {
                     }
                     Some(other) => {
                         let (response, _taken) = answered;
+                        let status = response.status().as_u16();
+                        self.account.attempt_failed(Failed::Unhealthy, Some(status));
                         response.into_body().discard();
                         place = other;
                         continue;
@@ -303,6 +312,7 @@ impl Exchange<'_> {
             let Unanswered::Failed(failed) = unanswered else {
                 return Err(self.explain(unanswered));
             };
+            self.account.attempt_failed(failed, None);
             if !self.may_be_repeated(failed) {
                 return Err(self.explain(unanswered));
             }

@@ -13,6 +13,7 @@ use crate::headers::via::Pseudonym;
 use crate::http1::field::Field;
 use crate::http1::request::Client;
 use crate::inbound::Inbound;
+use crate::traces::Traced;
 
 /// What a backend is told besides what the client said: who that is, and by which ids the request is known. Apart from
 /// the client's own fields, since HTTP/1.1 has it written without it ever being in a map.
@@ -31,6 +32,11 @@ impl Added {
         put(&header::VIA, self.via.as_bytes());
     }
 
+    /// Has the next backend told another step of the trace, of a request that is traced.
+    pub(crate) fn step(&mut self, span: u64) {
+        self.ids.step(span);
+    }
+
     /// Adds every field to those of the client.
     pub(crate) fn append_to(&self, headers: &mut HeaderMap) {
         self.each(|name, value| {
@@ -46,7 +52,7 @@ impl Added {
 pub(crate) fn to_backend(
     parts: &mut Parts,
     inbound: &Inbound,
-    client: Client,
+    (client, traced): (Client, Option<&Traced>),
     pseudonym: &Pseudonym,
     random: impl FnMut() -> u64,
 ) -> Added {
@@ -59,7 +65,7 @@ pub(crate) fn to_backend(
     }
     Added {
         forwarded: Forwarded::replace(headers, present, client, inbound.host.as_ref()),
-        ids: Ids::complete(headers, present, random),
+        ids: Ids::complete(headers, present, traced, random),
         via: pseudonym.signature(parts.version).clone(),
     }
 }
@@ -140,12 +146,15 @@ mod tests {
         let added = to_backend(
             &mut parts,
             &inbound,
-            Client {
-                ip: [192, 0, 2, 7].into(),
-                trusted: false,
-                tls: false,
-                whereabouts: crate::http1::request::NOWHERE,
-            },
+            (
+                Client {
+                    ip: [192, 0, 2, 7].into(),
+                    trusted: false,
+                    tls: false,
+                    whereabouts: crate::http1::request::NOWHERE,
+                },
+                None,
+            ),
             &pseudonym,
             || 1,
         );

@@ -225,6 +225,7 @@ mod stream;
 mod tcp;
 mod timer;
 mod tls;
+mod traces;
 mod upload;
 mod websocket;
 mod wire;
@@ -252,3 +253,4 @@ pub use route::{
 pub use running::{Running, SpawnError};
 pub use settings::{AppSettings, Statuses};
 pub use tls::{BackendTls, Tls};
+pub use traces::{AttemptSpan, Follow, RequestSpan, SpanSink, Tracing};

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept::{accept_all, accept_queued};
-use crate::access_log::{Asked, Entry, Gathered};
+use crate::access_log::{Asked, Asker, Entry, Gathered};
 use crate::attempt::mux::{Mux, Muxes};
 use crate::buffer::Buffers;
 use crate::clients::Clients;
@@ -30,6 +30,7 @@ use crate::running::Told;
 use crate::slots::Slots;
 use crate::tcp::Supplies;
 use crate::timer::Timers;
+use crate::traces::Sampling;
 use crate::wire::Wire;
 use crate::{AppRoute, Config, Reporter, RouteTable, SharedTable};
 
@@ -216,12 +217,21 @@ impl Worker {
         self.parts.books.backend(endpoint)
     }
 
-    /// What is to be written down of a request that has just come from `client`. `None`: nothing.
+    /// What is to be written down, and told, of a request that has just come. `None`: nothing.
     #[inline]
-    pub(crate) fn entry<'a>(&self, client: IpAddr, asked: impl FnOnce() -> Asked<'a>) -> Option<Box<Entry>> {
-        self.config.access_log.as_ref()?;
+    pub(crate) fn entry<'a>(&self, from: Asker, asked: impl FnOnce() -> Asked<'a>) -> Option<Box<Entry>> {
+        if self.config.access_log.is_none() && from.traced.is_none() {
+            return None;
+        }
         let log = (&self.config, &self.parts.gathered);
-        Entry::new(log, client, &asked(), || self.random())
+        Entry::new(log, from, &asked(), || self.random())
+    }
+
+    /// Which requests of a client are told of. `None`: none.
+    #[inline]
+    pub(crate) fn sampling(&self, client: Client) -> Option<Sampling> {
+        let tracing = self.config.tracing.as_ref()?;
+        Some(tracing.sampling(client.trusted))
     }
 
     /// Where it counts.
@@ -248,6 +258,7 @@ impl Worker {
             pseudonym: self.pseudonym(),
             client,
             origins: self.origins(client),
+            sampling: self.sampling(client),
         }
     }
 

@@ -140,6 +140,20 @@ pub enum Reason {
     WeightZero,
 }
 
+impl Reason {
+    /// A state and why it is that: `ejected: 3 consecutive requests failed; …`. A reason that begins with the state's word
+    /// stands alone.
+    #[must_use]
+    pub fn told_of(self, state: State) -> String {
+        let (state, reason) = (state.to_string(), self.to_string());
+        if reason.starts_with(&state) {
+            reason
+        } else {
+            format!("{state}: {reason}")
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -182,7 +196,7 @@ impl fmt::Display for Reason {
                     cut_in.as_secs()
                 )
             }
-            Self::SelfDraining => f.write_str("draining: it said so in its heartbeat"),
+            Self::SelfDraining => f.write_str("it said so in its heartbeat"),
             Self::Operator => f.write_str("disabled by an operator"),
             Self::WeightZero => f.write_str("its weight is 0: it takes no new traffic"),
         }
@@ -199,6 +213,25 @@ fn failed(f: &mut fmt::Formatter<'_>, streak: u32, what: &str) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_and_its_reason_say_no_word_twice() {
+        for (state, reason, told) in [
+            (
+                State::Draining,
+                Reason::SelfDraining,
+                "draining: it said so in its heartbeat",
+            ),
+            (State::Disabled, Reason::Operator, "disabled by an operator"),
+            (
+                State::Unhealthy,
+                Reason::FirstProbe,
+                "unhealthy: awaits its first passing health check",
+            ),
+        ] {
+            assert_eq!(reason.told_of(state), told);
+        }
+    }
 
     #[test]
     fn a_single_failure_is_not_said_to_be_consecutive() {

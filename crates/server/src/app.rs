@@ -29,6 +29,7 @@ use crate::storage::Storage;
 use crate::succession::{Predecessor, Successor};
 use crate::table::TableBuilder;
 use crate::tls::{Made, Tls};
+use crate::traces::{Exporter, Traces};
 use crate::translate;
 use crate::watch::Watchlist;
 
@@ -45,6 +46,8 @@ pub struct App {
     usual_data_dir: Option<PathBuf>,
     granted: Option<api::Granted>,
     logs: Logs,
+    traces: Option<Traces>,
+    exporter: Exporter,
     /// What the process before had, if this one takes its place.
     state: Option<edgeproxy_store::Loaded>,
 }
@@ -73,9 +76,11 @@ impl App {
         let mut surveyed = Geography::load(settings.geoip_path.as_deref(), regions, None)?;
         let locate = Arc::new(surveyed.geography.clone());
         let logs = Logs::open(settings)?;
+        let (traces, exporter) = Traces::open(settings)?;
         let config = proxy::Config {
             locate: Some(locate),
             access_log: logs.access.as_ref().map(|access| access.log(settings)),
+            tracing: traces.as_ref().map(|traces| traces.tracing(settings)),
             ..translate::proxy(settings, &tls)
         };
         let api_addr = settings.api_enabled.then_some(settings.api_listen_addr);
@@ -101,6 +106,8 @@ impl App {
             usual_data_dir: None,
             granted,
             logs,
+            traces,
+            exporter,
             state: None,
         })
     }
@@ -150,6 +157,8 @@ impl App {
             usual_data_dir,
             granted,
             logs,
+            traces,
+            exporter,
             state,
         } = self;
         let sockets = open_sockets(&mut bound, api_listener.as_ref(), loaded.settings.api_listen_addr)?;
@@ -215,6 +224,7 @@ impl App {
                 requests: requests.clone(),
                 audit: audit.clone(),
                 access_log: access_log.clone(),
+                traces: traces.clone(),
                 readiness: readiness.clone(),
                 in_force: in_force.clone(),
                 process: Process::begin(),
@@ -272,12 +282,14 @@ impl App {
                 watchlist,
                 workers: Arc::clone(&workers),
                 access_log,
+                traces,
                 own,
             },
             workers,
             readiness,
             control,
             writers,
+            exporter,
             sockets,
         })
     }
@@ -349,6 +361,7 @@ pub struct Running {
     control: ControlThread,
     reloads: Reloads,
     writers: Writers,
+    exporter: Exporter,
     sockets: Vec<OpenSocket>,
 }
 
@@ -466,7 +479,7 @@ impl Running {
         // Whoever has connected to the API a moment before may be about to ask.
         tokio::join!(self.workers.stopped(), tokio::time::sleep(LAST_CALL));
         self.control.stop(API_GRACE).await;
-        self.writers.finish().await;
+        tokio::join!(self.writers.finish(), self.exporter.finish());
     }
 
     /// Stops accepting, lets what is in flight end within the drain time-out, then stops everything.
@@ -496,7 +509,7 @@ impl Running {
         }
         // Only now: whoever watches `/ready` sees the draining to its end.
         self.control.stop(API_GRACE).await;
-        self.writers.finish().await;
+        tokio::join!(self.writers.finish(), self.exporter.finish());
     }
 }
 

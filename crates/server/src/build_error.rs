@@ -83,6 +83,9 @@ pub enum BuildError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Spans can't be sent as the settings say.
+    #[error("traces_url: {0}")]
+    Traces(String),
     /// A thread or a runtime could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),

@@ -78,11 +78,13 @@ mod storage;
 mod succession;
 mod table;
 mod tls;
+mod traces;
 mod translate;
 mod watch;
 
 pub use app::{App, Running, StateError};
 pub use build_error::BuildError;
+pub use edgeproxy_api::openapi;
 pub use fleet::{compared, fleet};
 pub use geography::{GeographyError, check_database};
 pub use grants::{TokensError, granted};

@@ -22,6 +22,7 @@ use edgeproxy_registry::Snapshot;
 
 use crate::in_force::InForce;
 use crate::logs::AccessLines;
+use crate::traces::Traces;
 pub(crate) use process::Process;
 pub(crate) use seen::Seen;
 
@@ -50,6 +51,7 @@ pub(crate) struct Meters {
     pub(crate) requests: Requests,
     pub(crate) audit: Option<edgeproxy_api::Audit>,
     pub(crate) access_log: Option<AccessLines>,
+    pub(crate) traces: Option<Traces>,
     pub(crate) readiness: Readiness,
     pub(crate) in_force: InForce,
     pub(crate) process: Process,

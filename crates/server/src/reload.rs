@@ -25,6 +25,7 @@ use crate::logs::AccessLines;
 use crate::plan::Plan;
 use crate::publisher::Publisher;
 use crate::tls::{Made, Tls};
+use crate::traces::Traces;
 use crate::translate;
 use crate::watch::{Watched, Watchlist};
 
@@ -216,6 +217,7 @@ pub(crate) struct Reloads {
     pub(crate) watchlist: Watchlist,
     pub(crate) workers: Arc<proxy::Running>,
     pub(crate) access_log: Option<AccessLines>,
+    pub(crate) traces: Option<Traces>,
     /// Which addresses are the server's own, that no backend can have.
     pub(crate) own: translate::Own,
 }
@@ -332,6 +334,7 @@ impl Reloads {
         let config = proxy::Config {
             locate: Some(Arc::new(surveyed.geography.clone())),
             access_log: self.access_log.as_ref().map(|access| access.log(settings)),
+            tracing: self.traces.as_ref().map(|traces| traces.tracing(settings)),
             ..translate::proxy(settings, &made.tls)
         };
         Ok(Prospect {

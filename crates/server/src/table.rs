@@ -150,7 +150,7 @@ const EMPTY: u64 = 0;
 
 pub(crate) fn candidate(plan: &AppPlan, member: &Member) -> Candidate<Arc<Endpoint>> {
     let excluded = (!member.state.takes_traffic()).then(|| {
-        let reason = format!("{}: {}", member.state, member.reason).into_boxed_str();
+        let reason = member.reason.told_of(member.state).into_boxed_str();
         match (member.excluded_by(), member.reason) {
             // Nothing is known of it yet that could be ignored.
             (_, Reason::FirstProbe) => Barred::Firm(reason),

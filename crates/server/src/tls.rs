@@ -245,6 +245,22 @@ fn api_tls(settings: &Settings) -> Option<config::ListenerTls> {
     })
 }
 
+/// What a collector of spans is connected to by. It is read once.
+///
+/// # Errors
+/// When the file can't be used.
+#[cfg(feature = "otlp")]
+pub(crate) fn of_collector(settings: &Settings) -> Result<Arc<rustls::ClientConfig>, TlsError> {
+    let trusted = settings
+        .traces_ca
+        .clone()
+        .map_or(Trusted::System, Trusted::Bundle);
+    BackendFiles::new(trusted, None).read().map_err(|fault| TlsError {
+        of: "traces_ca".to_owned(),
+        fault,
+    })
+}
+
 /// What changed files make goes to `target`, if the API is served by that already.
 fn serve(
     settings: &Settings,

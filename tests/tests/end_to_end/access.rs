@@ -305,6 +305,9 @@ async fn mutual_tls_takes_a_certificate_s_names_for_who_it_is_and_a_stalled_hand
     let output = run(&asked, &[]).await;
     let printed: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
     assert_eq!(printed["total"], 1);
+    let output = run(&["backends", "--api", &api, "--ca", &ca], &[]).await;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("by --cert and --key"), "{told}");
     let (cert, key) = (files.text("other.pem"), files.text("other.key"));
     let health = url(&edgeproxy, "https", "/api/v1/apps");
     let unknown = curl(&["--cacert", &ca, "--cert", &cert, "--key", &key, &health])
@@ -392,13 +395,21 @@ async fn commands_show_a_token_from_a_file_and_verify_the_api_s_certificate() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let output = run(&["backends", "--api", &api, "--ca", &ca], &[]).await;
     assert!(
-        text(&output.stderr).contains("401 Unauthorized: this API takes a token"),
+        text(&output.stderr).contains("401 Unauthorized: this API takes a token")
+            && text(&output.stderr).contains("by --token-file"),
         "{}",
         text(&output.stderr)
     );
     let output = run(&["backends", "--api", &api, "--token-file", &path], &[]).await;
     assert!(
-        text(&output.stderr).contains("no TLS with"),
+        text(&output.stderr).contains("no TLS with") && text(&output.stderr).contains("by --ca"),
+        "{}",
+        text(&output.stderr)
+    );
+    let clear = url(&edgeproxy, "http", "");
+    let output = run(&["backends", "--api", &clear], &[]).await;
+    assert!(
+        text(&output.stderr).contains("use https:// instead of http://"),
         "{}",
         text(&output.stderr)
     );

@@ -18,6 +18,20 @@ async fn ask(edgeproxy: &Edgeproxy, args: &[&str]) -> (String, String, Option<i3
 }
 
 #[tokio::test]
+async fn health_is_an_exit_code() {
+    let edgeproxy = Edgeproxy::setup().start().await;
+    let (printed, told, code) = ask(&edgeproxy, &["health"]).await;
+    assert_eq!((printed.as_str(), told.as_str(), code), ("ready\n", "", Some(0)));
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = nobody.local_addr().expect("an address");
+    drop(nobody);
+    let url = format!("http://{addr}");
+    let (printed, told, code) = ask(&edgeproxy, &["health", "--api", &url]).await;
+    assert_eq!((printed.as_str(), code), ("", Some(1)));
+    assert!(told.contains("can't be asked"), "{told}");
+}
+
+#[tokio::test]
 async fn backends_and_apps_are_listed_for_people_and_for_scripts() {
     let edgeproxy = Edgeproxy::setup().start().await;
     let (printed, told, code) = ask(&edgeproxy, &["backends"]).await;
@@ -101,10 +115,20 @@ async fn explain_says_who_is_picked_and_why_not_the_others() {
     assert_eq!(code, Some(1));
     assert_eq!(
         told,
-        "edgeproxy: 404 Not Found: no app \"nothing\" has a backend\n"
+        "edgeproxy: 404 Not Found: no app \"nothing\" has a backend\n  `edgeproxy apps` lists those that there are\n"
     );
     let (_, told, _) = ask(&edgeproxy, &["explain", "shop", "--country", "XX"]).await;
     assert!(told.contains("422") && told.contains("country"), "{told}");
+    assert_eq!(told.lines().count(), 1, "nothing is said twice: {told}");
+}
+
+#[tokio::test]
+async fn an_address_with_the_wrong_scheme_is_told_with_the_right_one() {
+    let edgeproxy = Edgeproxy::setup().start().await;
+    let api = format!("https://{}", edgeproxy.api_addr());
+    let (_, told, code) = ask(&edgeproxy, &["backends", "--api", &api]).await;
+    assert_eq!(code, Some(1));
+    assert!(told.contains("begins with http://"), "{told}");
 }
 
 #[tokio::test]
@@ -150,4 +174,8 @@ async fn drain_holds_until_it_is_undone() {
     let (_, told, code) = ask(&edgeproxy, &["drain", "b2"]).await;
     assert_eq!(code, Some(1));
     assert!(told.starts_with("edgeproxy: 404 Not Found: "), "{told}");
+    assert!(
+        told.ends_with("\n  `edgeproxy backends` lists those that there are\n"),
+        "{told}"
+    );
 }

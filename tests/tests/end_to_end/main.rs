@@ -35,5 +35,7 @@ mod service;
 mod shutdown;
 mod tcp;
 mod tls;
+mod traces;
 mod tutorial;
+mod watching;
 mod weighted;

@@ -54,11 +54,8 @@ fn values(code: &str, name: &str) -> Vec<u64> {
         let line = line.trim();
         let line = line.split_once("const ").map_or(line, |(_, rest)| rest);
         let rest = line.strip_prefix(name)?.trim_start();
-        let value = match rest.split_once('=') {
-            Some((_, value)) => value,
-            None => rest.strip_prefix(':')?,
-        };
-        computed(value)
+        let rest = rest.strip_prefix(':')?;
+        computed(rest.split_once('=').map_or(rest, |(_, value)| value))
     };
     code.lines().filter_map(of_line).collect()
 }

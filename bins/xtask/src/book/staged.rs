@@ -13,14 +13,19 @@ const SOURCE: &str = "source";
 /// Copies `docs` to `to`, with a copy of each file outside of it that a page links to.
 pub(super) fn stage(root: &Path, docs: &Path, to: &Path) -> anyhow::Result<()> {
     copy(docs, to)?;
-    // Its own says where the book goes if nobody else does, from the folder that it is in.
     let mut outside = BTreeSet::new();
     for page in source::files(docs, "md")? {
         let inside = page.strip_prefix(docs).context("a page is below its folder")?;
+        if inside == Path::new(super::SUMMARY) {
+            // It names pages as they are called, and was copied as it is.
+            continue;
+        }
         let text = relinked(&source::text(&page)?, inside, |target| {
             let file = resolved(&page, target);
-            if file.starts_with(docs) {
-                return Ok(None);
+            if let Ok(inside) = file.strip_prefix(docs) {
+                // mdBook makes an index of it, and leaves links to it as they were.
+                let is_first = file.file_name().is_some_and(|name| name == "README.md");
+                return Ok(is_first.then(|| inside.with_file_name("index.md")));
             }
             let file = file.strip_prefix(root).map(Path::to_path_buf);
             let file = file.with_context(|| format!("{} links out of the tree: {target}", page.display()))?;
@@ -43,9 +48,11 @@ pub(super) fn stage(root: &Path, docs: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where a file of the tree is in the book. As text, whatever it is, so that a browser shows it.
+/// Where a file of the tree is in the book. As text, whatever it is, so that a browser shows it; and not by the name of a page,
+/// since mdBook takes whatever has `.md` in it for one.
 fn copied(file: &Path) -> PathBuf {
-    Path::new(SOURCE).join(format!("{}.txt", file.display()))
+    let name = file.display().to_string();
+    Path::new(SOURCE).join(format!("{}.txt", name.trim_end_matches(".md")))
 }
 
 /// The path that a link leads to, without what comes after `#`, and without asking the file system.
@@ -99,9 +106,14 @@ fn relinked(
                 made.push_str("](");
                 let end = part.find([')', ' ']).unwrap_or(part.len());
                 let (target, rest) = part.split_at(end);
-                let is_relative = target.starts_with("../");
+                let is_relative = !target.contains(':') && !target.starts_with('#');
                 match if is_relative { place(target)? } else { None } {
-                    Some(path) => made.push_str(&format!("{up}{}", path.display())),
+                    Some(path) => {
+                        made.push_str(&format!("{up}{}", path.display()));
+                        let is_page = path.extension().is_some_and(|extension| extension == "md");
+                        let anchor = target.find('#').and_then(|at| target.get(at..));
+                        made.push_str(anchor.filter(|_| is_page).unwrap_or_default());
+                    }
                     None => made.push_str(target),
                 }
                 made.push_str(rest);
@@ -139,21 +151,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_out_of_the_folder_leads_to_a_copy_and_any_other_stays() {
-        let text = "[a](a.md), [b](../crates/b.rs#L3 \"title\"), `[c](../c)` and [`d`](../d).\n\
+    fn a_link_out_of_the_folder_leads_to_a_copy_one_to_an_index_there_and_any_other_stays() {
+        let text = "[a](README.md#x), [b](../crates/b.rs#L3 \"title\"), `[c](../c)` and [`d`](../d), [f](#f), [g](https://g).\n\
                     ```sh\n[e](../e)\n```\n";
         let mut asked = Vec::new();
         let made = relinked(text, Path::new("decisions/0001.md"), |target| {
             asked.push(target.to_owned());
-            Ok((target != "../d").then(|| copied(Path::new("crates/b.rs"))))
+            Ok(match target {
+                "../d" => None,
+                "README.md#x" => Some("decisions/index.md".into()),
+                _ => Some(copied(Path::new("crates/b.rs"))),
+            })
         })
         .unwrap();
-        assert_eq!(asked, ["../crates/b.rs#L3", "../d"]);
+        assert_eq!(asked, ["README.md#x", "../crates/b.rs#L3", "../d"]);
         assert_eq!(
             made,
-            "[a](a.md), [b](../source/crates/b.rs.txt \"title\"), `[c](../c)` and [`d`](../d).\n\
-             ```sh\n[e](../e)\n```\n"
+            "[a](../decisions/index.md#x), [b](../source/crates/b.rs.txt \"title\"), `[c](../c)` and [`d`](../d), \
+             [f](#f), [g](https://g).\n```sh\n[e](../e)\n```\n"
         );
+        assert_eq!(copied(Path::new("README.md")), Path::new("source/README.txt"));
     }
 
     #[test]

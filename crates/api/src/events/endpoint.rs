@@ -15,7 +15,7 @@ use super::{Events, Read, Told};
 use crate::accept::{self, EVENT_STREAM, JSON};
 use crate::caller::{Caller, Peer};
 use crate::fields::excerpt;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::query::Params;
 use crate::state::Shared;
 
@@ -24,7 +24,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Events of a page to whoever doesn't say how many.
-const PAGE: usize = 200;
+pub(crate) const PAGE: usize = 200;
 
 /// When a place may be free again.
 const FULL_RETRY_SECS: u64 = 5;
@@ -70,7 +70,7 @@ pub(crate) async fn follow(
     }
     let place = events.place().ok_or_else(|| {
         let error = "as many follow the events as may; close one, or read /api/v1/events as application/json";
-        Problem::unavailable(error, FULL_RETRY_SECS)
+        Problem::for_now(Kind::TooManyReaders, error, FULL_RETRY_SECS)
     })?;
     let hello = stats.unwrap_or_default().then(|| hello(&filter.caller));
     let feed = Feed::new(shared, filter, licence, (begin, hello), place);

@@ -4,6 +4,7 @@ mod access;
 mod audited;
 mod configuration;
 mod configured;
+mod described;
 mod endpoints;
 mod errors;
 mod events;
@@ -163,6 +164,7 @@ impl Fixture {
     /// Sends a request as it is, as from the fixture's peer.
     async fn request(&self, mut request: Request) -> Reply {
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let media = parts
@@ -187,6 +189,7 @@ impl Fixture {
             body,
         };
         reply.check();
+        described::check(&method, &path, &reply);
         reply
     }
 
@@ -244,8 +247,12 @@ impl Reply {
         }
         assert_eq!(self.headers["content-type"], "application/problem+json");
         assert_eq!(self.body["status"], self.status.as_u16());
-        assert_eq!(self.body["type"], "about:blank");
-        assert_eq!(self.body["title"], self.status.canonical_reason().unwrap());
+        let kind = Kind::ALL.iter().find(|kind| self.body["type"] == kind.uri());
+        let kind = kind.unwrap_or_else(|| panic!("{}", self.body));
+        assert_eq!(
+            (kind.status(), &self.body["title"]),
+            (self.status, &kind.title().into())
+        );
         assert!(
             self.error().len() > 8 && self.error().len() < 500,
             "{}",

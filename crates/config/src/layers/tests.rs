@@ -51,6 +51,19 @@ const SAMPLES: &[(&str, [(&str, &str); 2])] = &[
     ("access_log_format", [("text", "\"text\""), ("json", "\"json\"")]),
     ("access_log_sample", [("0.5", "0.5"), ("0", "0")]),
     ("access_log_query", [("true", "true"), ("false", "false")]),
+    (
+        "traces_url",
+        [
+            ("http://a", "\"http://a\""),
+            ("https://b:1/c", "\"https://b:1/c\""),
+        ],
+    ),
+    ("traces_ca", [("a", "\"a\""), ("b", "\"b\"")]),
+    ("traces_sample", [("0.5", "0.5"), ("0", "0")]),
+    (
+        "traces_follow",
+        [("nobody", "\"nobody\""), ("everybody", "\"everybody\"")],
+    ),
     ("header_timeout_secs", [("1", "1"), ("2", "2")]),
     ("idle_timeout_secs", [("1", "1"), ("2", "2")]),
     ("send_timeout_secs", [("1", "1"), ("2", "2")]),

@@ -95,7 +95,14 @@ fn what_is_for_an_etcd_needs_one_and_its_pairs_are_whole() {
             "limits = \"shared\"".to_owned(),
             "expected the address of an etcd",
         ),
-        (format!("{plain}etcd_user = \"u\""), "etcd_password_file"),
+        (
+            format!("{plain}etcd_user = \"u\""),
+            "name the file that holds the password by etcd_password_file (EDGEPROXY_ETCD_PASSWORD_FILE)",
+        ),
+        (
+            format!("{plain}etcd_password_file = \"p\""),
+            "give the user's name by etcd_user (EDGEPROXY_ETCD_USER)",
+        ),
         (format!("{inside}etcd_cert = \"c\""), "etcd_key"),
         (format!("{plain}etcd_ca = \"c\""), "expected etcds://"),
         (format!("{inside}etcd_ca = \"c\"\nlimits = \"shared\""), ""),

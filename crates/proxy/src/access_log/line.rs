@@ -1,8 +1,6 @@
 //! A request as a line of the access log.
 
-use std::io::BufRead as _;
 use std::net::IpAddr;
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,9 +11,11 @@ use tokio::time::Instant;
 use super::{Gathered, LineFormat};
 use crate::Config;
 use crate::counts::Tally;
-use crate::http1::text::{push_decimal, push_ip};
+use crate::http1::request::{self, Traceparent};
+use crate::http1::text::{push_decimal, push_hex, push_ip};
+use crate::traces::{Noted, RequestSpan, Traced};
 
-/// What is written down of a request, as far as it is known.
+/// What is written down of a request, or told of it as spans, as far as it is known.
 pub(crate) struct Entry {
     gathered: Rc<Gathered>,
     /// With the configuration that the client's connection began with.
@@ -41,6 +41,16 @@ pub(crate) struct Entry {
     pub(crate) bytes: u64,
     connect: Option<Duration>,
     first_byte: Option<Duration>,
+    /// It is told of.
+    pub(crate) spans: Option<Box<Noted>>,
+}
+
+/// Who asks, and whether the request is traced.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker {
+    pub(crate) client: IpAddr,
+    pub(crate) tls: bool,
+    pub(crate) traced: Option<Traced>,
 }
 
 /// What of a request's head is written down.
@@ -63,8 +73,8 @@ const PATH_MAX: usize = 1_024;
 const METHOD_MAX: usize = 32;
 
 impl<'a> Asked<'a> {
-    /// Of a request of HTTP/1, by what came and by the head that the backend gets; `host` is where that stands.
-    pub(crate) fn of_head(came: &'a [u8], host: Option<Range<usize>>, forwarded: &'a [u8]) -> Self {
+    /// Of a request of HTTP/1, by what came and by the head that the backend gets.
+    pub(crate) fn of_head(came: &'a [u8], request: &request::Head, forwarded: &'a [u8]) -> Self {
         let mut words = came.splitn(3, |byte| *byte == b' ');
         let mut word = || words.next().unwrap_or_default();
         let (method, target) = (word(), word());
@@ -76,40 +86,38 @@ impl<'a> Asked<'a> {
         Self {
             protocol,
             method,
-            host: host.and_then(|host| came.get(host)).unwrap_or_default(),
+            host: request
+                .host
+                .clone()
+                .and_then(|host| came.get(host))
+                .unwrap_or_default(),
             target,
-            traceparent: traceparent(forwarded).unwrap_or_default(),
+            traceparent: match request.traceparent {
+                Traceparent::Came(at) => came.get(at..at + TRACEPARENT),
+                Traceparent::Made(at) => forwarded.get(at..at + TRACEPARENT),
+            }
+            .unwrap_or_default(),
         }
     }
 }
 
-/// That field's value, in a head.
-fn traceparent(mut head: &[u8]) -> Option<&[u8]> {
-    // By a search of the system's, which looks at many bytes at a time.
-    while head.skip_until(b'\n').is_ok_and(|skipped| skipped > 0) {
-        let Some((name, value)) = head.split_at_checked(TRACEPARENT.len()) else {
-            break;
-        };
-        if name.eq_ignore_ascii_case(TRACEPARENT) {
-            return value.split(|byte| *byte == b'\n').next().map(<[u8]>::trim_ascii);
-        }
-    }
-    None
-}
-
-const TRACEPARENT: &[u8] = b"traceparent:";
+/// The length of a `traceparent` of version 00.
+const TRACEPARENT: usize = 55;
 
 impl Entry {
     /// One of a request that has just come; `random` is 64 bits.
     pub(crate) fn new(
         (config, gathered): (&Arc<Config>, &Rc<Gathered>),
-        client: IpAddr,
+        from: Asker,
         asked: &Asked<'_>,
         random: impl FnOnce() -> u64,
     ) -> Option<Box<Self>> {
-        let log = config.access_log.as_ref()?;
+        let log = config.access_log.as_ref();
+        if log.is_none() && from.traced.is_none() {
+            return None;
+        }
         let path = match asked.target.iter().position(|byte| *byte == b'?') {
-            Some(end) if !log.with_query => asked.target.get(..end).unwrap_or_default(),
+            Some(end) if log.is_none_or(|log| !log.with_query) => asked.target.get(..end).unwrap_or_default(),
             _ => asked.target,
         };
         let mut words = gathered.room();
@@ -120,16 +128,20 @@ impl Entry {
         push_text(&mut words, path, PATH_MAX);
         Some(Box::new(Self {
             gathered: Rc::clone(gathered),
-            is_sampled: log.sample_per_million >= MILLION
-                || random() % u64::from(MILLION) < log.sample_per_million.into(),
+            is_sampled: log.is_some_and(|log| {
+                log.sample_per_million >= MILLION
+                    || random() % u64::from(MILLION) < log.sample_per_million.into()
+            }),
             config: Arc::clone(config),
             began: SystemTime::now(),
-            client,
+            client: from.client,
             protocol: asked.protocol,
             words,
             method_end,
             host_end,
-            trace: trace(asked.traceparent),
+            trace: from
+                .traced
+                .map_or_else(|| trace(asked.traceparent), |traced| digits(traced.trace)),
             app: None,
             status: None,
             failure: None,
@@ -138,6 +150,7 @@ impl Entry {
             bytes: 0,
             connect: None,
             first_byte: None,
+            spans: from.traced.map(|traced| Box::new(Noted::new(traced, from.tls))),
         }))
     }
 
@@ -145,6 +158,9 @@ impl Entry {
     pub(crate) fn connected(&mut self, before: Instant, now: Instant) {
         let took = now.saturating_duration_since(before);
         self.connect = Some(self.connect.unwrap_or_default() + took);
+        if let Some(spans) = &mut self.spans {
+            spans.connected(took);
+        }
     }
 
     /// A backend's answer has begun.
@@ -157,7 +173,45 @@ impl Entry {
     /// It has ended.
     pub(crate) fn end(mut self, took: Duration) {
         self.write(took);
+        if let Some(spans) = self.spans.take() {
+            self.tell(*spans, took);
+        }
         self.gathered.give_back(std::mem::take(&mut self.words));
+    }
+
+    #[cold]
+    fn tell(&self, mut spans: Noted, took: Duration) {
+        let Some(tracing) = &self.config.tracing else {
+            return;
+        };
+        let status = self.tally.as_ref().and(self.status);
+        spans.end(took, status, self.failure);
+        let [method, host, path] = self.words();
+        let Traced {
+            trace, parent, id, ..
+        } = spans.traced;
+        let request = RequestSpan {
+            trace,
+            id,
+            parent,
+            began: self.began,
+            took,
+            client: self.client,
+            protocol: self.protocol,
+            tls: spans.tls,
+            method: method.into(),
+            host: host.into(),
+            path: path.split('?').next().unwrap_or_default().into(),
+            app: match &self.tally {
+                Some(tally) => Some(tally.app.name().clone()),
+                None => self.app.clone(),
+            },
+            status: self.status,
+            failure: self.failure,
+            bytes: self.bytes,
+            attempts: spans.into_attempts(),
+        };
+        self.gathered.add_spans(tracing, request);
     }
 
     fn write(&self, took: Duration) {
@@ -320,6 +374,15 @@ fn trace(traceparent: &[u8]) -> Option<[u8; TRACE]> {
     id.iter().all(u8::is_ascii_hexdigit).then(|| id.try_into().ok())?
 }
 
+fn digits(trace: u128) -> Option<[u8; TRACE]> {
+    let mut text = Vec::with_capacity(TRACE);
+    #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
+    for half in [(trace >> 64) as u64, trace as u64] {
+        push_hex(&mut text, half);
+    }
+    text.try_into().ok()
+}
+
 /// Writing to memory can't fail.
 fn write(out: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
     let _ = std::io::Write::write_fmt(out, what);
@@ -384,197 +447,4 @@ fn write_escaped(out: &mut Vec<u8>, text: &str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-    use crate::{AccessLog, LineSink};
-
-    #[derive(Default)]
-    struct Lines(Mutex<Vec<u8>>);
-
-    impl LineSink for Lines {
-        fn take(&self, lines: Vec<u8>, _count: u32) {
-            self.0.lock().unwrap().extend(lines);
-        }
-    }
-
-    fn written_of(asked: &[Asked<'_>]) -> String {
-        let lines = Arc::new(Lines::default());
-        let config = Arc::new(Config {
-            access_log: Some(AccessLog {
-                sink: Arc::clone(&lines) as _,
-                format: LineFormat::Json,
-                sample_per_million: MILLION,
-                with_query: false,
-            }),
-            ..Config::default()
-        });
-        let gathered = Rc::<Gathered>::default();
-        for asked in asked {
-            let client = "192.0.2.1".parse().unwrap();
-            let entry = Entry::new((&config, &gathered), client, asked, || 0).unwrap();
-            entry.end(Duration::ZERO);
-        }
-        gathered.flush();
-        let lines = lines.0.lock().unwrap();
-        String::from_utf8(lines.clone()).unwrap()
-    }
-
-    fn written(log: impl FnOnce(&mut AccessLog), asked: &Asked<'_>, (status, failure): Ended) -> String {
-        let lines = Arc::new(Lines::default());
-        let sink: Arc<dyn LineSink> = Arc::clone(&lines) as _;
-        let mut access_log = AccessLog {
-            sink,
-            format: LineFormat::Json,
-            sample_per_million: MILLION,
-            with_query: false,
-        };
-        log(&mut access_log);
-        let config = Arc::new(Config {
-            access_log: Some(access_log),
-            ..Config::default()
-        });
-        let gathered = Rc::<Gathered>::default();
-        let client = "192.0.2.1".parse().unwrap();
-        let mut entry = Entry::new((&config, &gathered), client, asked, || 500_000).unwrap();
-        entry.began = SystemTime::UNIX_EPOCH + Duration::from_micros(1_709_210_096_000_007);
-        (entry.status, entry.failure) = (status, failure);
-        entry.end(Duration::from_micros(1_234));
-        gathered.flush();
-        let lines = lines.0.lock().unwrap();
-        String::from_utf8(lines.clone()).unwrap()
-    }
-
-    const ASKED: Asked<'static> = Asked {
-        protocol: "HTTP/1.1",
-        method: b"GET",
-        host: b"shop.example",
-        target: b"/a\"b\x7f?token=secret",
-        traceparent: b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-    };
-    /// The status, and what went wrong.
-    type Ended = (Option<u16>, Option<&'static str>);
-    const WELL: Ended = (Some(200), None);
-
-    #[test]
-    fn a_line_is_json_without_the_query_and_control_characters_are_escaped() {
-        let line = written(|_| {}, &ASKED, WELL);
-        assert_eq!(
-            line,
-            "{\"time\":\"2024-02-29T12:34:56.000007Z\",\"client\":\"192.0.2.1\",\"protocol\":\"HTTP/1.1\",\
-             \"method\":\"GET\",\"host\":\"shop.example\",\"path\":\"/a\\\"b\\u007f\",\"status\":200,\"bytes\":0,\
-             \"app\":null,\"backend\":null,\"attempts\":0,\"total_us\":1234,\"connect_us\":null,\
-             \"first_byte_us\":null,\"failure\":null,\"trace\":\"0af7651916cd43dd8448eb211c80319c\"}\n"
-        );
-    }
-
-    #[test]
-    fn of_a_head_the_request_line_the_host_and_the_trace_are_written_down() {
-        let came = b"GET /a HTTP/1.0\r\nHost: shop.example\r\n\r\n";
-        let forwarded = b"GET /a HTTP/1.1\r\nx: traceparent: no\r\nTraceparent:  00-1 \r\nb: c\r\n\r\n";
-        let asked = Asked::of_head(came, Some(23..35), forwarded);
-        assert_eq!(
-            (asked.method, asked.target, asked.protocol),
-            (&b"GET"[..], &b"/a"[..], "HTTP/1.0")
-        );
-        assert_eq!(
-            (asked.host, asked.traceparent),
-            (&b"shop.example"[..], &b"00-1"[..])
-        );
-        let none = Asked::of_head(b"GET / HTTP/1.1\r\n\r\n", None, b"GET / HTTP/1.1\r\n\r\n");
-        assert_eq!(
-            (none.protocol, none.traceparent, none.host),
-            ("HTTP/1.1", &b""[..], &b""[..])
-        );
-    }
-
-    #[test]
-    fn the_calendar_is_right_whatever_second_was_written_before() {
-        let gathered = Gathered::default();
-        for second in [0, 1, 951_782_399, 951_782_400, 1_709_210_096, 4_102_444_800, 0] {
-            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
-            let expected = humantime::format_rfc3339_micros(time).to_string();
-            for _ in 0..2 {
-                let written = gathered.calendar(second);
-                assert_eq!(std::str::from_utf8(&written), Ok(&expected[..20]));
-            }
-        }
-    }
-
-    #[test]
-    fn a_request_writes_nothing_of_the_one_before_whose_memory_it_has() {
-        let lines = written_of(&[
-            ASKED,
-            Asked {
-                target: b"/",
-                host: b"a",
-                ..ASKED
-            },
-        ]);
-        let second = lines.lines().nth(1).unwrap();
-        assert!(
-            second.contains("\"method\":\"GET\",\"host\":\"a\",\"path\":\"/\",\"status\""),
-            "{second}"
-        );
-    }
-
-    #[test]
-    fn the_query_is_written_down_where_that_is_asked_for() {
-        let line = written(|log| log.with_query = true, &ASKED, WELL);
-        assert!(line.contains("?token=secret"), "{line}");
-    }
-
-    #[test]
-    fn as_text_a_line_is_words_and_what_holds_a_space_is_quoted() {
-        let asked = Asked {
-            target: b"/a b\n",
-            ..ASKED
-        };
-        let line = written(|log| log.format = LineFormat::Text, &asked, WELL);
-        assert_eq!(
-            line,
-            "2024-02-29T12:34:56.000007Z 192.0.2.1 GET shop.example \"/a b\\u000a\" HTTP/1.1 200 0 - - attempts=0 \
-             total=1234us trace=0af7651916cd43dd8448eb211c80319c\n"
-        );
-    }
-
-    #[test]
-    fn what_went_well_is_sampled_and_what_did_not_never_is() {
-        let half = |log: &mut AccessLog| log.sample_per_million = 500_000;
-        // The lot is 500,000, which is not below.
-        assert_eq!(written(half, &ASKED, WELL), "");
-        let one_more = |log: &mut AccessLog| log.sample_per_million = 500_001;
-        assert!(!written(one_more, &ASKED, WELL).is_empty());
-        for bad in [
-            (Some(502), None),
-            (None, Some("client_left")),
-            (Some(200), Some("truncated")),
-        ] {
-            assert!(!written(half, &ASKED, bad).is_empty(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_too_long_is_cut_and_what_is_no_text_is_shown_as_that() {
-        let long = [b'a'; 2_000];
-        let line = written(
-            |_| {},
-            &Asked {
-                target: &long,
-                ..ASKED
-            },
-            WELL,
-        );
-        assert!(line.contains(&format!("\"{}…\"", "a".repeat(PATH_MAX))), "{line}");
-        let line = written(
-            |_| {},
-            &Asked {
-                target: b"/\xff",
-                ..ASKED
-            },
-            WELL,
-        );
-        assert!(line.contains("\"/\u{fffd}\""), "{line}");
-    }
-}
+mod tests;

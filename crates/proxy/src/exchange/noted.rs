@@ -2,32 +2,41 @@
 
 use std::time::Duration;
 
-use edgeproxy_backend::{InFlight, Incarnation, Signal};
+use edgeproxy_backend::{InFlight, Signal};
 use http::Response;
-use http::header::HeaderValue;
 use http::request::Parts;
 use tokio::time::Instant;
 
 use super::Exchange;
-use crate::access_log::Asked;
+use crate::access_log::{Asked, Asker};
 use crate::account::Account;
 use crate::answer::Answer;
 use crate::clock;
 use crate::counts::place_of;
 use crate::download::Arriving;
+use crate::headers::trace;
 use crate::http1::request;
 use crate::retry::Failed;
+use crate::traces::Traced;
 use crate::worker::Worker;
 
-/// Opens the account of a request that has just come.
-pub(super) fn account(worker: &Worker, client: request::Client, parts: &Parts) -> Account {
-    let from = || {
+/// Opens the account of a request that has just come; and whether it is traced.
+pub(super) fn account(worker: &Worker, client: request::Client, parts: &Parts) -> (Account, Option<Traced>) {
+    let said = trace::traceparent(&parts.headers);
+    let sampling = worker.sampling(client);
+    let traced = sampling.and_then(|sampling| sampling.decide(said, || worker.random()));
+    let introduced = || {
         let introduced = worker.origins(client)?.of_map(&parts.headers);
         introduced.address
     };
-    let is_written = worker.config().access_log.is_some();
-    let from = is_written.then(from).flatten();
-    let entry = worker.entry(from.unwrap_or(client.ip), || Asked {
+    let is_written = worker.config().access_log.is_some() || traced.is_some();
+    let introduced = is_written.then(introduced).flatten();
+    let from = Asker {
+        client: introduced.unwrap_or(client.ip),
+        tls: client.tls,
+        traced,
+    };
+    let entry = worker.entry(from, || Asked {
         protocol: "HTTP/2",
         method: parts.method.as_str().as_bytes(),
         host: parts.uri.host().unwrap_or_default().as_bytes(),
@@ -36,13 +45,9 @@ pub(super) fn account(worker: &Worker, client: request::Client, parts: &Parts) -
             .path_and_query()
             .map_or("", |target| target.as_str())
             .as_bytes(),
-        traceparent: parts
-            .headers
-            .get("traceparent")
-            .map(HeaderValue::as_bytes)
-            .unwrap_or_default(),
+        traceparent: said.unwrap_or_default(),
     });
-    Account::new(Instant::now(), entry)
+    (Account::new(Instant::now(), entry), traced)
 }
 
 /// Counts a request that goes to no app.
@@ -53,13 +58,11 @@ pub(super) fn refused(worker: &Worker, mut account: Account, answer: Answer) -> 
 }
 
 impl Exchange<'_> {
-    /// Has written down how often it was tried.
-    pub(super) fn note_attempts(&self, account: &mut Account, latest: Option<Incarnation>) {
-        if let Some(entry) = account.entry() {
-            // The one whose response the client gets is among them only if it counts as a failure.
-            let is_new = latest.is_some() && self.tried.last() != latest.as_ref();
-            let attempts = self.tried.len() + usize::from(is_new);
-            entry.attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+    /// Has written down that it is tried on another backend, and that one told its place in the trace.
+    pub(super) fn note_attempt(&mut self, place: &InFlight) {
+        let worker = self.worker;
+        if let Some(span) = self.account.tries(place.endpoint(), || worker.random()) {
+            self.added.step(span);
         }
     }
 

@@ -86,6 +86,7 @@ fn read_by(table: &RouteTable, bytes: &[u8], pseudonym: &str, trusted: bool) -> 
             whereabouts: request::NOWHERE,
         },
         origins: None,
+        sampling: None,
     };
     let mut out = Vec::new();
     match request::read(bytes, &rules, &mut out, || 1) {

@@ -6,6 +6,7 @@ use http::header::HeaderName;
 use super::Present;
 use crate::http1::field::Field;
 use crate::http1::text::push_hex;
+use crate::traces::Traced;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -21,15 +22,25 @@ const REQUEST_ID_MAX: usize = 128;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ids {
     request: Option<[u64; 2]>,
-    /// Of the trace, and of this step of it.
-    trace: Option<[u64; 3]>,
+    trace: Option<Step>,
+}
+
+/// What a backend is told of the trace that a request is a part of.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    trace: u128,
+    span: u64,
+    /// Whether this proxy tells of it.
+    sampled: bool,
 }
 
 impl Ids {
-    /// Keeps what the client sent if it is sane, and creates what is missing; `random` gives 64 bits a call.
+    /// Keeps what the client sent if it is sane, and creates what is missing; `random` gives 64 bits a call. Of a request
+    /// that is `traced` the backend is told the proxy's own step.
     pub(crate) fn complete(
         headers: &mut HeaderMap,
         present: Present,
+        traced: Option<&Traced>,
         mut random: impl FnMut() -> u64,
     ) -> Self {
         let mut lacks = |field, name: &HeaderName, is_sane: fn(&[u8]) -> bool| {
@@ -46,10 +57,31 @@ impl Ids {
         if trace && present.has(Field::Tracestate) {
             headers.remove(TRACESTATE);
         }
+        if traced.is_some() && !trace {
+            headers.remove(TRACEPARENT);
+        }
         Self {
             request: request.then(|| [random(), random()]),
-            // An id of zeros would be none.
-            trace: trace.then(|| [random().max(1), random(), random().max(1)]),
+            trace: match traced {
+                Some(traced) => Some(Step {
+                    trace: traced.trace,
+                    span: traced.attempt,
+                    sampled: true,
+                }),
+                // An id of zeros would be none. And what records no span must not claim that it was sampled.
+                None => trace.then(|| Step {
+                    trace: u128::from(random().max(1)) << 64 | u128::from(random()),
+                    span: random().max(1),
+                    sampled: false,
+                }),
+            },
+        }
+    }
+
+    /// Has the backend told another step of a request that is traced.
+    pub(crate) fn step(&mut self, span: u64) {
+        if let Some(step) = &mut self.trace {
+            step.span = span;
         }
     }
 
@@ -62,19 +94,54 @@ impl Ids {
             push_hex(&mut text, low);
             put(&REQUEST_ID, &text);
         }
-        if let Some([high, low, parent]) = self.trace {
+        if let Some(step) = self.trace {
             text.clear();
             text.reserve(TRACEPARENT_LEN);
-            text.extend_from_slice(b"00-");
-            push_hex(&mut text, high);
-            push_hex(&mut text, low);
-            text.push(b'-');
-            push_hex(&mut text, parent);
-            // Flags 00: this proxy records no span, so it must not claim that it was sampled.
-            text.extend_from_slice(b"-00");
+            push_traceparent(&mut text, step.trace, step.span, step.sampled);
             put(&TRACEPARENT, &text);
         }
     }
+}
+
+/// The value of `traceparent`, of version 00.
+pub(crate) fn push_traceparent(out: &mut Vec<u8>, trace: u128, span: u64, sampled: bool) {
+    #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
+    let (high, low) = ((trace >> 64) as u64, trace as u64);
+    out.extend_from_slice(b"00-");
+    push_hex(out, high);
+    push_hex(out, low);
+    out.push(b'-');
+    push_hex(out, span);
+    out.extend_from_slice(if sampled { b"-01" } else { b"-00" });
+}
+
+/// What a `traceparent` says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Parent {
+    pub(crate) trace: u128,
+    pub(crate) span: u64,
+    /// Whether the one that it comes from tells of it.
+    pub(crate) sampled: bool,
+}
+
+impl Parent {
+    /// `None`: it is not sane.
+    pub(crate) fn read(value: &[u8]) -> Option<Self> {
+        if !is_traceparent(value) {
+            return None;
+        }
+        let digits = |range| std::str::from_utf8(value.get(range)?).ok();
+        Some(Self {
+            trace: u128::from_str_radix(digits(3..35)?, 16).ok()?,
+            span: u64::from_str_radix(digits(36..52)?, 16).ok()?,
+            sampled: u8::from_str_radix(digits(53..55)?, 16).ok()? & 1 == 1,
+        })
+    }
+}
+
+/// The only value of that name among the fields.
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<&[u8]> {
+    single(headers, &TRACEPARENT)
 }
 
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
@@ -125,7 +192,7 @@ mod tests {
         }
         let mut n = 0;
         let present = Present::of(&headers);
-        let ids = Ids::complete(&mut headers, present, || {
+        let ids = Ids::complete(&mut headers, present, None, || {
             n += 1;
             n
         });
@@ -145,6 +212,50 @@ mod tests {
         assert_eq!(headers["x-request-id"], "a-1:2");
         assert_eq!(headers["traceparent"], PARENT);
         assert_eq!(headers["tracestate"], "x=y");
+    }
+
+    #[test]
+    fn a_traced_request_s_backend_is_told_the_proxy_s_own_step() {
+        let traced = Traced {
+            trace: 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736,
+            parent: Some(0x00f0_67aa_0ba9_02b7),
+            id: 1,
+            attempt: 2,
+        };
+        let mut headers = HeaderMap::new();
+        headers.append("traceparent", HeaderValue::from_static(PARENT));
+        headers.append("tracestate", HeaderValue::from_static("x=y"));
+        let present = Present::of(&headers);
+        let mut ids = Ids::complete(&mut headers, present, Some(&traced), || 7);
+        assert!(!headers.contains_key("traceparent"));
+        assert_eq!(headers["tracestate"], "x=y");
+        for (span, told) in [(2, "0000000000000002"), (0xab, "00000000000000ab")] {
+            ids.step(span);
+            let mut values = Vec::new();
+            ids.each(|name, value| values.push((name.clone(), value.to_vec())));
+            let expected = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{told}-01");
+            assert!(
+                values.contains(&(TRACEPARENT, expected.into_bytes())),
+                "{values:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_parent_says_is_read() {
+        let parent = Parent::read(PARENT.as_bytes()).unwrap();
+        let expected = (
+            0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736,
+            0x00f0_67aa_0ba9_02b7,
+            true,
+        );
+        assert_eq!((parent.trace, parent.span, parent.sampled), expected);
+        assert!(
+            !Parent::read(PARENT.replace("-01", "-02").as_bytes())
+                .unwrap()
+                .sampled
+        );
+        assert_eq!(Parent::read(b"00-4bf9"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::head::find_end;
 use super::request::{self, Client, Stop};
 use super::response::Persist;
-use crate::access_log::Asked;
+use crate::access_log::{Asked, Asker};
 use crate::account::Account;
 use crate::answer::Answer;
 use crate::buffer::{Buffer, HeadBuffer};
@@ -282,7 +282,12 @@ impl<S: Socket> Connection<S> {
     async fn refuse(&mut self, answer: Answer) {
         tracing::debug!(client = %self.client.ip, answer.word, %answer.error, "a request is refused");
         self.worker.books().own.refuse(&answer);
-        let entry = self.worker.entry(self.client.ip, || Asked {
+        let from = Asker {
+            client: self.client.ip,
+            tls: self.client.tls,
+            traced: None,
+        };
+        let entry = self.worker.entry(from, || Asked {
             protocol: "HTTP/1.1",
             ..Asked::default()
         });

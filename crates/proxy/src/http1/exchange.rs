@@ -24,7 +24,7 @@ use super::request;
 use super::response::{self, Asked, Persist};
 use super::tunnel;
 use super::upload::Upload;
-use crate::access_log::Asked as AskedFor;
+use crate::access_log::{Asked as AskedFor, Asker};
 use crate::account::Account;
 use crate::answer::Answer;
 use crate::buffer::{Buffer, HeadBuffer};
@@ -78,6 +78,8 @@ struct Exchange<'a, S> {
     tried: Vec<Incarnation>,
     failed: Option<Failed>,
     account: Account,
+    /// What backends are told of its trace, if it is told of.
+    told: Option<Box<request::Told>>,
     /// The latest look at the clock: one for each time that something has come, not one for each use.
     now: &'a mut Instant,
 }
@@ -118,10 +120,13 @@ impl<S: Socket> Connection<S> {
         });
         let body = Body::request(inbound, request.length, request.max_body);
         let heard = worker.buffers().buffer();
-        let from = request.introduced.and_then(|introduced| introduced.address);
-        let entry = worker.entry(from.unwrap_or(self.client.ip), || {
-            AskedFor::of_head(body.buffer.data(), request.host.clone(), &head)
-        });
+        let introduced = request.introduced.and_then(|introduced| introduced.address);
+        let from = Asker {
+            client: introduced.unwrap_or(self.client.ip),
+            tls: self.client.tls,
+            traced: request.traced.as_deref().map(|told| told.traced),
+        };
+        let entry = worker.entry(from, || AskedFor::of_head(body.buffer.data(), &request, &head));
         (self.served, self.began, self.since) = (true, None, Instant::now());
         let mut exchange = Exchange {
             worker,
@@ -156,6 +161,7 @@ impl<S: Socket> Connection<S> {
             tried: Vec::new(),
             failed: None,
             account: Account::new(self.since, entry),
+            told: request.traced,
             now: &mut self.since,
         };
         async move {
@@ -321,8 +327,11 @@ impl<S: Socket> Exchange<'_, S> {
                 None => self.place(app, turn)?,
             };
             *turn = None;
-            if let Some(entry) = self.account.entry() {
-                entry.attempts += 1;
+            let (worker, endpoint) = (self.worker, place.place.endpoint());
+            if let Some(span) = self.account.tries(endpoint, || worker.random())
+                && let Some(told) = &self.told
+            {
+                told.step(&mut self.head, span);
             }
             let unanswered = if place.place.endpoint().protocol == Protocol::H2c {
                 // Rare, and large.
@@ -331,6 +340,8 @@ impl<S: Socket> Exchange<'_, S> {
                         if crossing.is_unhealthy()
                             && let Some(other) = self.another(app, &place)
                         {
+                            self.account
+                                .attempt_failed(Failed::Unhealthy, Some(crossing.status()));
                             // Without it the stream is reset, and the others of its connection go on.
                             drop(crossing);
                             self.restart();
@@ -352,6 +363,8 @@ impl<S: Socket> Exchange<'_, S> {
                         if answered.unhealthy
                             && let Some(other) = self.another(app, &place)
                         {
+                            self.account
+                                .attempt_failed(Failed::Unhealthy, Some(answered.status));
                             self.discard(&answered, &upstream);
                             self.restart();
                             instead = Some(other);
@@ -374,6 +387,7 @@ impl<S: Socket> Exchange<'_, S> {
                 Unanswered::Failed(failed) => failed,
                 unanswered => return Err(explain(&unanswered, self.max_body)),
             };
+            self.account.attempt_failed(failed, None);
             self.failed(app, &place.place, failed);
             self.tried.push(place.place.endpoint().incarnation);
             if !self.may_be_repeated(&app.settings, failed) {

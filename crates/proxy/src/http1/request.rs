@@ -11,11 +11,13 @@ use httparse::{Error, Status};
 use super::field::Field;
 use super::framing::{Framing, Length};
 use super::head::{self, Fields, HeadError, tokens};
+use super::text::push_hex;
 use crate::RouteTable;
 use crate::answer::Answer;
 use crate::headers::via::Pseudonym;
 use crate::host::{self, Authority};
 use crate::origin::{Introduced, Origins};
+use crate::traces::{Sampling, Traced};
 
 /// What holds for every request on a connection.
 #[derive(Clone, Copy)]
@@ -29,6 +31,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) client: Client,
     /// How it is read where the client is, if its word counts.
     pub(crate) origins: Option<Origins<'a>>,
+    /// Which requests are told of, if any is.
+    pub(crate) sampling: Option<Sampling>,
 }
 
 /// Nobody knows where.
@@ -76,6 +80,41 @@ pub(crate) struct Head {
     pub(crate) expects: bool,
     /// Whom it is from, if the client comes for somebody else.
     pub(crate) introduced: Option<Introduced>,
+    /// Where the value of `traceparent` stands.
+    pub(crate) traceparent: Traceparent,
+    /// It is told of. In a box, since few are.
+    pub(crate) traced: Option<Box<Told>>,
+}
+
+/// Where the value stands that the backend gets, which has the form of version 00 at least up to its flags.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Traceparent {
+    /// In the head that came, so far from its beginning.
+    Came(usize),
+    /// In the head that the backend gets.
+    Made(usize),
+}
+
+/// What a backend is told of a request's trace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Told {
+    pub(crate) traced: Traced,
+    /// Where the span's id stands in the head that the backend gets, from the end of that: what is put in before it later
+    /// doesn't move it.
+    pub(crate) from_end: usize,
+}
+
+impl Told {
+    /// Has the next backend told another span.
+    pub(crate) fn step(&self, head: &mut [u8], span: u64) {
+        let at = head.len().checked_sub(self.from_end);
+        let digits = at.and_then(|at| head.get_mut(at..)?.first_chunk_mut::<16>());
+        if let Some(digits) = digits {
+            let mut text = Vec::with_capacity(16);
+            push_hex(&mut text, span);
+            digits.copy_from_slice(&text);
+        }
+    }
 }
 
 /// As far as a proxy has to tell them apart.
@@ -200,6 +239,7 @@ struct Facts<'b> {
     xproto: bool,
     xhost: bool,
     introduced: Option<Introduced>,
+    traced: Option<Traced>,
 }
 
 /// Whom a request is for.
@@ -275,6 +315,7 @@ impl<'b> Facts<'b> {
             xproto: false,
             xhost: false,
             introduced: rules.origins.map(|origins| origins.of(fields)),
+            traced: None,
         };
         for line in fields.iter() {
             facts.take(line.field, line.value, rules)?;

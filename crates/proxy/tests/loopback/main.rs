@@ -44,5 +44,6 @@ mod tls_backends;
 mod tls_backends_http2;
 mod tls_passed_on;
 mod tls_tcp;
+mod traces;
 mod unread;
 mod websocket_http2;

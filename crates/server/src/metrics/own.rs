@@ -4,6 +4,7 @@ use edgeproxy_metrics::{Exposition, Family, Number, Unit};
 
 use super::Meters;
 use crate::logs::AccessLines;
+use crate::traces::Traces;
 
 static BACKENDS: Family = Family::gauge(
     "edgeproxy_registry_backends",
@@ -101,6 +102,16 @@ static ACCESS_DROPPED: Family = Family::counter(
     &[],
     "Lines of the access log that could not be written: the disk is slower than requests come, or full.",
 );
+static SPANS_SENT: Family = Family::counter(
+    "edgeproxy_traces_sent",
+    &[],
+    "Spans that the collector has taken.",
+);
+static SPANS_DROPPED: Family = Family::counter(
+    "edgeproxy_traces_dropped",
+    &[],
+    "Spans that the collector will never get: it was slower than they came, away for too long, or refused them.",
+);
 static RELOADS: Family = Family::counter("edgeproxy_config_reloads", &[], "Reloads that were asked for.");
 static RELOADED: Family = Family::gauge(
     "edgeproxy_config_last_reload_succeeded",
@@ -141,6 +152,8 @@ pub(super) const FAMILIES: &[&Family] = &[
     &API_REQUESTS,
     &AUDIT_LOST,
     &ACCESS_DROPPED,
+    &SPANS_SENT,
+    &SPANS_DROPPED,
     &RELOADS,
     &RELOADED,
     &CONFIG_VERSION,
@@ -217,4 +230,7 @@ fn write_api(out: &mut Exposition<'_>, meters: &Meters) {
     out.family(&AUDIT_LOST).value(&[], lost);
     let dropped = meters.access_log.as_ref().map_or(0, AccessLines::dropped);
     out.family(&ACCESS_DROPPED).value(&[], dropped);
+    let (sent, dropped) = meters.traces.as_ref().map_or((0, 0), Traces::counts);
+    out.family(&SPANS_SENT).value(&[], sent);
+    out.family(&SPANS_DROPPED).value(&[], dropped);
 }

@@ -99,6 +99,12 @@ const ROWS: &[Row] = &[
     row("GET", "/metrics", Some(Read), Whole, |_| {
         ("/metrics".to_owned(), Value::Null)
     }),
+    row("GET", "/openapi.json", None, Served, |_| {
+        ("/openapi.json".to_owned(), Value::Null)
+    }),
+    row("GET", "/docs", None, Served, |_| {
+        ("/docs".to_owned(), Value::Null)
+    }),
     row("GET", "/", None, Served, |_| ("/".to_owned(), Value::Null)),
     row("GET", "/ui/{file}", None, Served, |_| {
         ("/ui/app.js".to_owned(), Value::Null)

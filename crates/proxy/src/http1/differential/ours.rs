@@ -42,6 +42,7 @@ pub(super) fn request(bytes: &[u8]) -> Result<Passed, Verdict> {
             whereabouts: request::NOWHERE,
         },
         origins: None,
+        sampling: None,
     };
     let bytes = [bytes, AFTER].concat();
     let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(&bytes);

@@ -3,7 +3,7 @@
 
 use http::header::HeaderName;
 
-use super::{Facts, Head, Method, Rules, Stop, may_be_spoken};
+use super::{Facts, Head, Method, Rules, Seen, Stop, Told, Traceparent, may_be_spoken};
 use crate::answer::{ALLOWED, Answer};
 use crate::headers::{forwarded, trace};
 use crate::http1::field::Field;
@@ -12,12 +12,15 @@ use crate::http1::head::{Fields, tokens};
 use crate::http1::text::{push_decimal, push_hex, push_ip};
 use crate::route::{Destination, Lines, Request, Rewrite};
 
+/// Where in a `traceparent` the span's id stands: behind `00-`, the trace's and a hyphen.
+const SPAN: usize = 3 + 32 + 1;
+
 /// What the proxy's own fields take, at most, but for names of hosts and networks.
 const OWN_FIELDS: usize = 384;
 
 impl Facts<'_> {
     pub(super) fn compose(
-        &self,
+        mut self,
         head: &[u8],
         fields: &Fields<'_, '_>,
         rules: &Rules<'_>,
@@ -45,6 +48,13 @@ impl Facts<'_> {
             return Err(Answer::body_too_large(max).into());
         }
         let upgrade = self.upgrade(length);
+        if let Some(sampling) = rules.sampling {
+            let said = match self.traceparent {
+                Seen::Once(value) if !self.is_named(fields, "traceparent") => Some(value),
+                _ => None,
+            };
+            self.traced = sampling.decide(said, &mut random);
+        }
         out.clear();
         out.reserve(head.len() + OWN_FIELDS);
         self.push_first_line(head, fields, destination.and_then(|to| to.rewrite), out);
@@ -52,7 +62,7 @@ impl Facts<'_> {
         self.push_kept(head, fields, rules, out);
         self.push_host(out);
         self.push_forwarded(fields, rules, out);
-        self.push_ids(fields, out, random);
+        let traceparent = self.push_ids(head, fields, out, random);
         rules.pseudonym.push_line(out, self.line.minor);
         self.push_hop(upgrade.then_some(fields), length, out);
         out.extend_from_slice(b"\r\n");
@@ -72,6 +82,14 @@ impl Facts<'_> {
             upgrade,
             expects: self.expect.is_there() && self.line.minor > 0,
             introduced: self.introduced,
+            traced: match (self.traced, traceparent) {
+                (Some(traced), Traceparent::Made(at)) => Some(Box::new(Told {
+                    traced,
+                    from_end: out.len() - at - SPAN,
+                })),
+                _ => None,
+            },
+            traceparent,
         })
     }
 
@@ -139,7 +157,8 @@ impl Facts<'_> {
             Field::Expect => self.line.minor > 0,
             Field::Host => self.target.authority.is_none(),
             Field::RequestId => self.request_id.is(trace::is_request_id),
-            Field::Traceparent | Field::Tracestate => self.traceparent.is(trace::is_traceparent),
+            Field::Traceparent => self.traced.is_none() && self.traceparent.is(trace::is_traceparent),
+            Field::Tracestate => self.traceparent.is(trace::is_traceparent),
             Field::XProto | Field::XHost | Field::XOther | Field::Forwarded => rules.client.trusted,
             Field::MaxForwards => self.max_forwards.is_none(),
             Field::Connection
@@ -194,23 +213,38 @@ impl Facts<'_> {
         }
     }
 
-    fn push_ids(&self, fields: &Fields<'_, '_>, out: &mut Vec<u8>, mut random: impl FnMut() -> u64) {
+    fn push_ids(
+        &self,
+        head: &[u8],
+        fields: &Fields<'_, '_>,
+        out: &mut Vec<u8>,
+        mut random: impl FnMut() -> u64,
+    ) -> Traceparent {
         if !self.request_id.is(trace::is_request_id) || self.is_named(fields, "x-request-id") {
             out.extend_from_slice(b"x-request-id: ");
             push_hex(out, random());
             push_hex(out, random());
             out.extend_from_slice(b"\r\n");
         }
-        if !self.traceparent.is(trace::is_traceparent) || self.is_named(fields, "traceparent") {
-            // Flags 00: this proxy records no span, so it must not claim that it was sampled. An id of zeros
-            // would be none.
-            out.extend_from_slice(b"traceparent: 00-");
-            push_hex(out, random().max(1));
-            push_hex(out, random());
-            out.push(b'-');
-            push_hex(out, random().max(1));
-            out.extend_from_slice(b"-00\r\n");
-        }
+        let (trace, span, sampled) = match (self.traced, self.traceparent) {
+            (Some(traced), _) => (traced.trace, traced.attempt, true),
+            (None, Seen::Once(value))
+                if trace::is_traceparent(value) && !self.is_named(fields, "traceparent") =>
+            {
+                let at = (value.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
+                return Traceparent::Came(at);
+            }
+            // An id of zeros would be none. And what records no span must not claim that it was sampled.
+            (None, _) => {
+                let trace = u128::from(random().max(1)) << 64 | u128::from(random());
+                (trace, random().max(1), false)
+            }
+        };
+        out.extend_from_slice(b"traceparent: ");
+        let at = out.len();
+        trace::push_traceparent(out, trace, span, sampled);
+        out.extend_from_slice(b"\r\n");
+        Traceparent::Made(at)
     }
 
     /// The fields between this proxy and the backend. `upgrade`: where the protocols asked for stand.

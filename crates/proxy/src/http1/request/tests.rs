@@ -4,6 +4,7 @@ use std::sync::Arc;
 use edgeproxy_backend::AppName;
 
 use super::*;
+use crate::access_log::Asked;
 use crate::{AppRoute, AppSettings};
 
 fn pseudonym() -> Pseudonym {
@@ -28,6 +29,7 @@ fn read_as(bytes: &[u8], client: Client) -> Result<Option<(Head, String)>, Stop>
         pseudonym: &pseudonym,
         client,
         origins: None,
+        sampling: None,
     };
     let mut out = Vec::new();
     let head = read(bytes, &rules, &mut out, || 1)?;
@@ -378,6 +380,7 @@ fn routed(text: &str) -> (Option<String>, String) {
         pseudonym: &pseudonym,
         client: ANYBODY,
         origins: None,
+        sampling: None,
     };
     let mut out = Vec::new();
     let head = read(text.as_bytes(), &rules, &mut out, || 1).unwrap().unwrap();
@@ -411,4 +414,82 @@ fn a_rewritten_first_line_is_one_of_http_1_1_whatever_form_the_target_had() {
         let (_, found) = routed(&format!("{line}\r\nHost: a\r\nx-canary: yes\r\n\r\n"));
         assert_eq!(found, expected);
     }
+}
+
+#[test]
+fn of_a_head_the_request_line_the_host_and_the_trace_are_written_down() {
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let came = format!(
+        "GET /a HTTP/1.0\r\nHost: shop.example\r\nx: traceparent: no\r\nTraceparent:  {PARENT} \r\n\r\n"
+    );
+    let (head, out) = forwarded(&came);
+    let asked = Asked::of_head(came.as_bytes(), &head, out.as_bytes());
+    assert_eq!(
+        (asked.method, asked.target, asked.protocol),
+        (&b"GET"[..], &b"/a"[..], "HTTP/1.0")
+    );
+    assert_eq!(
+        (asked.host, asked.traceparent),
+        (&b"shop.example"[..], PARENT.as_bytes())
+    );
+    // One that nobody has sent is the one that the backend gets, as is one that makes no sense.
+    for field in [
+        "",
+        "traceparent: 00-1\r\n",
+        "connection: traceparent\r\ntraceparent: 00-1\r\n",
+    ] {
+        let came = format!("GET / HTTP/1.1\r\nhost: app\r\n{field}\r\n");
+        let (head, out) = forwarded(&came);
+        let asked = Asked::of_head(came.as_bytes(), &head, out.as_bytes());
+        let made = "00-00000000000000010000000000000001-0000000000000001-00";
+        assert_eq!(
+            (asked.protocol, asked.traceparent),
+            ("HTTP/1.1", made.as_bytes()),
+            "{field}"
+        );
+    }
+}
+
+#[test]
+fn a_traced_request_is_told_the_attempt_s_span_wherever_that_stands() {
+    let pseudonym = pseudonym();
+    let table = RouteTable::new(1, [], Arc::default());
+    let tracing = crate::Tracing {
+        sink: Arc::new(Nowhere),
+        sample_per_million: 1_000_000,
+        follow: crate::Follow::Nobody,
+    };
+    let rules = Rules {
+        max_head_bytes: 1_024,
+        max_fields: 12,
+        max_target_bytes: 64,
+        table: &table,
+        pseudonym: &pseudonym,
+        client: ANYBODY,
+        origins: None,
+        sampling: Some(tracing.sampling(false)),
+    };
+    for came in [
+        "GET / HTTP/1.1\r\nhost: app\r\n\r\n",
+        "GET / HTTP/1.0\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00\r\n\r\n",
+    ] {
+        let mut out = Vec::new();
+        let head = read(came.as_bytes(), &rules, &mut out, || 1).unwrap().unwrap();
+        let told = head.traced.unwrap();
+        out.splice(head.host_at..head.host_at, *b"x: y\r\n");
+        told.step(&mut out, 0xabcd);
+        let out = String::from_utf8(out).unwrap();
+        let expected = format!(
+            "\r\ntraceparent: 00-{:032x}-000000000000abcd-01\r\n",
+            told.traced.trace
+        );
+        assert_eq!(out.matches("traceparent").count(), 1, "{out}");
+        assert!(out.contains(&expected), "{out}");
+    }
+}
+
+struct Nowhere;
+
+impl crate::SpanSink for Nowhere {
+    fn take(&self, _: Vec<crate::RequestSpan>) {}
 }
