@@ -401,14 +401,19 @@ impl Exchange<'_> {
             // Much may have changed meanwhile.
             let table = self.worker.current_table();
             let Some(app) = table.app(&self.app.name) else {
+                waiting.pass_on();
                 return Err(Answer::no_route(Some(self.app.name.as_str())));
             };
             self.app = Arc::clone(app);
             match self.pick() {
+                Ok(taken) => return Ok(taken),
+                Err(PickError::AllFull) if failed.is_none() => {}
                 // There may be room on one that has failed this request; the next in line can use that.
-                Err(PickError::AllFull) if failed.is_some() => waiting.pass_on(),
-                Err(PickError::AllFull) => {}
-                decided => return decided.map_err(|error| self.refusal(error, failed)),
+                Err(PickError::AllFull) => waiting.pass_on(),
+                Err(error) => {
+                    waiting.pass_on();
+                    return Err(self.refusal(error, failed));
+                }
             }
         }
     }

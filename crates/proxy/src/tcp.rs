@@ -296,6 +296,10 @@ async fn place(
                 }
                 Err(PickError::AllFull) => {}
                 Err(_) => {
+                    if let Some(waiting) = &mut turn {
+                        // There may be room on one that has failed it; the next in line can use that.
+                        waiting.pass_on();
+                    }
                     let summary = app.summary.clone();
                     return Err(Refused::NoBackend { summary });
                 }

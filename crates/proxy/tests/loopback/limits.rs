@@ -175,6 +175,51 @@ async fn a_retry_that_finds_the_others_full_waits_for_one_of_them() {
     assert!(queue.is_empty());
 }
 
+/// A request that waits for the one backend, which has failed it, gets its turn when there is room, and can't use it.
+#[tokio::test]
+async fn a_retry_that_can_t_use_the_room_leaves_its_turn_to_the_next_in_line() {
+    let permits = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&permits);
+    // The first is told nothing: what was begun of its answer is no answer.
+    let backend = Backend::start(move |number, _| match number {
+        0 => Reply::Hold(Vec::new(), Arc::clone(&held), b"nonsense\r\n\r\n".to_vec()),
+        _ => Reply::Hold(Vec::new(), Arc::clone(&held), OK.to_vec()),
+    })
+    .await;
+    let mut app = app("app", &[endpoint(1, backend.addr, Limits::new(1, 1).unwrap())]);
+    (app.settings.queue_max, app.settings.queue_timeout) = (8, Duration::from_secs(30));
+    let queue = Arc::clone(&app.queue);
+    let stage = Stage::start(config(), [app]);
+    let waits = async |requests: usize, waiting: usize| {
+        backend
+            .until(|t| t.requests == requests && t.in_flight == 1)
+            .await;
+        while queue.len() != waiting {
+            tokio::task::yield_now().await;
+        }
+    };
+    let send = async || {
+        let mut client = Client::connect(stage.addr).await;
+        client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        client
+    };
+    let mut failed = send().await;
+    waits(1, 0).await;
+    let mut second = send().await;
+    waits(1, 1).await;
+    // It fails, gives its place to the second, and waits as a retry.
+    permits.add_permits(1);
+    waits(2, 1).await;
+    let mut last = send().await;
+    waits(2, 2).await;
+    permits.add_permits(1);
+    assert_eq!(second.read().await.status, 200);
+    assert_eq!(failed.read().await.status, 502);
+    permits.add_permits(1);
+    assert_eq!(last.read().await.status, 200);
+    assert!(queue.is_empty());
+}
+
 #[tokio::test]
 async fn a_retry_by_http2_that_finds_the_others_full_waits_for_one_of_them() {
     let permits = Arc::new(Semaphore::new(0));

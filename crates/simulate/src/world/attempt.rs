@@ -14,8 +14,10 @@ use crate::timeline::{Attempt, Due, Outcome};
 
 /// A request's place in the queue after it had its turn.
 enum Turn {
-    /// It is out: served, or refused.
+    /// It was served.
     Left,
+    /// It is out without a place: the turn is the next one's.
+    Refused,
     /// There is room, but only where it has failed: the next one may use that.
     Passed,
     /// There is no room.
@@ -415,6 +417,7 @@ impl World<'_> {
             };
             match self.turn(proxy, at, request) {
                 Turn::Left => left += 1,
+                Turn::Refused => {}
                 Turn::Passed => at += 1,
                 Turn::Stays => return,
             }
@@ -427,16 +430,18 @@ impl World<'_> {
             .get(request)
             .is_some_and(|request| !request.tried.is_empty());
         match self.pick(request) {
-            Err(PickError::AllFull) if is_retry => return Turn::Passed,
-            Err(PickError::AllFull) => return Turn::Stays,
-            picked => {
+            Err(PickError::AllFull) if is_retry => Turn::Passed,
+            Err(PickError::AllFull) => Turn::Stays,
+            Err(error) => {
                 self.proxies[proxy].queue.remove(at);
-                match picked {
-                    Ok(picked) => self.go(request, picked),
-                    Err(error) => self.refuse(request, error),
-                }
+                self.refuse(request, error);
+                Turn::Refused
+            }
+            Ok(picked) => {
+                self.proxies[proxy].queue.remove(at);
+                self.go(request, picked);
+                Turn::Left
             }
         }
-        Turn::Left
     }
 }

@@ -310,3 +310,29 @@ fn a_retry_budget_bounds_what_an_outage_costs() {
     let most = report.totals.arrivals / 5 + 10 * 60 + 100;
     assert!(report.totals.retries <= most, "{:?}", report.totals);
 }
+
+/// Retries that wait for a backend that has failed them leave their turns to those behind them, or nobody is served any more
+/// once all who are in line have been retried.
+#[test]
+fn a_storm_of_ejections_that_leaves_one_backend_still_has_it_answer() {
+    let latency = Latency::Lognormal {
+        mean: millis(20),
+        sigma_permille: 500,
+    };
+    let mut fleet = fleet(Algorithm::LeastConnections, 8, latency, 800.0);
+    fleet.duration = secs(120);
+    fleet.app.ledgers.max_failures = 3;
+    fleet.app.requests.max_failures = 3;
+    for machine in &mut fleet.machines {
+        machine.parallel = 8;
+        machine.backend.limits = Limits::DEFAULT;
+    }
+    fleet.script = vec![Step {
+        machines: (0..8).collect(),
+        ..step(30, 0, Action::Resets(100), Some(60))
+    }];
+    let report = run(&fleet);
+    assert!(report.ejections() >= 7);
+    let still = report.series.iter().filter(|moment| moment.answered == 0).count();
+    assert_eq!(still, 0, "moments without an answer: {:?}", report.totals);
+}

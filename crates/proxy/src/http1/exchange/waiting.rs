@@ -33,18 +33,20 @@ impl<S: Socket> Exchange<'_, S> {
                 // Much may have changed meanwhile.
                 let table = self.worker.current_table();
                 let Some(app) = table.app(&name) else {
+                    waiting.pass_on();
                     return Err(Answer::no_route(Some(name.as_str())).into());
                 };
                 (queue, queue_max) = (Arc::clone(&app.queue), app.settings.queue_max);
-                match self.run(app, &mut turn).await {
-                    Err(After::Full) => {}
-                    served => return served,
-                }
+                let served = self.run(app, &mut turn).await;
+                let is_over = !matches!(served, Err(After::Full));
                 if let Some(waiting) = &mut turn
-                    && !self.tried.is_empty()
+                    && (is_over || !self.tried.is_empty())
                 {
                     // There may be room on one that has failed this request; the next in line can use that.
                     waiting.pass_on();
+                }
+                if is_over {
+                    return served;
                 }
             }
         }
