@@ -33,7 +33,7 @@ impl Collector {
             assert_eq!(seen.headers["content-type"], "application/x-protobuf");
             let export = ExportTraceServiceRequest::decode(seen.body.clone());
             into.lock()
-                .unwrap()
+                .expect("nobody panicked")
                 .extend(export.expect("an export").resource_spans);
             Response::new("".into())
         }));
@@ -45,7 +45,7 @@ impl Collector {
     }
 
     fn spans(&self) -> Vec<Span> {
-        let taken = self.taken.lock().unwrap();
+        let taken = self.taken.lock().expect("nobody panicked");
         let scopes = taken.iter().flat_map(|resource| &resource.scope_spans);
         scopes.flat_map(|scope| scope.spans.clone()).collect()
     }

@@ -46,6 +46,10 @@ pub(super) fn origin(settings: &Settings) -> Result<Origin, BuildError> {
 }
 
 /// Adds the spans of a request.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the exporter hands over what it has, and nobody else wants it"
+)]
 pub(super) fn spans(request: RequestSpan, spans: &mut Vec<Span>) {
     let method = Method::of(&request.method);
     let began = nanos(request.began);
