@@ -14,7 +14,7 @@ impl Registry {
     /// it is still there.
     ///
     /// - It stays in rotation, as [`Suspect`](crate::State::Suspect) and [`Overdue`](crate::Reason::Overdue), and a
-    ///   [probe](Probe::Suspect) is to be sent, again and again.
+    ///   [probe](crate::Probe::Suspect) is to be sent, again and again.
     /// - One that fails takes it out: it is unhealthy, and [`Unreached`](crate::Reason::Unreached). One that passes, be it the
     ///   monitor's, brings it back.
     /// - The doubt is over when it is heard: a heartbeat, a registration, or [elsewhere](Self::handle_heard).
@@ -27,7 +27,7 @@ impl Registry {
     }
 
     /// Those who [hold its lease elsewhere](crate::Leases::Elsewhere) are about to end it, although nobody says that it is gone. `Some` where
-    /// the [guard](Config::mass_expiry_guard) distrusts that, and for how much longer it is to be kept at the most: until three
+    /// the [guard](crate::Config::mass_expiry_guard) distrusts that, and for how much longer it is to be kept at the most: until three
     /// TTLs after its lease ran out. It is theirs to keep it, while a probe reaches it.
     ///
     /// The guard counts the members of its app for which `counts` says yes: those of which a heartbeat would be known here.
