@@ -38,5 +38,16 @@ export async function the_reference_is_complete_offline_and_by_keyboard({ api })
   assert.match(await line.textContent(), /^curl -X POST http:\/\/127\.0\.0\.1:\d+\/api\/v1\/register -H 'Content-Type: application\/json' -d '\{/);
   await page.getByLabel("curl with a token").check();
   assert.match(await line.textContent(), /-H "Authorization: Bearer \$TOKEN"/);
+
+  // A link shows what it leads to, also where the search has hidden that.
+  await page.evaluate(() => (location.hash = "#heartbeat"));
+  await page.locator("#heartbeat[open]").waitFor({ state: "visible" });
+  assert.equal(await page.locator("#search").inputValue(), "");
   check();
+
+  // A mangled one shows the page.
+  const mangled = await opened(`${api}/docs#%E0`, {});
+  await mangled.page.locator("#schemas").waitFor();
+  assert.ok(await mangled.page.locator("#alarm").isHidden(), "no alarm");
+  mangled.check();
 }

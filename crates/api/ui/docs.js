@@ -56,10 +56,24 @@ function contents(document, parts) {
   at("contents").replaceChildren(...nodes, el("h2", {}, "Besides"), link("#conventions", "Conventions"), link("#problems", "Problems"), link("#schemas", "Objects"));
 }
 
-/** Opens what the address names, so that a link to a problem or an operation shows it. */
+/** What the address names, if there is such a thing. */
+function named() {
+  try {
+    return document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  } catch {
+    // Whoever follows a mangled link is shown the page from its beginning.
+    return null;
+  }
+}
+
+/** Opens what the address names, so that a link to a problem or an operation shows it, also one that the search has hidden. */
 function reveal() {
-  const found = location.hash.length > 1 ? document.getElementById(decodeURIComponent(location.hash.slice(1))) : null;
+  const found = named();
   if (!found) return;
+  if (found.closest("[hidden]")) {
+    at("search").value = "";
+    find("");
+  }
   for (let one = found; one; one = one.parentElement) if (one instanceof HTMLDetailsElement) one.open = true;
   found.scrollIntoView();
   found.querySelector("summary")?.focus({ preventScroll: true });

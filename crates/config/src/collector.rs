@@ -58,27 +58,31 @@ impl FromValue for Option<CollectorUrl> {
         if text.is_empty() {
             return Ok(None);
         }
-        let (encrypted, rest) = if let Some(rest) = text.strip_prefix("http://") {
-            (false, rest)
-        } else if let Some(rest) = text.strip_prefix("https://") {
-            (true, rest)
-        } else {
-            return Err(Mismatch::text(text).help(format!("write \"http://{text}\"")));
+        no_secret(text)?;
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err(Mismatch::text(text).help(format!("write {}", quoted(&format!("http://{text}")))));
+        };
+        let encrypted = match scheme.to_ascii_lowercase().as_str() {
+            "http" => false,
+            "https" => true,
+            _ => return Err(Mismatch::text(text).help("write http:// or https://, for OTLP over HTTP")),
         };
         let (authority, path) = match rest.find('/') {
             Some(at) => rest.split_at(at),
             None => (rest, ""),
         };
-        if let Some((_, host)) = authority.rsplit_once('@') {
-            let help = "a password in an address is seen by everybody who sees the setting; have a collector of your own \
-                        add it";
-            return Err(Mismatch::new(quoted(&format!("http…://***@{host}"))).help(help));
+        let (host, port) = host_and_port(authority).ok_or_else(|| {
+            let help =
+                "write a name or an address, that of IPv6 in brackets, and a port from 1 to 65535 or none";
+            Mismatch::text(text).help(help)
+        })?;
+        if !is_path(path) {
+            let help = format!(
+                "the path {} has what none can have; write such a character as % and two digits",
+                quoted(path)
+            );
+            return Err(Mismatch::text(text).help(help));
         }
-        let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-        if !is_visible || text.contains(['?', '#']) {
-            return Err(Mismatch::text(text));
-        }
-        let (host, port) = host_and_port(authority).ok_or_else(|| Mismatch::text(text))?;
         Ok(Some(CollectorUrl {
             text: text.to_owned(),
             encrypted,
@@ -87,6 +91,24 @@ impl FromValue for Option<CollectorUrl> {
             path: if path.len() > 1 { path } else { PATH }.to_owned(),
         }))
     }
+}
+
+/// Refuses what may be a secret, whatever else is wrong, without a word of it.
+fn no_secret(text: &str) -> Result<(), Mismatch> {
+    let (found, help) = if text.contains('@') {
+        (
+            "an address with an @",
+            "a password in an address is seen by everybody who sees the setting; have a collector of your own add it",
+        )
+    } else if text.contains(['?', '#']) {
+        (
+            "an address with a query or a fragment",
+            "write it without what begins with ? or #; a token in it would be seen by everybody who sees the setting",
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Mismatch::new(found).help(help))
 }
 
 fn host_and_port(authority: &str) -> Option<(&str, u16)> {
@@ -106,7 +128,45 @@ fn host_and_port(authority: &str) -> Option<(&str, u16)> {
         None if port.is_empty() => PORT,
         None => return None,
     };
-    (!host.is_empty()).then_some((host, port))
+    (authority.starts_with('[') || is_host(host)).then_some((host, port))
+}
+
+/// An address of IPv4, or a name that a certificate can be checked against: labels of RFC 1123 §2.1 or with `_`, which
+/// machines of containers have, of which the last is no number.
+fn is_host(host: &str) -> bool {
+    if host.parse::<std::net::Ipv4Addr>().is_ok() {
+        return true;
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let is_label = |label: &str| {
+        let is_known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=63).contains(&label.len())
+            && label.bytes().all(is_known)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let is_number = |label: &str| {
+        let hex = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
+        label.bytes().all(|byte| byte.is_ascii_digit())
+            || hex.is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    host.len() <= 253 && name.split('.').all(is_label) && !name.rsplit('.').next().is_some_and(is_number)
+}
+
+/// RFC 3986 §3.3, without `@`, which has been refused.
+fn is_path(path: &str) -> bool {
+    let mut pieces = path.split('%');
+    let is_plain = |piece: &str| {
+        let mut bytes = piece.bytes();
+        bytes.all(|byte| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:".contains(&byte))
+    };
+    pieces.next().is_none_or(is_plain)
+        && pieces.all(|piece| {
+            let digits = piece.get(..2).unwrap_or_default();
+            digits.len() == 2
+                && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+                && piece.get(2..).is_some_and(is_plain)
+        })
 }
 
 impl fmt::Display for CollectorUrl {
@@ -142,6 +202,14 @@ mod tests {
             ("http://collector", false, "collector", 4318, "/v1/traces"),
             ("https://[::1]:9/", true, "::1", 9, "/v1/traces"),
             (
+                "HTTP://otel_collector.",
+                false,
+                "otel_collector.",
+                4318,
+                "/v1/traces",
+            ),
+            ("http://3c/a%2Fb,c", false, "3c", 4318, "/a%2Fb,c"),
+            (
                 "https://a.example:443/otlp/v1/traces",
                 true,
                 "a.example",
@@ -170,11 +238,41 @@ mod tests {
             "http://[x]:1",
             "http://[::1]1",
             "http://a b",
-            "http://a?b",
-            "http://user:secret@a",
+            "http://c/v1/{x}",
+            "http://c/v1/ü",
+            "http://c/%",
+            "http://c/%2x",
+            "https://a,b",
+            "https://-a",
+            "https://a..b",
+            "https://256.1.1.1",
+            "https://a.0x7f",
+            "http://ü.example",
         ] {
-            let mismatch = format!("{:?}", read(text).unwrap_err());
-            assert!(!mismatch.contains("secret"), "{mismatch}");
+            assert!(read(text).unwrap_err().help.is_some(), "{text}");
+        }
+        let long = format!("http://{}", "a".repeat(64));
+        assert!(read(&long).is_err());
+    }
+
+    #[test]
+    fn a_password_or_a_token_is_not_repeated_whatever_else_is_wrong() {
+        for text in [
+            "http://user:secret@a",
+            "user:secret@collector:4318",
+            "HTTP://user:secret@a",
+            "grpc://user:secret@a",
+            "http://user:sec/secret@a",
+            "http://user@secret@a b",
+            "http://a/?token=secret",
+            "a?token=secret",
+            "http://a#secret",
+            "http://a b/?secret",
+        ] {
+            let mismatch = read(text).unwrap_err();
+            assert!(mismatch.help.is_some(), "{text}");
+            let said = format!("{mismatch:?}");
+            assert!(!said.contains("secret"), "{text}: {said}");
         }
     }
 }

@@ -52,6 +52,24 @@ impl Client {
         }
     }
 
+    /// Sends one request on that connection, and keeps it if there is an answer.
+    async fn ask(&mut self, mut sender: SendRequest<Full<Bytes>>, body: Bytes) -> Result<Answered, Refused> {
+        let request = self
+            .request(body)
+            .map_err(|error| Refused::ForEver { why: told(&error) })?;
+        sender.ready().await.map_err(|error| away(&error))?;
+        let response = sender.send_request(request).await.map_err(|error| away(&error))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, LARGEST_ANSWER).collect().await;
+        let body = body.map_err(|error| away(&*error))?.to_bytes();
+        self.kept = Some(sender);
+        Ok(Answered {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
+    }
+
     fn request(&self, body: Bytes) -> Result<Request<Full<Bytes>>, http::Error> {
         let Collector { host, port, path, .. } = &self.collector;
         let authority = if host.contains(':') {
@@ -64,6 +82,27 @@ impl Client {
             .header(CONTENT_TYPE, "application/x-protobuf")
             .header(USER_AGENT, concat!("edgeproxy/", env!("CARGO_PKG_VERSION")))
             .body(Full::new(body))
+    }
+}
+
+/// What the collector has answered.
+struct Answered {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answered {
+    fn judge(&self) -> Result<Taken, Refused> {
+        judge(self.status, &self.headers, &self.body)
+    }
+}
+
+/// Nothing was answered.
+fn away(error: &(dyn std::error::Error + 'static)) -> Refused {
+    Refused::ForNow {
+        why: told(error),
+        pause: None,
     }
 }
 
@@ -81,25 +120,17 @@ async fn speak(
 
 impl Post for Client {
     async fn post(&mut self, body: Bytes) -> Result<Taken, Refused> {
-        let away = |error: &dyn std::error::Error| Refused::ForNow {
-            why: told(error),
-            pause: None,
-        };
-        let request = self
-            .request(body)
-            .map_err(|error| Refused::ForEver { why: told(&error) })?;
-        let kept = self.kept.take().filter(|sender| !sender.is_closed());
-        let mut sender = match kept {
-            Some(sender) => sender,
-            None => self.connect().await.map_err(|error| away(&error))?,
-        };
-        sender.ready().await.map_err(|error| away(&error))?;
-        let response = sender.send_request(request).await.map_err(|error| away(&error))?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, LARGEST_ANSWER).collect().await;
-        let body = body.map_err(|error| away(&*error))?.to_bytes();
-        self.kept = Some(sender);
-        judge(head.status, &head.headers, &body)
+        if let Some(kept) = self.kept.take().filter(|sender| !sender.is_closed()) {
+            match self.ask(kept, body.clone()).await {
+                // A connection that nothing was said on for a while may be dead, which says nothing of the collector.
+                Err(Refused::ForNow { why, pause: None }) => {
+                    tracing::debug!(why, "a kept connection to the collector has ended");
+                }
+                answered => return answered?.judge(),
+            }
+        }
+        let fresh = self.connect().await.map_err(|error| away(&error))?;
+        self.ask(fresh, body).await?.judge()
     }
 }
 
@@ -144,6 +175,9 @@ fn told(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
     use crate::otlp::PartialSuccess;
 
@@ -169,6 +203,47 @@ mod tests {
                 "{status}"
             );
         }
+    }
+
+    /// Reads a request up to the end of its body, which is `end`.
+    async fn read_until(stream: &mut TcpStream, end: &[u8]) {
+        let mut read = Vec::new();
+        while !read.ends_with(end) {
+            assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "{read:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_that_turns_out_to_be_dead_is_replaced_at_once() {
+        const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = Client::new(Collector {
+            host: "127.0.0.1".to_owned(),
+            port: listener.local_addr().unwrap().port(),
+            path: "/v1/traces".to_owned(),
+            tls: None,
+        });
+        let collector = tokio::spawn(async move {
+            let (mut kept, _) = listener.accept().await.unwrap();
+            read_until(&mut kept, b"first").await;
+            kept.write_all(OK).await.unwrap();
+            // It ends while the next one is on its way.
+            read_until(&mut kept, b"second").await;
+            drop(kept);
+            let (mut fresh, _) = listener.accept().await.unwrap();
+            read_until(&mut fresh, b"second").await;
+            fresh.write_all(OK).await.unwrap();
+            // A fresh one that ends as well is the collector's fault.
+            read_until(&mut fresh, b"third").await;
+            drop((fresh, listener));
+        });
+        for body in ["first", "second"] {
+            let taken = client.post(Bytes::from_static(body.as_bytes())).await;
+            assert_eq!(taken.unwrap().rejected, 0, "{body}");
+        }
+        let refused = client.post(Bytes::from_static(b"third")).await;
+        assert!(matches!(refused, Err(Refused::ForNow { .. })), "{refused:?}");
+        collector.await.unwrap();
     }
 
     #[test]

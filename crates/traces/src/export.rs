@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::otlp::{Export, Resource, ResourceSpans, ScopeSpans, Span};
-use crate::{Batch, Counts, FLUSH, Origin};
+use crate::queue::{Counts, Waiting};
+use crate::{FLUSH, Origin};
 
 /// Whom spans are sent to.
 pub(crate) trait Post {
@@ -81,7 +81,7 @@ pub(crate) struct Exporting<P, F> {
     spans: F,
     counts: Arc<Counts>,
     ending: Arc<Ending>,
-    /// Whether the last ones could be sent.
+    /// Whether the last ones could be sent, if need be after a few tries.
     works: bool,
 }
 
@@ -106,15 +106,15 @@ impl<P, F> Exporting<P, F> {
 
 impl<P: Post, F> Exporting<P, F> {
     /// Sends what comes until it is over.
-    pub(crate) async fn run<T>(mut self, mut receiver: mpsc::Receiver<Batch<T>>)
+    pub(crate) async fn run<T>(mut self, mut waiting: Waiting<T>)
     where
         F: FnMut(T, &mut Vec<Span>),
     {
         loop {
             let first = tokio::select! {
                 biased;
-                batch = receiver.recv() => batch,
-                () = self.ending.begun() => receiver.try_recv().ok(),
+                batch = waiting.next() => batch,
+                () = self.ending.begun() => waiting.at_hand(),
             };
             let Some(first) = first else { return };
             let (mut spans, mut count) = (Vec::new(), 0);
@@ -125,7 +125,7 @@ impl<P: Post, F> Exporting<P, F> {
                     (self.spans)(item, &mut spans);
                 }
                 next = if count < MOST_SPANS {
-                    receiver.try_recv().ok()
+                    waiting.at_hand()
                 } else {
                     None
                 };
@@ -136,8 +136,8 @@ impl<P: Post, F> Exporting<P, F> {
                 () = self.deliver(&body, count) => {}
                 () = ending.over() => {
                     self.counts.lose(count);
-                    receiver.close();
-                    while let Ok(batch) = receiver.try_recv() {
+                    waiting.close();
+                    while let Some(batch) = waiting.at_hand() {
                         self.counts.lose(batch.spans);
                     }
                     tracing::warn!("the last spans could not be sent in time");
@@ -183,7 +183,7 @@ impl<P: Post, F> Exporting<P, F> {
                     return self.gave_up(&why, spans);
                 }
                 Refused::ForNow { why, pause: asked } => {
-                    self.complain(&why);
+                    self.hopes(&why, tried);
                     // Not all proxies at once.
                     asked.unwrap_or_else(|| pause.mul_f64(0.5 + fastrand::f64()))
                 }
@@ -210,13 +210,18 @@ impl<P: Post, F> Exporting<P, F> {
         }
     }
 
-    fn gave_up(&mut self, why: &str, spans: u64) {
-        self.counts.lose(spans);
-        self.complain(why);
+    /// Nothing is lost yet. Said aloud once for what is sent, and not at all where it is known that nothing works.
+    fn hopes(&self, why: &str, tried: u32) {
+        if self.works && tried == 1 {
+            tracing::warn!(why, "spans could not be sent; it is tried again");
+        } else {
+            tracing::debug!(why, tried, "spans could not be sent; it is tried again");
+        }
     }
 
-    /// Once, until it takes some again.
-    fn complain(&mut self, why: &str) {
+    /// Complains once, until it takes some again.
+    fn gave_up(&mut self, why: &str, spans: u64) {
+        self.counts.lose(spans);
         if std::mem::replace(&mut self.works, false) {
             tracing::error!(why, "the collector takes no spans; they are lost until it does");
         }

@@ -40,17 +40,17 @@
 mod client;
 mod export;
 pub mod otlp;
+mod queue;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
 use client::Client;
 use export::{Ending, Exporting};
+
+pub use queue::Queue;
 
 /// Where a collector takes spans.
 #[derive(Clone, Debug)]
@@ -74,69 +74,6 @@ pub struct Origin {
     pub scope: otlp::Scope,
     /// The conventions that the attributes' names follow.
     pub schema_url: String,
-}
-
-/// What became of spans.
-#[derive(Debug, Default)]
-struct Counts {
-    sent: AtomicU64,
-    dropped: AtomicU64,
-}
-
-impl Counts {
-    fn send(&self, spans: u64) {
-        self.sent.fetch_add(spans, Ordering::Relaxed);
-    }
-
-    fn lose(&self, spans: u64) {
-        self.dropped.fetch_add(spans, Ordering::Relaxed);
-    }
-}
-
-/// What is handed on at once, and of how many spans it is.
-struct Batch<T> {
-    items: Vec<T>,
-    spans: u64,
-}
-
-/// Where spans wait. Cheap to clone; a clone is the same.
-#[derive(Debug)]
-pub struct Queue<T> {
-    sender: mpsc::Sender<Batch<T>>,
-    counts: Arc<Counts>,
-}
-
-impl<T> Clone for Queue<T> {
-    fn clone(&self) -> Self {
-        Self {
-            sender: self.sender.clone(),
-            counts: Arc::clone(&self.counts),
-        }
-    }
-}
-
-/// Batches that may wait. With 64 requests in each, some 4,000 requests, or a few megabytes.
-const WAITING: usize = 64;
-
-impl<T> Queue<T> {
-    /// Adds what becomes `spans` spans, or counts them as dropped. Never waits.
-    pub fn push(&self, items: Vec<T>, spans: u64) {
-        if self.sender.try_send(Batch { items, spans }).is_err() {
-            self.counts.lose(spans);
-        }
-    }
-
-    /// How many spans the collector has taken so far.
-    #[must_use]
-    pub fn sent(&self) -> u64 {
-        self.counts.sent.load(Ordering::Relaxed)
-    }
-
-    /// How many it will never get: they did not fit, could not be delivered, or were refused.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.counts.dropped.load(Ordering::Relaxed)
-    }
 }
 
 /// The thread that sends.
@@ -168,8 +105,7 @@ pub fn open<T: Send + 'static>(
     origin: Origin,
     spans: impl FnMut(T, &mut Vec<otlp::Span>) + Send + 'static,
 ) -> io::Result<(Queue<T>, Exporter)> {
-    let (sender, receiver) = mpsc::channel(WAITING);
-    let counts = Arc::<Counts>::default();
+    let (queue, waiting) = queue::open();
     let ending = Arc::<Ending>::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -178,11 +114,61 @@ pub fn open<T: Send + 'static>(
         Client::new(collector),
         origin,
         spans,
-        Arc::clone(&counts),
+        Arc::clone(queue.counts()),
         Arc::clone(&ending),
     );
     let thread = std::thread::Builder::new()
         .name("edgeproxy-traces".to_owned())
-        .spawn(move || runtime.block_on(exporting.run(receiver)))?;
-    Ok((Queue { sender, counts }, Exporter { ending, thread }))
+        .spawn(move || {
+            runtime.block_on(exporting.run(waiting));
+            // Looking up a name can't be broken off, and may take minutes.
+            runtime.shutdown_background();
+        })?;
+    Ok((queue, Exporter { ending, thread }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_does_not_wait_for_a_name_that_is_looked_up() {
+        let collector = Collector {
+            // Nobody listens there.
+            host: "127.0.0.1".to_owned(),
+            port: 1,
+            path: "/".to_owned(),
+            tls: None,
+        };
+        let origin = Origin {
+            attributes: Vec::new(),
+            scope: otlp::Scope::default(),
+            schema_url: String::new(),
+        };
+        // On the threads on which names are looked up, one hangs until the end of the test.
+        let (release, hangs) = std::sync::mpsc::channel::<()>();
+        let (begin, begun) = std::sync::mpsc::channel();
+        let (queue, exporter) = open(
+            collector,
+            origin,
+            move |hangs: std::sync::mpsc::Receiver<()>, _| {
+                let begin = begin.clone();
+                tokio::task::spawn_blocking(move || {
+                    begin.send(()).unwrap();
+                    let _ = hangs.recv();
+                });
+            },
+        )
+        .unwrap();
+        queue.push(vec![hangs], 1);
+        begun.recv().unwrap();
+        let (finish, finished) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            exporter.finish();
+            finish.send(()).unwrap();
+        });
+        finished.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!((queue.sent(), queue.dropped()), (0, 1));
+        drop(release);
+    }
 }

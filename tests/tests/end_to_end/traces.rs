@@ -75,6 +75,9 @@ fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
         AnyValue {
             value: Some(Value::IntValue(number)),
         } => Some(number.to_string()),
+        AnyValue {
+            value: Some(Value::BoolValue(truth)),
+        } => Some(truth.to_string()),
         other => panic!("{key} is {other:?}"),
     }
 }
@@ -331,9 +334,10 @@ async fn a_collector_that_is_away_costs_spans_and_no_request_and_the_end_does_no
     for _ in 0..20 {
         assert_eq!(get(&mut client, "/200", None).await, 200);
     }
-    let complained = edgeproxy
-        .logs()
-        .find(|line| line.contains("the collector takes no spans").then_some(()));
+    let complained = edgeproxy.logs().find(|line| {
+        line.contains("spans could not be sent; it is tried again")
+            .then_some(())
+    });
     complained.await.expect("the log says so");
     // It is tried again, and gets what has come meanwhile.
     collector.server.listen();
@@ -396,4 +400,36 @@ async fn a_reload_changes_which_requests_are_told_of() {
         .filter_map(|span| attribute(span, "http.response.status_code"))
         .collect();
     assert!(statuses.iter().all(|status| status == "201"), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn of_a_target_with_an_authority_the_path_is_told_and_of_a_connection_only_that_it_is_new() {
+    let collector = Collector::start().await;
+    let (edgeproxy, backend) = with_backend(setup(&collector, "1").set("WORKERS", "1")).await;
+    let mut client = edgeproxy.client();
+    // The first one connects, the second doesn't, and the third can't.
+    get(&mut client, "http://shop.example/200?token=secret", None).await;
+    get(&mut client, "/200", None).await;
+    backend.refuse().await;
+    get(&mut client, "/200", None).await;
+    let spans = collector.holds(6).await;
+    for span in spans.iter().filter(|span| span.kind() == SpanKind::Server) {
+        assert_eq!(attribute(span, "url.path").as_deref(), Some("/200"), "{span:#?}");
+    }
+    let mut calls: Vec<_> = spans
+        .iter()
+        .filter(|span| span.kind() == SpanKind::Client)
+        .collect();
+    calls.sort_by_key(|span| span.start_time_unix_nano);
+    let new: Vec<_> = calls
+        .iter()
+        .map(|span| attribute(span, "edgeproxy.connection.new"))
+        .collect();
+    let yes = || Some("true".to_owned());
+    assert_eq!(new, [yes(), None, yes()], "{calls:#?}");
+    let connected = calls[2]
+        .attributes
+        .iter()
+        .any(|one| one.key == "edgeproxy.connect_us");
+    assert!(connected, "{calls:#?}");
 }

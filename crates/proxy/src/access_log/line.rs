@@ -154,7 +154,7 @@ impl Entry {
         }))
     }
 
-    /// A connection was made for it.
+    /// A connection was made for it, or could not be.
     pub(crate) fn connected(&mut self, before: Instant, now: Instant) {
         let took = now.saturating_duration_since(before);
         self.connect = Some(self.connect.unwrap_or_default() + took);
@@ -201,7 +201,7 @@ impl Entry {
             tls: spans.tls,
             method: method.into(),
             host: host.into(),
-            path: path.split('?').next().unwrap_or_default().into(),
+            path: path_of(path).into(),
             app: match &self.tally {
                 Some(tally) => Some(tally.app.name().clone()),
                 None => self.app.clone(),
@@ -360,6 +360,18 @@ fn push_text(words: &mut String, bytes: &[u8], max: usize) {
         Err(_) => words.push_str(&String::from_utf8_lossy(kept)),
     }
     words.push_str(cut);
+}
+
+/// Of a target in origin or absolute form (RFC 9112 §3.2) the path alone; any other one as it is.
+fn path_of(target: &str) -> &str {
+    let target = target.split('?').next().unwrap_or_default();
+    match target.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains('/') => {
+            let path = rest.find('/').and_then(|at| rest.get(at..));
+            path.unwrap_or("/")
+        }
+        _ => target,
+    }
 }
 
 /// `as_micros` would multiply, and be written, in 128 bits.

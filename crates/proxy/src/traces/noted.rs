@@ -53,7 +53,7 @@ impl Noted {
         id
     }
 
-    /// A connection was made for the latest attempt.
+    /// A connection was made for the latest attempt, or could not be.
     pub(crate) fn connected(&mut self, took: Duration) {
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.connect = Some(attempt.connect.unwrap_or_default() + took);

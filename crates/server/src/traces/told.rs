@@ -192,11 +192,9 @@ fn of_attempt(
             attributes.push(Attribute::text("edgeproxy.retry.reason", reason));
         }
     }
-    attributes.push(Attribute::truth(
-        "edgeproxy.connection.new",
-        attempt.connect.is_some(),
-    ));
+    // Without it, either a kept connection served, or it isn't known.
     if let Some(connect) = attempt.connect {
+        attributes.push(Attribute::truth("edgeproxy.connection.new", true));
         attributes.push(Attribute::number("edgeproxy.connect_us", connect.as_micros()));
     }
     if let Some(error) = error_of_client(attempt) {

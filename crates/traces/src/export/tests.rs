@@ -1,10 +1,9 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::Queue;
 use crate::otlp::Scope;
+use crate::queue::{self, MOST_WAITING, Queue};
 
 /// Answers as it was told to, then takes everything; `None` is no answer at all.
 #[derive(Clone, Default)]
@@ -58,11 +57,11 @@ fn busy(pause: Option<Duration>) -> Option<Result<Taken, Refused>> {
 /// Pushes a batch of each size, ends, and tells what was sent and dropped, and how long that took.
 async fn exported(to: &Scripted, sizes: &[u64]) -> (u64, u64, Duration) {
     let began = Instant::now();
-    let (queue, exporting, receiver, ending) = set_up(to);
+    let (queue, exporting, waiting, ending) = set_up(to);
     for size in sizes {
         queue.push(vec![*size], *size);
     }
-    let running = tokio::spawn(exporting.run(receiver));
+    let running = tokio::spawn(exporting.run(waiting));
     // Once everything that can be done has been.
     let settled = began + Duration::from_secs(600);
     sleep_until(settled).await;
@@ -72,16 +71,11 @@ async fn exported(to: &Scripted, sizes: &[u64]) -> (u64, u64, Duration) {
     (queue.sent(), queue.dropped(), asked_last - began)
 }
 
-type Set<F> = (
-    Queue<u64>,
-    Exporting<Scripted, F>,
-    mpsc::Receiver<Batch<u64>>,
-    Arc<Ending>,
-);
+type Set<F> = (Queue<u64>, Exporting<Scripted, F>, Waiting<u64>, Arc<Ending>);
 
 fn set_up(to: &Scripted) -> Set<impl FnMut(u64, &mut Vec<Span>) + Send + use<>> {
-    let (sender, receiver) = mpsc::channel(crate::WAITING);
-    let (counts, ending) = (Arc::<Counts>::default(), Arc::<Ending>::default());
+    let (queue, waiting) = queue::open();
+    let ending = Arc::<Ending>::default();
     let origin = Origin {
         attributes: Vec::new(),
         scope: Scope::default(),
@@ -94,10 +88,10 @@ fn set_up(to: &Scripted) -> Set<impl FnMut(u64, &mut Vec<Span>) + Send + use<>> 
         to.clone(),
         origin,
         spans,
-        Arc::clone(&counts),
+        Arc::clone(queue.counts()),
         Arc::clone(&ending),
     );
-    (Queue { sender, counts }, exporting, receiver, ending)
+    (queue, exporting, waiting, ending)
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,21 +139,21 @@ async fn what_is_refused_for_ever_is_not_sent_again() {
 #[tokio::test(start_paused = true)]
 async fn at_the_end_what_is_left_is_sent() {
     let to = Scripted::default();
-    let (queue, exporting, receiver, ending) = set_up(&to);
+    let (queue, exporting, waiting, ending) = set_up(&to);
     ending.begin();
     queue.push(vec![2], 2);
     queue.push(vec![2_000], 2_000);
-    exporting.run(receiver).await;
+    exporting.run(waiting).await;
     assert_eq!((queue.sent(), queue.dropped()), (2_002, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn at_the_end_a_collector_that_does_not_answer_is_not_waited_for() {
     let to = Scripted::with([None]);
-    let (queue, exporting, receiver, ending) = set_up(&to);
+    let (queue, exporting, waiting, ending) = set_up(&to);
     queue.push(vec![2_000], 2_000);
     queue.push(vec![2], 2);
-    let running = tokio::spawn(exporting.run(receiver));
+    let running = tokio::spawn(exporting.run(waiting));
     while to.asked().is_empty() {
         tokio::task::yield_now().await;
     }
@@ -174,12 +168,24 @@ async fn at_the_end_a_collector_that_does_not_answer_is_not_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_drops_and_stops_nobody() {
-    let to = Scripted::with([None]);
-    let (queue, exporting, receiver, ending) = set_up(&to);
-    for _ in 0..crate::WAITING + 10 {
+    let (queue, exporting, waiting, ending) = set_up(&Scripted::default());
+    // Few at a time take no more room than many.
+    for _ in 0..1_000 {
+        queue.push(vec![1], 1);
+    }
+    queue.push(vec![1; MOST_WAITING - 1_000], 3_096);
+    assert_eq!(queue.dropped(), 0);
+    for _ in 0..10 {
         queue.push(vec![3], 3);
     }
-    assert_eq!(queue.dropped(), 30);
-    assert_eq!(queue.counts.sent.load(Ordering::Relaxed), 0);
-    drop((exporting, receiver, ending));
+    assert_eq!((queue.sent(), queue.dropped()), (0, 30));
+    // What has been sent makes room for as many again.
+    let running = tokio::spawn(exporting.run(waiting));
+    while queue.sent() < 4_096 {
+        tokio::task::yield_now().await;
+    }
+    queue.push(vec![1; MOST_WAITING], 4_096);
+    ending.begin();
+    running.await.unwrap();
+    assert_eq!((queue.sent(), queue.dropped()), (8_192, 30));
 }

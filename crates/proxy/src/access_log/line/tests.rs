@@ -180,3 +180,20 @@ fn what_is_too_long_is_cut_and_what_is_no_text_is_shown_as_that() {
     );
     assert!(line.contains("\"/\u{fffd}\""), "{line}");
 }
+
+#[test]
+fn a_span_is_told_the_path_alone_whatever_form_the_target_has() {
+    for (target, path) in [
+        ("/a/b?c=d", "/a/b"),
+        ("/a?to=http://b/c", "/a"),
+        ("/to/http://b/c", "/to/http://b/c"),
+        ("http://user:secret@shop.example:80/a?b", "/a"),
+        ("HTTPS://shop.example", "/"),
+        ("http://shop.example?a=/b", "/"),
+        ("*", "*"),
+        ("shop.example:443", "shop.example:443"),
+        ("", ""),
+    ] {
+        assert_eq!(path_of(target), path, "{target}");
+    }
+}

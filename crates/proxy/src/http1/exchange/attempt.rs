@@ -92,11 +92,13 @@ impl<S: Socket> Exchange<'_, S> {
             if !reused {
                 // Rare, and large.
                 let before = *self.now;
-                self.wire = Some(Box::pin(self.connect(place.endpoint(), upstream, settings)).await?);
+                let connected = Box::pin(self.connect(place.endpoint(), upstream, settings)).await;
                 *self.now = Instant::now();
+                // One that failed took its time as well.
                 if let Some(entry) = self.account.entry() {
                     entry.connected(before, *self.now);
                 }
+                self.wire = Some(connected?);
             }
             let answered = self.converse(reused, place, upstream, settings).await;
             if answered.is_err() {
