@@ -172,6 +172,12 @@ fn task_of(matches: &ArgMatches) -> anyhow::Result<Task> {
 impl Keep {
     fn plan(self) -> anyhow::Result<Plan> {
         ensure!(!self.api.is_empty(), "--api names no address");
+        ensure!(
+            self.api.len() <= Builder::MAX_APIS,
+            "--api names {} addresses; at most {} are tried",
+            self.api.len(),
+            Builder::MAX_APIS
+        );
         let by_http = self.protocol == Protocol::Http1;
         ensure!(
             by_http || self.ready_path.is_none(),
@@ -364,6 +370,13 @@ mod tests {
             let told = plan(flags).err().expect("it is refused");
             assert!(told.contains(expected), "{flags:?}: {told}");
         }
+    }
+
+    #[test]
+    fn more_apis_than_are_tried_are_refused_before_anything_is_started() {
+        let more = ["http://127.0.0.1:3"; Builder::MAX_APIS].join(",");
+        let told = plan(&["--api", &more]).err().expect("it is refused");
+        assert!(told.contains("--api names 18 addresses; at most 16"), "{told}");
     }
 
     #[test]

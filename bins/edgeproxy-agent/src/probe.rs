@@ -102,7 +102,7 @@ impl Probe {
     }
 
     async fn ask(&self, addr: SocketAddr) -> io::Result<()> {
-        let mut stream = TcpStream::connect(addr).await?;
+        let mut stream = of_another(TcpStream::connect(addr).await?)?;
         let Some(path) = &self.path else {
             return Ok(());
         };
@@ -126,6 +126,17 @@ impl Probe {
             ))),
         }
     }
+}
+
+/// A connection, unless its far end is its near one: where nobody listens on a port that the system takes for connections
+/// by itself, now and then one is made to its own port, and would keep the server from it.
+fn of_another(stream: TcpStream) -> io::Result<TcpStream> {
+    if stream.local_addr()? == stream.peer_addr()? {
+        // Without the minute that the port would be kept otherwise.
+        stream.set_zero_linger()?;
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
 }
 
 /// The status of a status line (RFC 9112 §4).
@@ -177,6 +188,24 @@ mod tests {
             matches!(probed, Probed::Answered(found) if found == addr),
             "{probed:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_has_reached_itself_is_no_answer_and_leaves_the_port_free() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = socket.local_addr().unwrap();
+        let stream = socket.connect(addr).await.unwrap();
+        assert_eq!(
+            of_another(stream).unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
+        // Without the option that lets a server take a port that is still being closed.
+        let server = tokio::net::TcpSocket::new_v4().unwrap();
+        server.bind(addr).unwrap();
+        let _listener = server.listen(1).unwrap();
+        let stream = TcpStream::connect(addr).await.unwrap();
+        assert!(of_another(stream).is_ok());
     }
 
     #[test]

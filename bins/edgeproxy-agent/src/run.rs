@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use edgeproxy_agent::{Agent, Builder, Membership, Registration};
+use edgeproxy_agent::{Agent, Builder, Membership, Registration, StartError};
 use tokio::runtime;
 use tokio::time::{Instant, sleep_until};
 
@@ -61,7 +61,12 @@ async fn live(plan: Plan) -> anyhow::Result<ExitCode> {
     loop {
         while let Some(order) = life.poll_order() {
             match order {
-                Order::Join => member.join(joining.take())?,
+                Order::Join => {
+                    if let Err(error) = member.join(joining.take()) {
+                        tracing::error!("the server can't be registered: {error}");
+                        life.refused(origin.elapsed());
+                    }
+                }
                 Order::Hold => member.with(Agent::hold),
                 Order::Resume => member.with(Agent::resume),
                 Order::Leave(drain) => match &member.agent {
@@ -116,7 +121,7 @@ struct Member {
 }
 
 impl Member {
-    fn join(&mut self, joining: Option<(Builder, Registration)>) -> anyhow::Result<()> {
+    fn join(&mut self, joining: Option<(Builder, Registration)>) -> Result<(), StartError> {
         if let Some((builder, registration)) = joining {
             self.agent = Some(builder.start(registration)?);
         }
@@ -129,12 +134,47 @@ impl Member {
 
     /// The next thing that becomes of it. Cancel safe.
     async fn changed(&mut self) -> Membership {
-        let Some(agent) = &self.agent else {
+        // After it has left nothing becomes of it any more.
+        let is_over = matches!(self.known, Some(Membership::Left(_)));
+        let Some(agent) = self.agent.as_ref().filter(|_| !is_over) else {
             return std::future::pending().await;
         };
         let known = self.known.clone().unwrap_or(Membership::Joining);
         let next = agent.changed(&known).await;
         self.known = Some(next.clone());
         next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn registration() -> Registration {
+        Registration::new(
+            "b-1".parse().unwrap(),
+            "shop".parse().unwrap(),
+            "eu".parse().unwrap(),
+            NonZeroU16::new(8080).unwrap(),
+        )
+    }
+
+    #[tokio::test]
+    async fn of_one_that_has_left_there_is_no_more_news() {
+        let builder = Agent::builder().api("http://127.0.0.1:9".parse().unwrap());
+        let mut member = Member::default();
+        member.join(Some((builder, registration()))).unwrap();
+        member.with(|agent| agent.start_leaving(Duration::ZERO));
+        while !matches!(member.changed().await, Membership::Left(_)) {}
+        for _ in 0..100 {
+            tokio::select! {
+                biased;
+                news = member.changed() => panic!("{news:?}"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::explain::words;
+use crate::output::shown;
 use crate::remote::{Form, Query, Remote, encoded, or_look, run};
 
 /// Which backend, and for how long.
@@ -57,7 +58,7 @@ pub(crate) fn drain(options: &DrainOptions) -> ExitCode {
 
 fn told(options: &DrainOptions, answer: &Value) -> String {
     let id = &options.id;
-    let text = |member: &str| words(&answer[member]);
+    let text = |member: &str| shown(&words(&answer[member]));
     let in_flight = match text("in_flight").as_str() {
         "" | "0" => None,
         "1" => Some("1 request that is in flight has".to_owned()),

@@ -62,9 +62,19 @@ struct Event {
 
 /// Prints them, and follows.
 pub(crate) fn events(options: &EventsOptions) -> ExitCode {
+    if options.wants_nothing() {
+        tell("edgeproxy: -n 0 prints no event that has happened, and without --follow there are no others\n");
+        return ExitCode::from(2);
+    }
     match in_runtime(printed(options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
+    }
+}
+
+impl EventsOptions {
+    const fn wants_nothing(&self) -> bool {
+        matches!(self.limit, Some(0)) && !self.follow
     }
 }
 
@@ -89,7 +99,7 @@ async fn printed(options: &EventsOptions) -> anyhow::Result<()> {
     };
     let mut last_id = options.since.clone();
     let mut api = Api::warned(&options.remote)?;
-    if limit > 0 || !options.follow {
+    if limit > 0 {
         let mut page = page(&mut api, options, &query, limit).await?;
         if page["reset"] == true {
             tell("edgeproxy: some events after that one are not kept any more; these are the latest\n");
@@ -113,7 +123,7 @@ async fn printed(options: &EventsOptions) -> anyhow::Result<()> {
 }
 
 async fn page(api: &mut Api, options: &EventsOptions, query: &Query, limit: u32) -> anyhow::Result<Value> {
-    let limit = limit.max(1).to_string();
+    let limit = limit.to_string();
     let query = query
         .clone()
         .and("limit", Some(&limit))
@@ -259,6 +269,24 @@ mod tests {
         );
         let lines = printer.lines(&[event("ejected", Some("eu-1"))], Paint::Colours);
         assert!(lines.contains("\u{1b}[31mejected   \u{1b}[0m"), "{lines:?}");
+    }
+
+    #[test]
+    fn none_of_the_latest_is_asked_for_only_to_follow() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            events: EventsOptions,
+        }
+        for (args, expected) in [
+            (&["-n", "0"][..], true),
+            (&["-n", "0", "--follow"], false),
+            (&["-n", "1"], false),
+            (&[], false),
+        ] {
+            let line: Line = clap::Parser::parse_from([&["events"], args].concat());
+            assert_eq!(line.events.wants_nothing(), expected, "{args:?}");
+        }
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn told(answer: &Value, room: Room) -> String {
     let known: Vec<String> = ["ip", "country", "region"]
         .into_iter()
         .filter(|member| !client[*member].is_null())
-        .map(|member| format!("{member} {}", text(client, member)))
+        .map(|member| format!("{member} {}", shown(&text(client, member))))
         .collect();
     let known = if known.is_empty() {
         "unknown".to_owned()
@@ -68,8 +68,8 @@ fn told(answer: &Value, room: Room) -> String {
     };
     let mut page = format!(
         "app {}, by {}\nclient: {known}\n",
-        text(answer, "app"),
-        text(answer, "algorithm")
+        shown(&text(answer, "app")),
+        shown(&text(answer, "algorithm"))
     );
     let verdict = match answer["picked"].as_str() {
         Some(picked) => format!("picked: {picked}"),
@@ -148,6 +148,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn nothing_that_a_server_says_moves_the_cursor() {
+        let answer = json!({
+            "app": "a\u{1b}[2J", "algorithm": "b\r", "client": {"region": "c\u{1b}[2J"}, "tiers": [], "candidates": [],
+            "picked": null, "error": "d\u{7}",
+        });
+        let room = Room {
+            width: None,
+            paint: edgeproxy_config::Paint::Plain,
+        };
+        let page = told(&answer, room);
+        assert!(
+            page.starts_with("app a [2J, by b \nclient: region c [2J\nnobody: d \n"),
+            "{page:?}"
+        );
+    }
 
     #[test]
     fn the_one_that_is_picked_is_marked_and_every_other_one_has_its_reason() {

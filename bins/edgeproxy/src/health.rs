@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::explain::words;
+use crate::output::shown;
 use crate::remote::{Form, Remote, run};
 
 /// Which one is asked.
@@ -25,7 +26,7 @@ pub(crate) fn health(options: &HealthOptions) -> ExitCode {
         Ok(if options.form.json {
             format!("{answer:#}\n")
         } else {
-            format!("{}\n", words(&answer["status"]))
+            format!("{}\n", shown(&words(&answer["status"])))
         })
     })
 }

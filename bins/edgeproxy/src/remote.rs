@@ -16,7 +16,7 @@ use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::client::{Answer, Client, Opened, Tls};
-use crate::output::{print, tell};
+use crate::output::{print, shown, tell};
 use crate::token;
 
 /// Which edgeproxy is asked, and as whom.
@@ -209,7 +209,12 @@ impl Api {
         let Answer { status, body, .. } = answer;
         let problem: Value = serde_json::from_slice(body).unwrap_or_default();
         let words = match problem["error"].as_str().or(problem["detail"].as_str()) {
-            Some(error) => format!("{status}: {error}{}{}", fields(&problem), next_step(*status)),
+            Some(error) => format!(
+                "{status}: {}{}{}",
+                shown(error),
+                fields(&problem),
+                next_step(*status)
+            ),
             None => format!(
                 "{status} from {}: is that the API of edgeproxy? Name its address by --api",
                 self.url
@@ -312,7 +317,7 @@ fn fields(problem: &Value) -> String {
     let fields = problem["fields"].as_array().map_or(&[][..], Vec::as_slice);
     let fields = if fields.len() > 1 { fields } else { &[] };
     let told = fields.iter().map(|field| {
-        let text = |member: &str| field[member].as_str().unwrap_or_default();
+        let text = |member: &str| shown(field[member].as_str().unwrap_or_default());
         format!("\n  {} {}", text("field"), text("problem"))
     });
     told.collect()
@@ -425,6 +430,23 @@ mod tests {
             let told = format!("{:#}", target(bad).unwrap_err());
             assert!(told.contains("such as http://127.0.0.1:8081"), "{bad}: {told}");
         }
+    }
+
+    #[test]
+    fn what_a_server_says_of_a_refusal_moves_no_cursor() {
+        let api = Api {
+            client: Client::new("127.0.0.1:9".to_owned()),
+            url: "http://127.0.0.1:9".to_owned(),
+            is_overheard: false,
+        };
+        let body =
+            r#"{"error":"a\u001b[2J","fields":[{"field":"b\u001b[2J","problem":"c\nd"},{"field":"e"}]}"#;
+        let refusal = api.refusal(&Answer {
+            status: StatusCode::BAD_REQUEST,
+            headers: http::HeaderMap::new(),
+            body: body.into(),
+        });
+        assert_eq!(refusal.words, "400 Bad Request: a [2J\n  b [2J c d\n  e ");
     }
 
     #[test]

@@ -135,6 +135,7 @@ async fn looped(
 ) -> anyhow::Result<()> {
     let mut pressed = keys();
     loop {
+        state.settle();
         screen.0.draw(|frame| draw(&state, look, frame))?;
         let deadline = state.deadline().map(tokio::time::Instant::from_std);
         let mut next = tokio::select! {

@@ -85,15 +85,21 @@ pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
     let mut unpack = Command::new("dpkg-deb");
     unpack.arg("--raw-extract").arg(&package).arg(&unpacked);
     succeed(unpack)?;
-    for file in [
-        "usr/bin/edgeproxy",
-        "usr/bin/edgeproxy-agent",
+    let of_binaries = BINARIES.iter().flat_map(|(_, binary)| {
+        let completions = documents::completions(binary).map(|(_, path)| path);
+        let own = [
+            format!("usr/bin/{binary}"),
+            format!("usr/share/man/man1/{binary}.1.gz"),
+        ];
+        completions.into_iter().chain(own)
+    });
+    let others = [
         "usr/share/man/man1/edgeproxy-run.1.gz",
-        "usr/share/bash-completion/completions/edgeproxy",
         "usr/share/doc/edgeproxy/copyright",
         CONFIGURATION,
-    ] {
-        if !unpacked.join(file).is_file() {
+    ];
+    for file in of_binaries.chain(others.map(ToOwned::to_owned)) {
+        if !unpacked.join(&file).is_file() {
             bail!("the package has no {file}");
         }
     }

@@ -14,6 +14,9 @@ const LISTING_PAUSE = 1_500;
 /** What couldn't be looked up is looked up again after so long, in ms. */
 const AGAIN = 3_000;
 
+/** Figures of backends that are not known yet: as many as the server tells of. */
+const EARLY = 5_000;
+
 /** Those events after which more than the state may be otherwise. */
 const LOOK_UP = new Set(["registered", "renewed", "changed", "readmitted", "draining", "suspected", "trial", "unhealthy", "ejected"]);
 
@@ -31,6 +34,8 @@ export class Fleet {
     /** Requests under way, and by id the incarnation of those that went meanwhile: an answer may be of before. */
     this.asking = 0;
     this.gone = new Map();
+    /** The latest figures of those that are still to be looked up: they are told again only once they change. */
+    this.early = new Map();
     this.backends = new Map();
     this.events = [];
     this.totals = null;
@@ -96,10 +101,14 @@ export class Fleet {
   put(view, before = this.backends.get(view.id)) {
     if (view.incarnation <= this.gone.get(view.id)) return;
     const same = before && before.view.incarnation === view.incarnation;
+    const early = this.early.get(view.id);
+    if (!same) this.early.delete(view.id);
     this.backends.set(view.id, {
       view,
       history: same ? before.history : new History(["rate", "errors", "latency", "inFlight"], OF_BACKEND),
-      now: same ? before.now : [0, 0, view.latency_ms, view.in_flight],
+      now: same ? before.now : (early ?? [0, 0, view.latency_ms, view.in_flight]),
+      /** Whether figures under its id are another's by now, who is still to be looked up. */
+      succeeded: same && before.succeeded,
       words: null,
       key: same ? before.key : view.id.replace(/\d+/g, (digits) => digits.padStart(12, "0")),
     });
@@ -110,16 +119,21 @@ export class Fleet {
     this.lastId = id;
     this.events.unshift(event);
     if (this.events.length > KEPT) this.events.length = KEPT;
+    // Who goes while events are missed takes none of its figures along.
+    if (event.type === "reset") this.early.clear();
     this.news++;
     const known = this.backends.get(event.backend);
     // What is told of an incarnation that has been taken over from is not about the one that is here.
     if (!known || event.incarnation >= known.view.incarnation) {
       if (event.state === null) {
         this.backends.delete(event.backend);
+        this.early.delete(event.backend);
         if (this.asking > 0) this.gone.set(event.backend, event.incarnation);
       } else {
         if (known?.view.incarnation === event.incarnation) {
           Object.assign(known.view, { state: event.state, reason: event.reason });
+        } else if (known) {
+          known.succeeded = true;
         }
         if (LOOK_UP.has(event.type)) this.lookUp(event.backend);
       }
@@ -168,7 +182,8 @@ export class Fleet {
   stats(frame) {
     for (const [id, now] of Object.entries(frame.backends)) {
       const known = this.backends.get(id);
-      if (known) known.now = now;
+      if (known && !known.succeeded) known.now = now;
+      else if (this.early.size < EARLY || this.early.has(id)) this.early.set(id, now);
     }
     for (const { now, history } of this.backends.values()) history.push(now[0], now[1], now[2] ?? NaN, now[3]);
     const { totals } = frame;

@@ -12,6 +12,8 @@ pub(crate) struct Parser {
     name: String,
     data: String,
     ready: VecDeque<Told>,
+    /// Of the event that is being read: it counts once that is whole.
+    next_id: Option<String>,
     last_id: Option<String>,
     retry: Option<Duration>,
 }
@@ -62,6 +64,7 @@ impl Parser {
         if line.is_empty() {
             let name = std::mem::take(&mut self.name);
             let data = std::mem::take(&mut self.data);
+            self.last_id.clone_from(&self.next_id);
             if !data.is_empty() {
                 self.ready.push_back(Told {
                     name,
@@ -81,7 +84,7 @@ impl Parser {
                 }
                 self.data.push_str(value);
             }
-            "id" => self.last_id = Some(value.to_owned()),
+            "id" => self.next_id = Some(value.to_owned()),
             "retry" => {
                 if let Ok(millis) = value.parse() {
                     self.retry = Some(Duration::from_millis(millis));
@@ -138,6 +141,18 @@ mod tests {
         let mut parser = Parser::default();
         parser.take(b"id: a-7\n\n").unwrap();
         assert_eq!((parser.next(), parser.last_id()), (None, Some("a-7")));
+    }
+
+    #[test]
+    fn an_event_that_is_cut_is_no_place_to_come_back_to() {
+        let mut parser = Parser::default();
+        parser.take(b"id: a-1\ndata: x\n\nid: a-2\ndata:").unwrap();
+        assert_eq!(parser.last_id(), Some("a-1"));
+        parser.take(b" y\n\ndata: z\n\n").unwrap();
+        let found: Vec<_> = std::iter::from_fn(|| parser.next())
+            .filter_map(|told| told.id)
+            .collect();
+        assert_eq!(found, ["a-1", "a-2", "a-2"]);
     }
 
     #[test]

@@ -107,13 +107,13 @@ pub(crate) async fn ask(remote: Remote, mut acts: Receiver<Act>, tell: Sender<Me
             None => Api::at(&remote),
         };
         let message = match (act, api) {
-            (Act::Ask(ask), Ok(mut api)) => match asked(&mut api, &ask).await {
+            (Act::Ask(ask), Ok(mut api)) => match asked(&mut api, ask).await {
                 Ok(message) => {
                     kept = Some(api);
                     message
                 }
-                // The stream tells that there is no connection.
-                Err(_) => Message::NotLookedUp(ask),
+                // The stream tells that there is no connection. Another one has the file of the token read anew.
+                Err(message) => message,
             },
             (Act::Ask(ask), Err(_)) => Message::NotLookedUp(ask),
             (Act::Change(change), Ok(mut api)) => {
@@ -130,28 +130,43 @@ pub(crate) async fn ask(remote: Remote, mut acts: Receiver<Act>, tell: Sender<Me
     }
 }
 
-async fn asked(api: &mut Api, ask: &Ask) -> anyhow::Result<Message> {
-    match ask {
-        Ask::Listing => listing(api).await.map(Message::Listed),
-        Ask::Backends(ids) => {
-            let mut found = Vec::new();
-            for id in ids {
-                match api.get(&format!("/api/v1/backends/{}", encoded(id))).await {
-                    Ok(one) => found.push(read(&one)),
-                    // It has gone meanwhile, which the stream tells.
-                    Err(error) if is_gone(&error) => {}
-                    Err(error) => return Err(error),
-                }
+/// What there is to be told; as an error where some of it couldn't be had.
+async fn asked(api: &mut Api, ask: Ask) -> Result<Message, Message> {
+    let ids = match ask {
+        Ask::Listing => {
+            let listed = listing(api).await;
+            return listed
+                .map(Message::Listed)
+                .map_err(|_| Message::NotLookedUp(Ask::Listing));
+        }
+        Ask::Backends(ids) => ids,
+    };
+    let (mut found, mut missed) = (Vec::new(), Vec::new());
+    let mut ids = ids.into_iter();
+    while let Some(id) = ids.next() {
+        let Err(error) = api
+            .get(&format!("/api/v1/backends/{}", encoded(&id)))
+            .await
+            .map(|one| found.push(read(&one)))
+        else {
+            continue;
+        };
+        match error.downcast_ref::<Refusal>() {
+            // It has gone meanwhile, which the stream tells.
+            Some(refusal) if refusal.status == StatusCode::NOT_FOUND => {}
+            Some(_) => missed.push(id),
+            // Without a connection there is no answer for the others either.
+            None => {
+                missed.push(id);
+                missed.extend(ids.by_ref());
             }
-            Ok(Message::LookedUp(found))
         }
     }
-}
-
-fn is_gone(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<Refusal>()
-        .is_some_and(|refusal| refusal.status == StatusCode::NOT_FOUND)
+    if missed.is_empty() {
+        Ok(Message::LookedUp { found, missed })
+    } else {
+        Err(Message::LookedUp { found, missed })
+    }
 }
 
 async fn changed(api: &mut Api, change: &Change) -> anyhow::Result<String> {
@@ -182,4 +197,77 @@ async fn changed(api: &mut Api, change: &Change) -> anyhow::Result<String> {
             words(&answer["reason"])
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn remote(url: &str) -> Remote {
+        let line = Remote::augment_args(Command::new("x"));
+        Remote::from_arg_matches(&line.get_matches_from(["x", "--api", url])).unwrap()
+    }
+
+    /// Answers each request by its path: a connection that is to be closed is answered nothing.
+    async fn serve(listener: TcpListener) {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {
+                if !head.ends_with(b"\r\n\r\n") {
+                    continue;
+                }
+                let text = String::from_utf8_lossy(&head).into_owned();
+                let path = text.split(' ').nth(1).unwrap_or_default();
+                let id = path.rsplit('/').next().unwrap_or_default();
+                let (status, body) = match id {
+                    "closed" => break,
+                    "busy" => ("503 Service Unavailable", r#"{"error":"busy"}"#.to_owned()),
+                    "gone" => ("404 Not Found", r#"{"error":"gone"}"#.to_owned()),
+                    id => ("200 OK", json!({"id": id}).to_string()),
+                };
+                let length = body.len();
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                head.clear();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_found_is_told_although_another_could_not_be_looked_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(serve(listener));
+        let mut api = Api::at(&remote(&url)).unwrap();
+        for (ids, found_ids, missed_ids) in [
+            (&["a", "gone", "b"][..], &["a", "b"][..], &[][..]),
+            (&["a", "busy", "b"], &["a", "b"], &["busy"]),
+            (&["a", "closed", "b"], &["a"], &["closed", "b"]),
+        ] {
+            let ask = Ask::Backends(ids.iter().map(ToString::to_string).collect());
+            let asked = asked(&mut api, ask).await;
+            assert_eq!(asked.is_ok(), missed_ids.is_empty());
+            let (Ok(message) | Err(message)) = asked;
+            let Message::LookedUp { found, missed } = message else {
+                panic!("{message:?}");
+            };
+            let found: Vec<_> = found.iter().map(|one| one.id.as_str()).collect();
+            assert_eq!(
+                (&*found, &*missed),
+                (
+                    found_ids,
+                    missed_ids
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .as_slice()
+                )
+            );
+        }
+        server.abort();
+    }
 }

@@ -53,13 +53,14 @@ pub(super) fn fleet(size: (u16, u16)) -> (State, Instant) {
         event("09:13:07", "changed", "us-1", Some("disabled"), drained),
     ];
     let mut state = State::new("http://127.0.0.1:8081".to_owned(), backends, events, size, now);
-    state.handle(
+    hear(
+        &mut state,
         Message::Hello(read(
             json!({"version": "0.1.0", "role": "operate", "apps": "*", "name": null}),
         )),
         now,
     );
-    state.handle(stats(), now);
+    hear(&mut state, stats(), now);
     (state, now)
 }
 
@@ -74,9 +75,16 @@ pub(super) fn stats() -> Message {
     })))
 }
 
+/// As it is when it is drawn next.
+pub(super) fn hear(state: &mut State, message: Message, now: Instant) -> Vec<Act> {
+    let acts = state.handle(message, now);
+    state.settle();
+    acts
+}
+
 pub(super) fn press(state: &mut State, code: KeyCode) -> Vec<Act> {
     let now = state.now + Duration::from_millis(1);
-    state.handle(Message::Key(KeyEvent::new(code, KeyModifiers::NONE)), now)
+    hear(state, Message::Key(KeyEvent::new(code, KeyModifiers::NONE)), now)
 }
 
 pub(super) fn write(state: &mut State, text: &str) {

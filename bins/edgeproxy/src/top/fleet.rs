@@ -17,6 +17,9 @@ const LISTING_PAUSE: Duration = Duration::from_millis(1_500);
 /// What couldn't be looked up is looked up again after so long.
 const AGAIN: Duration = Duration::from_secs(3);
 
+/// Figures of backends that are not known yet: as many as the server tells of.
+const EARLY: usize = 5_000;
+
 /// Those events after which more than the state may be otherwise.
 const LOOKED_UP: [&str; 9] = [
     "registered",
@@ -41,6 +44,8 @@ pub(crate) struct Fleet {
     pub(crate) partial: bool,
     /// By id the incarnation of those that went: an answer that is under way may be of before. Emptied by a listing.
     gone: HashMap<String, u64>,
+    /// The latest figures of those that are still to be looked up: they are told again only once they change.
+    early: HashMap<String, Figures>,
     pending: BTreeSet<String>,
     /// Whether all of them are.
     all_pending: bool,
@@ -55,6 +60,10 @@ pub(crate) struct Fleet {
 pub(crate) struct Backend {
     pub(crate) view: Listed,
     pub(crate) now: Figures,
+    /// The id, with numbers that are compared as such.
+    pub(crate) key: String,
+    /// Whether figures under its id are another's by now, who is still to be looked up.
+    is_succeeded: bool,
 }
 
 /// What has to be asked of the server.
@@ -107,6 +116,8 @@ impl Fleet {
 
     /// Has everything asked for anew.
     pub(crate) fn relist(&mut self, now: Instant) {
+        // Who goes while events are missed takes none of its figures along.
+        self.early.clear();
         self.all_pending = true;
         self.look_up = Some(now);
     }
@@ -129,15 +140,22 @@ impl Fleet {
         {
             return;
         }
-        let now = match known {
-            Some(known) if known.view.incarnation > view.incarnation => {
-                self.backends.insert(view.id.clone(), known);
-                return;
-            }
-            Some(known) if known.view.incarnation == view.incarnation => known.now,
-            _ => Figures(0.0, 0.0, view.latency_ms, view.in_flight),
+        let known = match known {
+            Some(known) if known.view.incarnation > view.incarnation => known,
+            Some(known) if known.view.incarnation == view.incarnation => Backend { view, ..known },
+            _ => Backend {
+                now: self.early.remove(&view.id).unwrap_or(Figures(
+                    0.0,
+                    0.0,
+                    view.latency_ms,
+                    view.in_flight,
+                )),
+                key: natural(&view.id),
+                is_succeeded: false,
+                view,
+            },
         };
-        self.backends.insert(view.id.clone(), Backend { view, now });
+        self.backends.insert(known.view.id.clone(), known);
     }
 
     /// Takes in what had happened before.
@@ -162,14 +180,19 @@ impl Fleet {
             match &event.state {
                 None => {
                     self.backends.remove(&event.backend);
+                    self.early.remove(&event.backend);
                     if self.asking {
                         self.gone.insert(event.backend.clone(), event.incarnation);
                     }
                 }
                 Some(state) => {
-                    if let Some(known) = known.filter(|known| known.view.incarnation == event.incarnation) {
-                        known.view.state.clone_from(state);
-                        known.view.reason.clone_from(&event.reason);
+                    match known {
+                        Some(known) if known.view.incarnation == event.incarnation => {
+                            known.view.state.clone_from(state);
+                            known.view.reason.clone_from(&event.reason);
+                        }
+                        Some(known) => known.is_succeeded = true,
+                        None => {}
                     }
                     if LOOKED_UP.contains(&event.r#type.as_str()) {
                         self.pending.insert(event.backend.clone());
@@ -185,8 +208,12 @@ impl Fleet {
     /// Takes the figures of a second in.
     pub(crate) fn count(&mut self, stats: Stats) {
         for (id, figures) in stats.backends {
-            if let Some(known) = self.backends.get_mut(&id) {
-                known.now = figures;
+            match self.backends.get_mut(&id).filter(|known| !known.is_succeeded) {
+                Some(known) => known.now = figures,
+                None if self.early.len() < EARLY || self.early.contains_key(&id) => {
+                    self.early.insert(id, figures);
+                }
+                None => {}
             }
         }
         self.totals = stats.totals;
@@ -222,6 +249,27 @@ impl Fleet {
             },
         )
     }
+}
+
+/// A name of which numbers are compared as such.
+fn natural(id: &str) -> String {
+    /// More digits than a number has.
+    const DIGITS: usize = 20;
+    let mut key = String::with_capacity(id.len() + DIGITS);
+    let mut digits = String::new();
+    for c in id.chars().map(Some).chain([None]) {
+        match c {
+            Some(c) if c.is_ascii_digit() => digits.push(c),
+            _ => {
+                if !digits.is_empty() {
+                    key.push_str(&format!("{digits:0>DIGITS$}"));
+                    digits.clear();
+                }
+                key.extend(c);
+            }
+        }
+    }
+    key
 }
 
 #[cfg(test)]

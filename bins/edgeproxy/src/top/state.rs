@@ -27,6 +27,8 @@ pub(crate) struct State {
     /// What came of the latest change, and until when that is shown.
     told: Option<(Outcome, Instant)>,
     size: (u16, u16),
+    /// Whether rows may have gone or moved since the selection was looked after.
+    is_unsettled: bool,
     pub(crate) now: Instant,
 }
 
@@ -96,7 +98,11 @@ pub(crate) enum Message {
         pause: Duration,
     },
     Listed(Vec<Listed>),
-    LookedUp(Vec<Listed>),
+    LookedUp {
+        found: Vec<Listed>,
+        /// Those that the API has said nothing about.
+        missed: Vec<String>,
+    },
     NotLookedUp(Ask),
     Changed(Outcome),
     /// The time that was waited for has come.
@@ -136,18 +142,23 @@ impl State {
             mode: Mode::Browse,
             told: None,
             size,
+            is_unsettled: true,
             now,
         };
         state.settle();
         state
     }
 
-    /// Takes a message in. Every call may have changed what is to be drawn.
+    /// Takes a message in. Every call may have changed what is to be drawn; before it is, [`settle`](Self::settle) is called.
     pub(crate) fn handle(&mut self, message: Message, now: Instant) -> Vec<Act> {
         self.now = now;
         let mut acts = Vec::new();
         match message {
-            Message::Key(key) => acts.extend(self.key(key)),
+            Message::Key(key) => {
+                // A key is about what is there now.
+                self.settle();
+                acts.extend(self.key(key));
+            }
             Message::Resized(columns, lines) => self.size = (columns, lines),
             Message::Begun => self.line = Line::Live,
             Message::Hello(hello) => self.hello = hello,
@@ -165,7 +176,12 @@ impl State {
                 self.line = Line::Lost { since, again, why };
             }
             Message::Listed(listed) => self.fleet.list(listed, now),
-            Message::LookedUp(found) => self.fleet.looked_up(found),
+            Message::LookedUp { found, missed } => {
+                self.fleet.looked_up(found);
+                if !missed.is_empty() {
+                    self.fleet.not_looked_up(Ask::Backends(missed), now);
+                }
+            }
             Message::NotLookedUp(asked) => self.fleet.not_looked_up(asked, now),
             Message::Changed(outcome) => self.told = Some((outcome, now + TOLD_FOR)),
             Message::Time => {}
@@ -174,7 +190,7 @@ impl State {
             self.told = None;
         }
         acts.extend(self.fleet.due(now).map(Act::Ask));
-        self.settle();
+        self.is_unsettled = true;
         acts
     }
 
@@ -260,8 +276,12 @@ impl State {
         self.hello.role == "operate"
     }
 
-    /// Keeps the selection on something that is there, and in sight.
-    fn settle(&mut self) {
+    /// Keeps the selection on something that is there, and in sight. It sorts all rows: once for all the messages that have
+    /// come together.
+    pub(crate) fn settle(&mut self) {
+        if !std::mem::take(&mut self.is_unsettled) {
+            return;
+        }
         let ids: Vec<String> = self.rows().iter().map(|row| row.view.id.clone()).collect();
         let height = usize::from(self.areas().rows());
         self.view.settle(&ids, height);

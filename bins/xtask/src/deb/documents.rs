@@ -5,18 +5,25 @@ use std::path::Path;
 use std::process::Command;
 
 use super::tree::Tree;
-use super::{commit_time, remove, succeed};
+use super::{BINARIES, commit_time, remove, succeed};
 use crate::cargo;
 use crate::workspace::Workspace;
 
-/// Manual pages and completions, as the binary itself tells them.
+/// Manual pages and completions, as the binaries themselves tell them.
 pub(super) fn describe(tree: &Tree, binaries: &Path, output: &Path) -> anyhow::Result<()> {
-    let edgeproxy = binaries.join("edgeproxy");
     let pages = output.join("man");
     remove(&pages)?;
-    let mut man = Command::new(&edgeproxy);
-    man.arg("man").arg("--output").arg(&pages);
-    succeed(man)?;
+    for (_, name) in BINARIES {
+        let binary = binaries.join(name);
+        let mut man = Command::new(&binary);
+        man.arg("man").arg("--output").arg(&pages);
+        succeed(man)?;
+        for (shell, path) in completions(name) {
+            let mut completions = Command::new(&binary);
+            completions.args(["completions", shell]);
+            tree.file(&path, cargo::output(completions)?.as_bytes())?;
+        }
+    }
     for page in fs::read_dir(&pages)? {
         let page = page?;
         let name = page.file_name();
@@ -25,39 +32,19 @@ pub(super) fn describe(tree: &Tree, binaries: &Path, output: &Path) -> anyhow::R
             &fs::read(page.path())?,
         )?;
     }
-    let mut help = Command::new(binaries.join("edgeproxy-agent"));
-    help.arg("--help");
-    let page = agent_page(&cargo::output(help)?);
-    tree.compressed("usr/share/man/man1/edgeproxy-agent.1", page.as_bytes())?;
-    for (shell, path) in [
-        ("bash", "usr/share/bash-completion/completions/edgeproxy"),
-        ("zsh", "usr/share/zsh/vendor-completions/_edgeproxy"),
-        ("fish", "usr/share/fish/vendor_completions.d/edgeproxy.fish"),
-    ] {
-        let mut completions = Command::new(&edgeproxy);
-        completions.args(["completions", shell]);
-        tree.file(path, cargo::output(completions)?.as_bytes())?;
-    }
     Ok(())
 }
 
-/// The agent's page: what it says of itself, in its own lines.
-fn agent_page(help: &str) -> String {
-    let mut page = String::from(
-        ".TH EDGEPROXY-AGENT 1\n.SH NAME\nedgeproxy-agent \\- keeps a server registered with edgeproxy\n\
-         .SH DESCRIPTION\n.nf\n",
-    );
-    for line in help.lines() {
-        // A backslash, a hyphen that is not to become a dash, and what would be a command at the line's beginning.
-        let line = line.replace('\\', "\\e").replace('-', "\\-");
-        if line.starts_with(['.', '\'']) {
-            page.push_str("\\&");
-        }
-        page.push_str(&line);
-        page.push('\n');
-    }
-    page.push_str(".fi\n.SH SEE ALSO\n.BR edgeproxy (1)\n");
-    page
+/// Where each shell looks for those of a binary.
+pub(super) fn completions(binary: &str) -> [(&'static str, String); 3] {
+    [
+        ("bash", format!("usr/share/bash-completion/completions/{binary}")),
+        ("zsh", format!("usr/share/zsh/vendor-completions/_{binary}")),
+        (
+            "fish",
+            format!("usr/share/fish/vendor_completions.d/{binary}.fish"),
+        ),
+    ]
 }
 
 /// The licence, what has changed, and the pages that an operator needs beside the machine.
@@ -116,15 +103,6 @@ fn changelog(version: &str, time: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_page_shows_the_help_as_it_is() {
-        let page = agent_page("Usage: x --api URL\n.hidden \\o/\n");
-        assert!(
-            page.contains("\nUsage: x \\-\\-api URL\n\\&.hidden \\eo/\n"),
-            "{page}"
-        );
-    }
 
     #[test]
     fn a_changelog_has_the_form_that_debian_reads() {

@@ -17,7 +17,7 @@ use super::{CONFIGURATION, build, remove, succeed};
 use crate::cargo::{self, Tool};
 use crate::process::{PATIENCE, Process};
 use crate::register;
-use crate::step::{Context, Verdict};
+use crate::step::{Context, OnMissing, Verdict};
 
 /// What an operator has written into the configuration.
 const CHANGE: &str = "\n# An operator was here.\nheartbeat_ttl_secs = 45\n";
@@ -28,7 +28,7 @@ const CHANGE: &str = "\n# An operator was here.\nheartbeat_ttl_secs = 45\n";
 /// Something of it is not as it should be.
 pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
     if !geteuid().is_root() {
-        return Ok(Verdict::NothingToCheck("only root can install a package"));
+        return without_root(context.on_missing);
     }
     for tool in [Tool::DPKG_DEB, Tool::MMDEBSTRAP] {
         if !tool.is_installed(&context.workspace) {
@@ -83,6 +83,15 @@ pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
     compare("purge after a removal", &before, &left(&root)?)?;
     remove(&root.path)?;
     Ok(Verdict::Passed)
+}
+
+/// CI has to be root: there, nobody would notice that nothing was checked.
+fn without_root(on_missing: OnMissing) -> anyhow::Result<Verdict> {
+    const WHY: &str = "only root can install a package";
+    match on_missing {
+        OnMissing::Skip => Ok(Verdict::NothingToCheck(WHY)),
+        OnMissing::Fail => bail!("{WHY}; run it as root"),
+    }
 }
 
 /// The package as a version before this one, with another configuration.
@@ -246,4 +255,17 @@ fn compare(what: &str, before: &BTreeSet<String>, after: &BTreeSet<String>) -> a
         "a {what} left {left:#?} and took {gone:#?}"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_root_a_person_checks_nothing_and_ci_fails() {
+        let skipped = without_root(OnMissing::Skip).unwrap();
+        assert!(matches!(skipped, Verdict::NothingToCheck(_)), "{skipped:?}");
+        let failed = without_root(OnMissing::Fail).unwrap_err().to_string();
+        assert!(failed.contains("run it as root"), "{failed}");
+    }
 }

@@ -235,7 +235,8 @@ impl Agent {
         }
     }
 
-    /// Waits until it is another than `known`, and says which. Cancel safe.
+    /// Waits until it is another than `known`, and says which. After [`Membership::Left`] there is no other: then it
+    /// returns at once, each time. Cancel safe.
     pub async fn changed(&self, known: &Membership) -> Membership {
         let found = self.wait(|state| state.membership != *known).await;
         found.unwrap_or(Membership::Left(Departure::NotRegistered))

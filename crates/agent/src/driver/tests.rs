@@ -340,6 +340,11 @@ async fn an_https_api_is_believed_by_its_authority_alone_and_shown_the_agents_ce
     soon("registered", agent.registered()).await.unwrap();
     drop(agent);
 
+    // A certificate of another key is refused where it is given.
+    let trust = Trust::from_pem(root.pem().as_bytes()).unwrap();
+    let mixed = trust.with_identity(own.pem().as_bytes(), server_key.serialize_pem().as_bytes());
+    assert!(matches!(mixed, Err(TrustError::Unusable(_))), "{mixed:?}");
+
     // Another authority's word is nothing.
     let stranger = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let trust = Trust::from_pem(stranger.cert.pem().as_bytes()).unwrap();

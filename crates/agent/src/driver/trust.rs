@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
@@ -13,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 #[derive(Debug)]
 pub struct Trust {
     roots: RootCertStore,
-    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    identity: Option<Arc<SingleCertAndKey>>,
 }
 
 /// Why certificates can't be used. The message goes on from the name of the file.
@@ -64,13 +65,16 @@ impl Trust {
     /// The same, with a certificate and its key to be shown to an API that asks for one.
     ///
     /// # Errors
-    /// When either can't be read.
+    /// When either can't be read, or they don't fit together.
     pub fn with_identity(mut self, chain: &[u8], key: &[u8]) -> Result<Self, TrustError> {
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| TrustError::Pem {
             expected: "private key",
             problem: error.to_string(),
         })?;
-        self.identity = Some((certificates(chain)?, key));
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let identity = CertifiedKey::from_der(certificates(chain)?, key, &provider)
+            .map_err(|error| TrustError::Unusable(error.to_string()))?;
+        self.identity = Some(Arc::new(SingleCertAndKey::from(identity)));
         Ok(self)
     }
 
@@ -83,7 +87,7 @@ impl Trust {
             .map_err(unusable)?
             .with_root_certificates(self.roots);
         let mut config = match self.identity {
-            Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(unusable)?,
+            Some(identity) => builder.with_client_cert_resolver(identity),
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -232,7 +232,7 @@ fn title(what: What, width: usize, view: &View, look: Look) -> Span<'static> {
 }
 
 fn row(backend: &Backend, columns: &Columns, whole_width: usize, look: Look) -> Line<'static> {
-    let Backend { view, now } = backend;
+    let Backend { view, now, .. } = backend;
     let tone = look.tone(tone_of_state(&view.state));
     let is_well = view.state == "routable";
     let plain = if view.takes_traffic() {
@@ -270,7 +270,7 @@ fn row(backend: &Backend, columns: &Columns, whole_width: usize, look: Look) -> 
 }
 
 /// In flight, and of how many at the most.
-fn in_flight(Backend { view, now }: &Backend) -> String {
+fn in_flight(Backend { view, now, .. }: &Backend) -> String {
     match view.hard_limit {
         0 => whole(now.3),
         hard => format!("{}/{}", whole(now.3), whole(hard)),

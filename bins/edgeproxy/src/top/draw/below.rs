@@ -159,7 +159,7 @@ fn in_pairs(pairs: &[(&'static str, String)], columns: usize, look: Look) -> Vec
     lines
 }
 
-fn limits(Backend { view, now }: &Backend) -> String {
+fn limits(Backend { view, now, .. }: &Backend) -> String {
     let limit = |limit: u64| {
         if limit == 0 {
             "none".to_owned()
@@ -175,7 +175,7 @@ fn limits(Backend { view, now }: &Backend) -> String {
     )
 }
 
-fn pairs(Backend { view, now }: &Backend) -> Vec<(&'static str, String)> {
+fn pairs(Backend { view, now, .. }: &Backend) -> Vec<(&'static str, String)> {
     let since = lasting(std::time::Duration::from_secs(view.registered_secs));
     let lease = view.ttl_secs.map_or_else(
         || "none: it stands in the file".to_owned(),

@@ -7,7 +7,7 @@ use ratatui::crossterm::event::KeyCode;
 use serde_json::json;
 
 use super::*;
-use crate::top::fixture::{event, fleet, listed, press, write};
+use crate::top::fixture::{event, fleet, hear, listed, press, write};
 use crate::top::state::Message;
 
 const PLAIN: Look = Look {
@@ -103,7 +103,7 @@ fn help_filter_question_and_outcome_are_on_the_screen() {
         "drain eu-2? no new request goes to it until it is enabled  y yes  n no"
     );
     press(&mut state, KeyCode::Char('n'));
-    state.handle(Message::Changed(Err("not done: 409".to_owned())), now);
+    hear(&mut state, Message::Changed(Err("not done: 409".to_owned())), now);
     assert_eq!(last(&state), "not done: 409");
 }
 
@@ -115,7 +115,7 @@ fn a_lost_connection_says_since_when_and_when_it_is_tried_again() {
         why: "http://127.0.0.1:8081 can't be asked".to_owned(),
         pause: Duration::from_millis(2_400),
     };
-    state.handle(lost, now);
+    hear(&mut state, lost, now);
     let shown = text(&state, PLAIN, (80, 24));
     assert!(
         shown
@@ -137,7 +137,11 @@ fn a_lost_connection_says_since_when_and_when_it_is_tried_again() {
 fn a_store_that_can_not_be_written_to_is_an_alarm() {
     let (mut state, now) = fleet((80, 24));
     let stats = json!({"server": {"store": "file", "phase": "ready", "degraded": "no space is left"}});
-    state.handle(Message::Stats(serde_json::from_value(stats).unwrap()), now);
+    hear(
+        &mut state,
+        Message::Stats(serde_json::from_value(stats).unwrap()),
+        now,
+    );
     let shown = text(&state, PLAIN, (80, 24));
     let alarm = shown.lines().nth(2).unwrap();
     assert_eq!(alarm, "the store (file) can't be written to: no space is left");
@@ -158,9 +162,9 @@ fn wide_characters_and_what_would_move_the_cursor_stay_in_their_columns() {
         listed("👩‍👩‍👧‍👦é", "shop", "eu", "routable", "takes traffic"),
     ];
     strange.extend((0..40).map(|n| listed(&format!("b-{n}"), "shop", "eu", "routable", "")));
-    state.handle(Message::Listed(strange), now);
+    hear(&mut state, Message::Listed(strange), now);
     for columns in [80, 40, 33, 20, 7, 1] {
-        state.handle(Message::Resized(columns, 24), now);
+        hear(&mut state, Message::Resized(columns, 24), now);
         let buffer = drawn(&state, PLAIN, (columns, 24));
         for cell in buffer.content() {
             assert!(
@@ -170,7 +174,7 @@ fn wide_characters_and_what_would_move_the_cursor_stay_in_their_columns() {
             );
         }
     }
-    state.handle(Message::Resized(80, 24), now);
+    hear(&mut state, Message::Resized(80, 24), now);
     let shown = text(&state, PLAIN, (80, 24));
     let row = |part: &str| shown.lines().find(|line| line.contains(part)).unwrap().to_owned();
     let place = |line: &str, part: &str| width(line.split_once(part).unwrap().0);
@@ -228,7 +232,8 @@ fn with_no_color_there_is_none_and_without_unicode_all_is_ascii() {
         ..PLAIN
     };
     let (mut state, now) = fleet((160, 40));
-    state.handle(
+    hear(
+        &mut state,
         Message::Event(event("09:14:00", "trial", "eu-2", Some("trial"), "…é")),
         now,
     );
@@ -240,7 +245,7 @@ fn with_no_color_there_is_none_and_without_unicode_all_is_ascii() {
 fn a_thousand_backends_are_drawn_from_the_one_that_is_in_sight() {
     let (mut state, now) = fleet((80, 24));
     let thousand = (0..1_000).map(|n| listed(&format!("b-{n}"), "shop", "eu", "routable", ""));
-    state.handle(Message::Listed(thousand.collect()), now);
+    hear(&mut state, Message::Listed(thousand.collect()), now);
     press(&mut state, KeyCode::End);
     let shown = text(&state, PLAIN, (80, 24));
     assert!(shown.contains("\nb-999 ") && !shown.contains("\nb-0 "), "{shown}");

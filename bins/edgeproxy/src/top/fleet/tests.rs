@@ -110,3 +110,52 @@ fn figures_stay_with_an_incarnation_and_of_events_the_latest_are_kept() {
     }
     assert_eq!(fleet.events().count(), KEPT);
 }
+
+#[test]
+fn figures_that_come_before_their_backend_is_known_are_its_own() {
+    let now = Instant::now();
+    let mut fleet = Fleet::default();
+    let told = |fleet: &mut Fleet, figures| {
+        fleet.count(Stats {
+            backends: [("a".to_owned(), figures)].into(),
+            ..Stats::default()
+        });
+    };
+    let (first, second) = (Figures(5.0, 0.0, Some(2.0), 3), Figures(7.0, 0.0, Some(1.0), 1));
+    fleet.note(event("registered", "a", 1), now);
+    told(&mut fleet, first);
+    fleet.looked_up(vec![listed("a", 1)]);
+    assert_eq!(fleet.get("a").unwrap().now, first);
+    // Its successor's are not shown as its own.
+    fleet.note(event("registered", "a", 2), now);
+    told(&mut fleet, second);
+    assert_eq!(fleet.get("a").unwrap().now, first);
+    fleet.looked_up(vec![listed("a", 2)]);
+    assert_eq!(fleet.get("a").unwrap().now, second);
+    // What goes before it is known leaves nothing to the next one.
+    fleet.note(event("removed", "a", 2), now);
+    fleet.note(event("registered", "a", 3), now);
+    told(&mut fleet, first);
+    fleet.note(event("removed", "a", 3), now);
+    fleet.looked_up(vec![listed("a", 4)]);
+    assert_eq!(fleet.get("a").unwrap().now, Figures(0.0, 0.0, None, 0));
+}
+
+#[test]
+fn figures_of_ever_more_unknown_ids_are_not_kept_for_ever() {
+    let mut fleet = Fleet::default();
+    for n in 0..2 * EARLY {
+        fleet.count(Stats {
+            backends: [(n.to_string(), Figures::default())].into(),
+            ..Stats::default()
+        });
+    }
+    assert_eq!(fleet.early.len(), EARLY);
+}
+
+#[test]
+fn numbers_in_names_are_compared_as_numbers() {
+    let mut ids = ["eu-10", "eu-9", "a", "eu-9b"];
+    ids.sort_by_key(|id| natural(id));
+    assert_eq!(ids, ["a", "eu-9", "eu-9b", "eu-10"]);
+}

@@ -2,7 +2,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::json;
 
 use super::*;
-use crate::top::fixture::{event, fleet, listed, press, stats, write};
+use crate::top::fixture::{event, fleet, hear, listed, press, stats, write};
 
 const SIZE: (u16, u16) = (80, 24);
 
@@ -70,19 +70,21 @@ fn the_selection_stays_with_its_backend_and_moves_to_a_neighbour_when_that_goes(
     press(&mut state, KeyCode::Char('s'));
     assert_eq!(selected(&state), "eu-1");
     press(&mut state, KeyCode::Char('S'));
-    state.handle(
+    hear(
+        &mut state,
         Message::Event(event("09:14:00", "removed", "eu-1", None, "gone")),
         now,
     );
     assert_eq!(selected(&state), "eu-10");
     press(&mut state, KeyCode::Char('G'));
     assert_eq!(selected(&state), "search-1");
-    state.handle(
+    hear(
+        &mut state,
         Message::Event(event("09:14:01", "removed", "search-1", None, "gone")),
         now,
     );
     assert_eq!(selected(&state), "eu-10");
-    state.handle(Message::Listed(Vec::new()), now);
+    hear(&mut state, Message::Listed(Vec::new()), now);
     assert_eq!((state.view.selected.as_deref(), ids(&state).len()), (None, 0));
     for key in [
         KeyCode::Enter,
@@ -98,7 +100,7 @@ fn the_selection_stays_with_its_backend_and_moves_to_a_neighbour_when_that_goes(
 fn of_a_thousand_the_selected_one_is_always_in_sight() {
     let (mut state, now) = fleet(SIZE);
     let thousand = (0..1_000).map(|n| listed(&format!("b-{n}"), "shop", "eu", "routable", ""));
-    state.handle(Message::Listed(thousand.collect()), now);
+    hear(&mut state, Message::Listed(thousand.collect()), now);
     press(&mut state, KeyCode::Char('g'));
     let rows = usize::from(state.areas().rows());
     let check = |state: &State| {
@@ -120,12 +122,12 @@ fn of_a_thousand_the_selected_one_is_always_in_sight() {
     assert_eq!((check(&state), state.view.offset), (999, 1_000 - rows));
     // However small the terminal gets, and with a detail below.
     for lines in (0..24).rev() {
-        state.handle(Message::Resized(40, lines), now);
+        hear(&mut state, Message::Resized(40, lines), now);
         if state.areas().rows() > 0 {
             check(&state);
         }
     }
-    state.handle(Message::Resized(80, 24), now);
+    hear(&mut state, Message::Resized(80, 24), now);
     press(&mut state, KeyCode::Enter);
     assert_eq!(check(&state), 999);
 }
@@ -134,7 +136,8 @@ fn of_a_thousand_the_selected_one_is_always_in_sight() {
 fn paused_the_screen_stands_still_and_then_has_everything() {
     let (mut state, now) = fleet(SIZE);
     press(&mut state, KeyCode::Char('p'));
-    state.handle(
+    hear(
+        &mut state,
         Message::Event(event("09:14:00", "removed", "eu-1", None, "gone")),
         now,
     );
@@ -160,12 +163,16 @@ fn drain_and_enable_are_asked_before_they_are_done() {
         kind: ChangeKind::Drain,
     };
     assert_eq!(press(&mut state, KeyCode::Char('y')), [Act::Change(change)]);
-    state.handle(Message::Changed(Ok("eu-2 gets no new requests".to_owned())), now);
+    hear(
+        &mut state,
+        Message::Changed(Ok("eu-2 gets no new requests".to_owned())),
+        now,
+    );
     assert_eq!(state.told(), Some(&Ok("eu-2 gets no new requests".to_owned())));
     // For a while.
     let until = state.deadline().unwrap();
     assert_eq!(until, now + TOLD_FOR);
-    state.handle(Message::Time, until);
+    hear(&mut state, Message::Time, until);
     assert_eq!(state.told(), None);
     // What nobody has drained isn't there to be enabled, and the other way round.
     press(&mut state, KeyCode::Char('e'));
@@ -181,7 +188,7 @@ fn drain_and_enable_are_asked_before_they_are_done() {
 fn without_the_role_operate_nothing_is_asked_and_the_reason_is_told() {
     let (mut state, now) = fleet(SIZE);
     let hello = serde_json::from_value(json!({"version": "0.1.0", "role": "read"})).unwrap();
-    state.handle(Message::Hello(hello), now);
+    hear(&mut state, Message::Hello(hello), now);
     assert!(press(&mut state, KeyCode::Char('d')).is_empty());
     assert_eq!(state.mode, Mode::Browse);
     assert!(
@@ -198,15 +205,15 @@ fn a_lost_connection_is_told_with_its_seconds_until_there_is_another() {
         why: "no connection".to_owned(),
         pause: Duration::from_millis(2_500),
     };
-    state.handle(lost, now);
+    hear(&mut state, lost, now);
     // When the second that is shown changes.
     let mut times = Vec::new();
     while let Some(next) = state.deadline() {
         times.push((next - now).as_millis());
-        state.handle(Message::Time, next);
+        hear(&mut state, Message::Time, next);
     }
     assert_eq!(times, [500, 1_500, 2_500]);
-    state.handle(Message::Begun, now);
+    hear(&mut state, Message::Begun, now);
     assert_eq!(state.line, Line::Live);
 }
 
@@ -215,13 +222,14 @@ fn what_was_missed_is_read_as_a_listing() {
     let (mut state, now) = fleet(SIZE);
     let reset =
         serde_json::from_value(json!({"type": "reset", "time": "2026-11-27T09:15:00.000Z", "reason": "r"}));
-    let acts = state.handle(Message::Event(reset.unwrap()), now);
+    let acts = hear(&mut state, Message::Event(reset.unwrap()), now);
     assert_eq!(acts, [Act::Ask(Ask::Listing)]);
     // One that can't be had is asked for again, once there is a connection.
-    state.handle(Message::NotLookedUp(Ask::Listing), now);
+    hear(&mut state, Message::NotLookedUp(Ask::Listing), now);
     let due = state.deadline().unwrap();
-    assert_eq!(state.handle(Message::Time, due), [Act::Ask(Ask::Listing)]);
-    state.handle(
+    assert_eq!(hear(&mut state, Message::Time, due), [Act::Ask(Ask::Listing)]);
+    hear(
+        &mut state,
         Message::Listed(vec![listed("new", "shop", "eu", "routable", "")]),
         due,
     );
@@ -243,7 +251,7 @@ fn q_ctrl_c_and_an_escape_that_goes_back_from_nothing_quit() {
     // Also in the middle of something.
     press(&mut state, KeyCode::Char('/'));
     let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-    assert_eq!(state.handle(Message::Key(control_c), now), [Act::Quit]);
+    assert_eq!(hear(&mut state, Message::Key(control_c), now), [Act::Quit]);
 }
 
 #[test]
@@ -251,7 +259,7 @@ fn figures_change_no_selection() {
     let (mut state, now) = fleet(SIZE);
     press(&mut state, KeyCode::Down);
     let before = selected(&state).to_owned();
-    state.handle(stats(), now);
+    hear(&mut state, stats(), now);
     assert_eq!(selected(&state), before);
 }
 
@@ -270,7 +278,36 @@ fn a_detail_without_room_is_scrolled() {
     press(&mut state, KeyCode::Up);
     assert_eq!(state.view.detail_from, most - 1);
     // With room, other backends are gone to.
-    state.handle(Message::Resized(80, 24), now);
+    hear(&mut state, Message::Resized(80, 24), now);
     press(&mut state, KeyCode::Down);
     assert_ne!(selected(&state), before);
+}
+
+#[test]
+fn messages_that_come_together_are_sorted_once_and_a_key_is_about_what_is_there() {
+    let (mut state, now) = fleet(SIZE);
+    press(&mut state, KeyCode::Down);
+    press(&mut state, KeyCode::Down);
+    for gone in ["eu-1", "eu-10"] {
+        let event = event("09:14:00", "removed", gone, None, "gone");
+        state.handle(Message::Event(event), now);
+        assert_eq!(selected(&state), "eu-1");
+    }
+    press(&mut state, KeyCode::Char('d'));
+    assert!(matches!(&state.mode, Mode::Confirm(change) if change.id == "search-1"));
+}
+
+#[test]
+fn of_those_that_were_asked_for_only_what_was_missed_is_asked_for_again() {
+    let (mut state, now) = fleet(SIZE);
+    let message = Message::LookedUp {
+        found: vec![listed("new", "shop", "eu", "routable", "")],
+        missed: vec!["other".to_owned()],
+    };
+    assert_eq!(hear(&mut state, message, now), []);
+    assert!(ids(&state).contains(&"new"));
+    let due = state.deadline().unwrap();
+    assert!(due > now);
+    let again = Ask::Backends(vec!["other".to_owned()]);
+    assert_eq!(hear(&mut state, Message::Time, due), [Act::Ask(again)]);
 }

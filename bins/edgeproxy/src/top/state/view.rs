@@ -106,13 +106,13 @@ fn rank(state: &str) -> usize {
 
 /// How full one is, from 0 to 1: of the hard limit, or where there is none of what would be much for it.
 #[allow(clippy::cast_precision_loss, reason = "it is a length on the screen")]
-pub(crate) fn load(Backend { view, now }: &Backend) -> f64 {
+pub(crate) fn load(Backend { view, now, .. }: &Backend) -> f64 {
     (now.3 as f64 / whole(view.soft_limit, view.hard_limit, now.3)).min(1.0)
 }
 
 /// Where the soft limit is of that, if there is one below the hard one.
 #[allow(clippy::cast_precision_loss, reason = "it is a place on the screen")]
-pub(crate) fn soft_mark(Backend { view, now }: &Backend) -> Option<f64> {
+pub(crate) fn soft_mark(Backend { view, now, .. }: &Backend) -> Option<f64> {
     let mark = view.soft_limit as f64 / whole(view.soft_limit, view.hard_limit, now.3);
     (view.soft_limit > 0 && mark < 1.0).then_some(mark)
 }
@@ -148,7 +148,7 @@ impl AppFigures {
 /// The apps by their names.
 pub(crate) fn apps(fleet: &Fleet) -> BTreeMap<&str, AppFigures> {
     let mut apps: BTreeMap<&str, AppFigures> = BTreeMap::new();
-    for Backend { view, now } in fleet.backends() {
+    for Backend { view, now, .. } in fleet.backends() {
         let app = apps.entry(view.app.as_str()).or_default();
         app.backends += 1;
         app.taking += usize::from(view.takes_traffic());
@@ -172,16 +172,15 @@ impl View {
             .split_whitespace()
             .map(ToOwned::to_owned)
             .collect();
-        let mut rows: Vec<(String, &Backend)> = fleet
+        let mut rows: Vec<&Backend> = fleet
             .backends()
             .filter(|backend| matches(backend, &words))
-            .map(|backend| (natural(&backend.view.id), backend))
             .collect();
-        rows.sort_by(|(a, x), (b, y)| {
-            let order = self.order.compare(x, y).then_with(|| a.cmp(b));
+        rows.sort_by(|a, b| {
+            let order = self.order.compare(a, b).then_with(|| a.key.cmp(&b.key));
             if self.is_reversed { order.reverse() } else { order }
         });
-        rows.into_iter().map(|(_, backend)| backend).collect()
+        rows
     }
 
     /// Selects the row that is so many further.
@@ -232,37 +231,9 @@ fn matches(Backend { view, .. }: &Backend, words: &[String]) -> bool {
     words.iter().all(|word| text.contains(word))
 }
 
-/// A name of which numbers are compared as such.
-fn natural(id: &str) -> String {
-    /// More digits than a number has.
-    const DIGITS: usize = 20;
-    let mut key = String::with_capacity(id.len() + DIGITS);
-    let mut digits = String::new();
-    for c in id.chars().map(Some).chain([None]) {
-        match c {
-            Some(c) if c.is_ascii_digit() => digits.push(c),
-            _ => {
-                if !digits.is_empty() {
-                    key.push_str(&format!("{digits:0>DIGITS$}"));
-                    digits.clear();
-                }
-                key.extend(c);
-            }
-        }
-    }
-    key
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_in_names_are_compared_as_numbers() {
-        let mut ids = ["eu-10", "eu-9", "a", "eu-9b"];
-        ids.sort_by_key(|id| natural(id));
-        assert_eq!(ids, ["a", "eu-9", "eu-9b", "eu-10"]);
-    }
 
     #[test]
     fn the_bar_is_of_the_hard_limit_or_else_of_what_would_be_much() {
