@@ -128,12 +128,12 @@ pub struct Machine {
     /// How long it takes to get to its full speed after a start on the way, and by how much it is slower then. Who is there
     /// in the beginning has long been.
     pub warm_up: Option<(Duration, f64)>,
-    /// How many of a thousand answers are errors, of [`status`](Self::status).
-    pub errors_permille: u16,
+    /// How many of 100,000 answers are errors, of [`status`](Self::status).
+    pub errors_per_100k: u32,
     /// The status of its errors.
     pub status: u16,
-    /// How many of a thousand requests it closes the connection on, unanswered.
-    pub resets_permille: u16,
+    /// How many of 100,000 requests it closes the connection on, unanswered.
+    pub resets_per_100k: u32,
 }
 
 /// Who says that a backend is there.
@@ -157,9 +157,9 @@ impl Machine {
             latency,
             parallel: 0,
             warm_up: None,
-            errors_permille: 0,
+            errors_per_100k: 0,
             status: 503,
-            resets_permille: 0,
+            resets_per_100k: 0,
         }
     }
 }
@@ -233,10 +233,10 @@ pub enum Action {
     Unreachable,
     /// It takes so many times as long. Over: as ever.
     Slow(f64),
-    /// So many of a thousand answers are errors. Over: as ever.
-    Errors(u16),
-    /// So many of a thousand requests are closed unanswered. Over: as ever.
-    Resets(u16),
+    /// So many of 100,000 answers are errors. Over: as ever.
+    Errors(u32),
+    /// So many of 100,000 requests are closed unanswered. Over: as ever.
+    Resets(u32),
     /// Its heartbeats get lost.
     Silent,
     /// It leaves, drains, ends, and starts again after so long: what a deployment does.

@@ -51,8 +51,8 @@ impl World<'_> {
             Action::Hang => worker.lose(Power::Hung),
             Action::Unreachable => worker.lose(Power::Unreachable),
             Action::Slow(factor) => worker.slowness = factor,
-            Action::Errors(permille) => worker.errors_permille = permille,
-            Action::Resets(permille) => worker.resets_permille = permille,
+            Action::Errors(share) => worker.errors_per_100k = share,
+            Action::Resets(share) => worker.resets_per_100k = share,
             Action::Silent => worker.is_silent = true,
             Action::Restart(down) => {
                 self.part(machine)?;
@@ -86,8 +86,8 @@ impl World<'_> {
                 self.cut_off(machine);
             }
             Action::Slow(_) => worker.slowness = 1.0,
-            Action::Errors(_) => worker.errors_permille = worker.spec.errors_permille,
-            Action::Resets(_) => worker.resets_permille = worker.spec.resets_permille,
+            Action::Errors(_) => worker.errors_per_100k = worker.spec.errors_per_100k,
+            Action::Resets(_) => worker.resets_per_100k = worker.spec.resets_per_100k,
             Action::Silent => worker.is_silent = false,
             Action::Restart(_) => {}
             Action::Join => return self.part(machine),

@@ -302,7 +302,7 @@ fn every_proxy_has_a_view_of_its_own() {
 fn a_retry_budget_bounds_what_an_outage_costs() {
     let mut fleet: Fleet = fleet(Algorithm::RoundRobin, 5, Latency::Constant(millis(10)), 1_000.0);
     for machine in &mut fleet.machines {
-        machine.resets_permille = 900;
+        machine.resets_per_100k = 90_000;
     }
     let report = run(&fleet);
     assert!(report.totals.retries_refused > 0);
@@ -329,7 +329,7 @@ fn a_storm_of_ejections_that_leaves_one_backend_still_has_it_answer() {
     }
     fleet.script = vec![Step {
         machines: (0..8).collect(),
-        ..step(30, 0, Action::Resets(100), Some(60))
+        ..step(30, 0, Action::Resets(10_000), Some(60))
     }];
     let report = run(&fleet);
     assert!(report.ejections() >= 7);
