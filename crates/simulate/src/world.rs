@@ -190,9 +190,9 @@ impl<'f> World<'f> {
             Due::Probed(proxy, ticket, passed) => self.proxies[proxy].probed(ticket, passed, self.now),
             Due::Heartbeat(machine, series) => self.heartbeat(machine, series)?,
             Due::Action(machine, action) => self.apply(machine, action)?,
-            Due::Over(machine, action) => self.undo(machine, action)?,
+            Due::Over(machine, action, life) => self.undo(machine, action, life)?,
             Due::Drained(machine, until, down) => self.drained(machine, until, down),
-            Due::Start(machine) => self.start(machine)?,
+            Due::Start(machine, life) => self.start_again(machine, life)?,
             Due::Sample => {
                 self.record.look(&self.proxies, self.now);
                 self.timeline
