@@ -110,11 +110,12 @@ impl Discovery {
             let path = format!("/api/v1/backends?app={}{after}", self.app);
             let answer = self.get(&path, "application/json").await?;
             let listing: Listing = serde_json::from_slice(&answer.into_body().collect().await?.to_bytes())?;
-            // Who leaves isn't asked any more. Who is ejected there may well be reachable from here.
+            // Who leaves, or was switched off by an operator, isn't asked any more. Who is ejected there may well be reachable
+            // from here.
             let staying = listing
                 .backends
                 .into_iter()
-                .filter(|listed| listed.state != "draining");
+                .filter(|listed| !matches!(listed.state.as_str(), "draining" | "disabled"));
             for listed in staying {
                 backends.push(listed.parsed()?);
             }

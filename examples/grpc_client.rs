@@ -16,11 +16,11 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use edgeproxy_agent::{Agent, Registration};
-use edgeproxy_backend::{AppName, Endpoint, Protocol};
+use edgeproxy_backend::{AppName, BackendId, Endpoint, Protocol};
 use edgeproxy_balance::{Algorithm, Policy};
 use edgeproxy_config::Settings;
 use edgeproxy_control::{Handle, registry, reports};
-use edgeproxy_registry::{Config, Event, EventKind};
+use edgeproxy_registry::{Change, Config, Event, EventKind, Patch, State};
 use edgeproxy_server::App;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -168,6 +168,44 @@ async fn run() -> anyhow::Result<()> {
             .iter()
             .all(|(_, calls, failures)| *calls > 0 && *failures == 0)
     );
+
+    // An operator switches one off there, and it gets no calls from here either until it is switched on again.
+    let id = BackendId::parse("one")?;
+    let switch = |enabled| Patch {
+        enabled,
+        ..Patch::default()
+    };
+    edgeproxy
+        .handle()
+        .patch(&id, None, &switch(Change::Set(false)))
+        .await?;
+    until(&mut events, |event| {
+        event.id == id && matches!(event.kind, EventKind::Draining | EventKind::Removed)
+    })
+    .await?;
+    ledgers.settled().await;
+    let calls_of_two = || {
+        let figures = called(&ledgers);
+        figures
+            .iter()
+            .find(|(id, ..)| id == "two")
+            .map(|(_, calls, _)| *calls)
+    };
+    let before = calls_of_two();
+    for _ in 0..20 {
+        check(&client).await?;
+    }
+    println!("{:?}", called(&ledgers));
+    anyhow::ensure!(calls_of_two() == before.map(|calls| calls + 20));
+    edgeproxy
+        .handle()
+        .patch(&id, None, &switch(Change::Clear))
+        .await?;
+    until(&mut events, |event| {
+        event.id == id && event.state == State::Routable
+    })
+    .await?;
+    ledgers.settled().await;
 
     // A server dies without a word. Its lease goes on for a while, but its calls fail here: no caller notices.
     drop(two.stop);

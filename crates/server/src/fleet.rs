@@ -8,7 +8,7 @@ use edgeproxy_backend::Protocol;
 use edgeproxy_balance::retry::Allowance;
 use edgeproxy_balance::{Algorithm, LastResort};
 use edgeproxy_config as config;
-use edgeproxy_config::{Decimal, Distribution, FleetMachine, FleetTraffic, Happening, Spacing, Sticky};
+use edgeproxy_config::{Distribution, FleetMachine, FleetTraffic, Happening, Spacing, Sticky};
 use edgeproxy_simulate as simulate;
 use edgeproxy_simulate::{Action, Arrivals, Keys, Latency, Machine, Membership, Rate, Requests, Site, Step};
 
@@ -140,15 +140,11 @@ fn machine(machine: &FleetMachine) -> Machine {
         },
         parallel: is.parallel,
         warm_up: (!is.warm_up.is_zero()).then(|| (is.warm_up, is.warm_up_factor.as_f64())),
-        errors_permille: permille(is.error_percent),
+        // The thousandths of a percent are parts of 100,000.
+        errors_per_100k: is.error_percent.thousandths(),
         status: short(is.status),
-        resets_permille: permille(is.reset_percent),
+        resets_per_100k: is.reset_percent.thousandths(),
     }
-}
-
-/// Of a hundred, as of a thousand.
-fn permille(percent: Decimal) -> u16 {
-    short(percent.thousandths().div_ceil(100))
 }
 
 /// What the file's bounds let through fits.
@@ -189,8 +185,8 @@ fn step(event: &config::FleetEvent) -> Step {
             Happening::Hang => Action::Hang,
             Happening::Unreachable => Action::Unreachable,
             Happening::Slow => Action::Slow(event.factor.as_f64()),
-            Happening::Errors => Action::Errors(permille(event.percent)),
-            Happening::Resets => Action::Resets(permille(event.percent)),
+            Happening::Errors => Action::Errors(event.percent.thousandths()),
+            Happening::Resets => Action::Resets(event.percent.thousandths()),
             Happening::Silent => Action::Silent,
             Happening::Restart => Action::Restart(event.down),
             Happening::Join => Action::Join,

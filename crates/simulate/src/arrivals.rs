@@ -9,7 +9,7 @@ pub enum Arrivals {
     /// Independently of each other, as those of many clients do (a Poisson process).
     #[default]
     Poisson,
-    /// At even intervals.
+    /// At even intervals, which shrink or grow as the rate does. At most one in a microsecond.
     Even,
 }
 
@@ -62,6 +62,19 @@ impl Rate {
         self.begin + (self.end - self.begin) * part
     }
 
+    /// How many requests it has brought, `secs` after its beginning: the area below the line.
+    fn brought(&self, secs: f64, slope: f64) -> f64 {
+        secs * (self.begin + slope * secs / 2.0)
+    }
+
+    /// After how many seconds it has brought so many; `None`: it never does.
+    fn after(&self, brought: f64, slope: f64) -> Option<f64> {
+        let square = self.begin * self.begin + 2.0 * slope * brought;
+        // Of the forms of the root the one in which nothing cancels out, whichever way the line goes.
+        let secs = 2.0 * brought / (self.begin + square.sqrt());
+        secs.is_finite().then_some(secs)
+    }
+
     /// The microsecond of the next request after that one; `None`: there is none.
     pub(crate) fn next(
         &self,
@@ -88,12 +101,17 @@ impl Rate {
                 }
             },
             Arrivals::Even => {
-                // A ramp from nothing would wait for its first request for ever.
-                let rate = self.at(at, duration).max(most / 1_000.0);
-                at += 1.0 / rate;
+                let (from, slope) = (
+                    self.from.as_secs_f64(),
+                    (self.end - self.begin) / self.span(duration),
+                );
+                // The one before came a fraction of a microsecond early or late: it stands for the nearest whole number.
+                let number = self.brought(at - from, slope).round() + 1.0;
+                at = from + self.after(number, slope)?;
                 if at >= until {
                     return None;
                 }
+                return Some(rounded(at * 1e6).max(after + 1));
             }
         }
         Some(rounded(at * 1e6).max(after))
@@ -129,8 +147,55 @@ mod tests {
             // Four deviations.
             assert!((f64::from(poisson) - expected).abs() < 400.0, "{poisson}");
             let (even, _) = count(rate, Arrivals::Even);
-            assert!((f64::from(even) - expected).abs() < 100.0, "{even}");
+            // The last one would come when it is over.
+            assert!((f64::from(even) - expected).abs() <= 1.0, "{even}");
         }
         assert_eq!(count(Rate::steady(0.0), Arrivals::Poisson).0, 0);
+        assert_eq!(count(Rate::steady(0.0), Arrivals::Even).0, 0);
+    }
+
+    #[test]
+    fn even_arrivals_on_a_line_from_or_to_nothing_are_as_many_as_its_area() {
+        for (begin, end, expected) in [
+            (0.0, 10.0, 300.0),
+            (0.0, 100.0, 3_000.0),
+            (10.0, 0.0, 300.0),
+            (100.0, 0.0, 3_000.0),
+            (400.0, 400.0, 24_000.0),
+            (0.0, 0.1, 3.0),
+        ] {
+            let rate = Rate {
+                from: Duration::ZERO,
+                until: Some(Duration::from_secs(60)),
+                begin,
+                end,
+            };
+            let (even, area) = count(rate, Arrivals::Even);
+            assert!((area - expected).abs() < 1e-6, "{area}");
+            assert!(
+                (f64::from(even) - expected).abs() <= 1.0,
+                "{begin} to {end}: {even}"
+            );
+        }
+    }
+
+    #[test]
+    fn even_arrivals_on_a_rising_line_come_ever_faster() {
+        let rate = Rate {
+            from: Duration::from_secs(10),
+            until: Some(Duration::from_secs(60)),
+            begin: 0.0,
+            end: 50.0,
+        };
+        let (mut random, mut at) = (Random::new(11, 0), 0);
+        let times: Vec<u64> = std::iter::from_fn(|| {
+            at = rate.next(Arrivals::Even, at, Duration::from_secs(100), &mut random)?;
+            Some(at)
+        })
+        .collect();
+        // The area is half of the square of the seconds.
+        assert_eq!(times[1], 12_000_000);
+        assert_eq!(times[49], 20_000_000);
+        assert_eq!(times[799], 50_000_000);
     }
 }

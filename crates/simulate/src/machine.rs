@@ -23,8 +23,8 @@ pub(crate) struct Worker {
     /// When it started; `None`: long before the simulation began.
     pub(crate) started: Option<u64>,
     pub(crate) slowness: f64,
-    pub(crate) errors_permille: u16,
-    pub(crate) resets_permille: u16,
+    pub(crate) errors_per_100k: u32,
+    pub(crate) resets_per_100k: u32,
     /// Whether it wants to be a member.
     pub(crate) is_member: bool,
     pub(crate) is_silent: bool,
@@ -42,8 +42,8 @@ impl Worker {
             life: 0,
             started: None,
             slowness: 1.0,
-            errors_permille: spec.errors_permille,
-            resets_permille: spec.resets_permille,
+            errors_per_100k: spec.errors_per_100k,
+            resets_per_100k: spec.resets_per_100k,
             is_member: spec.is_there,
             is_silent: false,
             series: 0,
@@ -65,9 +65,9 @@ impl Worker {
     /// How long it works at a request, in microseconds, and what comes of it.
     pub(crate) fn work(&mut self, now: u64) -> (u64, Outcome) {
         let micros = self.spec.latency.draw(self.factor(now), &mut self.random);
-        let outcome = if self.random.permille(self.resets_permille) {
+        let outcome = if self.random.per_100k(self.resets_per_100k) {
             Outcome::Reset
-        } else if self.random.permille(self.errors_permille) {
+        } else if self.random.per_100k(self.errors_per_100k) {
             Outcome::Error
         } else {
             Outcome::Answered

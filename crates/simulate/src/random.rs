@@ -54,9 +54,9 @@ impl Random {
         usize::try_from(product >> 64).unwrap_or(0)
     }
 
-    /// True so many times of a thousand.
-    pub(crate) fn permille(&mut self, permille: u16) -> bool {
-        permille > 0 && self.below(1_000) < usize::from(permille)
+    /// True so many times of 100,000.
+    pub(crate) fn per_100k(&mut self, share: u32) -> bool {
+        share > 0 && self.below(100_000) < share as usize
     }
 }
 
@@ -87,6 +87,6 @@ mod tests {
         assert!((mean(&mut || random.exponential()) - 1.0).abs() < 0.02);
         assert!(mean(&mut || random.normal()).abs() < 0.02);
         assert!((mean(&mut || random.normal().powi(2)) - 1.0).abs() < 0.02);
-        assert!((mean(&mut || if random.permille(50) { 1.0 } else { 0.0 }) - 0.05).abs() < 0.005);
+        assert!((mean(&mut || if random.per_100k(5_000) { 1.0 } else { 0.0 }) - 0.05).abs() < 0.005);
     }
 }

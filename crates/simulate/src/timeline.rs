@@ -41,12 +41,12 @@ pub(crate) enum Due {
     Heartbeat(usize, u32),
     /// A step of the script.
     Action(usize, Planned),
-    /// One is over.
-    Over(usize, Action),
+    /// One is over that began in that life of the backend.
+    Over(usize, Action, u32),
     /// Whether it has drained, for how much longer that is waited for, and how long it is gone then.
     Drained(usize, u64, u64),
-    /// It starts.
-    Start(usize),
+    /// It starts, if it still has that life.
+    Start(usize, u32),
     /// A look at everything.
     Sample,
 }

@@ -32,9 +32,10 @@ fn a_setting_means_in_a_simulation_what_it_means_in_use() {
          unhealthy_responses = [502, \"503-504\"]\nsticky = \"client_ip\"\nfallback = [\"eu-2\"]\n\
          [apps.shop.health]\ninterval_secs = 3\nhttp = { path = \"/ok\" }\n\
          [[groups]]\nname = \"eu\"\ncount = 2\nregion = \"eu\"\n\
-         [[servers]]\nbackend = \"eu-2\"\nlatency_ms = 12.5\ndistribution = \"constant\"\nerror_percent = 0.1\n\
+         [[servers]]\nbackend = \"eu-2\"\nlatency_ms = 12.5\ndistribution = \"constant\"\nerror_percent = 0.001\nreset_percent = 12.345\n\
          [[traffic]]\nrate = 10\nkeys = 5\nzipf = 1.1\n\
-         [[events]]\nat_secs = 5\nwhat = \"slow\"\nfactor = 2.5\ngroup = \"eu\"\nfor_secs = 9\n",
+         [[events]]\nat_secs = 5\nwhat = \"slow\"\nfactor = 2.5\ngroup = \"eu\"\nfor_secs = 9\n\
+         [[events]]\nat_secs = 9\nwhat = \"errors\"\npercent = 0.001\ngroup = \"eu\"\n",
     );
     assert_eq!(fleet.app.name, AppName::parse("shop").unwrap());
     assert_eq!(fleet.app.policy.algorithm, Algorithm::Ewma);
@@ -69,7 +70,8 @@ fn a_setting_means_in_a_simulation_what_it_means_in_use() {
     };
     assert!(!one.backend.fallback && two.backend.fallback);
     assert_eq!(two.latency, Latency::Constant(Duration::from_micros(12_500)));
-    assert_eq!((one.errors_permille, two.errors_permille), (0, 1));
+    assert_eq!((one.errors_per_100k, two.errors_per_100k), (0, 1));
+    assert_eq!((one.resets_per_100k, two.resets_per_100k), (0, 12_345));
     assert_eq!(
         fleet.traffic[0].keys,
         Some(Keys {
@@ -82,6 +84,7 @@ fn a_setting_means_in_a_simulation_what_it_means_in_use() {
         (step.action, &step.machines[..]),
         (Action::Slow(2.5), &[0, 1][..])
     );
+    assert_eq!(fleet.script[1].action, Action::Errors(1));
 }
 
 fn backend(id: &str) -> Backend {

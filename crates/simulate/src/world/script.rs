@@ -4,7 +4,7 @@ use edgeproxy_registry::{Change, Patch};
 
 use super::World;
 use crate::fleet::{Action, FleetError, Step, micros};
-use crate::machine::Power;
+use crate::machine::{Power, Worker};
 use crate::proxy::switch;
 use crate::timeline::Due;
 
@@ -35,24 +35,39 @@ pub(crate) struct Planned {
     lasts: Option<u64>,
 }
 
+/// Whether it is in a state in which that can happen to it: what doesn't run neither hangs nor leaves.
+fn can_happen(action: Action, worker: &Worker) -> bool {
+    match action {
+        Action::Crash => worker.power != Power::Off,
+        Action::Hang | Action::Unreachable => worker.power == Power::Up,
+        Action::Restart(_) => worker.power == Power::Up && worker.is_member,
+        Action::Join => worker.power == Power::Off || !worker.is_member,
+        Action::Leave => worker.power != Power::Off && worker.is_member,
+        Action::Slow(_)
+        | Action::Errors(_)
+        | Action::Resets(_)
+        | Action::Silent
+        | Action::Disable
+        | Action::Weigh(_) => true,
+    }
+}
+
 impl World<'_> {
     pub(super) fn apply(&mut self, machine: usize, planned: Planned) -> Result<(), FleetError> {
-        if let Some(lasts) = planned.lasts {
-            self.timeline
-                .push(self.now.saturating_add(lasts), Due::Over(machine, planned.action));
-        }
         let worker = &mut self.machines[machine];
+        if !can_happen(planned.action, worker) {
+            return Ok(());
+        }
         match planned.action {
-            Action::Crash if worker.power != Power::Off => {
+            Action::Crash => {
                 worker.lose(Power::Off);
                 self.cut_off(machine);
             }
-            Action::Crash => {}
             Action::Hang => worker.lose(Power::Hung),
             Action::Unreachable => worker.lose(Power::Unreachable),
             Action::Slow(factor) => worker.slowness = factor,
-            Action::Errors(permille) => worker.errors_permille = permille,
-            Action::Resets(permille) => worker.resets_permille = permille,
+            Action::Errors(share) => worker.errors_per_100k = share,
+            Action::Resets(share) => worker.resets_per_100k = share,
             Action::Silent => worker.is_silent = true,
             Action::Restart(down) => {
                 self.part(machine)?;
@@ -73,24 +88,32 @@ impl World<'_> {
                 },
             ),
         }
+        if let Some(lasts) = planned.lasts {
+            let over = Due::Over(machine, planned.action, self.machines[machine].life);
+            self.timeline.push(self.now.saturating_add(lasts), over);
+        }
         Ok(())
     }
 
-    /// It is over, and all is as before.
-    pub(super) fn undo(&mut self, machine: usize, action: Action) -> Result<(), FleetError> {
+    /// What began in that life of it is over, and all is as before, but for what has happened to it since.
+    pub(super) fn undo(&mut self, machine: usize, action: Action, life: u32) -> Result<(), FleetError> {
         let worker = &mut self.machines[machine];
         match action {
+            // Something else has stopped or started it, and it is for that to end it.
+            Action::Crash | Action::Hang | Action::Unreachable if worker.life != life => {}
             Action::Crash => return self.start(machine),
             Action::Hang | Action::Unreachable => {
                 worker.lose(Power::Up);
                 self.cut_off(machine);
             }
             Action::Slow(_) => worker.slowness = 1.0,
-            Action::Errors(_) => worker.errors_permille = worker.spec.errors_permille,
-            Action::Resets(_) => worker.resets_permille = worker.spec.resets_permille,
+            Action::Errors(_) => worker.errors_per_100k = worker.spec.errors_per_100k,
+            Action::Resets(_) => worker.resets_per_100k = worker.spec.resets_per_100k,
             Action::Silent => worker.is_silent = false,
             Action::Restart(_) => {}
             Action::Join => return self.part(machine),
+            // What doesn't run can't register: its start does.
+            Action::Leave if worker.is_member || worker.power == Power::Off => {}
             Action::Leave => return self.join(machine),
             Action::Disable => self.patch(machine, &switch(Change::Clear)),
             Action::Weigh(_) => self.patch(
@@ -122,9 +145,20 @@ impl World<'_> {
                 .push(self.now + DRAINED_EVERY, Due::Drained(machine, until, down));
             return;
         }
-        self.machines[machine].lose(Power::Off);
+        let worker = &mut self.machines[machine];
+        worker.lose(Power::Off);
+        let life = worker.life;
         self.cut_off(machine);
-        self.timeline.push(self.now + down, Due::Start(machine));
+        self.timeline.push(self.now + down, Due::Start(machine, life));
+    }
+
+    /// The end of a restart, unless it has been started by something else.
+    pub(super) fn start_again(&mut self, machine: usize, life: u32) -> Result<(), FleetError> {
+        if self.machines[machine].life == life {
+            self.start(machine)
+        } else {
+            Ok(())
+        }
     }
 
     /// Its process starts, and it becomes a member.

@@ -302,7 +302,7 @@ fn every_proxy_has_a_view_of_its_own() {
 fn a_retry_budget_bounds_what_an_outage_costs() {
     let mut fleet: Fleet = fleet(Algorithm::RoundRobin, 5, Latency::Constant(millis(10)), 1_000.0);
     for machine in &mut fleet.machines {
-        machine.resets_permille = 900;
+        machine.resets_per_100k = 90_000;
     }
     let report = run(&fleet);
     assert!(report.totals.retries_refused > 0);
@@ -329,10 +329,73 @@ fn a_storm_of_ejections_that_leaves_one_backend_still_has_it_answer() {
     }
     fleet.script = vec![Step {
         machines: (0..8).collect(),
-        ..step(30, 0, Action::Resets(100), Some(60))
+        ..step(30, 0, Action::Resets(10_000), Some(60))
     }];
     let report = run(&fleet);
     assert!(report.ejections() >= 7);
     let still = report.series.iter().filter(|moment| moment.answered == 0).count();
     assert_eq!(still, 0, "moments without an answer: {:?}", report.totals);
+}
+
+/// Ten backends, of which one that stops expires after six seconds, and that script.
+fn scripted(script: Vec<Step>) -> Fleet {
+    let mut fleet = fleet(Algorithm::RoundRobin, 10, Latency::Constant(millis(10)), 100.0);
+    fleet.app.registry.ttl = secs(6);
+    fleet.script = script;
+    fleet
+}
+
+/// When the first backend came, and came back.
+fn came(report: &Report) -> Vec<u64> {
+    let coming = [EventKind::Registered, EventKind::Renewed, EventKind::Readmitted];
+    let events = coming.into_iter().flat_map(|kind| told(report, kind));
+    events.filter(|(_, id)| *id == "eu-1").map(|(at, _)| at).collect()
+}
+
+#[test]
+fn the_end_of_what_never_happened_to_a_backend_starts_nobody() {
+    for action in [
+        Action::Crash,
+        Action::Hang,
+        Action::Unreachable,
+        Action::Restart(secs(1)),
+        Action::Leave,
+    ] {
+        let mut fleet = scripted(vec![step(10, 0, action, Some(10))]);
+        fleet.machines[0].is_there = false;
+        let report = run(&fleet);
+        assert!(came(&report).is_empty(), "{action:?}: {:?}", came(&report));
+        assert_eq!(report.backends[0].attempts, 0, "{action:?}");
+    }
+}
+
+#[test]
+fn one_that_crashed_for_good_stays_down_whatever_else_begins_and_ends() {
+    for action in [
+        Action::Crash,
+        Action::Hang,
+        Action::Unreachable,
+        Action::Restart(secs(1)),
+        Action::Leave,
+    ] {
+        let crash = step(10, 0, Action::Crash, None);
+        let report = run(&scripted(vec![crash.clone(), step(20, 0, action, Some(10))]));
+        assert_eq!(came(&report), [0], "{action:?} after the crash");
+    }
+    for action in [Action::Hang, Action::Unreachable] {
+        let crash = step(20, 0, Action::Crash, None);
+        let report = run(&scripted(vec![step(10, 0, action, Some(20)), crash]));
+        assert_eq!(came(&report), [0], "{action:?} before the crash");
+    }
+}
+
+#[test]
+fn the_end_of_a_crash_leaves_alone_what_stops_it_later() {
+    let report = run(&scripted(vec![
+        step(10, 0, Action::Crash, Some(20)),
+        // It is started earlier, and crashes for good.
+        step(18, 0, Action::Join, None),
+        step(22, 0, Action::Crash, None),
+    ]));
+    assert_eq!(came(&report), [0, 18]);
 }
