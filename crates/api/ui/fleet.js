@@ -180,6 +180,8 @@ export class Fleet {
 
   /** Takes the figures of a second in. */
   stats(frame) {
+    // Who goes as its figures are told leaves some behind. What came with the latest ones may be told of just now.
+    if (this.pending.size === 0 && this.asking === 0) this.early.clear();
     for (const [id, now] of Object.entries(frame.backends)) {
       const known = this.backends.get(id);
       if (known && !known.succeeded) known.now = now;

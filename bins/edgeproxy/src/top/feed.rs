@@ -107,14 +107,12 @@ pub(crate) async fn ask(remote: Remote, mut acts: Receiver<Act>, tell: Sender<Me
             None => Api::at(&remote),
         };
         let message = match (act, api) {
-            (Act::Ask(ask), Ok(mut api)) => match asked(&mut api, ask).await {
-                Ok(message) => {
-                    kept = Some(api);
-                    message
-                }
+            (Act::Ask(ask), Ok(mut api)) => {
+                let message = asked(&mut api, ask).await;
                 // The stream tells that there is no connection. Another one has the file of the token read anew.
-                Err(message) => message,
-            },
+                kept = is_whole(&message).then_some(api);
+                message
+            }
             (Act::Ask(ask), Err(_)) => Message::NotLookedUp(ask),
             (Act::Change(change), Ok(mut api)) => {
                 let outcome = changed(&mut api, &change).await;
@@ -130,14 +128,12 @@ pub(crate) async fn ask(remote: Remote, mut acts: Receiver<Act>, tell: Sender<Me
     }
 }
 
-/// What there is to be told; as an error where some of it couldn't be had.
-async fn asked(api: &mut Api, ask: Ask) -> Result<Message, Message> {
+/// What could be had.
+async fn asked(api: &mut Api, ask: Ask) -> Message {
     let ids = match ask {
         Ask::Listing => {
             let listed = listing(api).await;
-            return listed
-                .map(Message::Listed)
-                .map_err(|_| Message::NotLookedUp(Ask::Listing));
+            return listed.map_or(Message::NotLookedUp(Ask::Listing), Message::Listed);
         }
         Ask::Backends(ids) => ids,
     };
@@ -162,10 +158,15 @@ async fn asked(api: &mut Api, ask: Ask) -> Result<Message, Message> {
             }
         }
     }
-    if missed.is_empty() {
-        Ok(Message::LookedUp { found, missed })
-    } else {
-        Err(Message::LookedUp { found, missed })
+    Message::LookedUp { found, missed }
+}
+
+/// Whether that is all that was asked for.
+fn is_whole(message: &Message) -> bool {
+    match message {
+        Message::LookedUp { missed, .. } => missed.is_empty(),
+        Message::NotLookedUp(_) => false,
+        _ => true,
     }
 }
 
@@ -249,24 +250,14 @@ mod tests {
             (&["a", "closed", "b"], &["a"], &["closed", "b"]),
         ] {
             let ask = Ask::Backends(ids.iter().map(ToString::to_string).collect());
-            let asked = asked(&mut api, ask).await;
-            assert_eq!(asked.is_ok(), missed_ids.is_empty());
-            let (Ok(message) | Err(message)) = asked;
+            let message = asked(&mut api, ask).await;
+            assert_eq!(is_whole(&message), missed_ids.is_empty());
             let Message::LookedUp { found, missed } = message else {
                 panic!("{message:?}");
             };
             let found: Vec<_> = found.iter().map(|one| one.id.as_str()).collect();
-            assert_eq!(
-                (&*found, &*missed),
-                (
-                    found_ids,
-                    missed_ids
-                        .iter()
-                        .map(ToString::to_string)
-                        .collect::<Vec<_>>()
-                        .as_slice()
-                )
-            );
+            let missed: Vec<_> = missed.iter().map(String::as_str).collect();
+            assert_eq!((found.as_slice(), missed.as_slice()), (found_ids, missed_ids));
         }
         server.abort();
     }

@@ -207,6 +207,10 @@ impl Fleet {
 
     /// Takes the figures of a second in.
     pub(crate) fn count(&mut self, stats: Stats) {
+        // Who goes as its figures are told leaves some behind. What came with the latest ones may be told of just now.
+        if self.pending.is_empty() && !self.all_pending && !self.asking {
+            self.early.clear();
+        }
         for (id, figures) in stats.backends {
             match self.backends.get_mut(&id).filter(|known| !known.is_succeeded) {
                 Some(known) => known.now = figures,

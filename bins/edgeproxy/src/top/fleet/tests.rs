@@ -143,14 +143,24 @@ fn figures_that_come_before_their_backend_is_known_are_its_own() {
 
 #[test]
 fn figures_of_ever_more_unknown_ids_are_not_kept_for_ever() {
+    let now = Instant::now();
     let mut fleet = Fleet::default();
-    for n in 0..2 * EARLY {
+    let told = |fleet: &mut Fleet, n: usize| {
         fleet.count(Stats {
             backends: [(n.to_string(), Figures::default())].into(),
             ..Stats::default()
         });
+    };
+    fleet.note(event("registered", "a", 1), now);
+    for n in 0..2 * EARLY {
+        told(&mut fleet, n);
     }
     assert_eq!(fleet.early.len(), EARLY);
+    // Once nobody is looked up any more, they are nobody's.
+    assert!(fleet.due(now + GATHER).is_some());
+    fleet.looked_up(vec![listed("a", 1)]);
+    told(&mut fleet, 0);
+    assert_eq!(fleet.early.len(), 1);
 }
 
 #[test]
