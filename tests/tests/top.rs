@@ -62,7 +62,7 @@ fn row<'a>(screen: &'a str, id: &str) -> Option<&'a str> {
 
 /// The word of a row that ends where a heading of the table of backends does: figures are on the right of their columns.
 fn below<'a>(screen: &str, row: &'a str, heading: &str) -> Option<&'a str> {
-    let headings = screen.lines().filter(|line| line.contains("BACKEND ")).last()?;
+    let headings = screen.lines().rfind(|line| line.contains("BACKEND "))?;
     let at = headings.find(heading)?;
     let end = headings.get(..at)?.chars().count() + heading.chars().count();
     let end = row.char_indices().nth(end).map_or(row.len(), |(at, _)| at);
