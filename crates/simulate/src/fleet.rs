@@ -260,13 +260,16 @@ pub enum FleetError {
         /// The time found.
         found: Duration,
     },
-    /// More requests than can be waited for.
+    /// More than can be waited for.
     #[error(
-        "about {found} requests would come; expected at most {max}: lower the rates, or shorten the duration"
+        "about {requests} requests, and {upkeep} probes and heartbeats, would come; expected at most {max} of all together: \
+         lower the rates, have fewer backends or proxies, lengthen the interval of probes or the lease, or shorten the duration"
     )]
-    Requests {
-        /// How many would come.
-        found: u64,
+    Events {
+        /// How many requests would come.
+        requests: u64,
+        /// How many probes and heartbeats, at all proxies.
+        upkeep: u64,
         /// The limit.
         max: u64,
     },
@@ -301,8 +304,8 @@ pub enum FleetError {
 impl Fleet {
     /// The longest simulation: a week.
     pub const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 3_600);
-    /// The most requests: 50,000,000.
-    pub const MAX_REQUESTS: u64 = 50_000_000;
+    /// The most requests, probes and heartbeats together: 50,000,000.
+    pub const MAX_EVENTS: u64 = 50_000_000;
     /// The most backends.
     pub const MAX_MACHINES: usize = 2_000;
     /// The most proxies.
@@ -317,6 +320,26 @@ impl Fleet {
             .iter()
             .map(|traffic| traffic.rate.expected(self.duration))
             .sum()
+    }
+
+    /// How many probes and heartbeats are to be expected, at all proxies, of backends that are there all the time.
+    #[must_use]
+    pub fn expected_upkeep(&self) -> f64 {
+        let all = self.machines.len() as f64;
+        let registering = self.machines.iter();
+        let registering = registering
+            .filter(|machine| machine.membership == Membership::Registers)
+            .count() as f64;
+        let monitor = self.app.monitor.as_ref();
+        let probes = monitor.map_or(0.0, |monitor| all / monitor.interval().as_secs_f64());
+        // As often as they are sent: never twice in a microsecond.
+        let heartbeats = registering / (self.heartbeat_every() as f64 / 1e6);
+        (probes + heartbeats) * self.sites.len() as f64 * self.duration.as_secs_f64()
+    }
+
+    /// Three in the time of a lease, in microseconds.
+    pub(crate) fn heartbeat_every(&self) -> u64 {
+        (micros(self.app.registry.ttl) / 3).max(1)
     }
 
     pub(crate) fn check(&self) -> Result<(), FleetError> {
@@ -345,11 +368,21 @@ impl Fleet {
                 reason: "is there twice; give each an id of its own".to_owned(),
             });
         }
-        let requests = crate::latency::rounded(self.expected_requests());
-        if requests > Self::MAX_REQUESTS {
-            return Err(FleetError::Requests {
-                found: requests,
-                max: Self::MAX_REQUESTS,
+        let mut keys = self.traffic.iter().filter_map(|traffic| traffic.keys);
+        if let Some(keys) = keys.find(|keys| !(1..=Keys::MAX).contains(&keys.count)) {
+            return Err(FleetError::Number {
+                what: "clients with keys in a stream of traffic",
+                found: keys.count,
+                max: Keys::MAX,
+            });
+        }
+        let [requests, upkeep] =
+            [self.expected_requests(), self.expected_upkeep()].map(crate::latency::rounded);
+        if requests.saturating_add(upkeep) > Self::MAX_EVENTS {
+            return Err(FleetError::Events {
+                requests,
+                upkeep,
+                max: Self::MAX_EVENTS,
             });
         }
         let named = self.script.iter().flat_map(|step| &step.machines);

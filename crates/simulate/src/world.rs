@@ -273,7 +273,7 @@ impl<'f> World<'f> {
                 for proxy in &mut self.proxies {
                     proxy.register(&self.machines[machine].spec.backend, now)?;
                 }
-                let every = self.heartbeat_every();
+                let every = self.fleet.heartbeat_every();
                 self.timeline.push(now + every, Due::Heartbeat(machine, series));
                 Ok(())
             }
@@ -308,18 +308,15 @@ impl<'f> World<'f> {
             .try_for_each(|proxy| proxy.list(backends.clone(), now))
     }
 
-    /// Three in the time of a lease.
-    fn heartbeat_every(&self) -> u64 {
-        (micros(self.fleet.app.registry.ttl) / 3).max(1)
-    }
-
     fn heartbeat(&mut self, machine: usize, series: u32) -> Result<(), FleetError> {
         let worker = &self.machines[machine];
         if worker.series != series || !worker.is_member {
             return Ok(());
         }
-        self.timeline
-            .push(self.now + self.heartbeat_every(), Due::Heartbeat(machine, series));
+        self.timeline.push(
+            self.now + self.fleet.heartbeat_every(),
+            Due::Heartbeat(machine, series),
+        );
         if worker.is_silent || matches!(worker.power, Power::Off | Power::Unreachable) {
             return Ok(());
         }

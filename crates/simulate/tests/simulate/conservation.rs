@@ -168,8 +168,35 @@ fn what_can_t_be_simulated_is_refused_with_what_was_found_and_what_was_expected(
     );
     assert_eq!(
         refused(|fleet| fleet.traffic[0].rate = Rate::steady(1e7)),
-        "about 600000000 requests would come; expected at most 50000000: lower the rates, or shorten the duration"
+        "about 600000000 requests, and 12 probes and heartbeats, would come; expected at most 50000000 of all together: \
+         lower the rates, have fewer backends or proxies, lengthen the interval of probes or the lease, or shorten the duration"
     );
+    // Two backends of a hundred proxies for a week, probed and renewing each second: 241,920,000.
+    let busy = |fleet: &mut Fleet| {
+        (fleet.duration, fleet.traffic) = (Fleet::MAX_DURATION, vec![Traffic::steady(1.0)]);
+        fleet.sites = vec![fleet.sites[0]; 100];
+        fleet.machines.truncate(2);
+        fleet.app.registry.ttl = secs(3);
+        fleet.app.monitor = Some(Monitor::http("/").unwrap().with_interval(secs(1)).unwrap());
+    };
+    assert!(
+        refused(busy).starts_with(
+            "about 604800 requests, and 241920000 probes and heartbeats, would come; expected at most"
+        ),
+        "{}",
+        refused(busy)
+    );
+    for count in [0, Keys::MAX + 1] {
+        let mut fleet = whole();
+        fleet.traffic[0].keys = Some(Keys {
+            count,
+            zipf_permille: 1_100,
+        });
+        assert_eq!(
+            simulate(&fleet).unwrap_err().to_string(),
+            format!("there are {count} clients with keys in a stream of traffic; expected 1 to 1000000")
+        );
+    }
     let step = Step {
         at: Duration::ZERO,
         machines: vec![4],
