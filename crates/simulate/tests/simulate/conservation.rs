@@ -168,11 +168,7 @@ fn what_can_t_be_simulated_is_refused_with_what_was_found_and_what_was_expected(
     );
     assert_eq!(
         refused(|fleet| fleet.traffic[0].rate = Rate::steady(1e7)),
-<<<<<<< HEAD
-        "about 600000000 requests, and 24 probes and heartbeats, would come; expected at most 50000000 of all together: \
-=======
         "about 600000000 requests, and 12 probes and heartbeats, would come; expected at most 50000000 of all together: \
->>>>>>> fixS
          lower the rates, have fewer backends or proxies, lengthen the interval of probes or the lease, or shorten the duration"
     );
     // Two backends of a hundred proxies for a week, probed and renewing each second: 241,920,000.
