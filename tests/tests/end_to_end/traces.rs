@@ -410,7 +410,7 @@ async fn of_a_target_with_an_authority_the_path_is_told_and_of_a_connection_only
     // The first one connects, the second doesn't, and the third can't.
     get(&mut client, "http://shop.example/200?token=secret", None).await;
     get(&mut client, "/200", None).await;
-    backend.refuse().await;
+    backend.kill().await;
     get(&mut client, "/200", None).await;
     let spans = collector.holds(6).await;
     for span in spans.iter().filter(|span| span.kind() == SpanKind::Server) {
