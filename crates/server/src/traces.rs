@@ -3,8 +3,10 @@
 #[cfg(feature = "otlp")]
 mod told;
 
+#[cfg(feature = "otlp")]
 use std::sync::Arc;
 
+#[cfg(feature = "otlp")]
 use edgeproxy_config as config;
 use edgeproxy_config::Settings;
 use edgeproxy_proxy as proxy;
@@ -68,6 +70,7 @@ impl Traces {
     }
 
     /// Which requests are told of by those settings.
+    #[cfg(feature = "otlp")]
     pub(crate) fn tracing(&self, settings: &Settings) -> proxy::Tracing {
         proxy::Tracing {
             sink: Arc::new(self.clone()),
@@ -78,6 +81,11 @@ impl Traces {
                 config::TracesFollow::Everybody => proxy::Follow::Everybody,
             },
         }
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    pub(crate) fn tracing(&self, _: &Settings) -> proxy::Tracing {
+        match self.never {}
     }
 
     /// Spans that the collector has taken so far, and those that it never will.

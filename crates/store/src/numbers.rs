@@ -9,6 +9,7 @@
 //! nobody's count is ahead of that. 37 bits of count, which leave an incarnation below 2^53, last until 2093.
 
 use std::num::NonZeroU64;
+#[cfg(any(test, feature = "etcd"))]
 use std::time::Duration;
 
 use edgeproxy_backend::Incarnation;
