@@ -11,9 +11,14 @@ use std::process::ExitCode;
 /// use std::process::ExitCode;
 /// use edgeproxy_tests::{is_installed, outside};
 ///
+/// fn tmux_says_its_version() {
+///     let said = std::process::Command::new("tmux").arg("-V").output().unwrap();
+///     assert!(said.stdout.starts_with(b"tmux "));
+/// }
+///
 /// fn main() -> ExitCode {
 ///     let missing = (!is_installed("tmux")).then_some("there is no tmux: apt-get install tmux");
-///     outside(missing, [("a_name", || assert!(true))])
+///     outside(missing, [("tmux_says_its_version", tmux_says_its_version)])
 /// }
 /// ```
 pub fn outside<F: Fn()>(
