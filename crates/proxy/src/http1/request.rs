@@ -387,14 +387,20 @@ impl<'b> Facts<'b> {
 
 /// Checks what has come of a head that is not whole yet.
 fn unfinished(buf: &[u8], rules: &Rules<'_>) -> Result<(), Stop> {
+    if head::has_odd_line_end(buf, 0) {
+        return Err(malformed(HeadError::LineEnd).into());
+    }
     if buf.len() < rules.max_head_bytes {
         return Ok(());
     }
-    let in_first_line = !buf.contains(&b'\n');
-    Err(if in_first_line {
-        Answer::target_too_long(rules.max_target_bytes)
-    } else {
-        too_large(rules)
+    let line = buf.split(|b| *b == b'\n').next().unwrap_or_default();
+    let target = line.split(|b| *b == b' ').nth(1);
+    let ends_here = line.len() == buf.len();
+    Err(match target {
+        Some(target) if ends_here || target.len() > rules.max_target_bytes => {
+            Answer::target_too_long(rules.max_target_bytes)
+        }
+        _ => too_large(rules),
     }
     .into())
 }
