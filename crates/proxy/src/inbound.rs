@@ -63,8 +63,8 @@ pub(crate) fn check(parts: &mut Parts, config: &Config, pseudonym: &Pseudonym) -
     let present = Present::of(&parts.headers);
     check_framing(parts, present)?;
     let host = host(parts, present)?;
-    if present.has(Field::Via) && pseudonym.is_named_in(&parts.headers) {
-        return Err(Answer::loop_detected().into());
+    if present.has(Field::Via) {
+        pseudonym.check(&parts.headers).map_err(Answer::loop_detected)?;
     }
     if matches!(parts.method, Method::OPTIONS | Method::TRACE) {
         count_forward(&mut parts.headers)?;
