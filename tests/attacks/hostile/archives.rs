@@ -28,17 +28,17 @@ pub(super) fn all() -> Result<Vec<(&'static str, Vec<u8>)>> {
     bomb.start_file("apiproxy/targets/bomb.xml", options().large_file(true))?;
     bomb.write_all(b"<TargetEndpoint>")?;
     let block = vec![b' '; 1 << 20];
-    for _ in 0..600 {
+    for _ in 0..300 {
         bomb.write_all(&block)?;
     }
-    archives.push(("600 MiB of spaces", bomb.finish()?.into_inner()));
-    let large = vec![b' '; 32 << 20];
-    let names: Vec<_> = (0..20).map(|n| format!("apiproxy/targets/t{n}.xml")).collect();
+    archives.push(("300 MiB of spaces", bomb.finish()?.into_inner()));
+    let large = vec![b' '; 24 << 20];
+    let names: Vec<_> = (0..12).map(|n| format!("apiproxy/targets/t{n}.xml")).collect();
     let many: Vec<_> = names
         .iter()
         .map(|name| (name.as_str(), large.as_slice()))
         .collect();
-    archives.push(("twenty files of 32 MiB", zip(&many)?));
+    archives.push(("twelve files of 24 MiB", zip(&many)?));
     let names: Vec<_> = (0..25_000)
         .map(|n| format!("apiproxy/targets/t{n}.xml"))
         .collect();

@@ -32,7 +32,7 @@ pub(super) fn json() -> Vec<Json> {
         ("depth in an unknown field", with("more", &format!("{}1{}", r#"{"a":"#.repeat(9_000), "}".repeat(9_000))), &[400, 422]),
         ("a number beyond all", with("port", "1e999999999"), &[400, 422]),
         ("a number of 60,000 digits", with("port", &long), &[400, 422]),
-        ("a fraction of 60,000 digits", with("weight", &format!("0.{long}")), &[400, 422]),
+        ("a fraction of 60,000 digits", with("weight", &format!("1.5{long}")), &[400, 422]),
         ("minus zero", with("port", "-0"), &[400, 422]),
         ("a number with a sign", with("port", "+9"), &[400]),
         ("a number with zeros", with("port", "009"), &[400]),
