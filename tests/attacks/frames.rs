@@ -253,11 +253,7 @@ impl Raw {
             match frame.kind {
                 GOAWAY => return Ok(Outcome::Ended(frame.code())),
                 RST_STREAM if frame.stream == stream => return Ok(Outcome::Reset(frame.code())),
-                HEADERS if frame.stream == stream => {
-                    if status.is_none() {
-                        status = Some(frame.status()?);
-                    }
-                }
+                HEADERS if frame.stream == stream && status.is_none() => status = Some(frame.status()?),
                 _ => {}
             }
             if frame.stream == stream

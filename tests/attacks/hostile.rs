@@ -51,7 +51,8 @@ pub(crate) const ROWS: &[Row] = &[
         "the same put in the place of a running proxy's file",
         |stage| Box::pin(reload(stage)),
     )
-    .with(|setup| setup.toml("[apps.shop]\nmax_failures = 0\n")),
+    .with(|setup| setup.toml("[apps.shop]\nmax_failures = 0\n"))
+    .twice(),
 ];
 
 async fn json(stage: &Stage) -> Result<Did> {
@@ -202,7 +203,7 @@ async fn bodies(stage: &Stage) -> Result<Did> {
     ))
 }
 
-/// What edgeproxy says of a file, within a gibibyte of address space and ten seconds.
+/// What edgeproxy says of a file, within a gibibyte of address space and thirty seconds.
 async fn said_of(args: &[&str], path: &Path) -> Result<(i32, String)> {
     let mut command = Command::new("sh");
     command
@@ -215,7 +216,7 @@ async fn said_of(args: &[&str], path: &Path) -> Result<(i32, String)> {
         .env_clear()
         .kill_on_drop(true);
     let output = within(
-        Duration::from_secs(10),
+        Duration::from_secs(30),
         "edgeproxy is done with it",
         command.output(),
     )
@@ -252,7 +253,7 @@ async fn xml(_stage: &Stage) -> Result<Did> {
     Ok(Did::new(
         sent,
         format!(
-            "{refused} refused with file and line, the others read as what they are; within 1 GiB and 10 s, no file opened that was not named"
+            "{refused} refused with file and line, the others read as what they are; within 1 GiB and 30 s, no file opened that was not named"
         ),
     ))
 }
@@ -301,7 +302,7 @@ async fn toml(_stage: &Stage) -> Result<Did> {
     }
     Ok(Did::new(
         sent,
-        format!("{refused} refused, within 1 GiB and 10 s"),
+        format!("{refused} refused, within 1 GiB and 30 s"),
     ))
 }
 

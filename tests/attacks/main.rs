@@ -31,6 +31,7 @@ mod report;
 mod row;
 mod slow;
 mod smuggling;
+mod smuggling_http2;
 mod ssrf;
 mod stage;
 mod vitals;
@@ -41,8 +42,9 @@ use std::process::ExitCode;
 use crate::report::Report;
 use crate::row::Row;
 
-const FAMILIES: [&[Row]; 13] = [
+const FAMILIES: [&[Row]; 14] = [
     smuggling::ROWS,
+    smuggling_http2::ROWS,
     confusion::ROWS,
     floods::ROWS,
     slow::ROWS,

@@ -1,7 +1,7 @@
 //! A client's head: what is refused, what is known of the rest, and what the backend gets instead. No I/O.
 
 mod compose;
-mod target;
+pub(crate) mod target;
 
 use std::ops::Range;
 
