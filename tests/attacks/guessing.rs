@@ -15,8 +15,7 @@ pub(crate) const ROWS: &[Row] = &[
         "1,000 wrong tokens, and headers out of shape",
         |stage| Box::pin(guessed(stage)),
     )
-    .tokens()
-    .quick(),
+    .tokens(),
     Row::new(
         "tokens-timed",
         "wrong tokens that begin as a right one does, compared with others by time",

@@ -34,8 +34,7 @@ pub(crate) const ROWS: &[Row] = &[
         "hostile-xml",
         "entities that multiply or name files, depth, huge attributes, other encodings",
         |stage| Box::pin(xml(stage)),
-    )
-    .quick(),
+    ),
     Row::new(
         "hostile-archives",
         "zip bombs, paths that lead out, links, and zips that lie about themselves",

@@ -204,8 +204,10 @@ impl Report {
         }
         let (sent, asked, failed) = self.sums();
         text.push_str(&format!(
-            "\n{} attacks, {sent} messages of theirs; {asked} requests of others meanwhile, {failed} of which failed.\n",
-            self.lines.len()
+            "\n{} attacks, {sent} messages of theirs; {asked} requests of others meanwhile, {failed} of which failed. Taken with a \
+             {} build.\n",
+            self.lines.len(),
+            if cfg!(debug_assertions) { "development" } else { "release" }
         ));
         text
     }

@@ -20,7 +20,7 @@ pub(crate) const SHOP: &str = "shop";
 pub(crate) const SHOP_ID: &str = "shop-1";
 
 /// Bystanders are seen to be well for so long before and after the attack.
-const CALM: Duration = Duration::from_millis(300);
+const CALM: Duration = Duration::from_millis(200);
 
 /// What a tokens file lets its holders do, as roles.
 pub(crate) struct Tokens {
