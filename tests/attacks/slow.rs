@@ -277,11 +277,13 @@ async fn idle(stage: &Stage, first: &[u8]) -> Result<Did> {
 
 async fn kept(stage: &Stage) -> Result<Did> {
     const COUNT: usize = 2_000;
-    let mut connections = open(stage, COUNT).await?;
-    for connection in &mut connections {
+    let mut connections = Vec::new();
+    for _ in 0..COUNT {
+        let mut connection = open(stage, 1).await?.remove(0);
         connection
             .write_all(b"GET /once HTTP/1.1\r\nHost: shop\r\n\r\n")
             .await?;
+        connections.push(connection);
     }
     let begun = Instant::now();
     let said = rest(connections, 2 * TWO + SLACK).await?;
