@@ -91,6 +91,11 @@ fn nowhere(port: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], port))
 }
 
+/// One that is still there when the last has come.
+fn lasting(id: &str, app: &str, port: usize) -> Registration {
+    Registration::new(id, app, nowhere(port)).with("ttl_secs", 3_600)
+}
+
 /// How many answers had which status.
 #[derive(Default)]
 struct Statuses(std::collections::BTreeMap<u16, u64>);
@@ -158,7 +163,7 @@ async fn ids(stage: &Stage) -> Result<Did> {
     let statuses = flood(
         stage,
         COUNT,
-        |n| Registration::new(&format!("evil-{n}"), "evil", nowhere(n)),
+        |n| lasting(&format!("evil-{n}"), "evil", n),
         is_taken_or_full,
     )
     .await?;
@@ -180,7 +185,7 @@ async fn apps(stage: &Stage) -> Result<Did> {
     let statuses = flood(
         stage,
         COUNT,
-        |n| Registration::new(&format!("evil-{n}"), &format!("evil-{n}"), nowhere(n)),
+        |n| lasting(&format!("evil-{n}"), &format!("evil-{n}"), n),
         is_taken_or_full,
     )
     .await?;
