@@ -3,12 +3,12 @@
 use crate::cargo::{self, Tool};
 use crate::step::{Context, Step, Verdict};
 use crate::{
-    alone, behaviour, bench, book, boundaries, conformance, deb, dependencies, fuzz, lengths, links, pingora,
-    purity, suite,
+    alone, attacks, behaviour, bench, book, boundaries, conformance, deb, dependencies, fuzz, lengths, links,
+    pingora, purity, suite,
 };
 
 /// Quick ones first, so that a typo is seen before the tests have run.
-pub(crate) const STEPS: [Step; 21] = [
+pub(crate) const STEPS: [Step; 22] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -75,6 +75,11 @@ pub(crate) const STEPS: [Step; 21] = [
         name: "conformance",
         about: "HTTP/2 as httpwg-cli reads RFC 9113",
         run: conformance::check,
+    },
+    Step {
+        name: "attacks",
+        about: "the quick ones among the attacks on the real binary are held off",
+        run: attacks::check,
     },
     Step {
         name: "deb",

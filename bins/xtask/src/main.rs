@@ -6,6 +6,7 @@
 )]
 
 mod alone;
+mod attacks;
 mod behaviour;
 mod bench;
 mod book;
@@ -64,6 +65,8 @@ enum Task {
     /// Run the released binary under mixed traffic while backends come, go and fail, and see that nothing leaks and
     /// that no request fails without a fault.
     Soak(soak::Args),
+    /// Run the released binary under attack, and see that well-behaved clients don't notice.
+    Attacks(attacks::Args),
     /// Let libFuzzer make up what strangers send to the data plane.
     Fuzz(fuzz::Args),
     /// Build a Debian package of both binaries: target/deb/edgeproxy_VERSION_ARCHITECTURE.deb.
@@ -134,6 +137,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Soak(args) => soak::run(&workspace, &args),
+        Task::Attacks(args) => attacks::run(&workspace, &args),
         Task::Deb(args) => deb::run(&workspace, &args),
     }
 }

@@ -8,6 +8,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Version};
 use http_body_util::Full;
 
+use crate::headers::via::{Circle, MAX_HOPS};
 use crate::http1::response::Persist;
 
 pub(crate) const WORD: HeaderName = HeaderName::from_static("x-edgeproxy-error");
@@ -134,8 +135,15 @@ impl Answer {
         .closing()
     }
 
-    pub(crate) fn loop_detected() -> Self {
-        let error = "the request has come through this proxy before; a backend's address leads back here";
+    pub(crate) fn loop_detected(circle: Circle) -> Self {
+        let error = match circle {
+            Circle::Closed => {
+                "the request has come through this proxy before; a backend's address leads back here".into()
+            }
+            Circle::Endless => Cow::from(format!(
+                "the request has come through more than {MAX_HOPS} proxies, by Via; a backend's address leads into a ring"
+            )),
+        };
         Self::new(StatusCode::LOOP_DETECTED, "loop_detected", error)
     }
 

@@ -163,7 +163,7 @@
 //! | `backends_full`, `queue_timeout` | 503 | all are at their hard limit, and the queue is full, or the time to wait in it is over; with `Retry-After` |
 //! | `connect_timeout`, `response_timeout` | 504 | the backend is too slow |
 //! | `http_version` | 505 | neither HTTP/1.0, 1.1 nor 2 |
-//! | `loop_detected` | 508 | `Via` names this proxy |
+//! | `loop_detected` | 508 | `Via` names this proxy, or more than 32 |
 //!
 //! # What it leaves to the caller
 //!
