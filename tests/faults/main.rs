@@ -15,12 +15,17 @@
 mod apart;
 mod backends;
 mod beats;
+mod clients;
+mod clock;
+mod etcd;
+mod files;
 mod ledger;
 mod load;
 mod process;
 mod report;
 mod row;
 mod scene;
+mod store;
 mod villain;
 
 use std::collections::VecDeque;
@@ -34,7 +39,15 @@ use crate::report::Line;
 use crate::row::{Row, Runs, Verdict};
 
 /// Every row, in the order of the table.
-const FAMILIES: [&[Row]; 2] = [backends::ROWS, process::ROWS];
+const FAMILIES: [&[Row]; 7] = [
+    backends::ROWS,
+    process::ROWS,
+    clock::ROWS,
+    store::ROWS,
+    etcd::ROWS,
+    files::ROWS,
+    clients::ROWS,
+];
 
 const USAGE: &str = "usage: faults [--list] [--quick] [--only ROW]… [--at-once ROWS] [--markdown FILE]";
 

@@ -45,6 +45,13 @@ impl Manner {
     }
 }
 
+/// The target of what is read for ever and never answered.
+pub(crate) const SINK: &str = "/sink";
+/// The target of an answer that no socket's buffers hold.
+pub(crate) const BIG: &str = "/big";
+/// How long that is, in bytes.
+pub(crate) const BIG_LENGTH: usize = 32 << 20;
+
 /// The longest request that it reads.
 const REQUEST_MAX: usize = 64 * 1024;
 /// The head of [`Manner::HugeHead`], in bytes.
@@ -209,6 +216,18 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> Option<()> {
         if manner != Manner::Serves && !is_probe {
             shared.wronged.fetch_add(1, Ordering::Relaxed);
         }
+        if target == SINK {
+            // Whatever comes, for as long as it does.
+            return gone(&mut stream).await;
+        }
+        if target == BIG {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BIG_LENGTH}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.ok()?;
+            for _ in 0..BIG_LENGTH / (1 << 16) {
+                stream.write_all(&[b'b'; 1 << 16]).await.ok()?;
+            }
+            continue;
+        }
         let body = format!("{} {target}", shared.name);
         let head = |length: usize| {
             let name = &shared.name;
@@ -266,8 +285,8 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> Option<()> {
 
 /// Waits for the other side to go.
 async fn gone(stream: &mut TcpStream) -> Option<()> {
-    let mut byte = [0];
-    while stream.read(&mut byte).await.ok()? > 0 {}
+    let mut bytes = vec![0; 1 << 16];
+    while stream.read(&mut bytes).await.ok()? > 0 {}
     None
 }
 
