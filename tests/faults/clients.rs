@@ -181,7 +181,9 @@ async fn half_close() -> Told {
 }
 
 async fn never_read() -> Told {
-    Scene::of(setup().set("SEND_TIMEOUT_SECS", "2"))
+    // The backends are in this very process, and busy with what nobody reads.
+    let setup = setup().set("SEND_TIMEOUT_SECS", "2").set("RESPONSE_HEADER_TIMEOUT_SECS", "20");
+    Scene::of(setup)
         .await
         .again_and_again(async |scene| {
             scene.begins(nothing);
@@ -205,11 +207,11 @@ async fn never_read() -> Told {
                 if held < 5 { Ok(()) } else { Err(format!("{held} in flight")) }
             })
             .await;
-            let over = scene.is_over();
             for stream in streams {
                 let got = rest(stream).await.len();
                 assert!(got < BIG_LENGTH, "it was closed on: {got}");
             }
+            let over = scene.is_over();
             scene.flows().await;
             all_routable(scene).await;
             scene.has_recovered(over);

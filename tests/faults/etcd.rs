@@ -13,7 +13,7 @@ use crate::scene::{Scene, TTL, setup};
 const RULE: &str = "distributed.md#what-is-promised";
 const LIMIT: Duration = Duration::from_secs(240);
 /// How much later everything comes from an etcd that is slow.
-const DELAY: Duration = Duration::from_secs(1);
+const DELAY: Duration = Duration::from_millis(400);
 
 macro_rules! row {
     ($name:literal, $needs:expr, $fault:literal, $expects:literal, $commit:expr) => {
@@ -55,7 +55,7 @@ pub(crate) const ROWS: &[Row] = &[
     row!(
         "etcd-slow",
         &[Need::Etcd],
-        "all that passes between the proxy and etcd comes a second later",
+        "all that passes between the proxy and etcd comes 0.4 s later",
         "a registration waits for it; no request and no heartbeat does, and no lease ends",
         slow()
     ),

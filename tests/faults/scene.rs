@@ -59,7 +59,7 @@ pub(crate) fn setup() -> Setup {
         .set("ALGORITHM", "round_robin")
         .set("MAX_FAILURES", "3")
         .set("CONNECT_TIMEOUT_SECS", "1")
-        .set("RESPONSE_HEADER_TIMEOUT_SECS", "1")
+        .set("RESPONSE_HEADER_TIMEOUT_SECS", "2")
         .set("RESPONSE_BODY_TIMEOUT_SECS", "1")
         .set("POOL_IDLE_TIMEOUT_SECS", "1")
         .set("API_RATE_PER_PEER", "0")
