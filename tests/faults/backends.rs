@@ -200,7 +200,10 @@ fn unreachable(failure: &Failure) -> bool {
 
 /// Waits until it gets nothing more, for its failures or its probes.
 async fn until_out(scene: &Scene, id: &str) {
-    until_state(&mut scene.api(), id, "out", |state| matches!(state, "ejected" | "unhealthy")).await;
+    until_state(&mut scene.api(), id, "out", |state| {
+        matches!(state, "ejected" | "unhealthy")
+    })
+    .await;
 }
 
 /// Waits until it takes requests as before.
@@ -213,7 +216,8 @@ async fn until_back(scene: &Scene, id: &str) {
 async fn with_apart() -> (Scene, std::cell::RefCell<Apart>) {
     let mut scene = Scene::usual().await;
     let apart = Apart::start("apart").await;
-    let registration = Registration::new(apart.name(), App::Shop.name(), apart.addr()).with("ttl_secs", 3_600);
+    let registration =
+        Registration::new(apart.name(), App::Shop.name(), apart.addr()).with("ttl_secs", 3_600);
     scene.api().register_new(&registration).await;
     scene = scene.begun();
     (scene, apart.into())
@@ -336,7 +340,9 @@ async fn all_at_once() -> Told {
         .set("RETRY_BUDGET_PER_SEC", "1000000");
     let scene = Scene::of(setup).await;
     let name = |number: usize| format!("villain-{number}");
-    let villains: Vec<_> = (0..MANNERS.len() + 2).map(|number| Villain::start(&name(number))).collect();
+    let villains: Vec<_> = (0..MANNERS.len() + 2)
+        .map(|number| Villain::start(&name(number)))
+        .collect();
     for villain in &villains {
         scene.api().register_new(&registration(App::Shop, villain)).await;
     }

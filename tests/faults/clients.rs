@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use edgeproxy_tests::{Api, Client, PATIENCE, Registration, eventually, spread, within};
+use edgeproxy_tests::{Client, PATIENCE, Registration, Wire, eventually, spread, within};
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -15,7 +15,7 @@ use crate::ledger::{App, Failure};
 use crate::process::nothing;
 use crate::report::seconds;
 use crate::row::{Row, Runs, Told};
-use crate::scene::{Scene, setup};
+use crate::scene::{Scene, TOML, setup};
 use crate::villain::{BIG, BIG_LENGTH, SINK};
 
 const LIMITS: &str = "limits.md#settings";
@@ -100,11 +100,7 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 /// As many clients do it at once.
-async fn crowd<T: Send + 'static>(
-    count: usize,
-    what: &str,
-    one: impl AsyncFn(usize) -> T,
-) -> Vec<T> {
+async fn crowd<T: Send + 'static>(count: usize, what: &str, one: impl AsyncFn(usize) -> T) -> Vec<T> {
     let all = (0..count).map(|number| one(number));
     within(2 * PATIENCE, what, futures_util::future::join_all(all)).await
 }
@@ -170,7 +166,8 @@ async fn half_close() -> Told {
             })
             .await;
             for (number, answer) in answers.iter().enumerate() {
-                let is_whole = answer.starts_with("HTTP/1.1 200") && answer.ends_with(&format!(" /half-{number}"));
+                let is_whole =
+                    answer.starts_with("HTTP/1.1 200") && answer.ends_with(&format!(" /half-{number}"));
                 assert!(is_whole, "{answer}");
             }
             let over = scene.is_over();
@@ -182,7 +179,9 @@ async fn half_close() -> Told {
 
 async fn never_read() -> Told {
     // The backends are in this very process, and busy with what nobody reads.
-    let setup = setup().set("SEND_TIMEOUT_SECS", "2").set("RESPONSE_HEADER_TIMEOUT_SECS", "20");
+    let setup = setup()
+        .set("SEND_TIMEOUT_SECS", "2")
+        .set("RESPONSE_HEADER_TIMEOUT_SECS", "20");
     Scene::of(setup)
         .await
         .again_and_again(async |scene| {
@@ -201,10 +200,22 @@ async fn never_read() -> Told {
             eventually(PATIENCE, "all have been given up", async || {
                 let page = api.get("/api/v1/backends").await.expect(200).json();
                 let backends = page["backends"].as_array().expect("a page has backends");
-                let held: u64 = backends.iter().filter_map(|backend| backend["in_flight"].as_u64()).sum();
-                let more = edgeproxy_tests::Vitals::of(scene.proxy()).resident.saturating_sub(before.resident);
-                assert!(more < 64 << 20, "{more} bytes for {CROWD} answers that nobody reads");
-                if held < 5 { Ok(()) } else { Err(format!("{held} in flight")) }
+                let held: u64 = backends
+                    .iter()
+                    .filter_map(|backend| backend["in_flight"].as_u64())
+                    .sum();
+                let more = edgeproxy_tests::Vitals::of(scene.proxy())
+                    .resident
+                    .saturating_sub(before.resident);
+                assert!(
+                    more < 64 << 20,
+                    "{more} bytes for {CROWD} answers that nobody reads"
+                );
+                if held < 5 {
+                    Ok(())
+                } else {
+                    Err(format!("{held} in flight"))
+                }
             })
             .await;
             for stream in streams {
@@ -220,28 +231,39 @@ async fn never_read() -> Told {
 }
 
 async fn never_send() -> Told {
-    Scene::of(setup().set("IDLE_TIMEOUT_SECS", "2").set("HEADER_TIMEOUT_SECS", "2"))
-        .await
-        .again_and_again(async |scene| {
-            scene.begins(nothing);
-            let addr = scene.aim.get();
-            let heard = crowd(2 * CROWD, "all are closed on", async |number| {
-                let mut stream = connect(addr).await;
-                if number % 2 == 1 {
-                    stream.write_all(b"GET /half HTTP/1.1\r\nHost: sh").await.expect("it is taken");
-                }
-                rest(stream).await
-            })
-            .await;
-            for (number, heard) in heard.iter().enumerate() {
-                let is_told = if number % 2 == 1 { heard.starts_with("HTTP/1.1 408") } else { heard.is_empty() };
-                assert!(is_told, "client {number} heard {heard:?}");
+    Scene::of(
+        setup()
+            .set("IDLE_TIMEOUT_SECS", "2")
+            .set("HEADER_TIMEOUT_SECS", "2"),
+    )
+    .await
+    .again_and_again(async |scene| {
+        scene.begins(nothing);
+        let addr = scene.aim.get();
+        let heard = crowd(2 * CROWD, "all are closed on", async |number| {
+            let mut stream = connect(addr).await;
+            if number % 2 == 1 {
+                stream
+                    .write_all(b"GET /half HTTP/1.1\r\nHost: sh")
+                    .await
+                    .expect("it is taken");
             }
-            let over = scene.is_over();
-            scene.flows().await;
-            scene.has_recovered(over);
+            rest(stream).await
         })
-        .await
+        .await;
+        for (number, heard) in heard.iter().enumerate() {
+            let is_told = if number % 2 == 1 {
+                heard.starts_with("HTTP/1.1 408")
+            } else {
+                heard.is_empty()
+            };
+            assert!(is_told, "client {number} heard {heard:?}");
+        }
+        let over = scene.is_over();
+        scene.flows().await;
+        scene.has_recovered(over);
+    })
+    .await
 }
 
 async fn send_for_ever() -> Told {
@@ -254,7 +276,8 @@ async fn send_for_ever() -> Told {
                 let (mut from, mut to) = connect(addr).await.into_split();
                 let (first, again) = if number % 2 == 1 {
                     let chunk = format!("4000\r\n{}\r\n", "c".repeat(0x4000));
-                    let head = format!("POST {SINK} HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n\r\n");
+                    let head =
+                        format!("POST {SINK} HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n\r\n");
                     (head, chunk)
                 } else {
                     let line = format!("X-Line: {}\r\n", "l".repeat(1_000));
@@ -276,7 +299,11 @@ async fn send_for_ever() -> Told {
             })
             .await;
             for (number, heard) in heard.iter().enumerate() {
-                let expected = if number % 2 == 1 { "HTTP/1.1 413" } else { "HTTP/1.1 431" };
+                let expected = if number % 2 == 1 {
+                    "HTTP/1.1 413"
+                } else {
+                    "HTTP/1.1 431"
+                };
                 assert_eq!(heard, expected, "client {number}");
             }
             let over = scene.is_over();
@@ -300,10 +327,12 @@ async fn after_outage() -> Told {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let count = AFTER_OUTAGE.min(descriptors.saturating_sub(OTHERS));
     let setup = setup()
+        // The backends are in this very process, which is busy with the clients: their probes have time.
+        .toml(&TOML.replace("timeout_secs = 1", "timeout_secs = 60"))
         .set("QUEUE_MAX", &AFTER_OUTAGE.to_string())
         .set("QUEUE_TIMEOUT_SECS", "60")
-        .set("RESPONSE_HEADER_TIMEOUT_SECS", "30")
-        .set("CONNECT_TIMEOUT_SECS", "5");
+        .set("RESPONSE_HEADER_TIMEOUT_SECS", "60")
+        .set("CONNECT_TIMEOUT_SECS", "30");
     let scene = Scene::of(setup).await.patient(4 * PATIENCE);
     scene
         .again_and_again(async |scene| {
@@ -312,9 +341,11 @@ async fn after_outage() -> Told {
                 villain.refuse().await;
             }
             let before = scene.ledger.failures();
-            eventually(PATIENCE, "it is an outage", async || match scene.ledger.failures() - before {
-                50.. => Ok(()),
-                failures => Err(failures.to_string()),
+            eventually(PATIENCE, "it is an outage", async || {
+                match scene.ledger.failures() - before {
+                    50.. => Ok(()),
+                    failures => Err(failures.to_string()),
+                }
             })
             .await;
             for villain in &scene.shop {
@@ -325,7 +356,10 @@ async fn after_outage() -> Told {
             for villain in &scene.shop {
                 scene.answers(villain.name()).await;
             }
-            let (addr, start) = (scene.aim.get(), Arc::new(tokio::sync::Barrier::new(to_usize(count))));
+            let (addr, start) = (
+                scene.aim.get(),
+                Arc::new(tokio::sync::Barrier::new(to_usize(count))),
+            );
             let mut clients = JoinSet::new();
             for _ in 0..count {
                 let start = Arc::clone(&start);
@@ -333,19 +367,31 @@ async fn after_outage() -> Told {
                     start.wait().await;
                     let began = Instant::now();
                     let reply = Client::new(addr).get("shop", "/after").await;
-                    (reply.map(|reply| reply.status.as_u16()), began.elapsed())
+                    let said = reply.map(|reply| {
+                        let word = reply.header("x-edgeproxy-error").unwrap_or_default().to_owned();
+                        (reply.status.as_u16(), word)
+                    });
+                    (said, began.elapsed())
                 });
             }
             let outcomes = within(5 * PATIENCE, "all are answered", clients.join_all()).await;
             let failed: Vec<_> = outcomes
                 .iter()
-                .filter(|(status, _)| !matches!(status, Ok(200)))
+                .filter(|(status, _)| !matches!(status, Ok((200, _))))
                 .map(|(status, took)| format!("{status:?} after {}", seconds(*took)))
                 .collect();
-            assert!(failed.is_empty(), "{} of {count} were not answered: {:?}", failed.len(), failed.first());
+            assert!(
+                failed.is_empty(),
+                "{} of {count} were not answered: {:?}",
+                failed.len(),
+                failed.first()
+            );
             let slowest = outcomes.iter().map(|(_, took)| *took).max().unwrap_or_default();
             scene.has_recovered(over);
-            scene.note(format!("{count} clients answered, the last one after {}", seconds(slowest)));
+            scene.note(format!(
+                "{count} clients answered, the last one after {}",
+                seconds(slowest)
+            ));
         })
         .await
 }
@@ -356,72 +402,90 @@ fn to_usize(count: u64) -> usize {
 
 /// Backends that register.
 const STORM: usize = 20_000;
-/// Connections that they do it by.
+/// Connections that they do it by, and how many ask by one before they look at the answers.
 const REGISTRARS: usize = 16;
+const AHEAD: usize = 25;
+
+/// Asks for all of these, so many at a time, and again for those that got 429; how often that was.
+async fn ask_all(api: SocketAddr, ask: impl Fn(usize) -> String + Clone + Send + 'static) -> u64 {
+    let refused = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&refused);
+    spread(
+        REGISTRARS,
+        STORM / AHEAD,
+        || None,
+        move |wire, batch| {
+            let (ask, refused) = (ask.clone(), Arc::clone(&counted));
+            async move {
+                let mut wire: Wire = match wire {
+                    Some(wire) => wire,
+                    None => Wire::connect(api).await,
+                };
+                let mut left: Vec<_> = (batch * AHEAD..(batch + 1) * AHEAD).collect();
+                while !left.is_empty() {
+                    let requests: String = left.iter().map(|number| ask(*number)).collect();
+                    wire.send(requests.as_bytes()).await;
+                    let mut again = Vec::new();
+                    for number in left {
+                        match wire.reply().await.expect("an answer").status.as_u16() {
+                            200 | 201 => {}
+                            429 => again.push(number),
+                            status => panic!("number {number} got {status}"),
+                        }
+                    }
+                    left = again;
+                    if !left.is_empty() {
+                        refused.fetch_add(left.len() as u64, Ordering::Relaxed);
+                        tokio::time::sleep(Duration::from_millis(50)).await; // as a backend would
+                    }
+                }
+                Some(wire)
+            }
+        },
+    )
+    .await;
+    refused.load(Ordering::Relaxed)
+}
 
 async fn storm() -> Told {
-    let scene = Scene::of(setup().unset("API_RATE_PER_PEER")).await.patient(3 * PATIENCE);
+    let scene = Scene::of(setup().unset("API_RATE_PER_PEER"))
+        .await
+        .patient(3 * PATIENCE);
     scene
         .again_and_again(async |scene| {
             scene.begins(nothing);
             let (api, backend) = (scene.api_aim.get(), scene.shop[0].addr());
-            let refused = Arc::new(AtomicU64::new(0));
             let began = Instant::now();
-            let counted = Arc::clone(&refused);
-            spread(
-                REGISTRARS,
-                STORM,
-                || Api::new(api),
-                move |mut api, number| {
-                    let refused = Arc::clone(&counted);
-                    async move {
-                        let id = format!("storm-{number}");
-                        let registration = Registration::new(&id, "storm", backend).with("ttl_secs", 3_600);
-                        loop {
-                            match api.register(&registration).await.status.as_u16() {
-                                200 | 201 => return api,
-                                // It is to try again a little later.
-                                429 => {
-                                    refused.fetch_add(1, Ordering::Relaxed);
-                                    tokio::time::sleep(Duration::from_millis(50)).await;
-                                }
-                                status => panic!("{id} got {status}"),
-                            }
-                        }
-                    }
-                },
-            )
+            let refused = ask_all(api, move |number| {
+                let registration = Registration::new(&format!("storm-{number}"), "storm", backend);
+                let body = registration.with("ttl_secs", 3_600).to_json();
+                let length = body.len();
+                format!(
+                    "POST /api/v1/register HTTP/1.1\r\nHost: {api}\r\nContent-Type: application/json\r\n\
+                     Content-Length: {length}\r\n\r\n{body}"
+                )
+            })
             .await;
             let took = began.elapsed();
             scene.flows().await;
             let over = scene.is_over();
-            let mut ids = scene.api();
-            let (_, total) = ids.ids().await;
-            assert_eq!(to_usize(total), STORM + scene.shop.len() + scene.other.len(), "all of them are there");
-            let left = Arc::new(AtomicUsize::new(0));
-            spread(
-                REGISTRARS,
-                STORM,
-                || Api::new(api),
-                move |mut api, number| {
-                    let left = Arc::clone(&left);
-                    async move {
-                        while api.delete(&format!("storm-{number}"), "").await.status == 429 {
-                            left.fetch_add(1, Ordering::Relaxed);
-                            tokio::time::sleep(Duration::from_millis(50)).await;
-                        }
-                        api
-                    }
-                },
-            )
+            let (_, total) = scene.api().ids().await;
+            assert_eq!(
+                to_usize(total),
+                STORM + scene.shop.len() + scene.other.len(),
+                "all of them are there"
+            );
+            ask_all(api, move |number| {
+                format!("DELETE /api/v1/backends/storm-{number} HTTP/1.1\r\nHost: {api}\r\n\r\n")
+            })
             .await;
             scene.flows().await;
             scene.has_recovered(over);
-            let refused = refused.load(Ordering::Relaxed);
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+            let rate = STORM as f64 / took.as_secs_f64();
             scene.note(format!(
-                "{STORM} registered in {}, {:.0} a second; {refused} times 429",
-                seconds(took),
-                STORM as f64 / took.as_secs_f64()
+                "{STORM} registered in {}, {rate:.0} a second; {refused} times 429",
+                seconds(took)
             ));
         })
         .await

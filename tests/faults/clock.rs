@@ -64,7 +64,11 @@ async fn moved(by: i64) -> Told {
             std::fs::write(&path, format!("{by:+}\n")).expect("the folder can be written to");
             eventually(PATIENCE, "its clock has moved", async || {
                 let moved = said(scene).await - before;
-                if (moved - by).abs() < 3_600 { Ok(()) } else { Err(format!("by {moved} s")) }
+                if (moved - by).abs() < 3_600 {
+                    Ok(())
+                } else {
+                    Err(format!("by {moved} s"))
+                }
             })
             .await;
             scene.flows().await;
@@ -72,7 +76,9 @@ async fn moved(by: i64) -> Told {
 
             // What the file says of leases was written by the other clock.
             scene.begins(away);
-            scene.replaced(async |proxy| proxy.killed().await.start().await).await;
+            scene
+                .replaced(async |proxy| proxy.killed().await.start().await)
+                .await;
             let over = scene.is_over();
             scene.flows().await;
             scene.has_recovered(over);
@@ -83,7 +89,12 @@ async fn moved(by: i64) -> Told {
 
 /// The time in a `Date` of the proxy's own, in seconds since 1970.
 async fn said(scene: &Scene) -> i64 {
-    let reply = scene.proxy().client().get("nobody", "/").await.expect("an answer");
+    let reply = scene
+        .proxy()
+        .client()
+        .get("nobody", "/")
+        .await
+        .expect("an answer");
     let date = reply.header("date").expect("there is a Date").to_owned();
     seconds_of(&date)
 }
@@ -95,7 +106,11 @@ fn seconds_of(text: &str) -> i64 {
     ];
     let words: Vec<_> = text.split([' ', ':']).collect();
     let number = |at: usize| words[at].parse::<i64>().expect("a number");
-    let month = MONTHS.iter().position(|month| *month == words[2]).expect("a month") as i64 + 1;
+    let month = MONTHS
+        .iter()
+        .position(|month| *month == words[2])
+        .expect("a month") as i64
+        + 1;
     // Days since 1970, by Howard Hinnant's algorithm of the civil calendar.
     let year = number(3) - i64::from(month <= 2);
     let (era, shifted) = (year.div_euclid(400), (month + 9) % 12);

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use edgeproxy_tests::{Api, Edgeproxy, Etcd, PATIENCE, Passing, Registration, Relay, Reply, Setup, eventually};
+use edgeproxy_tests::{
+    Api, Edgeproxy, Etcd, PATIENCE, Passing, Registration, Relay, Reply, Setup, eventually,
+};
 
 use crate::beats::Beats;
 use crate::process::{keeps_all, nothing};
@@ -101,27 +103,33 @@ async fn shared(host: &str, prepare: impl FnOnce(Setup) -> Setup) -> (Scene, Sha
 }
 
 async fn until_known(api: &mut Api, id: &str, is_known: bool) {
-    eventually(3 * PATIENCE, &format!("{id} is known: {is_known}"), async || {
-        match api.backend(id).await.status.as_u16() {
+    eventually(
+        3 * PATIENCE,
+        &format!("{id} is known: {is_known}"),
+        async || match api.backend(id).await.status.as_u16() {
             200 if is_known => Ok(()),
             404 if !is_known => Ok(()),
             status => Err(status.to_string()),
-        }
-    })
+        },
+    )
     .await;
 }
 
 async fn until_degraded(scene: &Scene, is_degraded: bool) {
     let mut api = scene.api();
-    eventually(3 * PATIENCE, &format!("it is degraded: {is_degraded}"), async || {
-        let health = api.get("/health").await.expect(200).json();
-        assert_eq!(health["status"], "ok", "it is well all the while: {health}");
-        if health["store"]["degraded"].is_null() != is_degraded {
-            Ok(())
-        } else {
-            Err(health.to_string())
-        }
-    })
+    eventually(
+        3 * PATIENCE,
+        &format!("it is degraded: {is_degraded}"),
+        async || {
+            let health = api.get("/health").await.expect(200).json();
+            assert_eq!(health["status"], "ok", "it is well all the while: {health}");
+            if health["store"]["degraded"].is_null() != is_degraded {
+                Ok(())
+            } else {
+                Err(health.to_string())
+            }
+        },
+    )
     .await;
 }
 
@@ -231,7 +239,10 @@ async fn slow() -> Told {
             let began = Instant::now();
             let registered = registers(&mut scene.api(), scene, "third").await;
             let took = began.elapsed();
-            assert!(registered.json()["warnings"].is_null(), "it is in etcd: {registered:?}");
+            assert!(
+                registered.json()["warnings"].is_null(),
+                "it is in etcd: {registered:?}"
+            );
             assert!(took >= DELAY, "it waited for etcd: {took:?}");
             let mut api = scene.api();
             let mut slowest = Duration::ZERO;
@@ -262,7 +273,10 @@ async fn dns_gone() -> Told {
     let prepare = |setup: Setup| {
         setup
             .file("hosts", HOSTS)
-            .file("resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+            .file(
+                "resolv.conf",
+                "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+            )
             .prepared(NAMES)
     };
     let (scene, shared) = shared("etcd.test", prepare).await;

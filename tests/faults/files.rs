@@ -150,7 +150,11 @@ async fn is_served(addr: SocketAddr, authority: &Path) -> bool {
 
 async fn until_served(addr: SocketAddr, authority: &Path) {
     eventually(PATIENCE, "the new certificate is shown", async || {
-        if is_served(addr, authority).await { Ok(()) } else { Err("not yet".to_owned()) }
+        if is_served(addr, authority).await {
+            Ok(())
+        } else {
+            Err("not yet".to_owned())
+        }
     })
     .await;
 }
@@ -178,15 +182,27 @@ async fn bad_certificate(replace: impl Fn(&Certificates)) -> Told {
             until_served(addr, &files.path(&format!("{before}.pem"))).await;
             let said = told(scene, STAYS);
             replace(&files);
-            eventually(PATIENCE, "it says that what was there stays in force", async || {
-                match told(scene, STAYS) {
+            eventually(
+                PATIENCE,
+                "it says that what was there stays in force",
+                async || match told(scene, STAYS) {
                     now if now > said => Ok(()),
-                    _ => Err(scene.proxy().logs().text().lines().last().unwrap_or_default().to_owned()),
-                }
-            })
+                    _ => Err(scene
+                        .proxy()
+                        .logs()
+                        .text()
+                        .lines()
+                        .last()
+                        .unwrap_or_default()
+                        .to_owned()),
+                },
+            )
             .await;
             for _ in 0..10 {
-                assert!(is_served(addr, &files.path(&format!("{before}.pem"))).await, "by the one before");
+                assert!(
+                    is_served(addr, &files.path(&format!("{before}.pem"))).await,
+                    "by the one before"
+                );
             }
             rounds.set(rounds.get() + 1);
             let next = format!("next-{}", rounds.get());
@@ -236,7 +252,10 @@ async fn garbage_configuration() -> Told {
             let told = reloaded(scene, before + 1).await;
             assert_eq!(told["last_reload"]["result"], "refused", "{told}");
             let problem = told["last_reload"]["problems"][0].to_string();
-            assert!(problem.contains("edgeproxy.toml"), "it names the place: {problem}");
+            assert!(
+                problem.contains("edgeproxy.toml"),
+                "it names the place: {problem}"
+            );
             scene.proxy().signal(Signal::HUP);
             let told = reloaded(scene, before + 2).await;
             assert_eq!(told["last_reload"]["result"], "refused", "{told}");

@@ -176,7 +176,10 @@ impl Client {
             .body(Full::new(body))
             .expect("it is well formed");
         connection.ready().await.map_err(|_| Form::NoAnswer)?;
-        let response = connection.send_request(request).await.map_err(|_| Form::NoAnswer)?;
+        let response = connection
+            .send_request(request)
+            .await
+            .map_err(|_| Form::NoAnswer)?;
         let (head, mut body) = response.into_parts();
         let mut read = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -209,7 +212,9 @@ impl Client {
 async fn connect(proxy: SocketAddr) -> Result<SendRequest<Full<Bytes>>, Form> {
     let stream = TcpStream::connect(proxy).await.map_err(|_| Form::Unreachable)?;
     let _ = stream.set_nodelay(true);
-    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|_| Form::Unreachable)?;
+    let (sender, connection) = handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_| Form::Unreachable)?;
     // What goes wrong with it is told to whoever waits for an answer.
     tokio::spawn(connection);
     Ok(sender)

@@ -86,7 +86,10 @@ fn arguments() -> Result<Arguments, String> {
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
-        let mut value = || args.next().ok_or_else(|| format!("{arg} lacks its value; {USAGE}"));
+        let mut value = || {
+            args.next()
+                .ok_or_else(|| format!("{arg} lacks its value; {USAGE}"))
+        };
         match arg.as_str() {
             "--list" => found.lists = true,
             "--quick" => found.is_quick = true,
@@ -113,7 +116,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let unknown = arguments.only.iter().find(|name| rows().all(|row| row.name != *name));
+    let unknown = arguments
+        .only
+        .iter()
+        .find(|name| rows().all(|row| row.name != *name));
     if let Some(name) = unknown {
         return Err(format!("there is no row `{name}`; --list has them"));
     }
@@ -122,9 +128,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         let fits = !arguments.is_quick || row.runs == Runs::Always;
         is_named || (arguments.only.is_empty() && fits)
     };
-    let (alone, beside): (Vec<_>, Vec<_>) = rows()
-        .filter(is_wanted)
-        .partition(|row| row.runs == Runs::Alone);
+    let (alone, beside): (Vec<_>, Vec<_>) = rows().filter(is_wanted).partition(|row| row.runs == Runs::Alone);
     let began = Instant::now();
     let mut lines = all(beside, arguments.at_once);
     lines.extend(all(alone, 1));
@@ -144,10 +148,15 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         count("skipped")
     );
     if let Some(path) = &arguments.markdown {
-        std::fs::write(path, report::markdown(&lines)).map_err(|error| format!("{}: {error}", path.display()))?;
+        std::fs::write(path, report::markdown(&lines))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     let is_good = !lines.is_empty() && lines.iter().all(|line| line.verdict.is_good());
-    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Runs these, so many beside each other.

@@ -99,7 +99,11 @@ async fn no_descriptors() -> Told {
         .await
         .again_and_again(async |scene| {
             scene.begins(nothing);
-            let before = prlimit(Some(pid(scene.proxy())), Resource::Nofile, none_more(scene.proxy()));
+            let before = prlimit(
+                Some(pid(scene.proxy())),
+                Resource::Nofile,
+                none_more(scene.proxy()),
+            );
             let before = before.expect("a child's limit can be set");
             let said = |line: &str| line.contains("no connection can be accepted").then_some(());
             scene.proxy().logs().find(said).await.expect("it runs");
@@ -107,16 +111,22 @@ async fn no_descriptors() -> Told {
             let mut waiting = Vec::new();
             for _ in 0..20 {
                 let addr = scene.aim.get();
-                waiting.push(tokio::spawn(async move { Client::new(addr).get("shop", "/waits").await }));
+                waiting.push(tokio::spawn(async move {
+                    Client::new(addr).get("shop", "/waits").await
+                }));
             }
             let began = Instant::now();
-            eventually(PATIENCE, "it was so for three probes and many requests", async || {
-                if began.elapsed() > Duration::from_secs(3) {
-                    Ok(())
-                } else {
-                    Err(seconds(began.elapsed()))
-                }
-            })
+            eventually(
+                PATIENCE,
+                "it was so for three probes and many requests",
+                async || {
+                    if began.elapsed() > Duration::from_secs(3) {
+                        Ok(())
+                    } else {
+                        Err(seconds(began.elapsed()))
+                    }
+                },
+            )
             .await;
             prlimit(Some(pid(scene.proxy())), Resource::Nofile, before).expect("a child's limit can be set");
             let over = scene.is_over();
@@ -127,7 +137,10 @@ async fn no_descriptors() -> Told {
             scene.flows().await;
             let page = scene.api().get("/api/v1/backends").await.expect(200).json();
             for backend in page["backends"].as_array().expect("a page has backends") {
-                assert_eq!(backend["state"], "routable", "a fault of the proxy's own: {backend}");
+                assert_eq!(
+                    backend["state"], "routable",
+                    "a fault of the proxy's own: {backend}"
+                );
             }
             scene.has_recovered(over);
         })
@@ -149,7 +162,9 @@ pub(crate) async fn metric(api: &mut Api, name: &str) -> u64 {
     let lines = page.text().lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
         let is_whole = rest.starts_with([' ', '{']);
-        is_whole.then(|| rest.rsplit(' ').next()?.parse::<f64>().ok()).flatten()
+        is_whole
+            .then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())
+            .flatten()
     });
     #[expect(
         clippy::cast_possible_truncation,
@@ -200,7 +215,10 @@ async fn no_disk() -> Told {
             let before = metric(&mut api, "edgeproxy_access_log_dropped_total").await;
             fill(&disk);
             eventually(PATIENCE, "lines are lost, and counted", async || {
-                let _ = api.patch("shop-0", &serde_json::json!({"weight": 2})).await.expect(200);
+                let _ = api
+                    .patch("shop-0", &serde_json::json!({"weight": 2}))
+                    .await
+                    .expect(200);
                 match metric(&mut api, "edgeproxy_access_log_dropped_total").await {
                     now if now > before => Ok(()),
                     now => Err(now.to_string()),
@@ -208,7 +226,10 @@ async fn no_disk() -> Told {
             })
             .await;
             scene.flows().await;
-            let _ = std::fs::File::options().write(true).open(disk.join("access.jsonl")).and_then(|file| file.set_len(0));
+            let _ = std::fs::File::options()
+                .write(true)
+                .open(disk.join("access.jsonl"))
+                .and_then(|file| file.set_len(0));
             empty(&disk);
             let over = scene.is_over();
             let written = || std::fs::metadata(disk.join("access.jsonl")).map_or(0, |file| file.len());
@@ -232,7 +253,11 @@ async fn paused() -> Told {
             scene.proxy().signal(Signal::STOP);
             let began = Instant::now();
             eventually(PAUSE + PATIENCE, "a minute has passed", async || {
-                if began.elapsed() >= PAUSE { Ok(()) } else { Err(seconds(began.elapsed())) }
+                if began.elapsed() >= PAUSE {
+                    Ok(())
+                } else {
+                    Err(seconds(began.elapsed()))
+                }
             })
             .await;
             scene.proxy().signal(Signal::CONT);
@@ -246,17 +271,37 @@ async fn paused() -> Told {
 
 /// For that long nobody's lease ends.
 pub(crate) async fn keeps_all(scene: &Scene, beats: &Beats, lasts: Duration) {
-    let wanted: Vec<_> = scene.shop.iter().chain(&scene.other).map(|backend| backend.name()).collect();
+    let wanted: Vec<_> = scene
+        .shop
+        .iter()
+        .chain(&scene.other)
+        .map(|backend| backend.name())
+        .collect();
     let mut api = scene.api();
     let began = Instant::now();
     eventually(lasts + PATIENCE, "nobody's lease ends", async || {
         let (ids, _) = api.ids().await;
-        let gone: Vec<_> = wanted.iter().filter(|id| ids.iter().all(|found| found != *id)).collect();
-        assert!(gone.is_empty(), "{} after the fault {gone:?} are gone", seconds(began.elapsed()));
-        if began.elapsed() > lasts { Ok(()) } else { Err(String::new()) }
+        let gone: Vec<_> = wanted
+            .iter()
+            .filter(|id| ids.iter().all(|found| found != *id))
+            .collect();
+        assert!(
+            gone.is_empty(),
+            "{} after the fault {gone:?} are gone",
+            seconds(began.elapsed())
+        );
+        if began.elapsed() > lasts {
+            Ok(())
+        } else {
+            Err(String::new())
+        }
     })
     .await;
-    assert_eq!(beats.forgotten(), 0, "a heartbeat was told that its lease had ended");
+    assert_eq!(
+        beats.forgotten(),
+        0,
+        "a heartbeat was told that its lease had ended"
+    );
 }
 
 async fn killed() -> Told {
@@ -289,7 +334,11 @@ async fn killed() -> Told {
                 let acknowledged = std::mem::take(&mut *acknowledged.lock().expect("nobody panics"));
                 let (ids, _) = scene.api().ids().await;
                 let lost: Vec<_> = acknowledged.iter().filter(|id| !ids.contains(id)).collect();
-                assert!(lost.is_empty(), "{} were acknowledged, and {lost:?} are lost", acknowledged.len());
+                assert!(
+                    lost.is_empty(),
+                    "{} were acknowledged, and {lost:?} are lost",
+                    acknowledged.len()
+                );
                 for id in &ids {
                     if id.starts_with("third") {
                         let _ = scene.api().delete(id, "").await.expect(200);
@@ -324,7 +373,9 @@ fn registering(
                 .header("content-type", "application/json")
                 .body(registration.to_json().into())
                 .expect("it is well formed");
-            let Ok(reply) = client.send(request).await else { return };
+            let Ok(reply) = client.send(request).await else {
+                return;
+            };
             assert_eq!(reply.status, 201, "{reply:?}");
             if reply.json()["warnings"].is_null() {
                 acknowledged.lock().expect("nobody panics").push(id);
@@ -372,9 +423,11 @@ async fn sigterm_twice() -> Told {
             scene.api().register_new(&registration).await;
             let addr = scene.aim.get();
             let held = tokio::spawn(async move { Client::new(addr).get("held", "/").await });
-            eventually(PATIENCE, "a request is under way", async || match holds.wronged() {
-                1.. => Ok(()),
-                _ => Err("none".to_owned()),
+            eventually(PATIENCE, "a request is under way", async || {
+                match holds.wronged() {
+                    1.. => Ok(()),
+                    _ => Err("none".to_owned()),
+                }
             })
             .await;
 
@@ -392,7 +445,10 @@ async fn sigterm_twice() -> Told {
             let began = Instant::now();
             scene.proxy_mut().ended(Duration::from_secs(2)).await;
             scene.note(format!("ended {} after the second", seconds(began.elapsed())));
-            assert!(held.await.expect("no panic").is_err(), "what was under way breaks off");
+            assert!(
+                held.await.expect("no panic").is_err(),
+                "what was under way breaks off"
+            );
             scene.replaced(async |proxy| proxy.again().start().await).await;
             let over = scene.is_over();
             scene.flows().await;

@@ -91,7 +91,11 @@ impl Figures {
             failed,
             slowest: seconds(account.slowest),
             recovered: told.recovered.map_or_else(|| "–".to_owned(), seconds),
-            memory: format!("{:.1} → {:.1}", mib(told.before.resident), mib(told.after.resident)),
+            memory: format!(
+                "{:.1} → {:.1}",
+                mib(told.before.resident),
+                mib(told.after.resident)
+            ),
             descriptors: format!("{} → {}", told.before.descriptors, told.after.descriptors),
         }
     }
@@ -99,9 +103,8 @@ impl Figures {
 
 /// What is promised and what came of it, for `docs/reliability.md`.
 pub(crate) fn markdown(lines: &[Line]) -> String {
-    let mut text = String::from(
-        "| row | what is done | what is expected | promised in |\n|---|---|---|---|\n",
-    );
+    let mut text =
+        String::from("| row | what is done | what is expected | promised in |\n|---|---|---|---|\n");
     for line in lines {
         let row = line.row;
         let page = row.rule.split(['.', '#']).next().unwrap_or_default();

@@ -56,9 +56,8 @@ impl Need {
     pub(crate) fn missing(self) -> Option<&'static str> {
         match self {
             Self::Etcd => edgeproxy_tests::Etcd::missing(),
-            Self::Strace => {
-                (!edgeproxy_tests::is_installed("strace")).then_some("there is no strace: apt-get install strace")
-            }
+            Self::Strace => (!edgeproxy_tests::is_installed("strace"))
+                .then_some("there is no strace: apt-get install strace"),
             Self::Mounts => {
                 let script = "mount -t tmpfs tmpfs /tmp";
                 let status = std::process::Command::new("unshare")
@@ -76,7 +75,9 @@ impl Need {
 
 /// The library that answers for the clock.
 pub(crate) fn faketime() -> Option<&'static str> {
-    FAKETIME.into_iter().find(|path| std::path::Path::new(path).exists())
+    FAKETIME
+        .into_iter()
+        .find(|path| std::path::Path::new(path).exists())
 }
 
 /// What came of a row.

@@ -80,7 +80,10 @@ async fn corrupted() -> Told {
                     let path = setup.folder().join("state").join(FILE);
                     let mut bytes = std::fs::read(&path).expect("it is there");
                     // One of the third app's, in the middle: nobody else is to be concerned.
-                    let at = bytes.windows(8).position(|window| window == b"third-10").expect("it is in there");
+                    let at = bytes
+                        .windows(8)
+                        .position(|window| window == b"third-10")
+                        .expect("it is in there");
                     bytes[at..at + 8].copy_from_slice(&[0xff; 8]);
                     std::fs::write(&path, bytes).expect("it can be written");
                     setup.start().await
@@ -92,7 +95,11 @@ async fn corrupted() -> Told {
             let said = |line: &str| line.contains("damaged").then(|| line.to_owned());
             let told = scene.proxy().logs().find(said).await.expect("it runs");
             assert!(told.contains(FILE), "{told}");
-            let kept = scene.proxy().folder().join("state").join("registrations.damaged-1");
+            let kept = scene
+                .proxy()
+                .folder()
+                .join("state")
+                .join("registrations.damaged-1");
             assert!(kept.exists(), "the file as it was is there");
             let (ids, _) = scene.api().ids().await;
             let lost: Vec<_> = (0..20)
@@ -140,7 +147,9 @@ impl Meddler {
 
 impl Drop for Meddler {
     fn drop(&mut self) {
-        let id = i32::try_from(self.0.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let id = i32::try_from(self.0.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
         if let Some(id) = id {
             // By SIGTERM it lets go of the threads; by SIGKILL the system would.
             let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
@@ -172,7 +181,10 @@ async fn slow() -> Told {
             };
             let (registered, slowest) = tokio::join!(registering, beating);
             let took = began.elapsed();
-            assert!(registered.json()["warnings"].is_null(), "it is in the file: {registered:?}");
+            assert!(
+                registered.json()["warnings"].is_null(),
+                "it is in the file: {registered:?}"
+            );
             assert!(took >= Duration::from_secs(2), "it waited for the disk: {took:?}");
             assert!(slowest < Duration::from_secs(1), "heartbeats don't: {slowest:?}");
             drop(meddler);
@@ -186,7 +198,10 @@ async fn slow() -> Told {
 
 /// Whether the API says that it is not kept.
 fn is_warned(reply: &Reply) -> bool {
-    let warned = reply.json()["warnings"][0].as_str().unwrap_or_default().to_owned();
+    let warned = reply.json()["warnings"][0]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     warned.starts_with("kept in memory only")
 }
 
@@ -210,7 +225,11 @@ async fn registers_in_vain(scene: &Scene, id: &str) {
     eventually(PATIENCE, "a registration is not kept", async || {
         number.set(number.get() + 1);
         let reply = registers(&mut api, scene, &format!("{id}-{}", number.get())).await;
-        if is_warned(&reply) { Ok(()) } else { Err(reply.text().to_owned()) }
+        if is_warned(&reply) {
+            Ok(())
+        } else {
+            Err(reply.text().to_owned())
+        }
     })
     .await;
     let reply = registers(&mut api, scene, id).await;
@@ -229,7 +248,11 @@ async fn until_kept(scene: &Scene, path: &PathBuf, id: &str) {
     let mut api = scene.api();
     eventually(PATIENCE, "the store is well", async || {
         let health = api.get("/health").await.expect(200).json();
-        if health["store"]["degraded"].is_null() { Ok(()) } else { Err(health.to_string()) }
+        if health["store"]["degraded"].is_null() {
+            Ok(())
+        } else {
+            Err(health.to_string())
+        }
     })
     .await;
 }

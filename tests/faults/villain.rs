@@ -133,7 +133,9 @@ impl Villain {
         lock(&self.deaf).take();
         let stop = CancellationToken::new();
         *lock(&self.listening) = stop.clone();
-        let listener = socket(self.addr()).listen(1024).expect("the port is reserved for this");
+        let listener = socket(self.addr())
+            .listen(1024)
+            .expect("the port is reserved for this");
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move { stop.run_until_cancelled(accept(&listener, &shared)).await });
     }
@@ -154,19 +156,23 @@ impl Villain {
     /// Accepts nothing more, and its backlog is full: who connects hears nothing, as from a black hole.
     pub(crate) async fn is_deaf(&self) {
         self.refuse().await;
-        let listener = socket(self.addr()).listen(1).expect("the port is reserved for this");
+        let listener = socket(self.addr())
+            .listen(1)
+            .expect("the port is reserved for this");
         *lock(&self.deaf) = Some(listener);
         let addr = self.addr();
         for _ in 0..4 {
             let filling = tokio::spawn(async move { TcpStream::connect(addr).await.ok() });
             lock(&self.filling).push(filling);
         }
-        eventually(PATIENCE, "nobody gets through", async || {
-            match tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(addr)).await {
+        eventually(
+            PATIENCE,
+            "nobody gets through",
+            async || match tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(addr)).await {
                 Ok(_) => Err("a connection".to_owned()),
                 Err(_) => Ok(()),
-            }
-        })
+            },
+        )
         .await;
     }
 
@@ -178,7 +184,9 @@ impl Villain {
 impl Drop for Villain {
     fn drop(&mut self) {
         lock(&self.listening).cancel();
-        lock(&self.filling).iter().for_each(tokio::task::JoinHandle::abort);
+        lock(&self.filling)
+            .iter()
+            .for_each(tokio::task::JoinHandle::abort);
         self.cut();
     }
 }
@@ -252,7 +260,10 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> Option<()> {
                 return None;
             }
             Manner::LengthTooLong => {
-                stream.write_all((head(body.len() + 1_000) + &body).as_bytes()).await.ok()?;
+                stream
+                    .write_all((head(body.len() + 1_000) + &body).as_bytes())
+                    .await
+                    .ok()?;
                 return gone(&mut stream).await;
             }
             Manner::LengthTooShort => {

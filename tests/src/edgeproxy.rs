@@ -87,7 +87,9 @@ impl Setup {
                 Some(script) => {
                     let mut shell = Command::new("unshare");
                     let script = format!("set -eu; {script}; exec \"$@\"");
-                    shell.args(["--mount", "sh", "-c", &script, "sh"]).arg(Edgeproxy::binary());
+                    shell
+                        .args(["--mount", "sh", "-c", &script, "sh"])
+                        .arg(Edgeproxy::binary());
                     shell
                 }
             };

@@ -238,7 +238,10 @@ impl Etcd {
         let line = out.lines().find(|line| line.starts_with("\"Revision\""));
         let revision = line.and_then(|line| Some(line.split_once(" : ")?.1.trim().to_owned()));
         let revision = revision.expect("it tells its revision");
-        assert!(self.control(&["compact", "--physical", &revision]).0, "it compacts");
+        assert!(
+            self.control(&["compact", "--physical", &revision]).0,
+            "it compacts"
+        );
     }
 
     fn control(&self, args: &[&str]) -> (bool, String) {

@@ -3,12 +3,12 @@
 use crate::cargo::{self, Tool};
 use crate::step::{Context, Step, Verdict};
 use crate::{
-    alone, behaviour, bench, book, boundaries, conformance, deb, dependencies, fuzz, lengths, links, pingora,
-    purity, suite,
+    alone, behaviour, bench, book, boundaries, conformance, deb, dependencies, faults, fuzz, lengths, links,
+    pingora, purity, suite,
 };
 
 /// Quick ones first, so that a typo is seen before the tests have run.
-pub(crate) const STEPS: [Step; 21] = [
+pub(crate) const STEPS: [Step; 22] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -71,6 +71,11 @@ pub(crate) const STEPS: [Step; 21] = [
     },
     suite::STEPS[0],
     suite::STEPS[1],
+    Step {
+        name: "faults",
+        about: "what is promised of faults comes of the quick ones",
+        run: faults::check,
+    },
     Step {
         name: "conformance",
         about: "HTTP/2 as httpwg-cli reads RFC 9113",

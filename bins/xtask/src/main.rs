@@ -15,6 +15,7 @@ mod ci;
 mod conformance;
 mod deb;
 mod dependencies;
+mod faults;
 mod fuzz;
 mod lengths;
 mod links;
@@ -64,6 +65,8 @@ enum Task {
     /// Run the released binary under mixed traffic while backends come, go and fail, and see that nothing leaks and
     /// that no request fails without a fault.
     Soak(soak::Args),
+    /// Commit one fault after the other on the released binary under load, and see that what is promised comes of each.
+    Faults(faults::Args),
     /// Let libFuzzer make up what strangers send to the data plane.
     Fuzz(fuzz::Args),
     /// Build a Debian package of both binaries: target/deb/edgeproxy_VERSION_ARCHITECTURE.deb.
@@ -133,6 +136,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             bench::run(&workspace, &args)?;
             Ok(ExitCode::SUCCESS)
         }
+        Task::Faults(args) => faults::run(&workspace, &args),
         Task::Soak(args) => soak::run(&workspace, &args),
         Task::Deb(args) => deb::run(&workspace, &args),
     }
