@@ -10,7 +10,7 @@ use crate::ledger::{Failure, Form};
 use crate::report::seconds;
 use crate::row::{Need, Row, Runs, Told};
 use crate::scene::{Scene, TTL, setup};
-use crate::villain::Manner;
+use crate::villain::{Manner, Villain};
 
 const MODES: &str = "failure-modes.md#the-proxy";
 const SIGNALS: &str = "service.md#signals";
@@ -271,12 +271,7 @@ async fn paused() -> Told {
 
 /// For that long nobody's lease ends.
 pub(crate) async fn keeps_all(scene: &Scene, beats: &Beats, lasts: Duration) {
-    let wanted: Vec<_> = scene
-        .shop
-        .iter()
-        .chain(&scene.other)
-        .map(|backend| backend.name())
-        .collect();
+    let wanted: Vec<_> = scene.shop.iter().chain(&scene.other).map(Villain::name).collect();
     let mut api = scene.api();
     let began = Instant::now();
     eventually(lasts + PATIENCE, "nobody's lease ends", async || {
@@ -417,7 +412,7 @@ async fn sigterm_twice() -> Told {
         .await
         .once(async |scene| {
             // In an app of its own, so that it holds nobody else up.
-            let holds = crate::villain::Villain::start("holds");
+            let holds = Villain::start("holds");
             holds.behave(Manner::NeverAnswers);
             let registration = Registration::new("holds", "held", holds.addr()).with("ttl_secs", 3_600);
             scene.api().register_new(&registration).await;
