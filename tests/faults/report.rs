@@ -38,7 +38,7 @@ impl Line {
             Verdict::Ran(told) => {
                 let figures = Figures::of(told);
                 let mut text = format!(
-                    "{name:<24} {:<12} {took:>5.1} s  sent {:>6}  failed {:<32} slowest {:<8} recovered {:<8} memory {:<16} descriptors {}",
+                    "{name:<24} {:<12} {took:>5.1} s  sent {:>6}  failed {:<32} slowest {:<8} recovered {:<8} memory {:<22} descriptors {}",
                     self.verdict.word(),
                     figures.sent,
                     figures.failed,
@@ -92,7 +92,8 @@ impl Figures {
             slowest: seconds(account.slowest),
             recovered: told.recovered.map_or_else(|| "–".to_owned(), seconds),
             memory: format!(
-                "{:.1} → {:.1}",
+                "{:.1}, {:.1} → {:.1}",
+                mib(told.fresh.resident),
                 mib(told.before.resident),
                 mib(told.after.resident)
             ),

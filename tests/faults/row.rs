@@ -85,7 +85,8 @@ pub(crate) struct Told {
     pub(crate) account: Account,
     /// The longest time from a fault's end until all was as before.
     pub(crate) recovered: Option<Duration>,
-    /// At rest after a warm-up, and at the end; of one process.
+    /// Before anybody had asked anything, at rest after a warm-up, and at the end.
+    pub(crate) fresh: Vitals,
     pub(crate) before: Vitals,
     pub(crate) after: Vitals,
     /// What else was measured.

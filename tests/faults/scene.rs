@@ -259,6 +259,7 @@ impl Scene {
         Told {
             account: self.ledger.settle(),
             recovered: self.recovered,
+            fresh: self.empty,
             before,
             after,
             notes: std::mem::take(&mut self.notes),
