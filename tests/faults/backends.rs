@@ -70,7 +70,7 @@ pub(crate) const ROWS: &[Row] = &[
         MODES,
         "a backend takes requests and never answers, nor its probes",
         "as for one that was stopped",
-        wrong(Manner::NeverAnswers, silent)
+        wrong(Manner::NeverAnswers, silent_or_closed)
     ),
     row!(
         "answer-half-head",
@@ -165,6 +165,11 @@ fn broken(failure: &Failure) -> bool {
 
 fn silent(failure: &Failure) -> bool {
     failure.app == App::Shop && !failure.is_repeatable && failure.is(504, &["response_timeout"])
+}
+
+/// In the end it closes on whom it has kept waiting.
+fn silent_or_closed(failure: &Failure) -> bool {
+    silent(failure) || closed(failure)
 }
 
 /// An answer that had begun.
