@@ -3,7 +3,7 @@
 use crate::cargo::{self, Tool};
 use crate::step::{Context, Step, Verdict};
 use crate::{
-    alone, attacks, behaviour, bench, book, boundaries, conformance, deb, dependencies, fuzz, lengths, links,
+    alone, attacks, behaviour, bench, book, boundaries, conformance, deb, dependencies, faults, fuzz, lengths, links,
     pingora, purity, suite,
 };
 
@@ -71,6 +71,11 @@ pub(crate) const STEPS: [Step; 22] = [
     },
     suite::STEPS[0],
     suite::STEPS[1],
+    Step {
+        name: "faults",
+        about: "what is promised of faults comes of the quick ones",
+        run: faults::check,
+    },
     Step {
         name: "conformance",
         about: "HTTP/2 as httpwg-cli reads RFC 9113",

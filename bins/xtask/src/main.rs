@@ -16,6 +16,7 @@ mod ci;
 mod conformance;
 mod deb;
 mod dependencies;
+mod faults;
 mod fuzz;
 mod lengths;
 mod links;
@@ -67,6 +68,8 @@ enum Task {
     Soak(soak::Args),
     /// Run the released binary under attack, and see that well-behaved clients don't notice.
     Attacks(attacks::Args),
+    /// Commit one fault after the other on the released binary under load, and see that what is promised comes of each.
+    Faults(faults::Args),
     /// Let libFuzzer make up what strangers send to the data plane.
     Fuzz(fuzz::Args),
     /// Build a Debian package of both binaries: target/deb/edgeproxy_VERSION_ARCHITECTURE.deb.
@@ -136,6 +139,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             bench::run(&workspace, &args)?;
             Ok(ExitCode::SUCCESS)
         }
+        Task::Faults(args) => faults::run(&workspace, &args),
         Task::Soak(args) => soak::run(&workspace, &args),
         Task::Attacks(args) => attacks::run(&workspace, &args),
         Task::Deb(args) => deb::run(&workspace, &args),

@@ -18,7 +18,7 @@ pub(crate) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, 
 pub(crate) const ALLOW: HeaderValue = HeaderValue::from_static(ALLOWED);
 
 /// Every word, in the order of the [table](crate#what-clients-are-told).
-pub(crate) const WORDS: [&str; 22] = [
+pub(crate) const WORDS: [&str; 23] = [
     "bad_request",
     "no_route",
     "method_not_allowed",
@@ -34,6 +34,7 @@ pub(crate) const WORDS: [&str; 22] = [
     "tls_failed",
     "protocol_unknown",
     "refused",
+    "overloaded",
     "no_backend",
     "backends_full",
     "queue_timeout",
@@ -206,6 +207,11 @@ impl Answer {
     pub(crate) fn refused() -> Self {
         let error = "the backend takes no more requests";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "refused", error).retry_after(Duration::from_secs(1))
+    }
+
+    pub(crate) fn overloaded() -> Self {
+        let error = "this proxy has no descriptor or memory left for a connection to a backend";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error).retry_after(Duration::from_secs(1))
     }
 
     pub(crate) fn response_timeout() -> Self {
