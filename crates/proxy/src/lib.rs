@@ -203,6 +203,8 @@ mod inside;
 mod interim;
 mod keys;
 mod listener;
+#[cfg(all(test, edgeproxy_loom))]
+mod models;
 mod origin;
 mod outbound;
 mod own_fields;
@@ -222,6 +224,7 @@ mod slots;
 mod sni;
 mod socket;
 mod stream;
+mod sync;
 mod tcp;
 mod timer;
 mod tls;
