@@ -94,7 +94,7 @@ pub(crate) const STEPS: [Step; 21] = [
     },
     Step {
         name: "pingora",
-        about: "the example made with Pingora carries its requests",
+        about: "the example made with Pingora compiles, and brings along what it may",
         run: pingora::check,
     },
     Step {

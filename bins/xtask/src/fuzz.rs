@@ -19,7 +19,7 @@ const FOLDER: &str = "crates/proxy/fuzz";
 const AT_ONCE: usize = 2;
 /// For each target, when a change is checked: enough to reach what a change has broken, since the seeds lead there. Luck is
 /// the nightly tier's.
-const CI_SECS: u32 = 8;
+const CI_SECS: u32 = 6;
 /// For each target, when a person runs them.
 const SECS: u32 = 60;
 /// The same in each run: one commit has one verdict, and who wants luck takes `cargo xtask fuzz`.

@@ -6,14 +6,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::step::{self, Context, Effort, OnMissing, Shard, Step};
 use crate::workspace::Workspace;
-use crate::{coverage, fuzz, loom, miri, mutants, seeds};
+use crate::{coverage, fuzz, loom, miri, mutants, pingora, seeds};
 
 /// Quick ones first.
-pub(crate) const STEPS: [Step; 8] = [
+pub(crate) const STEPS: [Step; 9] = [
     Step {
         name: "loom",
         about: "what workers share without a lock holds in every interleaving",
         run: loom::check,
+    },
+    Step {
+        name: "pingora",
+        about: "the example made with Pingora carries its requests",
+        run: pingora::test,
     },
     Step {
         name: "simulations",
