@@ -1,4 +1,4 @@
-//! The steps of `cargo xtask ci`: what every change must pass, in less than 20 minutes on two cores. What takes longer is
+//! The steps of `cargo xtask ci`: what every change must pass; all of it has to stay under 20 minutes on two cores. What takes longer is
 //! [`nightly`](crate::nightly)'s.
 
 use crate::cargo::{self, Tool};

@@ -57,7 +57,7 @@ const DIFFERENTIAL_CASES: u64 = 1_000_000;
 /// How the targets are built.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Build {
-    /// In half of the time, which is worth more than their speed where they run for seconds.
+    /// With little optimisation: where they run for seconds, building them takes longer.
     Quick,
     Optimised,
 }

@@ -20,7 +20,7 @@ const DOCTEST: Step = Step {
 /// Every test there is.
 pub(crate) const STEPS: [Step; 2] = [TEST, DOCTEST];
 
-/// Tests for each core at once. Half of their time they wait: for a heartbeat to be due, a lease to run out, an election.
+/// Tests for each core at once. Many wait most of the time: for a heartbeat to be due, a lease to run out, an election.
 const PER_CORE: usize = 2;
 
 fn test(context: &Context) -> anyhow::Result<Verdict> {
