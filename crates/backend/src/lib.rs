@@ -58,6 +58,7 @@ mod meter;
 mod name;
 mod numbers;
 mod place;
+mod sync;
 mod time;
 
 pub use addr::{AddrError, BackendAddr};

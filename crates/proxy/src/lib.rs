@@ -204,6 +204,8 @@ mod inside;
 mod interim;
 mod keys;
 mod listener;
+#[cfg(all(test, edgeproxy_loom))]
+mod models;
 mod origin;
 mod outbound;
 mod own_fields;
@@ -224,6 +226,7 @@ mod slots;
 mod sni;
 mod socket;
 mod stream;
+mod sync;
 mod tcp;
 mod timer;
 mod tls;
