@@ -1,0 +1,3 @@
+//! Placeholder
+use super::{Happening, paper::Fleet, world::Counted};
+pub(crate) fn draw(_: &[(Fleet, Happening, Counted)]) -> String { String::new() }
