@@ -46,17 +46,23 @@ pub(crate) fn held(to: SocketAddr, clients: u32, kind: &str) -> anyhow::Result<(
         other => bail!("found `{other}`, expected idle or websocket"),
     };
     let began = std::time::Instant::now();
-    let some = |first: u32| move || -> anyhow::Result<Vec<TcpStream>> {
-        let mut buffer = vec![0; 16 * 1024];
-        (first..clients)
-            .step_by(MAKERS as usize)
-            .map(|n| one(to, n, upgrade, &mut buffer).with_context(|| format!("client {n} of {clients}")))
-            .collect()
+    let some = |first: u32| {
+        move || -> anyhow::Result<Vec<TcpStream>> {
+            let mut buffer = vec![0; 16 * 1024];
+            (first..clients)
+                .step_by(MAKERS as usize)
+                .map(|n| one(to, n, upgrade, &mut buffer).with_context(|| format!("client {n} of {clients}")))
+                .collect()
+        }
     };
     let makers: Vec<_> = (0..MAKERS).map(|first| std::thread::spawn(some(first))).collect();
     let mut crowd = Vec::new();
     for maker in makers {
-        crowd.push(maker.join().map_err(|_| anyhow::anyhow!("a thread has panicked"))??);
+        crowd.push(
+            maker
+                .join()
+                .map_err(|_| anyhow::anyhow!("a thread has panicked"))??,
+        );
     }
     println!("seconds {}", began.elapsed().as_secs_f64());
     stay();
@@ -76,7 +82,11 @@ fn one(to: SocketAddr, n: u32, upgrade: bool, buffer: &mut [u8]) -> anyhow::Resu
         client.write_all(UPGRADE.as_bytes())?;
         let count = client.read(buffer)?;
         let head = String::from_utf8_lossy(&buffer[..count]);
-        ensure!(head.starts_with("HTTP/1.1 101 "), "found `{}`, expected 101", head.lines().next().unwrap_or_default());
+        ensure!(
+            head.starts_with("HTTP/1.1 101 "),
+            "found `{}`, expected 101",
+            head.lines().next().unwrap_or_default()
+        );
     } else {
         request(&mut client, "/1k")?;
         answer(&mut client, buffer)?;
@@ -135,7 +145,9 @@ pub(crate) fn status(client: &mut TcpStream, buffer: &mut [u8]) -> anyhow::Resul
         };
         let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
         let status = text.split(' ').nth(1).unwrap_or_default();
-        let status = status.parse().with_context(|| format!("found status `{status}`, expected a number"))?;
+        let status = status
+            .parse()
+            .with_context(|| format!("found status `{status}`, expected a number"))?;
         let length: usize = text
             .lines()
             .find_map(|line| line.strip_prefix("content-length:"))

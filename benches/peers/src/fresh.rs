@@ -32,9 +32,16 @@ pub(crate) fn run(api: SocketAddr, to: SocketAddr, count: u32, backend: SocketAd
     times.sort_unstable();
     let at = |share: f64| {
         let index = (times.len() as f64 * share) as usize;
-        times.get(index.min(times.len().saturating_sub(1))).map_or(0, Duration::as_micros)
+        times
+            .get(index.min(times.len().saturating_sub(1)))
+            .map_or(0, Duration::as_micros)
     };
-    println!("done {count}\nagain {again}\np50_us {}\np99_us {}\nmax_us {}", at(0.5), at(0.99), at(1.0));
+    println!(
+        "done {count}\nagain {again}\np50_us {}\np99_us {}\nmax_us {}",
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
     Ok(())
 }
 
@@ -45,7 +52,13 @@ fn connect(to: SocketAddr) -> anyhow::Result<TcpStream> {
     Ok(stream)
 }
 
-fn register(stream: &mut TcpStream, api: SocketAddr, n: u32, backend: SocketAddr, buffer: &mut [u8]) -> anyhow::Result<()> {
+fn register(
+    stream: &mut TcpStream,
+    api: SocketAddr,
+    n: u32,
+    backend: SocketAddr,
+    buffer: &mut [u8],
+) -> anyhow::Result<()> {
     let body = format!(
         r#"{{"id":"fresh-{n}","app":"fresh-{n}","region":"eu","country":"DE","ip":"{}","port":{}}}"#,
         backend.ip(),
@@ -64,6 +77,9 @@ fn register(stream: &mut TcpStream, api: SocketAddr, n: u32, backend: SocketAddr
 /// Whether a request for it was answered by its backend.
 fn reached(to: SocketAddr, n: u32, buffer: &mut [u8]) -> anyhow::Result<bool> {
     let mut stream = connect(to)?;
-    write!(stream, "GET /1k HTTP/1.1\r\nHost: fresh-{n}.example\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET /1k HTTP/1.1\r\nHost: fresh-{n}.example\r\nConnection: close\r\n\r\n"
+    )?;
     Ok(crowd::status(&mut stream, buffer)? == 200)
 }

@@ -47,7 +47,10 @@ pub(crate) fn run(count: u32) -> anyhow::Result<()> {
         ),
     );
     let each = (resident()? - before) / u64::from(count);
-    row("memory for each lease, endpoint and meter included", format!("{each} B"));
+    row(
+        "memory for each lease, endpoint and meter included",
+        format!("{each} B"),
+    );
     let (first, took) = timed(|| registry.poll_snapshot(start));
     drop(first);
     row(&format!("the first snapshot, all {APPS} apps"), shown(took));
@@ -165,8 +168,16 @@ fn guarded(registry: &mut Registry, count: u32, now: &mut MonoTime) {
     }
     let stats = registry.stats();
     row(
-        &format!("{count} fall silent over {} s, {} distrusted, all gone in the end", BEAT.as_secs(), stats.suspected),
-        format!("{} in all, longest call {}", shown(ticks.sum), shown(ticks.longest)),
+        &format!(
+            "{count} fall silent over {} s, {} distrusted, all gone in the end",
+            BEAT.as_secs(),
+            stats.suspected
+        ),
+        format!(
+            "{} in all, longest call {}",
+            shown(ticks.sum),
+            shown(ticks.longest)
+        ),
     );
 }
 

@@ -12,7 +12,10 @@ pub(crate) fn row(what: &str, figure: impl std::fmt::Display) {
 /// Resident memory of this process, bytes.
 pub(crate) fn resident() -> anyhow::Result<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").context("/proc/self/statm can't be read")?;
-    let pages = text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    let pages = text
+        .split_whitespace()
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok());
     Ok(pages.context("/proc/self/statm has another form")? * 4_096)
 }
 

@@ -40,9 +40,9 @@ impl Happening {
         Self::Quiet,
         Self::Deploy,
         Self::Wandering,
-        Self::Death,
-        Self::Outage,
         Self::Anycast,
+        Self::Outage,
+        Self::Death,
     ];
 
     const fn name(self) -> &'static str {
@@ -52,7 +52,7 @@ impl Happening {
             Self::Anycast => "every heartbeat at a proxy by lot",
             Self::Deploy => "1 % of the backends replaced within 60 s",
             Self::Death => "a proxy dies, its backends go elsewhere",
-            Self::Outage => "etcd away for three TTLs",
+            Self::Outage => "etcd away for two TTLs",
         }
     }
 
@@ -63,13 +63,20 @@ impl Happening {
             Self::Anycast => 10,
             Self::Deploy => 60,
             Self::Death => 30,
-            Self::Outage => 180,
+            Self::Outage => 130,
         })
     }
 }
 
 pub(crate) fn run(most: u32, svg: Option<&str>) -> anyhow::Result<()> {
-    let sizes = [(10, 1_000), (10, 10_000), (100, 10_000), (100, 100_000), (1_000, 100_000), (1_000, 1_000_000)];
+    let sizes = [
+        (10, 1_000),
+        (10, 10_000),
+        (100, 10_000),
+        (100, 100_000),
+        (1_000, 100_000),
+        (1_000, 1_000_000),
+    ];
     let mut points = Vec::new();
     for (proxies, backends) in sizes.into_iter().filter(|(_, backends)| *backends <= most) {
         let fleet = Fleet { proxies, backends };

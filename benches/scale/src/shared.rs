@@ -47,26 +47,50 @@ pub(crate) fn run(backends: u32, proxies: u32) -> anyhow::Result<()> {
     }
     row(
         &format!("{backends} backends of {proxies} proxies, told one by one"),
-        format!("{:.0} ns each, longest {}", puts.each_nanos(), shown(puts.longest)),
+        format!(
+            "{:.0} ns each, longest {}",
+            puts.each_nanos(),
+            shown(puts.longest)
+        ),
     );
     let each = (resident()? - before) / u64::from(backends);
     row("memory for each, beside the registry's", format!("{each} B"));
 
     let (mut ticks, mut actions) = (Calls::default(), Calls::default());
-    let quiet = pass(&mut cluster, &mut now, TTL * 2, (&mut ticks, &mut actions), &mut |_| {});
+    let quiet = pass(
+        &mut cluster,
+        &mut now,
+        TTL * 2,
+        (&mut ticks, &mut actions),
+        &mut |_| {},
+    );
     row(
         "two leases without news: whose are not this proxy's to end",
-        format!("{} in all, longest call {}, {quiet} probes asked for", shown(ticks.sum), shown(ticks.longest)),
+        format!(
+            "{} in all, longest call {}, {quiet} probes asked for",
+            shown(ticks.sum),
+            shown(ticks.longest)
+        ),
     );
 
     // A proxy is gone with its backends.
     let ((), took) = timed(|| cluster.parted(&names[1], now));
     row("another proxy is gone: the call", shown(took));
     let mut ticks = Calls::default();
-    pass(&mut cluster, &mut now, TTL + TICK * 200, (&mut ticks, &mut actions), &mut |_| {});
+    pass(
+        &mut cluster,
+        &mut now,
+        TTL + TICK * 200,
+        (&mut ticks, &mut actions),
+        &mut |_| {},
+    );
     row(
         "and its orphans' leases run out",
-        format!("{} in all, longest call {}", shown(ticks.sum), shown(ticks.longest)),
+        format!(
+            "{} in all, longest call {}",
+            shown(ticks.sum),
+            shown(ticks.longest)
+        ),
     );
 
     let ((), took) = timed(|| cluster.lost(now));
@@ -74,13 +98,19 @@ pub(crate) fn run(backends: u32, proxies: u32) -> anyhow::Result<()> {
     let mut ticks = Calls::default();
     let mut worst = 0;
     let mut second = (now, 0);
-    let asked = pass(&mut cluster, &mut now, TTL * 3, (&mut ticks, &mut actions), &mut |at| {
-        if at.since(second.0) >= Duration::from_secs(1) {
-            second = (at, 0);
-        }
-        second.1 += 1;
-        worst = worst.max(second.1);
-    });
+    let asked = pass(
+        &mut cluster,
+        &mut now,
+        TTL * 3,
+        (&mut ticks, &mut actions),
+        &mut |at| {
+            if at.since(second.0) >= Duration::from_secs(1) {
+                second = (at, 0);
+            }
+            second.1 += 1;
+            worst = worst.max(second.1);
+        },
+    );
     row(
         "three leases without it",
         format!(

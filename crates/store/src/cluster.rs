@@ -15,7 +15,7 @@
 //! | a proxy's membership is gone | its backends are suspect for one TTL: whoever gets a heartbeat adopts them |
 //! | nobody adopted one | the proxy that rendezvous hashing names probes it: refused, it is deleted |
 //! | it answers | it is held until the missing proxy is back or forgotten; then it is adopted |
-//! | the store is lost | no lease ends; whom a proxy hasn't heard for one TTL it probes, whosever it is, and who refuses is not routed to |
+//! | the store is lost | no lease ends; whom a proxy hasn't heard for one TTL it probes, whosever it is, more than a thousand in turns, and who refuses is not routed to |
 //! | the store is back | every lease of one's own is fresh; who is gone there is gone here |
 //! | a probe is answered, and its lease runs or is another proxy's to end | nothing is doubted any more |
 //!

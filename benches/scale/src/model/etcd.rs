@@ -27,7 +27,8 @@ impl Etcd {
         self.transactions += transactions;
         // Each moves its proxy's guard as well.
         self.events += changes + transactions;
-        self.event_bytes += changes * (each + EVENT_OVERHEAD) + transactions * (guard_bytes(by) + EVENT_OVERHEAD);
+        self.event_bytes +=
+            changes * (each + EVENT_OVERHEAD) + transactions * (guard_bytes(by) + EVENT_OVERHEAD);
     }
 
     /// A proxy tells whom it has heard.

@@ -17,7 +17,7 @@ pub(crate) const BEAT: Duration = Duration::from_secs(20);
 /// In which time passes.
 pub(crate) const STEP: Duration = Duration::from_millis(50);
 /// Backends that all proxies which see everything see together.
-const SEEN: u32 = 2_000_000;
+const SEEN: u32 = 1_000_000;
 
 pub(crate) fn name(n: u32) -> ProxyName {
     ProxyName::parse(&format!("edge-{n:04}")).expect("a valid name")
@@ -93,7 +93,11 @@ impl World {
         let seeing = (SEEN / fleet.backends).clamp(1, fleet.proxies);
         for (at, proxy) in (0..).zip(&mut proxies) {
             let sees = |backend: &&Backend| at < seeing || backend.owner == at;
-            let owned = backends.iter().filter(sees).map(|backend| owned(backend, &names)).collect();
+            let owned = backends
+                .iter()
+                .filter(sees)
+                .map(|backend| owned(backend, &names))
+                .collect();
             proxy.resync(owned, names.clone(), now);
         }
         let mut world = Self {
@@ -185,7 +189,11 @@ impl World {
                 Happening::Anycast => true,
                 _ => false,
             };
-            let at = if wanders || !self.alive[owner as usize] { self.somebody() } else { owner };
+            let at = if wanders || !self.alive[owner as usize] {
+                self.somebody()
+            } else {
+                owner
+            };
             self.hear(n, at);
         }
     }
@@ -261,7 +269,10 @@ impl World {
             }
         }
         let began = Instant::now();
-        let write = Write::Gone { id: backend.id.clone(), incarnation: gone };
+        let write = Write::Gone {
+            id: backend.id.clone(),
+            incarnation: gone,
+        };
         self.registry.handle_foreign(write, self.now);
         self.tell_registry(n);
         self.own += began.elapsed();
@@ -289,7 +300,10 @@ impl World {
             let actions = self.due(at);
             if at == 0 {
                 self.own += began.elapsed();
-                probes += actions.iter().filter(|action| matches!(action, Action::Probe { .. })).count() as u64;
+                probes += actions
+                    .iter()
+                    .filter(|action| matches!(action, Action::Probe { .. }))
+                    .count() as u64;
             }
             self.follow(at, actions);
         }
@@ -320,7 +334,9 @@ impl World {
                 Action::Adopt { id, .. } => drop(adopted.insert(id, ())),
                 Action::Tell { ids } => self.told(at, &ids),
                 // Nobody here falls silent.
-                Action::Expire { .. } | Action::Delete { .. } => unreachable!("somebody is to end who is there"),
+                Action::Expire { .. } | Action::Delete { .. } => {
+                    unreachable!("somebody is to end who is there")
+                }
                 Action::Believe { .. } => {}
             }
         }
@@ -328,7 +344,8 @@ impl World {
             return;
         }
         let bytes = registration_bytes(self.backends[0].id.as_str(), self.names[0].as_str());
-        self.etcd.commit(adopted.len() as u64, bytes, &self.names[at as usize].clone());
+        self.etcd
+            .commit(adopted.len() as u64, bytes, &self.names[at as usize].clone());
         for id in adopted.into_keys() {
             let n = number(&id);
             let before = std::mem::replace(&mut self.backends[n as usize].owner, at);
@@ -341,7 +358,8 @@ impl World {
 
     fn told(&mut self, at: u32, ids: &[BackendId]) {
         let by = self.names[at as usize].clone();
-        self.etcd.heard(ids.len() as u64, self.backends[0].id.as_str().len() as u64, &by);
+        self.etcd
+            .heard(ids.len() as u64, self.backends[0].id.as_str().len() as u64, &by);
         let now = self.now;
         let began = Instant::now();
         self.proxies[0].heard(ids, now);
@@ -372,5 +390,9 @@ fn owned(backend: &Backend, names: &[ProxyName]) -> Owned {
 
 /// Which one that is.
 fn number(id: &BackendId) -> u32 {
-    id.as_str().rsplit('-').next().and_then(|digits| digits.parse().ok()).expect("an id of this fleet")
+    id.as_str()
+        .rsplit('-')
+        .next()
+        .and_then(|digits| digits.parse().ok())
+        .expect("an id of this fleet")
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use edgeproxy_backend::BackendId;
 
+use super::rendezvous;
+
 /// How many backends a proxy probes in a second, while the store is lost and whoever it doesn't hear is its own to ask. At
 /// some 50 µs of processor time each that is a twentieth of a core.
 const PROBES_PER_SEC: usize = 1_000;
@@ -28,11 +30,8 @@ fn part(whole: Duration, id: &BackendId) -> Duration {
     if whole.is_zero() {
         return whole;
     }
-    // FNV-1a, of which the middle bits are the best mixed.
-    let hash = id.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    let share = u32::from(u16::try_from(hash >> 24 & 0xffff).unwrap_or(u16::MAX));
+    let hash = rendezvous::hash(id.as_str().bytes());
+    let share = u32::try_from(hash >> 48).unwrap_or(u32::MAX);
     whole / (1 << 16) * share
 }
 
