@@ -11,14 +11,20 @@ use crate::crowd;
 /// Longest that one may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Registers one app after the other, each with that backend, and asks for it as soon as the answer is there, and again
+/// Registers one app after the other, numbered from `first` on, each with that backend, and asks for it as soon as the answer is there, and again
 /// until it is routed to. A fresh connection for each request, so that a whole worker's view is what counts.
-pub(crate) fn run(api: SocketAddr, to: SocketAddr, count: u32, backend: SocketAddr) -> anyhow::Result<()> {
+pub(crate) fn run(
+    api: SocketAddr,
+    to: SocketAddr,
+    first: u32,
+    count: u32,
+    backend: SocketAddr,
+) -> anyhow::Result<()> {
     let mut times = Vec::new();
     let mut again = 0;
     let mut buffer = vec![0; 16 * 1024];
     let mut registering = connect(api)?;
-    for n in 0..count {
+    for n in first..first + count {
         let began = Instant::now();
         register(&mut registering, api, n, backend, &mut buffer)?;
         while !reached(to, n, &mut buffer)? {

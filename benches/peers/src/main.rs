@@ -36,7 +36,7 @@ const USAGE: &str = "edgeproxy-peers PART: one of
   exchange TO PARALLEL SECS           a connection for each small exchange
   held TO CLIENTS idle|websocket      as idle, from many addresses, all of them as fast as they are taken
   register TO BACKENDS CONNECTIONS [APPS [FIRST]]   register so many, one after the other on each connection
-  fresh API TO COUNT BACKEND          register so many apps with one backend each, and ask for each at once
+  fresh API TO FIRST COUNT BACKEND    register so many apps with one backend each, and ask for each at once
   hosts TO RATE SECS CONNECTIONS HOSTS   requests for 1 KiB, evenly, of so many hosts
   heartbeats TO BACKENDS RATE SECS CONNECTIONS   so many a second, evenly, whatever becomes of those before
   requests TO RATE SECS CONNECTIONS   requests for 1 KiB, evenly likewise
@@ -76,14 +76,17 @@ fn run(args: &[String]) -> anyhow::Result<()> {
                 pulse::Registrations::new(clients.to, first, apps)
             })
         }
-        ["fresh", api, to, count, backend] => {
-            fresh::run(address(api)?, address(to)?, number(count)?, address(backend)?)
-        }
+        ["fresh", api, to, first, count, backend] => fresh::run(
+            address(api)?,
+            address(to)?,
+            number(first)?,
+            number(count)?,
+            address(backend)?,
+        ),
         ["hosts", to, rate, secs, connections, hosts] => {
             let clients = clients(to, connections, "1", hosts)?;
             let (rate, time) = (number(rate)?, seconds(secs)?);
             pulse::run(clients, Rhythm::Open { rate, time }, || pulse::Hosts {
-                to: clients.to,
                 hosts: clients.members,
             })
         }

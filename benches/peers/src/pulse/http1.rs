@@ -94,7 +94,6 @@ impl Dialect for Requests {
 
 /// Asks for 1 KiB as one host after the other, in an order that looks random.
 pub(crate) struct Hosts {
-    pub(crate) to: SocketAddr,
     pub(crate) hosts: u64,
 }
 

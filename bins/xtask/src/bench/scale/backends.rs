@@ -10,10 +10,9 @@ use crate::bench::peers::load::{Amount, Load};
 use crate::bench::peers::stage::Stage;
 use crate::register;
 
-/// The app that requests are for.
-const ORIGIN: &str = "origin";
-/// Without routes the host would name the app.
-const FILE: &str = "[[routes]]\napp = \"origin\"\nhost = \"127.0.0.1\"\n\n[[routes]]\napp = \"origin\"\n";
+/// The app that requests are for: without routes it is the host that names it.
+const ORIGIN: &str = "127.0.0.1";
+const FILE: &str = "# No routes.\n";
 
 /// Connections that registrations come over: each waits for a table.
 const REGISTERING: &str = "256";
@@ -42,7 +41,7 @@ pub(super) fn measure(stage: &Stage, backends: u32, apps: u32, table: &mut Table
     )?;
     let before = running.resident()?;
     let few = requests(stage, &running)?;
-    let one = changes(stage, &running, "10", "1000000")?;
+    let one = fresh(stage, &running, "0")?;
 
     let control = running.used("")?;
     let all = told(
@@ -81,16 +80,10 @@ pub(super) fn measure(stage: &Stage, backends: u32, apps: u32, table: &mut Table
     heartbeats(stage, &running, backends, table)?;
     let same = changes(stage, &running, &apps.to_string(), &backends.to_string())?;
     table.row("one change of an app of theirs", &same);
-    let other = changes(stage, &running, "10", "1100000")?;
+    let other = fresh(stage, &running, "1000")?;
     table.row(
-        "one change of a small app, with them and without",
+        "from a new app's registration to its first answered request, with them and without",
         &format!("{other}; {one}"),
-    );
-    let mut fresh = client(stage, &["fresh", &api, &http, "200", &stage.http.to_string()])?;
-    let fresh = Told::read(&fresh.finish(REGISTERING_LIMIT)?)?;
-    table.row(
-        "from a new app's registration to its first answered request",
-        &fresh.times(),
     );
     looks(stage, &running, table)?;
     let folder = running.folder.clone();
@@ -158,6 +151,20 @@ fn changes(stage: &Stage, running: &Running, apps: &str, first: &str) -> anyhow:
         "{}, {:.2} ms of the control thread",
         changed.times(),
         millis(used) / changed.done
+    ))
+}
+
+/// One app after the other with one backend, each asked for as soon as its registration is answered.
+fn fresh(stage: &Stage, running: &Running, first: &str) -> anyhow::Result<String> {
+    let before = running.used(CONTROL)?;
+    let (api, http) = (running.api.to_string(), running.http.to_string());
+    let part = ["fresh", &api, &http, first, "200", &stage.http.to_string()];
+    let fresh = told(stage, &part, REGISTERING_LIMIT)?;
+    let used = running.used(CONTROL)? - before;
+    Ok(format!(
+        "{}, {:.2} ms of the control thread",
+        fresh.times(),
+        millis(used) / fresh.done
     ))
 }
 
