@@ -7,6 +7,7 @@ mod fleet;
 mod leases;
 mod machine;
 mod model;
+mod publishing;
 mod shared;
 
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ use anyhow::{Context as _, bail};
 
 const USAGE: &str = "edgeproxy-scale PART: one of
   leases COUNT                        the registry with so many leases
+  publishing COUNT                    one app with so many backends, one change after the other
   shared BACKENDS PROXIES             one proxy's view of so many backends of so many proxies
   model BACKENDS [SVG]                proxies over a modelled etcd, 10 to 1,000 of them; SVG is the picture's file";
 
@@ -33,6 +35,7 @@ fn run(args: &[String]) -> anyhow::Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         ["leases", count] => leases::run(number(count)?),
+        ["publishing", count] => publishing::run(number(count)?),
         ["shared", backends, proxies] => shared::run(number(backends)?, number(proxies)?),
         ["model", backends, svg @ ..] => model::run(number(backends)?, svg.first().copied()),
         _ => bail!("{USAGE}"),

@@ -1,6 +1,6 @@
 //! The fleet: every proxy a real state machine, one with its registry, and time that passes in steps.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use edgeproxy_backend::{BackendId, Incarnation, MonoTime};
 use edgeproxy_registry::{Config, Keep, Leases, Record, Registry, Write};
@@ -11,6 +11,7 @@ use super::Happening;
 use super::etcd::{Etcd, gone_bytes, registration_bytes};
 use super::paper::Fleet;
 use crate::fleet::{backend, id};
+use crate::machine::{timed, used};
 
 pub(crate) const TTL: Duration = Duration::from_secs(60);
 pub(crate) const BEAT: Duration = Duration::from_secs(20);
@@ -169,10 +170,10 @@ impl World {
 
     fn every(&mut self, mut call: impl FnMut(&mut Cluster)) {
         for (at, proxy) in self.proxies.iter_mut().enumerate() {
-            let began = Instant::now();
-            call(proxy);
             if at == 0 {
-                self.own += began.elapsed();
+                self.own += timed(|| call(proxy)).1;
+            } else {
+                call(proxy);
             }
         }
     }
@@ -214,10 +215,10 @@ impl World {
         if at >= self.seeing && proxy.knows(&backend.id) != Some(backend.incarnation) {
             proxy.put(owned(backend, &self.names), self.now);
         }
-        let began = Instant::now();
-        proxy.heartbeat(&backend.id, self.now);
         if at == 0 {
-            self.own += began.elapsed();
+            self.own += timed(|| proxy.heartbeat(&backend.id, self.now)).1;
+        } else {
+            proxy.heartbeat(&backend.id, self.now);
         }
     }
 
@@ -261,21 +262,23 @@ impl World {
         self.proxies[owner].registered(&backend.id, backend.incarnation, TTL, self.now);
         let told = owned(backend, &self.names);
         for at in (0..self.seeing).chain([owner as u32]) {
-            let began = Instant::now();
-            self.proxies[at as usize].deleted(&backend.id, gone);
-            self.proxies[at as usize].put(told.clone(), self.now);
+            let proxy = &mut self.proxies[at as usize];
+            let took = timed(|| {
+                proxy.deleted(&backend.id, gone);
+                proxy.put(told.clone(), self.now);
+            });
             if at == 0 {
-                self.own += began.elapsed();
+                self.own += took.1;
             }
         }
-        let began = Instant::now();
+        let began = used();
         let write = Write::Gone {
             id: backend.id.clone(),
             incarnation: gone,
         };
         self.registry.handle_foreign(write, self.now);
         self.tell_registry(n);
-        self.own += began.elapsed();
+        self.own += used() - began;
     }
 
     fn tell_registry(&mut self, n: u32) {
@@ -296,10 +299,10 @@ impl World {
             if !self.alive[at as usize] {
                 continue;
             }
-            let began = Instant::now();
+            let began = if at == 0 { used() } else { Duration::ZERO };
             let actions = self.due(at);
             if at == 0 {
-                self.own += began.elapsed();
+                self.own += used() - began;
                 probes += actions
                     .iter()
                     .filter(|action| matches!(action, Action::Probe { .. }))
@@ -307,11 +310,11 @@ impl World {
             }
             self.follow(at, actions);
         }
-        let began = Instant::now();
+        let began = used();
         self.registry.handle_timeout(now);
         while self.registry.poll_event().is_some() {}
         self.registry.poll_snapshot(now);
-        self.own += began.elapsed();
+        self.own += used() - began;
         probes
     }
 
@@ -361,12 +364,12 @@ impl World {
         self.etcd
             .heard(ids.len() as u64, self.backends[0].id.as_str().len() as u64, &by);
         let now = self.now;
-        let began = Instant::now();
+        let began = used();
         self.proxies[0].heard(ids, now);
         for id in ids {
             self.registry.handle_heard(id, now);
         }
-        self.own += began.elapsed();
+        self.own += used() - began;
         for sees in 1..self.seeing {
             self.proxies[sees as usize].heard(ids, now);
         }

@@ -88,6 +88,10 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
             table.part("leases", |table| {
                 by(program, &["leases", &leases], workspace, table)
             });
+            let backends = args.backends.to_string();
+            table.part("publishing", |table| {
+                by(program, &["publishing", &backends], workspace, table)
+            });
             table.part("shared", |table| {
                 by(program, &["shared", &leases, &proxies], workspace, table)
             });
