@@ -76,7 +76,7 @@ fn changes(registry: &mut Registry, count: u32, now: MonoTime) {
             .handle_register(registration(count + n, APPS), now)
             .expect("there is room");
         // Who publishes holds the one before.
-        held = snapshots.time(|| registry.poll_snapshot(now)).or(held);
+        held = snapshots.time_used(|| registry.poll_snapshot(now)).or(held);
     }
     for n in 0..200 {
         registry
@@ -149,7 +149,7 @@ fn spread(registry: &mut Registry, count: u32, now: &mut MonoTime) {
 /// Calls until nothing is due any more.
 fn due(registry: &mut Registry, now: MonoTime, ticks: &mut Calls) {
     loop {
-        ticks.time(|| registry.handle_timeout(now));
+        ticks.time_used(|| registry.handle_timeout(now));
         if registry.poll_timeout().is_none_or(|next| next > now) {
             return;
         }
@@ -199,10 +199,10 @@ fn at_once(count: u32) {
     now = start + TTL;
     let (mut ticks, mut snapshots) = (Calls::default(), Calls::default());
     while registry.stats().backends > 0 {
-        ticks.time(|| registry.handle_timeout(now));
+        ticks.time_used(|| registry.handle_timeout(now));
         while registry.poll_event().is_some() {}
         if ticks.count % 64 == 0 {
-            snapshots.time(|| registry.poll_snapshot(now));
+            snapshots.time_used(|| registry.poll_snapshot(now));
         }
     }
     row(

@@ -31,11 +31,21 @@ impl Calls {
     pub(crate) fn time<T>(&mut self, call: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         let value = call();
-        let took = began.elapsed();
+        self.add(began.elapsed());
+        value
+    }
+
+    /// The same by processor time, for what is long against asking for it.
+    pub(crate) fn time_used<T>(&mut self, call: impl FnOnce() -> T) -> T {
+        let (value, took) = timed(call);
+        self.add(took);
+        value
+    }
+
+    fn add(&mut self, took: Duration) {
         self.count += 1;
         self.sum += took;
         self.longest = self.longest.max(took);
-        value
     }
 
     pub(crate) fn each_nanos(&self) -> f64 {

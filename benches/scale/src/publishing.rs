@@ -36,14 +36,14 @@ pub(crate) fn run(count: u32) -> anyhow::Result<()> {
     let mut balancer: Option<Balancer<Arc<Endpoint>>> = None;
     for n in 0..CHANGES {
         registry.handle_register(registration(count + n, 1), now)?;
-        let snapshot = snapshots.time(|| registry.poll_snapshot(now));
+        let snapshot = snapshots.time_used(|| registry.poll_snapshot(now));
         let members = snapshot.iter().flat_map(|snapshot| snapshot.apps.values());
         let endpoints: Vec<_> = members
             .flat_map(|app| &app.members)
             .map(|member| Arc::clone(&member.endpoint))
             .collect();
         let candidates: Vec<_> = endpoints.into_iter().map(Candidate::new).collect();
-        let next = prepared.time(|| Balancer::prepare(&policy, candidates, now, balancer.as_ref()));
+        let next = prepared.time_used(|| Balancer::prepare(&policy, candidates, now, balancer.as_ref()));
         balancer = Some(next);
         held = snapshot.or(held);
     }

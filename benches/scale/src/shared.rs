@@ -141,7 +141,7 @@ fn pass(
     while *now < end {
         *now = *now + TICK;
         loop {
-            ticks.time(|| cluster.tick(*now));
+            ticks.time_used(|| cluster.tick(*now));
             let mut asked: Vec<(BackendId, Incarnation)> = Vec::new();
             while let Some(action) = cluster.poll_action() {
                 if let Action::Probe { id, incarnation } = action {
