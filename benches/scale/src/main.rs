@@ -19,7 +19,7 @@ const USAGE: &str = "edgeproxy-scale PART: one of
   leases COUNT                        the registry with so many leases
   publishing COUNT                    one app with so many backends, one change after the other
   shared BACKENDS PROXIES             one proxy's view of so many backends of so many proxies
-  model BACKENDS [SVG]                proxies over a modelled etcd, 10 to 1,000 of them; SVG is the picture's file";
+  model LEAST MOST [SVG]              proxies over a modelled etcd, in fleets of so many backends; SVG is the picture's file";
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
@@ -37,7 +37,7 @@ fn run(args: &[String]) -> anyhow::Result<()> {
         ["leases", count] => leases::run(number(count)?),
         ["publishing", count] => publishing::run(number(count)?),
         ["shared", backends, proxies] => shared::run(number(backends)?, number(proxies)?),
-        ["model", backends, svg @ ..] => model::run(number(backends)?, svg.first().copied()),
+        ["model", least, most, svg @ ..] => model::run(number(least)?, number(most)?, svg.first().copied()),
         _ => bail!("{USAGE}"),
     }
 }

@@ -68,7 +68,7 @@ impl Happening {
     }
 }
 
-pub(crate) fn run(most: u32, svg: Option<&str>) -> anyhow::Result<()> {
+pub(crate) fn run(least: u32, most: u32, svg: Option<&str>) -> anyhow::Result<()> {
     let sizes = [
         (10, 1_000),
         (10, 10_000),
@@ -78,7 +78,10 @@ pub(crate) fn run(most: u32, svg: Option<&str>) -> anyhow::Result<()> {
         (1_000, 1_000_000),
     ];
     let mut points = Vec::new();
-    for (proxies, backends) in sizes.into_iter().filter(|(_, backends)| *backends <= most) {
+    for (proxies, backends) in sizes
+        .into_iter()
+        .filter(|(_, backends)| (least..=most).contains(backends))
+    {
         let fleet = Fleet { proxies, backends };
         let mut world = World::new(fleet);
         for happening in Happening::ALL {

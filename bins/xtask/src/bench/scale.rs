@@ -99,7 +99,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
         if wanted(Part::Model) {
             let backends = args.modelled.to_string();
             let svg = args.svg.as_ref().and_then(|path| path.to_str());
-            let mut part = vec!["model", &backends];
+            let mut part = vec!["model", "0", &backends];
             part.extend(svg);
             table.part("model", |table| by(program, &part, workspace, table));
         }
