@@ -135,8 +135,10 @@ impl World {
         }
         if happening == Happening::Outage {
             self.is_lost = true;
-            let now = self.now;
-            self.every(|proxy| proxy.lost(now));
+            // What one proxy does then all do, and only the first is looked at.
+            let began = used();
+            self.proxies[0].lost(self.now);
+            self.own += used() - began;
         }
         let (mut second, mut probes, mut worst) = (self.now, 0, 0);
         let mut deployed = 0;
@@ -154,8 +156,7 @@ impl World {
         }
         if happening == Happening::Outage {
             self.is_lost = false;
-            let now = self.now;
-            self.every(|proxy| proxy.restored(now));
+            self.proxies[0].restored(self.now);
             // What that brings belongs to nobody's count.
             self.turn();
         }
