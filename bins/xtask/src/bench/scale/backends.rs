@@ -32,7 +32,7 @@ const ROUND: Amount = Amount {
 pub(super) fn measure(stage: &Stage, backends: u32, apps: u32, table: &mut Table) -> anyhow::Result<()> {
     let name = format!("backends-{apps}");
     let running = Running::start(stage, &name, FILE)?;
-    let (api, http) = (running.api.to_string(), running.http.to_string());
+    let api = running.api.to_string();
     register::backend(running.api, ORIGIN, stage.http)?;
     told(
         stage,
