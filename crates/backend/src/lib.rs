@@ -50,6 +50,7 @@
 //! `serde` (not by default): `Serialize` for the vocabulary, as the strings and numbers of the API.
 
 mod addr;
+pub mod ahead;
 mod backend;
 mod endpoint;
 mod load;
