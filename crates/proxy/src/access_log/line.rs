@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use edgeproxy_backend::AppName;
+use tokio::time::Instant;
 
 use super::escaped::{shortened, write_escaped, write_word};
 use super::{Gathered, LineFormat};
