@@ -153,6 +153,7 @@ const FEW: usize = 3;
 pub(super) fn ejections_unbounded(loaded: &Loaded) -> Vec<Found> {
     const BOUNDS: &[&str] = &["max_failures", "max_ejection_percent", "panic_threshold"];
     let counts = backends_by_app(loaded);
+    let alone: HashSet<&AppName> = alone(loaded).into_iter().map(|app| &app.name).collect();
     let is_many = |count: &usize| *count >= FEW;
     let unbounded = holders(loaded, BOUNDS).filter(|holder| {
         let settings = &holder.settings;
@@ -160,7 +161,10 @@ pub(super) fn ejections_unbounded(loaded: &Loaded) -> Vec<Found> {
             Some(app) => counts.get(&app.name).is_some_and(is_many),
             None => counts.values().any(is_many),
         };
+        // Its finding says to write 0.
+        let told = holder.app.is_some_and(|app| alone.contains(&app.name));
         settings.max_failures > 0
+            && !told
             && settings.max_ejection_percent == 100
             && settings.panic_threshold.thousandths() == 0
             && (listed || loaded.settings.api_enabled)

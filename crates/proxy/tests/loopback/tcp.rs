@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgeproxy_backend::{Admission, AppName, Endpoint, Gate, Limits, Signal};
+use edgeproxy_backend::{Admission, AppName, Endpoint, Gate, Limits, MonoTime, Signal};
+use edgeproxy_balance::retry::Allowance;
 use edgeproxy_proxy::{AppRoute, AppSettings, Config, Listener, Protocol, Queue, RouteTable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -337,6 +338,14 @@ impl InLine {
             },
             ..app("app", &endpoints)
         };
+        if app.settings.retry_budget_per_sec == 0 {
+            // What it begins with.
+            let all = Allowance {
+                percent: 0,
+                per_sec: 0,
+            };
+            assert!(app.retry_budget.withdraw(all, MonoTime::ZERO));
+        }
         let queue = Arc::clone(&app.queue);
         let stage = Stage::start(only_tcp(), [app]);
         let [first, second] = endpoints;
