@@ -348,27 +348,21 @@ fn not_opened(folder: &Path, error: io::Error) -> LoadError {
 
 fn not_taken(folder: &Path, error: FolderError) -> LoadError {
     let folder = folder.display();
-    let (message, source) = match error {
-        FolderError::Make(source) => {
-            let told = format!("{folder} can't be made: {source}; {}", mend(&source));
-            (told, Some(source))
-        }
-        FolderError::Open(source) => {
-            let told = format!("{folder} can't be written to: {source}; {}", mend(&source));
-            (told, Some(source))
-        }
+    let message = match error {
+        FolderError::Make(source) => format!("{folder} can't be made: {source}; {}", mend(&source)),
+        FolderError::Open(source) => format!("{folder} can't be written to: {source}; {}", mend(&source)),
         FolderError::Taken { process } => {
             let process = if process.is_empty() { "one" } else { &process };
-            let told = format!(
+            format!(
                 "{folder} is in use by another edgeproxy (process {process}); stop that one first, or choose another \
                  data_dir for this one"
-            );
-            (told, None)
+            )
         }
     };
+    // The message has said it already.
     LoadError {
         message,
-        source: source.map(Into::into),
+        source: None,
     }
 }
 
