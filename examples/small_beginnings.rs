@@ -89,7 +89,7 @@ fn a_loop_of_your_own() -> anyhow::Result<()> {
 async fn on_tokio() -> anyhow::Result<()> {
     let backend = backend(1)?;
     let (publisher, mut published) = watch::channel(0);
-    let publish = move |snapshot: edgeproxy_registry::Snapshot| {
+    let publish = move |snapshot: &edgeproxy_registry::Snapshot| {
         publisher.send_replace(snapshot.apps.len());
     };
     // begin tokio
