@@ -411,12 +411,17 @@ fn alone(script: Vec<Step>) -> Report {
     run(&fleet)
 }
 
-/// At these seconds, of the first of that and in between.
+/// The moment in the middle of that second.
+fn moment(report: &Report, second: u64) -> usize {
+    let middle = secs(second) + millis(500);
+    (1_u32..)
+        .take_while(|ended| report.resolution * *ended <= middle)
+        .count()
+}
+
+/// In the middle of each of these seconds.
 fn at<T>(report: &Report, seconds: [u64; 4], what: impl Fn(&Moment) -> T) -> [T; 4] {
-    seconds.map(|second| {
-        let moment = (second * 1_000 + 500) / (report.resolution.as_millis() as u64);
-        what(&report.series[moment as usize])
-    })
+    seconds.map(|second| what(&report.series[moment(report, second)]))
 }
 
 /// The first lasts from 10 to 40, the second from 20 to 30.
@@ -502,11 +507,10 @@ fn of_two_weights_the_later_one_counts_and_the_end_of_one_leaves_the_other_alone
     fleet.duration = secs(60);
     fleet.script = staggered(weight(0), weight(6));
     let report = run(&fleet);
-    let every = report.resolution.as_millis() as u64;
     let share = BEFORE_BOTH_ONE_AFTER.map(|second| {
-        let moment = ((second * 1_000 + 500) / every) as usize;
-        let attempts = |n: usize| report.backends[n].series[moment].attempts as f64;
-        (100.0 * attempts(0) / (attempts(0) + attempts(1))).round() as u64
+        let moment = moment(&report, second);
+        let attempts = |n: usize| u64::from(report.backends[n].series[moment].attempts);
+        100 * attempts(0) / (attempts(0) + attempts(1))
     });
     let near = share
         .iter()
