@@ -150,7 +150,10 @@ impl Answer {
 
     pub(crate) fn no_route(host: Option<&str>) -> Self {
         let error = match host {
-            Some(host) => format!("no app is called \"{}\", nor its first label", excerpt(host)),
+            Some(host) => format!(
+                "no app is called \"{}\", nor its first label; expected the name of one, as in: curl -H \"Host: myapp\" …",
+                excerpt(host)
+            ),
             None => "no app can be told from a request without a host".to_owned(),
         };
         Self::new(StatusCode::NOT_FOUND, "no_route", error)

@@ -274,7 +274,13 @@ async fn place(
     let mut turn: Option<Waiting> = None;
     loop {
         // The table is not held while it waits.
-        let app = worker.table().load().app(name).cloned().ok_or(Refused::NoApp)?;
+        let Some(app) = worker.table().load().app(name).cloned() else {
+            // So it is for the next in line, who is to hear of it.
+            if let Some(waiting) = &mut turn {
+                waiting.pass_on();
+            }
+            return Err(Refused::NoApp);
+        };
         let settings = &app.settings;
         let until = *until.get_or_insert_with(|| {
             // It has just come.
@@ -286,15 +292,17 @@ async fn place(
             let keys = app.keys.as_ref();
             let standing = keys.map(|keys| keys.complete_tcp(&mut client, address, now));
             match pick::pick(&app, Front::Tcp, client, now, || worker.random(), tried) {
-                // The place first: a retry that there is nobody for costs nothing.
-                Ok(_) if !tried.is_empty() && !may_retry(worker, &app, now) => {
-                    return Err(Refused::NoRetry);
-                }
                 Ok(place) => {
-                    if let (Some(keys), Some(standing)) = (keys, standing) {
-                        keys.settle(standing, place.endpoint(), now);
+                    // Whoever doesn't use it gives it to the next in line.
+                    let taken = Taken::new(place, Arc::clone(&app.queue));
+                    // The place first: a retry that there is nobody for costs nothing.
+                    if !tried.is_empty() && !may_retry(worker, &app, now) {
+                        return Err(Refused::NoRetry);
                     }
-                    return Ok((Taken::new(place, Arc::clone(&app.queue)), app));
+                    if let (Some(keys), Some(standing)) = (keys, standing) {
+                        keys.settle(standing, taken.place.endpoint(), now);
+                    }
+                    return Ok((taken, app));
                 }
                 Err(PickError::AllFull) => {}
                 Err(_) => {
