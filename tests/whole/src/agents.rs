@@ -293,6 +293,7 @@ impl World {
         here.backend.addr = BackendAddr::new(ip, port).expect("an address");
         here.boot += 1;
         self.trace.note(self.now, What::Moves(machine, port));
+        self.unsilence(machine);
         self.cut_off(machine);
     }
 
@@ -457,6 +458,8 @@ impl World {
                 }
             });
         if is_counted {
+            self.trace
+                .note(self.now, What::Probed(proxy, machine, life, passed));
             self.note_probe(proxy, (machine, life), passed);
         }
     }

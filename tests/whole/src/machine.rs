@@ -60,6 +60,8 @@ pub(crate) struct Truth {
     pub(crate) beats: u32,
     /// When each proxy last heard it.
     pub(crate) heard_by: Vec<u64>,
+    /// And the time before that.
+    pub(crate) heard_before: Vec<u64>,
     /// Since when it neither serves nor beats.
     pub(crate) dead_since: Option<u64>,
     /// The latest life that was acknowledged, and whether it is kept.

@@ -137,7 +137,7 @@ impl World {
         let attempt = Attempt { request, number };
         let there = self.network.delay(&mut self.random, self.now);
         let takes = match self.random.u8(..40) {
-            0 => self.random.u64(300..1_500),
+            0 if self.phase == Phase::Trouble => self.random.u64(300..1_500),
             _ => self.random.u64(4..80),
         };
         let backend = &self.machines[machine.0];

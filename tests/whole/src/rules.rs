@@ -14,12 +14,21 @@ use crate::{Rule, Violation};
 pub(crate) struct View {
     pub(crate) state: State,
     pub(crate) since: u64,
+    /// Since when a request has found it excluded by its registry.
+    unfit_since: Option<u64>,
     pub(crate) is_gone: bool,
     /// Failures in a row of requests that began since it was last admitted.
     streak: u32,
     well_since: u64,
+    /// When it last had another gate, which, and its failures then.
+    before: Option<(u64, u8, u32, u64)>,
     /// Since when it must get nothing, by its failures.
     out: Option<Out>,
+    /// It has failed often enough.
+    may_be_ejected: bool,
+    has_failed_trial: bool,
+    /// It has been ejected, and has not been on trial since.
+    is_ejected: bool,
     trial_since: Option<u64>,
     in_flight: u32,
     in_trial: u32,
@@ -37,14 +46,32 @@ struct Out {
 }
 
 impl View {
+    /// Another gate: the failures before count no more. Where the one before follows in the same instant it was never
+    /// another.
+    fn begin_anew(&mut self, gate_now: u8, now: u64) {
+        let before = (now, gate(self.state), self.streak, self.well_since);
+        match self.before.replace(before) {
+            Some((at, gate_before, streak, well_since)) if at == now && gate_before == gate_now => {
+                (self.streak, self.well_since) = (streak, well_since);
+            }
+            _ => (self.streak, self.well_since) = (0, now),
+        }
+        self.out = None;
+    }
+
     const fn new(state: State, now: u64) -> Self {
         Self {
+            before: None,
             state,
             since: now,
+            unfit_since: None,
             is_gone: false,
             streak: 0,
             well_since: now,
             out: None,
+            may_be_ejected: false,
+            has_failed_trial: false,
+            is_ejected: false,
             trial_since: None,
             in_flight: 0,
             in_trial: 0,
@@ -52,6 +79,17 @@ impl View {
             probe_passed: None,
             picked: 0,
         }
+    }
+}
+
+/// The gate that a state has: with another one the failures before count no more.
+const fn gate(state: State) -> u8 {
+    match state {
+        State::Routable | State::Suspect => 0,
+        State::Trial => 1,
+        State::Ejected => 2,
+        State::Unhealthy => 3,
+        State::Draining | State::Disabled => 4,
     }
 }
 
@@ -118,7 +156,9 @@ impl World {
             ));
         }
         let may = state.is_some_and(State::takes_traffic) || (is_last_resort && state == Some(State::Ejected));
-        if !may && view.since + AT_ONCE < now {
+        let unfit_since = (!may).then(|| view.unfit_since.unwrap_or(now));
+        view.unfit_since = unfit_since;
+        if unfit_since.is_some_and(|since| since + AT_ONCE < now) {
             broken.push((Rule::Excluded, format!("{proxy:?} itself has it as {state:?}")));
         }
         if is_last_resort && others > 0 {
@@ -141,7 +181,7 @@ impl World {
                 ));
             }
         }
-        if view.trial_since.is_some() {
+        if view.trial_since.is_some() && !is_last_resort {
             view.in_trial += 1;
             if view.in_trial > 1 {
                 broken.push((
@@ -275,12 +315,20 @@ impl World {
             return;
         }
         view.streak += 1;
-        // Whoever is nearly the last may be kept.
-        if view.streak >= max_failures && view.state == State::Routable && others >= 2 {
-            view.out = Some(Out {
+        if view.trial_since.is_some_and(|since| began >= since) {
+            // By the next event, or before, it is over.
+            view.trial_since = None;
+            view.has_failed_trial = true;
+        } else if view.streak >= max_failures && view.state == State::Routable {
+            // Whoever is nearly the last may be kept, and begins anew.
+            view.out = (others >= 2).then_some(Out {
                 since: now,
                 refused,
             });
+            view.may_be_ejected = true;
+            if others < 2 {
+                (view.streak, view.well_since) = (0, now);
+            }
         }
     }
 
@@ -302,7 +350,9 @@ impl World {
         let mut broken = None;
         match kind {
             EventKind::Ejected => {
-                if view.streak < max_failures && view.trial_since.is_none() {
+                let has_failed = view.may_be_ejected || view.has_failed_trial;
+                (view.may_be_ejected, view.has_failed_trial) = (false, false);
+                if !has_failed && !view.is_ejected {
                     let what = format!("ejected after {} failures in a row", view.streak);
                     broken = Some((Rule::Ejected, what));
                 }
@@ -322,15 +372,22 @@ impl World {
             }
             _ => {}
         }
-        if kind != EventKind::Renewed && kind != EventKind::Ejected {
-            view.streak = 0;
-            view.well_since = now;
-            view.out = None;
+        if gate(view.state) != gate(state) && kind != EventKind::Ejected {
+            view.begin_anew(gate(state), now);
         }
-        view.trial_since = (state == State::Trial).then(|| view.trial_since.unwrap_or(now));
-        if kind == EventKind::TrialStarted {
+        view.is_ejected = match state {
+            State::Ejected => true,
+            State::Routable | State::Suspect | State::Trial => false,
+            State::Unhealthy | State::Draining | State::Disabled => {
+                view.is_ejected && kind != EventKind::TrialStarted
+            }
+        };
+        if state != State::Trial {
+            view.trial_since = None;
+        } else if view.state != State::Trial || kind == EventKind::TrialStarted {
             view.trial_since = Some(now);
             view.in_trial = 0;
+            view.has_failed_trial = false;
         }
         view.is_gone |= kind.is_last();
         if view.state != state || kind.is_last() {
@@ -350,9 +407,12 @@ impl World {
 
     /// Alone, a proxy knows when it has heard whom.
     fn check_expiry(&self, proxy: P, machine: B) -> Option<(Rule, String)> {
-        let heard = self.machines[machine.0].truth.heard_by[proxy.0];
+        let truth = &self.machines[machine.0].truth;
+        let (heard, before) = (truth.heard_by[proxy.0], truth.heard_before[proxy.0]);
         let silent = self.now.saturating_sub(heard);
-        (silent < self.ttl && heard > 0).then(|| {
+        // Its end may have been in the store when it was heard again, too late.
+        let was_late = heard >= before + self.ttl && silent <= AT_ONCE + 2 * self.latency;
+        (silent < self.ttl && heard > 0 && !was_late).then(|| {
             let what = format!("expired {silent} ms after it was heard, with a lease of {} ms", self.ttl);
             (Rule::Expired, what)
         })

@@ -77,7 +77,14 @@ impl World {
         } else {
             here.truth.dead_since = None;
         }
-        if !accepts && let Some((_, silent)) = &mut self.silence {
+        if !accepts {
+            self.unsilence(machine);
+        }
+    }
+
+    /// Whatever becomes of it, it is not for the silence of all.
+    pub(crate) fn unsilence(&mut self, machine: B) {
+        if let Some((_, silent)) = &mut self.silence {
             silent.retain(|silent| *silent != machine);
         }
     }
@@ -87,6 +94,9 @@ impl World {
         let (now, active) = (self.now, self.active());
         let is_current = self.proxies[proxy.0].current_since.is_some();
         let truth = &mut self.machines[machine.0].truth;
+        if truth.heard_by[proxy.0] != now {
+            truth.heard_before[proxy.0] = truth.heard_by[proxy.0];
+        }
         truth.heard_by[proxy.0] = now;
         if !is_current {
             return;
@@ -207,7 +217,9 @@ impl World {
     fn check_removed(&mut self, machine: B, life: Incarnation) {
         let active = self.active();
         let truth = &self.machines[machine.0].truth;
-        if truth.leaving.contains(&life) {
+        // One that has moved has another life by now, which is written if it isn't.
+        let is_superseded = truth.acknowledged.is_some_and(|(latest, _)| latest > life);
+        if truth.leaving.contains(&life) || is_superseded {
             return;
         }
         if truth.well_since.is_some_and(|since| since + self.ttl + TICK < active) {
@@ -275,7 +287,7 @@ impl World {
                 let Some(life) = truth.stored else { continue };
                 let picked = self.proxies[proxy].views.get(&life).map_or(0, |view| view.picked);
                 if picked == 0 {
-                    let what = format!("{:?} is well, and {:?} sends nothing there", B(machine), P(proxy));
+                    let what = format!("{:?} is well, and {:?} sends nothing there by {}", B(machine), P(proxy), self.plan.policy.algorithm);
                     self.violate(Rule::Returns, what);
                     return;
                 }

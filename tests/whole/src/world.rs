@@ -127,6 +127,7 @@ impl World {
             is_leaving: false,
             truth: Truth {
                 heard_by: vec![0; proxies],
+                heard_before: vec![0; proxies],
                 ..Truth::default()
             },
         };
