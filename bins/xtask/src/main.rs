@@ -27,6 +27,7 @@ mod soak;
 mod source;
 mod step;
 mod suite;
+mod whole;
 mod workspace;
 
 use std::process::ExitCode;
@@ -64,6 +65,8 @@ enum Task {
     /// Run the released binary under mixed traffic while backends come, go and fail, and see that nothing leaks and
     /// that no request fails without a fault.
     Soak(soak::Args),
+    /// Live through many histories of the whole system in virtual time, by seed, and see that what is promised holds.
+    SimulateWhole(whole::Args),
     /// Let libFuzzer make up what strangers send to the data plane.
     Fuzz(fuzz::Args),
     /// Build a Debian package of both binaries: target/deb/edgeproxy_VERSION_ARCHITECTURE.deb.
@@ -133,6 +136,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             bench::run(&workspace, &args)?;
             Ok(ExitCode::SUCCESS)
         }
+        Task::SimulateWhole(args) => whole::run(&workspace, &args),
         Task::Soak(args) => soak::run(&workspace, &args),
         Task::Deb(args) => deb::run(&workspace, &args),
     }

@@ -337,17 +337,19 @@ impl World {
         self.look_at_truth(machine);
     }
 
-    /// An operator switches it on or off, at a proxy that runs.
+    /// An operator switches it on or off, where all proxies hear of it: what is said at two of them that can't reach each
+    /// other has no order. Whoever switched it off switches it on.
     pub(crate) fn switch(&mut self, machine: B, on: bool) {
-        let first = self.random.usize(..self.proxies.len());
-        let of = self.proxies.len();
-        let running = (0..of)
-            .map(|at| P((first + at) % of))
-            .find(|proxy| self.running(*proxy).is_some());
-        let Some(proxy) = running else {
-            self.after(1_000, Due::Enable(machine));
+        let any = P(self.random.usize(..self.proxies.len()));
+        let proxy = self.machines[machine.0].truth.switched_by.unwrap_or(any);
+        let is_heard = self.proxies.iter().all(|proxy| proxy.current_since.is_some());
+        if !is_heard || self.machines[machine.0].truth.is_switched {
+            if on {
+                self.after(1_000, Due::Enable(machine));
+            }
             return;
-        };
+        }
+        self.machines[machine.0].truth.switched_by = Some(proxy);
         self.machines[machine.0].truth.is_switched = true;
         let wish = Wish::Enable(on);
         let number = 0;

@@ -76,6 +76,8 @@ pub(crate) struct Truth {
     pub(crate) leaving: Vec<Incarnation>,
     /// It is not to come back.
     pub(crate) is_retired: bool,
+    /// Where an operator last switched it off or on.
+    pub(crate) switched_by: Option<P>,
     /// Something about an operator's switch is under way.
     pub(crate) is_switched: bool,
 }

@@ -319,7 +319,7 @@ impl World {
             // By the next event, or before, it is over.
             view.trial_since = None;
             view.has_failed_trial = true;
-        } else if view.streak >= max_failures && view.state == State::Routable {
+        } else if view.streak >= max_failures && gate(view.state) == gate(State::Routable) {
             // Whoever is nearly the last may be kept, and begins anew.
             view.out = (others >= 2).then_some(Out {
                 since: now,
@@ -341,7 +341,6 @@ impl World {
         state: State,
     ) {
         let now = self.now;
-        let max_failures = self.plan.registry.app.max_failures;
         let is_still = self.phase >= Phase::Still;
         let view = self.proxies[proxy.0]
             .views

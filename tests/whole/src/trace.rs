@@ -82,7 +82,7 @@ pub(crate) struct Trace {
     count: u64,
 }
 
-const KEPT: usize = 400;
+const KEPT: usize = 1_500;
 
 impl Trace {
     pub(crate) fn note(&mut self, now: u64, what: What) {

@@ -196,8 +196,17 @@ impl World {
         if here.process.take().is_none() {
             return;
         }
-        here.is_frozen = false;
+        let was_frozen = std::mem::take(&mut here.is_frozen);
         here.late.clear();
+        let is_cut = here.is_cut;
+        if let Some(hub) = self.hub().filter(|_| was_frozen && !is_cut) {
+            hub.heal(&name(proxy));
+        }
+        for machine in &mut self.machines {
+            let truth = &mut machine.truth;
+            // What was asked of it then, nobody knows the end of.
+            truth.is_switched &= truth.switched_by != Some(proxy);
+        }
         self.forget_requests(proxy);
         self.trace.note(self.now, What::Killed(proxy, span));
         self.look_who_is_current();

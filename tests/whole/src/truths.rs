@@ -13,6 +13,11 @@ use crate::timeline::Due;
 use crate::trace::{B, P, What};
 use crate::world::{Keeps, Phase, World};
 
+/// So many silent ones that it is likelier the network, as the specification of the guard has it.
+const fn is_mass(silent: usize, listed: usize) -> bool {
+    silent >= 3 && silent * 2 > listed
+}
+
 /// How often everything is looked at.
 const LOOK: u64 = 100;
 /// Things to come; more is a leak of the world's own.
@@ -84,8 +89,12 @@ impl World {
 
     /// Whatever becomes of it, it is not for the silence of all.
     pub(crate) fn unsilence(&mut self, machine: B) {
+        let listed = self.running(P(0)).map_or(0, |process| process.handle.stats().backends);
         if let Some((_, silent)) = &mut self.silence {
             silent.retain(|silent| *silent != machine);
+            if !is_mass(silent.len(), listed) {
+                self.silence = None;
+            }
         }
     }
 
@@ -98,6 +107,9 @@ impl World {
             truth.heard_before[proxy.0] = truth.heard_by[proxy.0];
         }
         truth.heard_by[proxy.0] = now;
+        // One that was under way already.
+        self.unsilence(machine);
+        let truth = &mut self.machines[machine.0].truth;
         if !is_current {
             return;
         }
@@ -140,7 +152,7 @@ impl World {
             && !self.network.loses(since)
             && self.silence.is_none();
         self.disturb();
-        if is_sure && silent.len() >= 3 && silent.len() * 2 > listed {
+        if is_sure && is_mass(silent.len(), listed) {
             self.silence = Some((since, silent));
         }
     }
@@ -157,7 +169,9 @@ impl World {
             }
         }
         let truth = &mut self.machines[machine.0].truth;
-        truth.acknowledged = Some((life, is_kept));
+        if truth.acknowledged.replace((life, is_kept)).is_none_or(|(before, _)| before != life) {
+            truth.beats = 0;
+        }
         let may_be_gone = truth.leaving.contains(&life);
         let stored = self.hub().map(|hub| hub.owner(self.id(machine)).map(|(life, _)| life));
         let is_sure = self
