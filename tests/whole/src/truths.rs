@@ -236,7 +236,8 @@ impl World {
         if truth.leaving.contains(&life) || is_superseded {
             return;
         }
-        if truth.well_since.is_some_and(|since| since + self.ttl + TICK < active) {
+        let is_heard = truth.heard_at + self.ttl / 2 > active;
+        if is_heard && truth.well_since.is_some_and(|since| since + self.ttl + TICK < active) {
             self.violate(
                 Rule::Lost,
                 format!("{machine:?} {life:?} was removed, though it answers and is heard"),
