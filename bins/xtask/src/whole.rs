@@ -49,7 +49,14 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<ExitCode
     if let Some(mix) = &args.mix {
         wish.extend(["--mix".to_owned(), mix.clone()]);
     }
-    let build = ["run", "--profile", "simulate", "--package", "edgeproxy-whole", "--"];
+    let build = [
+        "run",
+        "--profile",
+        "simulate",
+        "--package",
+        "edgeproxy-whole",
+        "--",
+    ];
     let build = build.map(str::to_owned);
     cargo::run_args(workspace, build.iter().chain(&wish))?;
     Ok(ExitCode::SUCCESS)

@@ -52,11 +52,18 @@ impl World {
             return;
         }
         let there = self.network.delay(&mut self.random, self.now);
-        let call = Call { machine, number, wish };
+        let call = Call {
+            machine,
+            number,
+            wish,
+        };
         if matches!(wish, Wish::Leave(_)) && self.random.u8(..6) == 0 {
             // It comes once more, much later, with the life that it is about.
             let later = self.random.u64(500..15_000);
-            let again = Call { number: 0, ..call.clone() };
+            let again = Call {
+                number: 0,
+                ..call.clone()
+            };
             self.after(later, Due::Call(proxy, again));
         }
         self.after(there, Due::Call(proxy, call));
@@ -102,7 +109,10 @@ impl World {
                 Wish::Register { port } => {
                     backend.addr = BackendAddr::new(backend.addr.ip(), port).expect("an address");
                     match handle.register(Registration { backend, ttl }).await {
-                        Ok(done) => (Answer::Registered(done.endpoint.incarnation), done.unkept.is_none()),
+                        Ok(done) => (
+                            Answer::Registered(done.endpoint.incarnation),
+                            done.unkept.is_none(),
+                        ),
                         Err(_) => (Answer::Refused, false),
                     }
                 }
@@ -353,7 +363,14 @@ impl World {
         self.machines[machine.0].truth.is_switched = true;
         let wish = Wish::Enable(on);
         let number = 0;
-        self.called(proxy, Call { machine, number, wish });
+        self.called(
+            proxy,
+            Call {
+                machine,
+                number,
+                wish,
+            },
+        );
     }
 
     /// Probes that are to begin, and those that are cancelled.

@@ -172,7 +172,10 @@ impl fmt::Display for Violation {
         } = self;
         let name = mix.as_str();
         writeln!(f, "{trace}")?;
-        writeln!(f, "violation of {rule:?}, seed {seed}, mix {name}, at {at} ms: {what}")?;
+        writeln!(
+            f,
+            "violation of {rule:?}, seed {seed}, mix {name}, at {at} ms: {what}"
+        )?;
         write!(f, "again: cargo xtask simulate-whole --mix {name} --seed {seed}")
     }
 }

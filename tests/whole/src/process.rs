@@ -103,7 +103,9 @@ pub(crate) struct Desk {
 
 impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Desk").field("latest", &self.latest).finish_non_exhaustive()
+        f.debug_struct("Desk")
+            .field("latest", &self.latest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -168,7 +170,10 @@ impl Process {
             ..plan.registry.clone()
         };
         let (handle, mut driver) = kept_registry(config, store, &loaded);
-        assert!(handle.restore(loaded, |_| Ok(())).is_empty(), "there is room for all");
+        assert!(
+            handle.restore(loaded, |_| Ok(())).is_empty(),
+            "there is room for all"
+        );
         if plan.shares_limits {
             handle.share_limits();
         }

@@ -116,10 +116,11 @@ impl World {
         let endpoint = place.endpoint();
         let (machine, life) = (machine_of(endpoint.id.as_str()), endpoint.incarnation);
         let port = endpoint.addr.port();
-        self.trace
-            .note(self.now, What::Picked(proxy, machine, life, by));
+        self.trace.note(self.now, What::Picked(proxy, machine, life, by));
         self.check_pick(proxy, &place, (machine, life), by, &tried);
-        let Some(process) = self.running(proxy) else { return };
+        let Some(process) = self.running(proxy) else {
+            return;
+        };
         let (began, process) = (process.handle.now(), process.number);
         self.attempts += 1;
         let number = self.attempts;

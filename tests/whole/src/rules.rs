@@ -131,7 +131,9 @@ impl World {
         tried: &[Incarnation],
     ) {
         let now = self.now;
-        let Some(process) = self.running(proxy) else { return };
+        let Some(process) = self.running(proxy) else {
+            return;
+        };
         let (began, refused) = (process.began, process.handle.stats().ejections_refused);
         let status = process.handle.get(self.id(machine));
         let here = status.filter(|status| status.endpoint.incarnation == life);
@@ -152,10 +154,14 @@ impl World {
         if view.in_flight > hard {
             broken.push((
                 Rule::HardLimit,
-                format!("it has {} requests of {proxy:?} in flight, and takes {hard}", view.in_flight),
+                format!(
+                    "it has {} requests of {proxy:?} in flight, and takes {hard}",
+                    view.in_flight
+                ),
             ));
         }
-        let may = state.is_some_and(State::takes_traffic) || (is_last_resort && state == Some(State::Ejected));
+        let may =
+            state.is_some_and(State::takes_traffic) || (is_last_resort && state == Some(State::Ejected));
         let unfit_since = (!may).then(|| view.unfit_since.unwrap_or(now));
         view.unfit_since = unfit_since;
         if unfit_since.is_some_and(|since| since + AT_ONCE < now) {
@@ -192,7 +198,10 @@ impl World {
         }
         broken.extend(self.check_truth(proxy, began, (machine, life)));
         for (rule, what) in broken {
-            self.violate(rule, format!("{proxy:?} sends a request to {machine:?} {life:?}: {what}"));
+            self.violate(
+                rule,
+                format!("{proxy:?} sends a request to {machine:?} {life:?}: {what}"),
+            );
         }
     }
 
@@ -321,10 +330,7 @@ impl World {
             view.has_failed_trial = true;
         } else if view.streak >= max_failures && gate(view.state) == gate(State::Routable) {
             // Whoever is nearly the last may be kept, and begins anew.
-            view.out = (others >= 2).then_some(Out {
-                since: now,
-                refused,
-            });
+            view.out = (others >= 2).then_some(Out { since: now, refused });
             view.may_be_ejected = true;
             if others < 2 {
                 (view.streak, view.well_since) = (0, now);
@@ -394,7 +400,10 @@ impl World {
         }
         view.state = state;
         if is_still && kind != EventKind::Renewed {
-            broken = Some((Rule::Flapping, format!("{kind:?}, though all has been well for long")));
+            broken = Some((
+                Rule::Flapping,
+                format!("{kind:?}, though all has been well for long"),
+            ));
         }
         if kind == EventKind::Expired && self.proxies.len() == 1 {
             broken = broken.or_else(|| self.check_expiry(proxy, machine));
@@ -412,7 +421,10 @@ impl World {
         // Its end may have been in the store when it was heard again, too late.
         let was_late = heard >= before + self.ttl && silent <= AT_ONCE + 2 * self.latency;
         (silent < self.ttl && heard > 0 && !was_late).then(|| {
-            let what = format!("expired {silent} ms after it was heard, with a lease of {} ms", self.ttl);
+            let what = format!(
+                "expired {silent} ms after it was heard, with a lease of {} ms",
+                self.ttl
+            );
             (Rule::Expired, what)
         })
     }
@@ -434,7 +446,10 @@ impl World {
     /// Everybody is said to be full.
     pub(crate) fn check_full(&mut self, proxy: P) {
         if self.phase == Phase::Still && self.summary.burst_until < self.now {
-            self.violate(Rule::Returns, format!("{proxy:?} has no room, though all is well"));
+            self.violate(
+                Rule::Returns,
+                format!("{proxy:?} has no room, though all is well"),
+            );
         }
     }
 
@@ -444,8 +459,7 @@ impl World {
         if self.phase == Phase::Still {
             self.violate(Rule::Returns, format!("{proxy:?} has nobody, though all is well"));
         } else if tried.is_empty() {
-            let others = self
-                .proxies[proxy.0]
+            let others = self.proxies[proxy.0]
                 .process
                 .as_ref()
                 .and_then(|process| process.desk.borrow().latest.clone());
@@ -454,7 +468,10 @@ impl World {
             });
             let open = open.count();
             if open > 0 {
-                self.violate(Rule::Returns, format!("{proxy:?} has nobody, and {open} are routable"));
+                self.violate(
+                    Rule::Returns,
+                    format!("{proxy:?} has nobody, and {open} are routable"),
+                );
             }
         }
     }

@@ -50,7 +50,9 @@ pub(crate) struct Call {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wish {
-    Register { port: u16 },
+    Register {
+        port: u16,
+    },
     Beat,
     /// With the life that it is about.
     Leave(Incarnation),

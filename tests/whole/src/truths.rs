@@ -51,7 +51,10 @@ impl World {
             if views > VIEWS_MAX || serving > 64 || listed > self.machines.len() * 6 || late > 2_000 {
                 self.violate(
                     Rule::Bounded,
-                    format!("{:?} has {views} lives, {serving} calls, {listed} backends, {late} messages", P(at)),
+                    format!(
+                        "{:?} has {views} lives, {serving} calls, {listed} backends, {late} messages",
+                        P(at)
+                    ),
                 );
             }
         }
@@ -62,7 +65,11 @@ impl World {
                 format!("{requests} requests are under way, and {due} things to come"),
             );
         }
-        if self.silence.as_ref().is_some_and(|(since, _)| now > since + 2 * self.ttl) {
+        if self
+            .silence
+            .as_ref()
+            .is_some_and(|(since, _)| now > since + 2 * self.ttl)
+        {
             self.silence = None;
         }
     }
@@ -70,8 +77,7 @@ impl World {
     /// Whether it is well, and whether it is dead.
     pub(crate) fn look_at_truth(&mut self, machine: B) {
         let now = self.now;
-        let answers = (0..self.proxies.len())
-            .all(|proxy| self.network.connects(P(proxy), machine, now));
+        let answers = (0..self.proxies.len()).all(|proxy| self.network.connects(P(proxy), machine, now));
         let here = &mut self.machines[machine.0];
         let accepts = here.power.accepts();
         if !answers || !accepts || !here.has_agent || here.is_leaving {
@@ -89,7 +95,9 @@ impl World {
 
     /// Whatever becomes of it, it is not for the silence of all.
     pub(crate) fn unsilence(&mut self, machine: B) {
-        let listed = self.running(P(0)).map_or(0, |process| process.handle.stats().backends);
+        let listed = self
+            .running(P(0))
+            .map_or(0, |process| process.handle.stats().backends);
         if let Some((_, silent)) = &mut self.silence {
             silent.retain(|silent| *silent != machine);
             if !is_mass(silent.len(), listed) {
@@ -146,7 +154,9 @@ impl World {
                 truth.beats >= 6 && truth.well_since.is_some() && truth.heard_at + 300 < active
             })
             .collect();
-        let listed = self.running(P(0)).map_or(0, |process| process.handle.stats().backends);
+        let listed = self
+            .running(P(0))
+            .map_or(0, |process| process.handle.stats().backends);
         let is_sure = self.proxies.len() == 1
             && self.proxies[0].current_since.is_some()
             && !self.network.loses(since)
@@ -160,7 +170,10 @@ impl World {
     pub(crate) fn check_acknowledged(&mut self, machine: B, (life, port): (Incarnation, u16), is_kept: bool) {
         match self.lives.get(&life) {
             Some(known) if *known != (machine, port) => {
-                let what = format!("{life:?} is {:?} at {}, and {machine:?} at {port}", known.0, known.1);
+                let what = format!(
+                    "{life:?} is {:?} at {}, and {machine:?} at {port}",
+                    known.0, known.1
+                );
                 self.violate(Rule::Life, what);
             }
             Some(_) => {}
@@ -169,15 +182,22 @@ impl World {
             }
         }
         let truth = &mut self.machines[machine.0].truth;
-        if truth.acknowledged.replace((life, is_kept)).is_none_or(|(before, _)| before != life) {
+        if truth
+            .acknowledged
+            .replace((life, is_kept))
+            .is_none_or(|(before, _)| before != life)
+        {
             truth.beats = 0;
         }
         let may_be_gone = truth.leaving.contains(&life);
-        let stored = self.hub().map(|hub| hub.owner(self.id(machine)).map(|(life, _)| life));
-        let is_sure = self
-            .proxies
-            .iter()
-            .all(|proxy| proxy.current_since.is_some_and(|since| since + CATCH_UP < self.now));
+        let stored = self
+            .hub()
+            .map(|hub| hub.owner(self.id(machine)).map(|(life, _)| life));
+        let is_sure = self.proxies.iter().all(|proxy| {
+            proxy
+                .current_since
+                .is_some_and(|since| since + CATCH_UP < self.now)
+        });
         if let Some(stored) = stored
             && is_kept
             && is_sure
@@ -196,11 +216,14 @@ impl World {
             Keeps::Memory(memory) => {
                 let loaded = memory.load().await.expect("a store that can be read");
                 let records = loaded.records.into_iter();
-                records.map(|record| (record.backend.id, record.incarnation)).collect()
+                records
+                    .map(|record| (record.backend.id, record.incarnation))
+                    .collect()
             }
             Keeps::Hub(hub) => {
                 let ids = self.machines.iter().map(|machine| &machine.backend.id);
-                ids.filter_map(|id| Some((id.clone(), hub.owner(id)?.0))).collect()
+                ids.filter_map(|id| Some((id.clone(), hub.owner(id)?.0)))
+                    .collect()
             }
         }
     }
@@ -237,7 +260,11 @@ impl World {
             return;
         }
         let is_heard = truth.heard_at + self.ttl / 2 > active;
-        if is_heard && truth.well_since.is_some_and(|since| since + self.ttl + TICK < active) {
+        if is_heard
+            && truth
+                .well_since
+                .is_some_and(|since| since + self.ttl + TICK < active)
+        {
             self.violate(
                 Rule::Lost,
                 format!("{machine:?} {life:?} was removed, though it answers and is heard"),
@@ -264,7 +291,10 @@ impl World {
             let is_there = !here.truth.is_retired;
             if kept.is_some() != is_there {
                 let rule = if is_there { Rule::Lost } else { Rule::Expired };
-                self.violate(rule, format!("at the end {machine:?} is in the store as {kept:?}"));
+                self.violate(
+                    rule,
+                    format!("at the end {machine:?} is in the store as {kept:?}"),
+                );
                 return;
             }
             for proxy in 0..self.proxies.len() {
@@ -302,7 +332,12 @@ impl World {
                 let Some(life) = truth.stored else { continue };
                 let picked = self.proxies[proxy].views.get(&life).map_or(0, |view| view.picked);
                 if picked == 0 {
-                    let what = format!("{:?} is well, and {:?} sends nothing there by {}", B(machine), P(proxy), self.plan.policy.algorithm);
+                    let what = format!(
+                        "{:?} is well, and {:?} sends nothing there by {}",
+                        B(machine),
+                        P(proxy),
+                        self.plan.policy.algorithm
+                    );
                     self.violate(Rule::Returns, what);
                     return;
                 }
@@ -326,7 +361,10 @@ impl World {
             }
         }
         if !left.is_empty() {
-            self.violate(Rule::Zero, format!("requests are counted that have ended: {}", left.join(", ")));
+            self.violate(
+                Rule::Zero,
+                format!("requests are counted that have ended: {}", left.join(", ")),
+            );
         }
     }
 }

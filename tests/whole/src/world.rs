@@ -371,7 +371,9 @@ fn plan(seed: u64, mix: Mix, random: &mut fastrand::Rng) -> Plan {
     let monitor = match random.u8(..3) {
         0 => None,
         1 => Some(Monitor::new(
-            TcpProbe::default().with_connect_timeout(second).expect("a time-out"),
+            TcpProbe::default()
+                .with_connect_timeout(second)
+                .expect("a time-out"),
         )),
         _ => Some(Monitor::new(
             HttpProbe::get("/health")
@@ -394,7 +396,11 @@ fn plan(seed: u64, mix: Mix, random: &mut fastrand::Rng) -> Plan {
             drain_timeout: 5 * second,
             app: AppPolicy {
                 max_failures: random.u32(2..=4),
-                last_backend: if random.bool() { LastBackend::Keep } else { LastBackend::Eject },
+                last_backend: if random.bool() {
+                    LastBackend::Keep
+                } else {
+                    LastBackend::Eject
+                },
                 ejection_base: 4 * second,
                 ejection_max: 16 * second,
                 ..AppPolicy::default()

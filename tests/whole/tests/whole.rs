@@ -1,11 +1,7 @@
 //! Some seeds of each mix, in the tier of each change. More of them: `cargo xtask simulate-whole`.
 //!
 //! Another count: `EDGEPROXY_TEST_SEEDS=2000`. One seed again: `EDGEPROXY_TEST_SEED=17`.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by a panic"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 
 use edgeproxy_whole::{Mix, simulate};
 

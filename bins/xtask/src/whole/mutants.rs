@@ -48,7 +48,10 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
         let secs = began.elapsed().as_secs();
         match found {
             Some(found) if mutant.noticed_by.contains(&found.rule.as_str()) => {
-                println!("found in {secs:>3} s: {} ({}, {})", mutant.rule, found.rule, found.place);
+                println!(
+                    "found in {secs:>3} s: {} ({}, {})",
+                    mutant.rule, found.rule, found.place
+                );
             }
             Some(found) => faults.push(format!(
                 "{}: found by {} ({}) and not by {:?}",
@@ -134,7 +137,15 @@ impl Copy {
     }
 
     fn build(&self) -> anyhow::Result<()> {
-        let args = ["build", "--quiet", "--offline", "--profile", "simulate", "--package", "edgeproxy-whole"];
+        let args = [
+            "build",
+            "--quiet",
+            "--offline",
+            "--profile",
+            "simulate",
+            "--package",
+            "edgeproxy-whole",
+        ];
         let output = self
             .cargo(&args)
             .stderr(Stdio::piped())
@@ -202,7 +213,10 @@ fn without_tests(manifest: &str) -> String {
     let mut is_left_out = false;
     for line in manifest.lines() {
         if line.starts_with('[') {
-            is_left_out = matches!(line, "[dev-dependencies]" | "[[test]]" | "[[bench]]" | "[[example]]");
+            is_left_out = matches!(
+                line,
+                "[dev-dependencies]" | "[[test]]" | "[[bench]]" | "[[example]]"
+            );
         }
         if !is_left_out {
             kept.push(line);
