@@ -172,7 +172,11 @@ impl Writing {
             for message in std::iter::once(first).chain(receiver.try_iter().take(MAX_BATCH)) {
                 match message {
                     Message::Lines(lines, more) => {
-                        batch.extend_from_slice(&lines);
+                        if batch.is_empty() {
+                            batch = lines;
+                        } else {
+                            batch.extend_from_slice(&lines);
+                        }
                         count += more;
                     }
                     Message::End => ends = true,

@@ -4,6 +4,7 @@
 //! second old: one hand-over for hundreds of requests, which takes no lock that somebody waits for. Who can't take them
 //! loses them, and counts them.
 
+mod escaped;
 mod line;
 
 use std::cell::{Cell, RefCell};
@@ -12,8 +13,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use crate::traces::{RequestSpan, SpanSink, Tracing};
-pub(crate) use line::{Asked, Asker, Entry};
+pub(crate) use line::{Asked, Asker, Entry, Words, trace_of};
 
 /// Where lines go.
 pub trait LineSink: Send + Sync + 'static {
@@ -68,8 +71,11 @@ pub(crate) struct Gathered {
     span_sink: RefCell<Option<Arc<dyn SpanSink>>>,
     /// The second that was written last, and how.
     second: Cell<(u64, Calendar)>,
-    /// Memory of requests that have ended, for those that come.
-    spare: RefCell<Vec<String>>,
+    /// Those of requests that have ended, for requests that come.
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
+    spare: RefCell<Vec<Box<Entry>>>,
+    /// An instant, and what time it was then since 1970.
+    clock: Cell<Option<(Instant, Duration)>>,
 }
 
 /// Such as `2024-02-29T12:34:56.`.
@@ -133,18 +139,33 @@ impl Gathered {
         }
     }
 
-    /// Room for what a request says.
-    fn room(&self) -> String {
+    /// One that is empty.
+    fn entry(&self) -> Box<Entry> {
         self.spare.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Gives it back.
-    fn give_back(&self, mut room: String) {
+    /// Takes one back, which has been emptied.
+    fn give_back(&self, entry: Box<Entry>) {
         let mut spare = self.spare.borrow_mut();
-        if spare.len() < SPARE && room.capacity() <= SPARE_BYTES {
-            room.clear();
-            spare.push(room);
+        if spare.len() < SPARE && entry.room() <= SPARE_BYTES {
+            spare.push(entry);
         }
+    }
+
+    /// What time it was at that instant, since 1970. The system's clock is read at each flush, not for each request.
+    fn time_of(&self, instant: Instant) -> Duration {
+        let (then, time) = self.clock.get().unwrap_or_else(|| self.set_clock());
+        match instant.checked_duration_since(then) {
+            Some(after) => time + after,
+            None => time.saturating_sub(then.saturating_duration_since(instant)),
+        }
+    }
+
+    fn set_clock(&self) -> (Instant, Duration) {
+        let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let clock = (Instant::now(), time);
+        self.clock.set(Some(clock));
+        clock
     }
 
     /// That time up to its second, as RFC 3339 has it; calculated once a second.
@@ -186,6 +207,7 @@ impl Gathered {
         loop {
             tokio::time::sleep(FLUSH).await;
             self.flush();
+            self.set_clock();
         }
     }
 }

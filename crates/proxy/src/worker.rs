@@ -12,6 +12,7 @@ use edgeproxy_backend::{Endpoint, TrafficReport};
 use edgeproxy_balance::Client as Whereabouts;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -219,12 +220,17 @@ impl Worker {
 
     /// What is to be written down, and told, of a request that has just come. `None`: nothing.
     #[inline]
-    pub(crate) fn entry<'a>(&self, from: Asker, asked: impl FnOnce() -> Asked<'a>) -> Option<Box<Entry>> {
+    pub(crate) fn entry<'a>(
+        &self,
+        from: Asker,
+        began: Instant,
+        asked: impl FnOnce() -> Asked<'a>,
+    ) -> Option<Box<Entry>> {
         if self.config.access_log.is_none() && from.traced.is_none() {
             return None;
         }
         let log = (&self.config, &self.parts.gathered);
-        Entry::new(log, from, &asked(), || self.random())
+        Entry::new(log, from, &asked(), began, || self.random())
     }
 
     /// Which requests of a client are told of. `None`: none.

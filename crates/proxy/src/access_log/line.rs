@@ -1,5 +1,6 @@
 //! A request as a line of the access log.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use edgeproxy_backend::AppName;
 use tokio::time::Instant;
 
+use super::escaped::{shortened, write_escaped, write_word};
 use super::{Gathered, LineFormat};
 use crate::Config;
 use crate::counts::Tally;
@@ -16,20 +18,15 @@ use crate::http1::text::{push_decimal, push_hex, push_ip};
 use crate::traces::{Noted, RequestSpan, Traced};
 
 /// What is written down of a request, or told of it as spans, as far as it is known.
+#[derive(Default)]
 pub(crate) struct Entry {
-    gathered: Rc<Gathered>,
-    /// With the configuration that the client's connection began with.
-    config: Arc<Config>,
+    /// Whose it is. None while it waits for another request.
+    home: Option<Home>,
     /// Whether it is written down though all went well.
     is_sampled: bool,
-    began: SystemTime,
-    client: IpAddr,
-    protocol: &'static str,
-    /// The method, the host and the path, and where the first two end.
-    words: String,
-    method_end: usize,
-    host_end: usize,
-    trace: Option<[u8; TRACE]>,
+    /// The beginning of its line: what is known as soon as it has come.
+    line: Vec<u8>,
+    trace: Option<TraceId>,
     pub(crate) app: Option<AppName>,
     /// What the client was told; `None`: it left before.
     pub(crate) status: Option<u16>,
@@ -43,6 +40,12 @@ pub(crate) struct Entry {
     first_byte: Option<Duration>,
     /// It is told of.
     pub(crate) spans: Option<Box<Noted>>,
+}
+
+struct Home {
+    gathered: Rc<Gathered>,
+    /// The configuration that the client's connection began with.
+    config: Arc<Config>,
 }
 
 /// Who asks, and whether the request is traced.
@@ -61,16 +64,31 @@ pub(crate) struct Asked<'a> {
     pub(crate) host: &'a [u8],
     /// With its query.
     pub(crate) target: &'a [u8],
-    /// The value of `traceparent`, as the backend gets it.
-    pub(crate) traceparent: &'a [u8],
+    /// The one that the backend gets, if it was looked at.
+    pub(crate) trace: Option<&'a TraceId>,
 }
 
-/// Hexadecimal digits of a trace id (W3C Trace Context §3.2.2.3).
-const TRACE: usize = 32;
+/// A trace's id, in hexadecimal digits (W3C Trace Context §3.2.2.3).
+pub(crate) type TraceId = [u8; 32];
 /// So much of a host, and of a path, is written down.
 const HOST_MAX: usize = 255;
 const PATH_MAX: usize = 1_024;
 const METHOD_MAX: usize = 32;
+
+/// What is written down of what was asked, as long as it may be.
+pub(crate) struct Words<'a> {
+    pub(crate) protocol: &'static str,
+    pub(crate) method: Cow<'a, [u8]>,
+    pub(crate) host: Cow<'a, [u8]>,
+    pub(crate) path: Cow<'a, [u8]>,
+    trace: Option<&'a TraceId>,
+}
+
+impl Words<'_> {
+    fn len(&self) -> usize {
+        self.method.len() + self.host.len() + self.path.len()
+    }
+}
 
 impl<'a> Asked<'a> {
     /// Of a request of HTTP/1, by what came and by the head that the backend gets.
@@ -92,66 +110,73 @@ impl<'a> Asked<'a> {
                 .and_then(|host| came.get(host))
                 .unwrap_or_default(),
             target,
-            traceparent: match request.traceparent {
-                Traceparent::Came(at) => came.get(at..at + TRACEPARENT),
-                Traceparent::Made(at) => forwarded.get(at..at + TRACEPARENT),
-            }
-            .unwrap_or_default(),
+            trace: match request.traceparent {
+                Traceparent::Came(at) => trace_of(came.get(at..).unwrap_or_default()),
+                Traceparent::Made(at) => trace_of(forwarded.get(at..).unwrap_or_default()),
+            },
         }
     }
 }
 
-/// The length of a `traceparent` of version 00.
-const TRACEPARENT: usize = 55;
+impl<'a> Asked<'a> {
+    fn shortened(&self, with_query: bool) -> Words<'a> {
+        let path = match self.target.iter().position(|byte| *byte == b'?') {
+            Some(end) if !with_query => self.target.get(..end).unwrap_or_default(),
+            _ => self.target,
+        };
+        Words {
+            protocol: self.protocol,
+            method: shortened(self.method, METHOD_MAX),
+            host: shortened(self.host, HOST_MAX),
+            path: shortened(path, PATH_MAX),
+            trace: self.trace,
+        }
+    }
+}
+
+/// The id in a `traceparent` that has the form of version 00.
+pub(crate) fn trace_of(traceparent: &[u8]) -> Option<&TraceId> {
+    traceparent.get(3..)?.first_chunk()
+}
 
 impl Entry {
-    /// One of a request that has just come; `random` is 64 bits.
+    /// One of a request that came at `began`; `random` is 64 bits.
     pub(crate) fn new(
         (config, gathered): (&Arc<Config>, &Rc<Gathered>),
         from: Asker,
         asked: &Asked<'_>,
+        began: Instant,
         random: impl FnOnce() -> u64,
     ) -> Option<Box<Self>> {
         let log = config.access_log.as_ref();
         if log.is_none() && from.traced.is_none() {
             return None;
         }
-        let path = match asked.target.iter().position(|byte| *byte == b'?') {
-            Some(end) if log.is_none_or(|log| !log.with_query) => asked.target.get(..end).unwrap_or_default(),
-            _ => asked.target,
-        };
-        let mut words = gathered.room();
-        push_text(&mut words, asked.method, METHOD_MAX);
-        let method_end = words.len();
-        push_text(&mut words, asked.host, HOST_MAX);
-        let host_end = words.len();
-        push_text(&mut words, path, PATH_MAX);
-        Some(Box::new(Self {
+        let mut entry = gathered.entry();
+        let began = gathered.time_of(began);
+        let asked = asked.shortened(log.is_some_and(|log| log.with_query));
+        if let Some(log) = log {
+            entry.is_sampled = log.sample_per_million >= MILLION
+                || random() % u64::from(MILLION) < log.sample_per_million.into();
+            // Once for the beginning, unless much of it is escaped.
+            entry.line.reserve(FIXED + asked.len());
+            match log.format {
+                LineFormat::Json => begin_json(&mut entry.line, gathered, began, from.client, &asked),
+                LineFormat::Text => begin_text(&mut entry.line, gathered, began, from.client, &asked),
+            }
+        }
+        entry.home = Some(Home {
             gathered: Rc::clone(gathered),
-            is_sampled: log.is_some_and(|log| {
-                log.sample_per_million >= MILLION
-                    || random() % u64::from(MILLION) < log.sample_per_million.into()
-            }),
             config: Arc::clone(config),
-            began: SystemTime::now(),
-            client: from.client,
-            protocol: asked.protocol,
-            words,
-            method_end,
-            host_end,
-            trace: from
-                .traced
-                .map_or_else(|| trace(asked.traceparent), |traced| digits(traced.trace)),
-            app: None,
-            status: None,
-            failure: None,
-            tally: None,
-            attempts: 0,
-            bytes: 0,
-            connect: None,
-            first_byte: None,
-            spans: from.traced.map(|traced| Box::new(Noted::new(traced, from.tls))),
-        }))
+        });
+        match from.traced {
+            None => entry.trace = asked.trace.copied(),
+            Some(traced) => {
+                entry.trace = digits(traced.trace);
+                entry.spans = Some(Box::new(Noted::new(traced, from, &asked, began)));
+            }
+        }
+        Some(entry)
     }
 
     /// A connection was made for it, or could not be.
@@ -171,37 +196,51 @@ impl Entry {
     }
 
     /// It has ended.
-    pub(crate) fn end(mut self, took: Duration) {
-        self.write(took);
+    pub(crate) fn end(mut self: Box<Self>, took: Duration) {
+        let Some(home) = self.home.take() else {
+            return;
+        };
+        self.write(&home, took);
         if let Some(spans) = self.spans.take() {
-            self.tell(*spans, took);
+            self.tell(&home, *spans, took);
         }
-        self.gathered.give_back(std::mem::take(&mut self.words));
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        *self = Self {
+            line,
+            ..Self::default()
+        };
+        home.gathered.give_back(self);
+    }
+
+    /// Bytes of memory that it keeps for the next one.
+    pub(super) fn room(&self) -> usize {
+        self.line.capacity()
     }
 
     #[cold]
-    fn tell(&self, mut spans: Noted, took: Duration) {
-        let Some(tracing) = &self.config.tracing else {
+    fn tell(&self, home: &Home, mut spans: Noted, took: Duration) {
+        let Some(tracing) = &home.config.tracing else {
             return;
         };
         let status = self.tally.as_ref().and(self.status);
         spans.end(took, status, self.failure);
-        let [method, host, path] = self.words();
         let Traced {
             trace, parent, id, ..
         } = spans.traced;
+        let (asked, attempts) = spans.into_parts();
         let request = RequestSpan {
             trace,
             id,
             parent,
-            began: self.began,
+            began: SystemTime::UNIX_EPOCH + asked.began,
             took,
-            client: self.client,
-            protocol: self.protocol,
-            tls: spans.tls,
-            method: method.into(),
-            host: host.into(),
-            path: path_of(path).into(),
+            client: asked.client,
+            protocol: asked.protocol,
+            tls: asked.tls,
+            method: asked.method,
+            host: asked.host,
+            path: asked.path,
             app: match &self.tally {
                 Some(tally) => Some(tally.app.name().clone()),
                 None => self.app.clone(),
@@ -209,42 +248,31 @@ impl Entry {
             status: self.status,
             failure: self.failure,
             bytes: self.bytes,
-            attempts: spans.into_attempts(),
+            attempts,
         };
-        self.gathered.add_spans(tracing, request);
+        home.gathered.add_spans(tracing, request);
     }
 
-    fn write(&self, took: Duration) {
-        let Some(log) = &self.config.access_log else {
+    fn write(&self, home: &Home, took: Duration) {
+        let Some(log) = &home.config.access_log else {
             return;
         };
         let went_well = self.failure.is_none() && self.status.is_some_and(|status| status < 500);
         if went_well && !self.is_sampled {
             return;
         }
-        self.gathered.add(log, |out| match log.format {
-            LineFormat::Json => self.write_json(out, took),
-            LineFormat::Text => self.write_text(out, took),
+        home.gathered.add(log, |out| {
+            out.reserve(self.line.len() + FIXED);
+            out.extend_from_slice(&self.line);
+            match log.format {
+                LineFormat::Json => self.end_json(out, took),
+                LineFormat::Text => self.end_text(out, took),
+            }
         });
     }
 
-    fn write_json(&self, out: &mut Vec<u8>, total: Duration) {
-        // Once for the whole line, unless much of it is escaped.
-        out.reserve(FIXED + self.words.len());
-        let [method, host, path] = self.words();
-        out.extend_from_slice(b"{\"time\":\"");
-        self.write_time(out);
-        out.extend_from_slice(b"\",\"client\":\"");
-        push_ip(out, self.client);
-        out.extend_from_slice(b"\",\"protocol\":\"");
-        out.extend_from_slice(self.protocol.as_bytes());
-        out.extend_from_slice(b"\",\"method\":\"");
-        write_escaped(out, method);
-        out.extend_from_slice(b"\",\"host\":\"");
-        write_escaped(out, host);
-        out.extend_from_slice(b"\",\"path\":\"");
-        write_escaped(out, path);
-        out.extend_from_slice(b"\",\"status\":");
+    /// Names of apps, backends and failures have nothing that would have to be escaped.
+    fn end_json(&self, out: &mut Vec<u8>, total: Duration) {
         write_number_or_null(out, self.status.map(u64::from));
         out.extend_from_slice(b",\"bytes\":");
         push_decimal(out, self.bytes);
@@ -262,31 +290,28 @@ impl Entry {
         write_number_or_null(out, self.first_byte.map(micros));
         out.extend_from_slice(b",\"failure\":");
         write_string_or_null(out, self.failure);
-        out.extend_from_slice(b",\"trace\":");
-        write_string_or_null(out, self.trace());
-        out.extend_from_slice(b"}\n");
+        match &self.trace {
+            Some(trace) => {
+                out.extend_from_slice(b",\"trace\":\"");
+                out.extend_from_slice(trace);
+                out.extend_from_slice(b"\"}\n");
+            }
+            None => out.extend_from_slice(b",\"trace\":null}\n"),
+        }
     }
 
-    fn write_text(&self, out: &mut Vec<u8>, total: Duration) {
-        out.reserve(FIXED + self.words.len());
-        self.write_time(out);
-        out.push(b' ');
-        push_ip(out, self.client);
-        out.push(b' ');
-        for word in self.words() {
-            write_word(out, Some(word));
-        }
-        write_word(out, Some(self.protocol));
+    fn end_text(&self, out: &mut Vec<u8>, total: Duration) {
         match self.status {
             Some(status) => push_decimal(out, status.into()),
             None => out.push(b'-'),
         }
         out.push(b' ');
         push_decimal(out, self.bytes);
-        out.push(b' ');
-        write_word(out, self.app());
-        write_word(out, self.backend());
-        out.extend_from_slice(b"attempts=");
+        for name in [self.app(), self.backend()] {
+            out.push(b' ');
+            out.extend_from_slice(name.unwrap_or("-").as_bytes());
+        }
+        out.extend_from_slice(b" attempts=");
         push_decimal(out, self.attempts.into());
         write_took(out, b" total=", Some(total));
         write_took(out, b" connect=", self.connect);
@@ -295,35 +320,11 @@ impl Entry {
             out.extend_from_slice(b" failure=");
             out.extend_from_slice(failure.as_bytes());
         }
-        if let Some(trace) = self.trace() {
+        if let Some(trace) = &self.trace {
             out.extend_from_slice(b" trace=");
-            out.extend_from_slice(trace.as_bytes());
+            out.extend_from_slice(trace);
         }
         out.push(b'\n');
-    }
-
-    fn write_time(&self, out: &mut Vec<u8>) {
-        let since = self
-            .began
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        out.extend_from_slice(&self.gathered.calendar(since.as_secs()));
-        let (mut rest, mut digits) = (since.subsec_micros(), *b"000000Z");
-        for digit in digits.iter_mut().take(6).rev() {
-            *digit += u8::try_from(rest % 10).unwrap_or_default();
-            rest /= 10;
-        }
-        out.extend_from_slice(&digits);
-    }
-
-    /// The method, the host and the path.
-    fn words(&self) -> [&str; 3] {
-        [
-            self.words.get(..self.method_end),
-            self.words.get(self.method_end..self.host_end),
-            self.words.get(self.host_end..),
-        ]
-        .map(Option::unwrap_or_default)
     }
 
     fn app(&self) -> Option<&str> {
@@ -336,43 +337,52 @@ impl Entry {
     fn backend(&self) -> Option<&str> {
         self.tally.as_ref().map(|tally| tally.backend.id().as_str())
     }
+}
 
-    fn trace(&self) -> Option<&str> {
-        self.trace
-            .as_ref()
-            .and_then(|trace| std::str::from_utf8(trace).ok())
+fn begin_json(out: &mut Vec<u8>, gathered: &Gathered, began: Duration, client: IpAddr, asked: &Words<'_>) {
+    out.extend_from_slice(b"{\"time\":\"");
+    write_time(out, gathered, began);
+    out.extend_from_slice(b"\",\"client\":\"");
+    push_ip(out, client);
+    out.extend_from_slice(b"\",\"protocol\":\"");
+    out.extend_from_slice(asked.protocol.as_bytes());
+    out.extend_from_slice(b"\",\"method\":\"");
+    write_escaped(out, &asked.method);
+    out.extend_from_slice(b"\",\"host\":\"");
+    write_escaped(out, &asked.host);
+    out.extend_from_slice(b"\",\"path\":\"");
+    write_escaped(out, &asked.path);
+    out.extend_from_slice(b"\",\"status\":");
+}
+
+fn begin_text(out: &mut Vec<u8>, gathered: &Gathered, began: Duration, client: IpAddr, asked: &Words<'_>) {
+    write_time(out, gathered, began);
+    out.push(b' ');
+    push_ip(out, client);
+    for word in [&asked.method, &asked.host, &asked.path] {
+        out.push(b' ');
+        write_word(out, word);
     }
+    out.push(b' ');
+    out.extend_from_slice(asked.protocol.as_bytes());
+    out.push(b' ');
+}
+
+/// `began` is since 1970.
+fn write_time(out: &mut Vec<u8>, gathered: &Gathered, began: Duration) {
+    out.extend_from_slice(&gathered.calendar(began.as_secs()));
+    let (mut rest, mut digits) = (began.subsec_micros(), *b"000000Z");
+    for digit in digits.iter_mut().take(6).rev() {
+        *digit += u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+    }
+    out.extend_from_slice(&digits);
 }
 
 const MILLION: u32 = 1_000_000;
 
-/// What a line of JSON has besides the words, names of usual length included.
-const FIXED: usize = 512;
-
-/// What is no UTF-8 is shown as that, and what is too long is cut.
-fn push_text(words: &mut String, bytes: &[u8], max: usize) {
-    let (kept, cut) = match bytes.get(..max) {
-        Some(kept) if bytes.len() > max => (kept, "…"),
-        _ => (bytes, ""),
-    };
-    match std::str::from_utf8(kept) {
-        Ok(text) => words.push_str(text),
-        Err(_) => words.push_str(&String::from_utf8_lossy(kept)),
-    }
-    words.push_str(cut);
-}
-
-/// Of a target in origin or absolute form (RFC 9112 §3.2) the path alone; any other one as it is.
-fn path_of(target: &str) -> &str {
-    let target = target.split('?').next().unwrap_or_default();
-    match target.split_once("://") {
-        Some((scheme, rest)) if !scheme.contains('/') => {
-            let path = rest.find('/').and_then(|at| rest.get(at..));
-            path.unwrap_or("/")
-        }
-        _ => target,
-    }
-}
+/// What each half of a line has besides the words, names of usual length included.
+const FIXED: usize = 256;
 
 /// `as_micros` would multiply, and be written, in 128 bits.
 fn micros(took: Duration) -> u64 {
@@ -381,23 +391,13 @@ fn micros(took: Duration) -> u64 {
         .saturating_add(took.subsec_micros().into())
 }
 
-fn trace(traceparent: &[u8]) -> Option<[u8; TRACE]> {
-    let id = traceparent.get(3..3 + TRACE)?;
-    id.iter().all(u8::is_ascii_hexdigit).then(|| id.try_into().ok())?
-}
-
-fn digits(trace: u128) -> Option<[u8; TRACE]> {
-    let mut text = Vec::with_capacity(TRACE);
+fn digits(trace: u128) -> Option<TraceId> {
+    let mut text = Vec::with_capacity(size_of::<TraceId>());
     #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
     for half in [(trace >> 64) as u64, trace as u64] {
         push_hex(&mut text, half);
     }
     text.try_into().ok()
-}
-
-/// Writing to memory can't fail.
-fn write(out: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
-    let _ = std::io::Write::write_fmt(out, what);
 }
 
 fn write_number_or_null(out: &mut Vec<u8>, value: Option<u64>) {
@@ -411,7 +411,7 @@ fn write_string_or_null(out: &mut Vec<u8>, value: Option<&str>) {
     match value {
         Some(value) => {
             out.push(b'"');
-            write_escaped(out, value);
+            out.extend_from_slice(value.as_bytes());
             out.push(b'"');
         }
         None => out.extend_from_slice(b"null"),
@@ -423,38 +423,6 @@ fn write_took(out: &mut Vec<u8>, name: &[u8], took: Option<Duration>) {
         out.extend_from_slice(name);
         push_decimal(out, micros(took));
         out.extend_from_slice(b"us");
-    }
-}
-
-fn write_word(out: &mut Vec<u8>, word: Option<&str>) {
-    match word {
-        None | Some("") => out.push(b'-'),
-        // As it is written in JSON, so that a space is no end of it.
-        Some(word) if word.contains([' ', '"', '\\']) || word.contains(char::is_control) => {
-            out.push(b'"');
-            write_escaped(out, word);
-            out.push(b'"');
-        }
-        Some(word) => out.extend_from_slice(word.as_bytes()),
-    }
-    out.push(b' ');
-}
-
-/// RFC 8259 §7; and no control character gets to a terminal, DEL and those of Latin-1 included.
-fn write_escaped(out: &mut Vec<u8>, text: &str) {
-    // All of it in any case, many bytes at a time: most is plain to its end.
-    let special = |byte| !matches!(byte, b' '..=b'~') || byte == b'"' || byte == b'\\';
-    let specials = text.bytes().fold(0, |seen, byte| seen | u8::from(special(byte)));
-    if specials == 0 {
-        return out.extend_from_slice(text.as_bytes());
-    }
-    for c in text.chars() {
-        match c {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            c if c.is_control() => write(out, format_args!("\\u{:04x}", u32::from(c))),
-            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use http::request::Parts;
 use tokio::time::Instant;
 
 use super::Exchange;
-use crate::access_log::{Asked, Asker};
+use crate::access_log::{Asked, Asker, trace_of};
 use crate::account::Account;
 use crate::answer::Answer;
 use crate::clock;
@@ -36,7 +36,8 @@ pub(super) fn account(worker: &Worker, client: request::Client, parts: &Parts) -
         tls: client.tls,
         traced,
     };
-    let entry = worker.entry(from, || Asked {
+    let began = Instant::now();
+    let entry = worker.entry(from, began, || Asked {
         protocol: "HTTP/2",
         method: parts.method.as_str().as_bytes(),
         host: parts.uri.host().unwrap_or_default().as_bytes(),
@@ -45,9 +46,9 @@ pub(super) fn account(worker: &Worker, client: request::Client, parts: &Parts) -
             .path_and_query()
             .map_or("", |target| target.as_str())
             .as_bytes(),
-        traceparent: said.unwrap_or_default(),
+        trace: said.filter(|said| trace::is_traceparent(said)).and_then(trace_of),
     });
-    (Account::new(Instant::now(), entry), traced)
+    (Account::new(began, entry), traced)
 }
 
 /// Counts a request that goes to no app.

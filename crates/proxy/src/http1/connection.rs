@@ -287,11 +287,12 @@ impl<S: Socket> Connection<S> {
             tls: self.client.tls,
             traced: None,
         };
-        let entry = self.worker.entry(from, || Asked {
+        let now = Instant::now();
+        let entry = self.worker.entry(from, now, || Asked {
             protocol: "HTTP/1.1",
             ..Asked::default()
         });
-        Account::new(Instant::now(), entry).refused(&answer);
+        Account::new(now, entry).refused(&answer);
         let bytes = answer.into_bytes(Persist::Close, true);
         if self.write_all(&bytes).await.is_ok() {
             self.linger().await;

@@ -126,8 +126,10 @@ impl<S: Socket> Connection<S> {
             tls: self.client.tls,
             traced: request.traced.as_deref().map(|told| told.traced),
         };
-        let entry = worker.entry(from, || AskedFor::of_head(body.buffer.data(), &request, &head));
         (self.served, self.began, self.since) = (true, None, Instant::now());
+        let entry = worker.entry(from, self.since, || {
+            AskedFor::of_head(body.buffer.data(), &request, &head)
+        });
         let mut exchange = Exchange {
             worker,
             timer: &self.timer,
