@@ -6,6 +6,7 @@ mod planted;
 use std::process::ExitCode;
 
 use crate::cargo;
+use crate::step::{Context, Verdict};
 use crate::workspace::Workspace;
 
 /// Which histories.
@@ -27,6 +28,25 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["seed", "mix", "from"])]
     mutants: bool,
 }
+
+/// Ten thousand seeds, as a step of the nightly tier.
+///
+/// # Errors
+/// As [`run`].
+#[expect(dead_code, reason = "a step of the nightly tier, which lists it")]
+pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
+    cargo::run_args(&context.workspace, RUN.iter().chain(&["--seeds", "10000"]))?;
+    Ok(Verdict::Passed)
+}
+
+const RUN: [&str; 6] = [
+    "run",
+    "--profile",
+    "simulate",
+    "--package",
+    "edgeproxy-whole",
+    "--",
+];
 
 /// Builds it, and runs it.
 ///
