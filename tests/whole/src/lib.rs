@@ -197,7 +197,6 @@ pub struct Summary {
     pub events: u64,
     /// The same for two runs in which the same things happened.
     pub digest: u64,
-    burst_until: u64,
 }
 
 impl Summary {

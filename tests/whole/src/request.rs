@@ -58,7 +58,7 @@ impl World {
         if self.phase == Phase::Last {
             return;
         }
-        let gap = if self.summary.burst_until > self.now {
+        let gap = if self.burst_until > self.now {
             self.random.u64(2..20)
         } else {
             self.random.u64(80..320)

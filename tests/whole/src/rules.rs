@@ -197,12 +197,34 @@ impl World {
             }
         }
         broken.extend(self.check_truth(proxy, began, (machine, life)));
+        broken.extend(self.check_shares(life, hard));
         for (rule, what) in broken {
             self.violate(
                 rule,
                 format!("{proxy:?} sends a request to {machine:?} {life:?}: {what}"),
             );
         }
+    }
+
+    /// Proxies that go by their shares of a limit keep it together, once they have known of each other for a while.
+    fn check_shares(&self, life: Incarnation, hard: u32) -> Option<(Rule, String)> {
+        let known_for = CATCH_UP + SPREAD + 2 * self.latency;
+        let know_each_other = self.proxies.iter().all(|proxy| {
+            proxy
+                .current_since
+                .is_some_and(|since| since + known_for < self.now)
+        });
+        if !self.plan.shares_limits || !know_each_other {
+            return None;
+        }
+        let views = self.proxies.iter().filter_map(|proxy| proxy.views.get(&life));
+        let sum: u32 = views.map(|view| view.in_flight).sum();
+        // Each has one at the least.
+        let most = hard.max(u32::try_from(self.proxies.len()).unwrap_or(u32::MAX));
+        (sum > most).then(|| {
+            let what = format!("all proxies have {sum} in flight, and together may have {most}");
+            (Rule::HardLimit, what)
+        })
     }
 
     /// What is so, whatever the proxy knows of it.
@@ -445,7 +467,7 @@ impl World {
 
     /// Everybody is said to be full.
     pub(crate) fn check_full(&mut self, proxy: P) {
-        if self.phase == Phase::Still && self.summary.burst_until < self.now {
+        if self.phase == Phase::Still && self.burst_until < self.now {
             self.violate(
                 Rule::Returns,
                 format!("{proxy:?} has no room, though all is well"),

@@ -121,7 +121,7 @@ impl World {
                     }
                 }
             }
-            Kind::Burst => self.summary.burst_until = self.now + span.min(4_000),
+            Kind::Burst => self.burst_until = self.now + span.min(4_000),
         }
     }
 

@@ -90,6 +90,8 @@ pub(crate) struct World {
     pub(crate) disturbed_at: u64,
     /// Agents are heard by nobody, though all is well else: since when, and who must not be removed for it.
     pub(crate) silence: Option<(u64, Vec<B>)>,
+    /// Clients send many requests until then.
+    pub(crate) burst_until: u64,
     pub(crate) phase: Phase,
 }
 
@@ -157,6 +159,7 @@ impl World {
             woke_at: 0,
             disturbed_at: 0,
             silence: None,
+            burst_until: 0,
             phase: Phase::Trouble,
         };
         for proxy in 0..proxies {
