@@ -39,6 +39,7 @@ mod world;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use tokio::task::LocalSet;
 
@@ -225,7 +226,12 @@ pub fn simulate(seed: u64, mix: Mix) -> Result<Summary, Box<Violation>> {
             .start_paused(true)
             .build()
             .expect("a runtime");
-        LocalSet::new().block_on(&runtime, async { World::new(seed, mix).await.run().await })
+        LocalSet::new().block_on(&runtime, async {
+            // The clock stands wherever between two of its timers' ticks the machine was when it was made. From the first tick
+            // on every time is a whole number of them.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            World::new(seed, mix).await.run().await
+        })
     }));
     match ran {
         Ok(ran) => ran.map_err(Box::new),
