@@ -1,6 +1,6 @@
 //! `cargo xtask attacks`: the released binary under attack, while well-behaved clients go on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, ensure};
@@ -35,20 +35,11 @@ pub(crate) struct Args {
 /// # Errors
 /// They do not build or start, or the document has no place for the table.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<ExitCode> {
-    let build = [
-        "build",
-        "--workspace",
-        "--all-features",
-        "--bin",
-        "edgeproxy",
-        "--bin",
-        "attacks",
-    ];
-    let released = ["--release"].iter().take(usize::from(!args.quick));
-    cargo::run_args(workspace, build.iter().chain(released))?;
-    let folder = workspace
-        .target
-        .join(if args.quick { "debug" } else { "release" });
+    let folder = if args.quick || args.list {
+        build_for_development(workspace)?
+    } else {
+        build_released(workspace)?
+    };
     let table = workspace.target.join("attacks.md");
     let mut attacks = attacks(&folder);
     for row in &args.only {
@@ -75,16 +66,38 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// A step of `cargo xtask ci`.
-pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
-    let workspace = &context.workspace;
-    // As the step of the tests has built them already.
+/// As the step of the tests has built them already.
+fn build_for_development(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let bins = ["--bin", "edgeproxy", "--bin", "attacks"];
     cargo::run_args(
         workspace,
-        ["build", "--workspace", "--all-features", "--bins", "--tests"],
+        ["build", "--workspace", "--all-features"].iter().chain(&bins),
     )?;
-    let status = attacks(&workspace.target.join("debug")).arg("--quick").status();
-    let status = status.context("the attacks could not be started")?;
+    Ok(workspace.target.join("debug"))
+}
+
+/// The binary as it is released: with its own features, and not with those of the tests.
+fn build_released(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    cargo::run_args(workspace, ["build", "--release", "--package", "edgeproxy"])?;
+    let suite = ["--package", "edgeproxy-tests", "--bin", "attacks"];
+    cargo::run_args(workspace, ["build", "--release"].iter().chain(&suite))?;
+    Ok(workspace.target.join("release"))
+}
+
+/// The quick ones, as a step of `cargo xtask ci`.
+pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
+    let folder = build_for_development(&context.workspace)?;
+    of_step(attacks(&folder).arg("--quick"))
+}
+
+/// All of them, as a step of `cargo xtask nightly`.
+pub(crate) fn check_all(context: &Context) -> anyhow::Result<Verdict> {
+    let folder = build_released(&context.workspace)?;
+    of_step(&mut attacks(&folder))
+}
+
+fn of_step(attacks: &mut Command) -> anyhow::Result<Verdict> {
+    let status = attacks.status().context("the attacks could not be started")?;
     ensure!(
         status.success(),
         "an attack was not held off; once more: cargo xtask attacks --only ROW"

@@ -84,7 +84,6 @@ pub(crate) fn check(context: &step::Context) -> anyhow::Result<Verdict> {
 ///
 /// # Errors
 /// As [`check`].
-#[expect(dead_code, reason = "the list of the nightly tier names it")]
 pub(crate) fn check_all(context: &step::Context) -> anyhow::Result<Verdict> {
     of_step(context, Build::Release, &[])
 }

@@ -36,6 +36,7 @@ mod soak;
 mod source;
 mod step;
 mod suite;
+mod whole;
 mod workspace;
 
 use std::process::ExitCode;
@@ -81,6 +82,8 @@ enum Task {
     Attacks(attacks::Args),
     /// Commit one fault after the other on the released binary under load, and see that what is promised comes of each.
     Faults(faults::Args),
+    /// Live through many histories of the whole system in virtual time, by seed, and see that what is promised holds.
+    SimulateWhole(whole::Args),
     /// Let libFuzzer make up what strangers send to the data plane.
     Fuzz(fuzz::Args),
     /// Build a Debian package of both binaries: target/deb/edgeproxy_VERSION_ARCHITECTURE.deb.
@@ -152,6 +155,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Faults(args) => faults::run(&workspace, &args),
+        Task::SimulateWhole(args) => whole::run(&workspace, &args),
         Task::Soak(args) => soak::run(&workspace, &args),
         Task::Attacks(args) => attacks::run(&workspace, &args),
         Task::Deb(args) => deb::run(&workspace, &args),

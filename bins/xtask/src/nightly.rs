@@ -6,10 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::step::{self, Context, Effort, OnMissing, Shard, Step};
 use crate::workspace::Workspace;
-use crate::{coverage, fuzz, loom, miri, mutants, pingora, seeds};
+use crate::{attacks, coverage, faults, fuzz, loom, miri, mutants, pingora, seeds, whole};
 
 /// Quick ones first.
-pub(crate) const STEPS: [Step; 9] = [
+pub(crate) const STEPS: [Step; 13] = [
     Step {
         name: "loom",
         about: "what workers share without a lock holds in every interleaving",
@@ -24,6 +24,26 @@ pub(crate) const STEPS: [Step; 9] = [
         name: "simulations",
         about: "the seeded simulations, with twenty times the seeds",
         run: seeds::simulate,
+    },
+    Step {
+        name: "whole",
+        about: "ten thousand histories of the whole system in virtual time",
+        run: whole::check,
+    },
+    Step {
+        name: "planted",
+        about: "each of ten broken rules is found by the simulation of the whole within a thousand seeds",
+        run: whole::mutants::check,
+    },
+    Step {
+        name: "faults",
+        about: "what is promised of every fault, on the released binary under load",
+        run: faults::check_all,
+    },
+    Step {
+        name: "attacks",
+        about: "every attack on the released binary is held off, and others don't notice",
+        run: attacks::check_all,
     },
     Step {
         name: "repeated",
@@ -55,8 +75,6 @@ pub(crate) const STEPS: [Step; 9] = [
         about: "tests notice 85 % of the faults that are put into the registry and the picking",
         run: mutants::check,
     },
-    // Whole suites against the released binary: a step each, in a file of its own. Those that last as long as one lets them
-    // take `context.effort.minutes`.
 ];
 
 /// The mutants are so many that a night has one of these parts of them.
