@@ -157,7 +157,20 @@ impl World {
 
     /// What the tasks of the processes have told since.
     pub(crate) fn hear(&mut self) {
-        while let Some(told) = self.inbox.take() {
+        let (mut told, mut answers) = (Vec::new(), Vec::new());
+        while let Some(next) = self.inbox.take() {
+            match next {
+                Told::Answered { .. } => answers.push(next),
+                Told::Event { .. } | Told::Published(_) => told.push(next),
+            }
+        }
+        // Who waits for one publication is woken in an order that tokio draws by lot.
+        answers.sort_by_key(|answer| match answer {
+            Told::Answered { proxy, call, .. } => (*proxy, call.machine, call.number),
+            Told::Event { proxy, .. } | Told::Published(proxy) => (*proxy, B(0), 0),
+        });
+        told.append(&mut answers);
+        for told in told {
             match told {
                 Told::Published(proxy) => self.trace.note(self.now, What::Published(proxy)),
                 Told::Event {
