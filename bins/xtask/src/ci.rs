@@ -4,8 +4,8 @@
 use crate::cargo::{self, Tool};
 use crate::step::{Context, Step, Verdict};
 use crate::{
-    alone, attacks, behaviour, bench, book, boundaries, conformance, deb, dependencies, faults, fuzz, lengths, links,
-    pingora, purity, suite,
+    alone, attacks, behaviour, bench, book, boundaries, conformance, deb, dependencies, faults, fuzz,
+    lengths, links, pingora, purity, suite,
 };
 
 /// Quick ones first, so that a typo is seen before the tests have run.
