@@ -392,10 +392,8 @@ impl World {
                     broken = Some((Rule::Ejected, "on trial before its time".to_owned()));
                 }
             }
-            EventKind::Unhealthy => {
-                if view.probe_failed.is_none_or(|at| at + PROBED < now) {
-                    broken = Some((Rule::Flapping, "unhealthy, and no probe has failed".to_owned()));
-                }
+            EventKind::Unhealthy if view.probe_failed.is_none_or(|at| at + PROBED < now) => {
+                broken = Some((Rule::Flapping, "unhealthy, and no probe has failed".to_owned()));
             }
             _ => {}
         }
