@@ -33,7 +33,6 @@ pub(crate) struct Args {
 ///
 /// # Errors
 /// As [`run`].
-#[expect(dead_code, reason = "a step of the nightly tier, which lists it")]
 pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
     cargo::run_args(&context.workspace, RUN.iter().chain(&["--seeds", "10000"]))?;
     Ok(Verdict::Passed)

@@ -20,7 +20,6 @@ const SEEDS: u64 = 1_000;
 ///
 /// # Errors
 /// As [`run`].
-#[expect(dead_code, reason = "a step of the nightly tier, which lists it")]
 pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
     run(&context.workspace)?;
     Ok(Verdict::Passed)
