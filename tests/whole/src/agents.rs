@@ -294,7 +294,12 @@ impl World {
         here.has_agent = false;
         here.series += 1;
         let planned = here.planned;
-        let (stops, starts) = (self.random.u64(2_000..4_000), self.random.u64(5_000..12_000));
+        let stops = self.random.u64(2_000..4_000);
+        // A new version, or another day.
+        let starts = match self.random.u8(..3) {
+            0 => self.random.u64(20_000..60_000),
+            _ => self.random.u64(5_000..12_000),
+        };
         self.after(stops, Due::Power(machine, planned, Power::Off));
         self.after(starts, Due::Boot(machine));
     }

@@ -99,6 +99,8 @@ const AT_ONCE: u64 = 5;
 pub(crate) const SPREAD: u64 = 1_000;
 /// How much longer that takes where the store has been out of reach: until it is tried again.
 pub(crate) const CATCH_UP: u64 = 6_000;
+/// And until what has changed there meanwhile has been read.
+const READ: u64 = 500;
 /// A TCP probe of one in doubt: its time-out, and the pause between two.
 const DOUBT: u64 = 12_000;
 /// A lease is looked at that often.
@@ -236,7 +238,7 @@ impl World {
             if by == proxy && began <= at {
                 return now > at + AT_ONCE;
             }
-            let catches_up = |since: u64| if since > at { since + CATCH_UP } else { at };
+            let catches_up = |since: u64| if since > at { since + READ } else { at };
             let known = current.map(|since| catches_up(since) + SPREAD + 2 * self.latency);
             is_kept && known.is_some_and(|known| now > known)
         };
