@@ -84,8 +84,8 @@ try {
     others.push([`more-${width}-${colorScheme}.png`, page]);
   }
   const pages = {
-    light: await shown(api, { colorScheme: "light" }),
-    dark: await shown(api, { colorScheme: "dark" }),
+    light: await shown(api, { colorScheme: "light", viewport: { width: 1440, height: 930 } }),
+    dark: await shown(api, { colorScheme: "dark", viewport: { width: 1440, height: 930 } }),
     phone: await shown(api, { colorScheme: "light", viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true }),
   };
   await pause(Number(process.env.SECONDS ?? 62) * 1_000);

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { chromium } from "playwright-core";
 
 /** Longer than anything takes, and shorter than a test may. */
-export const PATIENCE = 15_000;
+export const PATIENCE = Number(process.env.EDGEPROXY_PATIENCE_SECS ?? 15) * 1_000;
 
 const undo = [];
 

@@ -1,8 +1,8 @@
 //! `edgeproxy check`: what is wrong with a configuration, or risky.
 
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::{fs, io};
 
 use clap::Args;
 use edgeproxy_config::{Loaded, Place, Problem, RawFlags, Report, expiring, granting};
@@ -24,21 +24,40 @@ pub(crate) struct CheckOptions {
     flags: RunFlags,
 }
 
+/// What is wrong with an argument that is no file, in words that don't speak of a flag which nobody has written.
+fn unreadable(file: &Path) -> Option<Problem> {
+    let told = match fs::metadata(file) {
+        Ok(found) if found.is_dir() => "is a folder; expected a configuration file".to_owned(),
+        Ok(_) => return None,
+        Err(error) => format!("can't be read: {error}; expected a configuration file"),
+    };
+    let place = Place::File(file.to_owned());
+    Some(Problem::new(place, told))
+}
+
 /// Tells everything, and ends with 0 for nothing, 1 for findings, and 2 for what can't be used.
 pub(crate) fn check(options: CheckOptions) -> ExitCode {
     let CheckOptions { files, format, flags } = options;
-    let asked: Vec<RawFlags> = if files.is_empty() {
-        vec![flags.0]
+    let asked: Vec<(RawFlags, Option<PathBuf>)> = if files.is_empty() {
+        vec![(flags.0, None)]
     } else {
-        let with = |file| RawFlags {
-            config: Some(file),
-            ..flags.0.clone()
+        let with = |file: PathBuf| {
+            let flags = RawFlags {
+                config: Some(file.clone()),
+                ..flags.0.clone()
+            };
+            (flags, Some(file))
         };
         files.into_iter().map(with).collect()
     };
     let mut names = Vec::new();
     let mut report = Report::default();
-    for flags in asked {
+    for (flags, argument) in asked {
+        if let Some(problem) = argument.as_deref().and_then(unreadable) {
+            names.push(problem.place.to_string());
+            report.problems.push(problem);
+            continue;
+        }
         let named = flags.config.clone();
         let loaded = edgeproxy_config::load(flags, std::env::vars_os().collect());
         let file = loaded

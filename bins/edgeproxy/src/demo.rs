@@ -120,6 +120,7 @@ fn settings(options: &DemoOptions) -> anyhow::Result<Settings> {
         region: backends::HOME.parse()?,
         spill: Spill::Soft,
         max_failures: 3,
+        max_ejection_percent: 50,
         health_monitor: HealthMonitor::Tcp,
         health_interval: Duration::from_secs(1),
         heartbeat_ttl: backends::LEASE,

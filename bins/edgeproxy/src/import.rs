@@ -93,6 +93,16 @@ pub(crate) fn import(import: Import) -> ExitCode {
         region,
         addresses: options.resolve.iter().cloned().collect::<BTreeMap<_, _>>(),
     };
+    if files.is_empty() && !problems.is_empty() {
+        // Nothing was read, so there is nothing to write but what nobody asked for.
+        return end(
+            &options,
+            &Report {
+                problems,
+                findings: Vec::new(),
+            },
+        );
+    }
     let imported = import_apigee(&files, &import);
     match &options.output {
         None => print(&imported.toml),

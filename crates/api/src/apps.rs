@@ -104,6 +104,7 @@ struct PolicyView {
     balancing: Option<Balancing>,
     max_failures: u32,
     last_backend: &'static str,
+    max_ejection_percent: u32,
     /// Whether a health monitor probes its backends, which is what the next three are for.
     probed: bool,
     fall: u32,
@@ -180,6 +181,7 @@ impl PolicyView {
                 LastBackend::Keep => "keep",
                 LastBackend::Eject => "eject",
             },
+            max_ejection_percent: policy.max_ejection_percent,
             probed: policy.monitoring == Monitoring::On,
             fall: policy.fall_in_force(),
             rise: policy.rise,

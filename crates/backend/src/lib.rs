@@ -59,6 +59,7 @@ mod meter;
 mod name;
 mod numbers;
 mod place;
+mod sync;
 mod time;
 
 pub use addr::{AddrError, BackendAddr};

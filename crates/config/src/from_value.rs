@@ -128,7 +128,10 @@ fn socket_addr_meant(text: &str) -> Option<String> {
         ));
     }
     let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
-    let port: u16 = port.parse().ok()?;
+    let port: u32 = port.parse().ok()?;
+    if port > u32::from(u16::MAX) {
+        return Some(format!("the port is {port}; the greatest is {}", u16::MAX));
+    }
     match host {
         "" | "*" => Some(format!(
             "write \"0.0.0.0:{port}\" to listen on every IPv4 address"
@@ -137,6 +140,11 @@ fn socket_addr_meant(text: &str) -> Option<String> {
         host if host.parse::<std::net::Ipv6Addr>().is_ok() => Some(format!(
             "an IPv6 address stands in brackets: write \"[{host}]:{port}\""
         )),
+        host if host.contains(|c: char| c.is_ascii_alphabetic()) && !host.contains(['[', ']', ':', '/']) => {
+            Some(format!(
+                "a host name is not accepted; write an address of this machine, such as \"127.0.0.1:{port}\""
+            ))
+        }
         _ => None,
     }
 }

@@ -45,6 +45,7 @@ impl Rule {
         warning("backend-tls-insecure", access::backend_tls_insecure),
         warning("single-backend-max-failures", failures::single_backend),
         warning("max-failures-without-monitor", failures::without_monitor),
+        warning("ejections-unbounded", failures::ejections_unbounded),
         warning("eject-last-without-monitor", failures::eject_last_without_monitor),
         warning(
             "probe-first-without-monitor",

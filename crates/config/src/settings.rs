@@ -337,6 +337,10 @@ apps {
     /// Whether failures may eject the last routable backend of an app.
     last_backend: LastBackend, "last_backend", Kind::OneOf(LastBackend::NAMES), "keep";
 
+    /// The greatest share of an app's backends that failed requests may keep out at the same time, in percent of those that
+    /// nothing else keeps out; one of them always. 100 is no bound.
+    max_ejection_percent: u32, "max_ejection_percent", number(1, 100), "100";
+
     /// The share of an app's backends below which health is ignored and all are used; 0 never. Those that an operator
     /// has disabled, that drain, or whose weight is 0 are not, and don't count.
     panic_threshold: Decimal, "panic_threshold", Kind::Decimal { min: 0, max: 1_000 }, "0";

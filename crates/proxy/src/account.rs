@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use edgeproxy_backend::Endpoint;
 use tokio::time::Instant;
@@ -51,10 +52,12 @@ impl Account {
         self.stage = Stage::Asked(app);
     }
 
-    /// What is written down of it, if anything is.
+    /// Connections were made for the latest attempt, or could not be, and took so long together.
     #[inline]
-    pub(crate) fn entry(&mut self) -> Option<&mut Entry> {
-        self.entry.as_deref_mut()
+    pub(crate) fn connected(&mut self, took: Option<Duration>) {
+        if let (Some(took), Some(entry)) = (took, &mut self.entry) {
+            entry.connected(took);
+        }
     }
 
     /// It is tried on that backend. What that is to be told as its parent, of a request that is traced.

@@ -2,6 +2,7 @@
 
 pub(crate) mod http1;
 pub(crate) mod http2;
+mod made;
 pub(crate) mod mux;
 pub(crate) mod sending;
 
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use crate::retry::Failed;
 use crate::timer::Timer;
 use crate::upload::{Broken, Stall, Upload};
+pub(crate) use made::Made;
 
 /// Why an attempt brought no response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -25,7 +25,7 @@ use crate::answer::Answer;
 use crate::attempt::http1::{self, Upgrades};
 use crate::attempt::mux::Way;
 use crate::attempt::sending::Outgoing;
-use crate::attempt::{Unanswered, http2};
+use crate::attempt::{Made, Unanswered, http2};
 use crate::download::{Arriving, Download, Limit};
 use crate::forward::{self, Added};
 use crate::grpc::{self, Call};
@@ -118,6 +118,7 @@ pub(crate) async fn serve(
         whereabouts,
         standing,
         waits_until: None,
+        made: Made::default(),
         account,
     };
     let answered = {
@@ -204,6 +205,7 @@ pub(crate) async fn upgrade(
         whereabouts,
         standing,
         waits_until: None,
+        made: Made::default(),
         account,
     };
     match exchange.run().await {
@@ -277,6 +279,8 @@ struct Exchange<'a> {
     standing: Standing,
     /// When it has waited too long for places, since it first did.
     waits_until: Option<Instant>,
+    /// What connections have cost the attempt that is under way.
+    made: Made,
     account: Account,
 }
 
@@ -449,6 +453,7 @@ impl Exchange<'_> {
             Protocol::Https if self.handshake.is_none() => Box::pin(self.converse_by_http2(place)).await,
             _ => self.converse(place).await,
         };
+        self.account.connected(self.made.take());
         match heard {
             Ok((response, sent)) if self.is_unhealthy(response.status()) => {
                 self.responded(place, &response, sent.elapsed());
@@ -478,7 +483,7 @@ impl Exchange<'_> {
     async fn converse(&self, place: &InFlight) -> Result<Heard, Unanswered> {
         let (config, endpoint) = (self.worker.config(), &**place.endpoint());
         let upstream = self.worker.upstream(endpoint);
-        let connecting = (&self.timer, self.app.settings.connect_timeout);
+        let connecting = (&self.timer, self.app.settings.connect_timeout, &self.made);
         let conn = http1::connection(self.worker, &upstream, endpoint, connecting).await?;
         match self.send(conn, place).await {
             Err(Unanswered::Failed(failed))
@@ -526,8 +531,8 @@ impl Exchange<'_> {
     async fn send_by_http2(&self, place: &InFlight) -> Result<Heard, Unanswered> {
         let (config, endpoint) = (self.worker.config(), place.endpoint());
         let mux = self.worker.mux(endpoint);
-        let connect_timeout = self.app.settings.connect_timeout;
-        let slot = match http2::way(&mux, endpoint, config, connect_timeout).await? {
+        let connecting = (self.app.settings.connect_timeout, &self.made);
+        let slot = match http2::way(&mux, endpoint, config, connecting).await? {
             Way::Stream(slot) => slot,
             Way::Alone(Some(wire)) => return Box::pin(self.send_alone(wire, place)).await,
             Way::Alone(None) => {

@@ -39,7 +39,7 @@ use crate::proxy_protocol::{self, Named};
 use crate::queue::Waiting;
 use crate::retry::Failed;
 use crate::worker::Worker;
-use crate::{AppRoute, Listener, Protocol, clock};
+use crate::{AppRoute, Listener, Protocol, clock, wire};
 pub(crate) use relay::Ended;
 use relay::relay;
 pub(crate) use supplies::Supplies;
@@ -226,7 +226,9 @@ async fn connected(worker: &Worker, name: &AppName, header: &[u8], peer: SocketA
                 tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend could not be connected to");
                 let tally = worker.tally(place.endpoint());
                 tally.backend.failures.count(place_of(failed));
-                tell(worker, place, place.failed(settings.max_failures, clock::now()));
+                if failed.is_the_backends() {
+                    tell(worker, place, place.failed(settings.max_failures, clock::now()));
+                }
             }
         }
         tried.push(place.endpoint().incarnation);
@@ -272,7 +274,13 @@ async fn place(
     let mut turn: Option<Waiting> = None;
     loop {
         // The table is not held while it waits.
-        let app = worker.table().load().app(name).cloned().ok_or(Refused::NoApp)?;
+        let Some(app) = worker.table().load().app(name).cloned() else {
+            // So it is for the next in line, who is to hear of it.
+            if let Some(waiting) = &mut turn {
+                waiting.pass_on();
+            }
+            return Err(Refused::NoApp);
+        };
         let settings = &app.settings;
         let until = *until.get_or_insert_with(|| {
             // It has just come.
@@ -284,15 +292,17 @@ async fn place(
             let keys = app.keys.as_ref();
             let standing = keys.map(|keys| keys.complete_tcp(&mut client, address, now));
             match pick::pick(&app, Front::Tcp, client, now, || worker.random(), tried) {
-                // The place first: a retry that there is nobody for costs nothing.
-                Ok(_) if !tried.is_empty() && !may_retry(worker, &app, now) => {
-                    return Err(Refused::NoRetry);
-                }
                 Ok(place) => {
-                    if let (Some(keys), Some(standing)) = (keys, standing) {
-                        keys.settle(standing, place.endpoint(), now);
+                    // Whoever doesn't use it gives it to the next in line.
+                    let taken = Taken::new(place, Arc::clone(&app.queue));
+                    // The place first: a retry that there is nobody for costs nothing.
+                    if !tried.is_empty() && !may_retry(worker, &app, now) {
+                        return Err(Refused::NoRetry);
                     }
-                    return Ok((Taken::new(place, Arc::clone(&app.queue)), app));
+                    if let (Some(keys), Some(standing)) = (keys, standing) {
+                        keys.settle(standing, taken.place.endpoint(), now);
+                    }
+                    return Ok((taken, app));
                 }
                 Err(PickError::AllFull) => {}
                 Err(_) => {
@@ -341,18 +351,12 @@ fn tell(worker: &Worker, place: &InFlight, signal: Option<Signal>) {
 
 async fn connect(addr: SocketAddr, header: &[u8], timeout: Duration) -> Result<TcpStream, Failed> {
     let connecting = async {
-        let mut stream = TcpStream::connect(addr).await?;
-        // What a client has sent is passed on at once, not when the backend has acknowledged the rest.
-        stream.set_nodelay(true)?;
+        let mut stream = wire::dial(addr).await?;
         if !header.is_empty() {
-            stream.write_all(header).await?;
+            stream.write_all(header).await.map_err(|_| Failed::Connect)?;
         }
-        Ok::<_, io::Error>(stream)
+        Ok(stream)
     };
-    match tokio::time::timeout(timeout, connecting).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(Failed::ConnectTimeout),
-        Ok(Err(_)) => Err(Failed::Connect),
-        Err(_) => Err(Failed::ConnectTimeout),
-    }
+    let connected = tokio::time::timeout(timeout, connecting).await;
+    connected.unwrap_or(Err(Failed::ConnectTimeout))
 }

@@ -73,6 +73,17 @@ impl App {
         self.count(State::Ejected) + self.count(State::Trial)
     }
 
+    /// Whether failed requests may take one more of those that are routable.
+    pub(crate) fn may_eject(&self) -> bool {
+        let last = self.routable() <= 1 && self.policy.last_backend == LastBackend::Keep;
+        !last && (self.held() == 0 || self.is_within_share(self.held() + 1))
+    }
+
+    fn is_within_share(&self, ejected: u32) -> bool {
+        let among = u64::from(self.routable()) + u64::from(self.held());
+        u64::from(ejected) * 100 <= among * u64::from(self.policy.max_ejection_percent)
+    }
+
     /// Whether failed requests may not take the last one, and none is left.
     pub(crate) fn needs_rescue(&self) -> bool {
         self.policy.last_backend == LastBackend::Keep && self.routable() == 0 && self.held() > 0

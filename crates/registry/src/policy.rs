@@ -130,6 +130,10 @@ pub struct AppPolicy {
     pub max_failures: u32,
     /// Whether traffic failures may take the last routable backend.
     pub last_backend: LastBackend,
+    /// The greatest share, in percent, of the backends that nothing else keeps out which failed requests may keep out at
+    /// the same time, as Envoy's `max_ejection_percent`; one of them always. A failed trial ejects whatever the share. 100, no
+    /// bound.
+    pub max_ejection_percent: u32,
     /// Consecutive failed probes that take a backend out. `None`: `max_failures`, or 3 where that is 0.
     pub fall: Option<u32>,
     /// Consecutive passed probes that bring it back; 0 counts as 1. 1.
@@ -149,6 +153,7 @@ impl Default for AppPolicy {
         Self {
             max_failures: 0,
             last_backend: LastBackend::Keep,
+            max_ejection_percent: 100,
             fall: None,
             rise: 1,
             initial: Initial::Routable,

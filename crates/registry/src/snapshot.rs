@@ -120,7 +120,7 @@ pub struct Stats {
     pub left_out: u64,
     /// Ejections by traffic.
     pub ejections: u64,
-    /// Ejections that `last_backend = keep` refused.
+    /// Ejections that `last_backend = keep` or the greatest share refused.
     pub ejections_refused: u64,
     /// Events dropped unread.
     pub events_dropped: u64,

@@ -223,6 +223,7 @@ fn ledgers(app: &AppSettings, health: Option<&Health>, monitoring: Monitoring) -
             config::LastBackend::Keep => LastBackend::Keep,
             config::LastBackend::Eject => LastBackend::Eject,
         },
+        max_ejection_percent: app.max_ejection_percent,
         fall: health.map(|health| health.fall),
         rise: health.map_or(default.rise, |health| health.rise),
         initial: match app.initial {

@@ -1,8 +1,11 @@
+mod laid_over;
+
 use std::collections::VecDeque;
 
-use crate::fleet::{Machine, micros};
+use crate::fleet::{Action, Machine, micros};
 use crate::random::Random;
 use crate::timeline::{Attempt, Outcome};
+use laid_over::LaidOver;
 
 /// Whether a backend answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,9 +25,10 @@ pub(crate) struct Worker {
     pub(crate) life: u32,
     /// When it started; `None`: long before the simulation began.
     pub(crate) started: Option<u64>,
-    pub(crate) slowness: f64,
-    pub(crate) errors_per_100k: u32,
-    pub(crate) resets_per_100k: u32,
+    slowness: f64,
+    errors_per_100k: u32,
+    resets_per_100k: u32,
+    pub(crate) laid_over: LaidOver,
     /// Whether it wants to be a member.
     pub(crate) is_member: bool,
     pub(crate) is_silent: bool,
@@ -44,6 +48,7 @@ impl Worker {
             slowness: 1.0,
             errors_per_100k: spec.errors_per_100k,
             resets_per_100k: spec.resets_per_100k,
+            laid_over: LaidOver::default(),
             is_member: spec.is_there,
             is_silent: false,
             series: 0,
@@ -51,6 +56,21 @@ impl Worker {
             waiting: VecDeque::new(),
             random,
             spec,
+        }
+    }
+
+    /// It behaves as what is laid over it has it, of that kind.
+    pub(crate) fn behave(&mut self, kind: Action) {
+        let latest = self.laid_over.latest(kind);
+        match (kind, latest) {
+            (_, Some(Action::Slow(factor))) => self.slowness = factor,
+            (_, Some(Action::Errors(share))) => self.errors_per_100k = share,
+            (_, Some(Action::Resets(share))) => self.resets_per_100k = share,
+            (Action::Slow(_), _) => self.slowness = 1.0,
+            (Action::Errors(_), _) => self.errors_per_100k = self.spec.errors_per_100k,
+            (Action::Resets(_), _) => self.resets_per_100k = self.spec.resets_per_100k,
+            (Action::Silent, latest) => self.is_silent = latest.is_some(),
+            _ => {}
         }
     }
 

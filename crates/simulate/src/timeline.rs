@@ -43,6 +43,8 @@ pub(crate) enum Due {
     Action(usize, Planned),
     /// One is over that began in that life of the backend.
     Over(usize, Action, u32),
+    /// What was laid over a machine under that number is over.
+    Lifted(usize, Action, u64),
     /// Whether it has drained, for how much longer that is waited for, and how long it is gone then.
     Drained(usize, u64, u64),
     /// It starts, if it still has that life.

@@ -191,6 +191,7 @@ impl<'f> World<'f> {
             Due::Heartbeat(machine, series) => self.heartbeat(machine, series)?,
             Due::Action(machine, action) => self.apply(machine, action)?,
             Due::Over(machine, action, life) => self.undo(machine, action, life)?,
+            Due::Lifted(machine, action, number) => self.lift(machine, action, number),
             Due::Drained(machine, until, down) => self.drained(machine, until, down),
             Due::Start(machine, life) => self.start_again(machine, life)?,
             Due::Sample => {

@@ -321,12 +321,16 @@ fn same(error: &io::Error) -> io::Error {
 }
 
 fn mend(error: &io::Error) -> &'static str {
-    use io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    use io::ErrorKind::{
+        AlreadyExists, FileTooLarge, NotADirectory, NotFound, PermissionDenied, QuotaExceeded,
+        ReadOnlyFilesystem, StorageFull,
+    };
     match error.kind() {
         StorageFull | QuotaExceeded => "make room there, or choose another data_dir",
         FileTooLarge => "raise the limit of files' sizes (ulimit -f)",
         PermissionDenied => "give edgeproxy's user the right to write there, or choose another data_dir",
         ReadOnlyFilesystem => "mount it for writing, or choose another data_dir",
+        AlreadyExists | NotADirectory | NotFound => "no folder can be there: choose another data_dir",
         _ => "the system's log may say more about that disk",
     }
 }
@@ -344,20 +348,21 @@ fn not_opened(folder: &Path, error: io::Error) -> LoadError {
 
 fn not_taken(folder: &Path, error: FolderError) -> LoadError {
     let folder = folder.display();
-    let message = match &error {
-        FolderError::Make(source) => format!("{folder} can't be made: {source}; {}", mend(source)),
-        FolderError::Open(source) => format!("{folder} can't be written to: {source}; {}", mend(source)),
+    let message = match error {
+        FolderError::Make(source) => format!("{folder} can't be made: {source}; {}", mend(&source)),
+        FolderError::Open(source) => format!("{folder} can't be written to: {source}; {}", mend(&source)),
         FolderError::Taken { process } => {
-            let process = if process.is_empty() { "one" } else { process };
+            let process = if process.is_empty() { "one" } else { &process };
             format!(
                 "{folder} is in use by another edgeproxy (process {process}); stop that one first, or choose another \
                  data_dir for this one"
             )
         }
     };
+    // The message has said it already.
     LoadError {
         message,
-        source: Some(Box::new(error)),
+        source: None,
     }
 }
 

@@ -109,15 +109,21 @@ fn a_deployment_with_a_slow_start_is_noticed_less_than_one_without() {
 }
 
 #[test]
-fn a_panic_threshold_keeps_a_fault_that_all_share_from_becoming_an_outage() {
-    let with = run("examples/fleets/ejection-storm.toml");
-    let mut without = with.fleet.clone();
-    without.app.policy.panic_permille = 0;
+fn a_bound_on_ejections_keeps_a_fault_that_all_share_from_becoming_an_outage() {
+    let bounded = run("examples/fleets/ejection-storm.toml");
+    let mut panicking = bounded.fleet.clone();
+    panicking.app.ledgers.max_ejection_percent = 100;
+    let unbounded = panicking.clone();
+    panicking.app.policy.panic_permille = 500;
     let bad = [
-        with.reports[0].totals.bad_ppm(),
-        simulate(&without).unwrap().totals.bad_ppm(),
+        bounded.reports[0].totals.bad_ppm(),
+        simulate(&panicking).unwrap().totals.bad_ppm(),
+        simulate(&unbounded).unwrap().totals.bad_ppm(),
     ];
-    assert!(bad[0] < 1_000 && bad[1] > 50_000, "{bad:?} of a million");
+    assert!(
+        bad[0] < 1_000 && bad[1] < 1_000 && bad[2] > 50_000,
+        "{bad:?} of a million"
+    );
 }
 
 /// After a change run with `UPDATE_EXPECTED=1`, and look at them.

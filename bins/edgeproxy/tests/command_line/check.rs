@@ -18,7 +18,11 @@ fn nothing_to_tell_ends_with_0() {
 #[test]
 fn findings_end_with_1_and_have_place_rule_and_mend() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("a.toml"), format!("{SOUND}max_failures = 5\n")).unwrap();
+    fs::write(
+        folder.path().join("a.toml"),
+        format!("{SOUND}max_failures = 5\nmax_ejection_percent = 50\n"),
+    )
+    .unwrap();
     let output = edgeproxy_in(folder.path(), &["check", "a.toml"]);
     assert_eq!(
         stdout(&output),
@@ -32,7 +36,11 @@ fn findings_end_with_1_and_have_place_rule_and_mend() {
 #[test]
 fn problems_end_with_2_also_where_another_file_has_findings() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("a.toml"), format!("{SOUND}max_failures = 5\n")).unwrap();
+    fs::write(
+        folder.path().join("a.toml"),
+        format!("{SOUND}max_failures = 5\nmax_ejection_percent = 50\n"),
+    )
+    .unwrap();
     fs::write(folder.path().join("b.toml"), "spill = \"sotf\"\n").unwrap();
     let output = edgeproxy_in(folder.path(), &["check", "a.toml", "b.toml", "missing.toml"]);
     let told = stdout(&output);
@@ -40,13 +48,24 @@ fn problems_end_with_2_also_where_another_file_has_findings() {
     for part in [
         "b.toml:1:9: error: spill is \"sotf\"; expected \"hard\" or \"soft\"",
         "  1 | spill = \"sotf\"\n    |         ^^^^^^\n  help: did you mean \"soft\"?",
-        "command line: error: --config is \"missing.toml\"",
+        "missing.toml: error: can't be read: No such file or directory (os error 2); expected a configuration file",
         "a.toml:3:1: warning: ",
         "a.toml, b.toml, missing.toml: 2 problems; 1 finding: 1 warning\n",
     ] {
         assert!(told.contains(part), "{part} is not in\n{told}");
     }
     assert!(!told.contains('\u{1b}'), "no colours where there is no terminal");
+}
+
+#[test]
+fn a_folder_is_told_to_be_none_of_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = edgeproxy_in(folder.path(), &["check", "."]);
+    assert_eq!(
+        stdout(&output),
+        ".: error: is a folder; expected a configuration file\n\n.: 1 problem\n"
+    );
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]

@@ -92,6 +92,22 @@ fn one_broken_file_does_not_stop_the_others() {
 }
 
 #[test]
+fn of_nothing_nothing_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = edgeproxy_in(
+        folder.path(),
+        &["import", "apigee", "missing", "--output", "edgeproxy.toml"],
+    );
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""));
+    assert!(
+        stderr(&output).starts_with("missing: error: can't be read"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!folder.path().join("edgeproxy.toml").exists());
+}
+
+#[test]
 fn addresses_of_names_are_given_and_never_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     write_bundle(folder.path());

@@ -104,8 +104,8 @@ fn app() -> Value {
     json!({
         "app": "myapp",
         "policy": {
-            "algorithm": "region_affinity", "spill": "hard", "max_failures": 3, "last_backend": "keep", "probed": false,
-            "fall": 3, "rise": 1, "initial": "routable", "ejection_base_secs": 30, "ejection_max_secs": 300,
+            "algorithm": "region_affinity", "spill": "hard", "max_failures": 3, "last_backend": "keep",
+            "max_ejection_percent": 50, "probed": false, "fall": 3, "rise": 1, "initial": "routable", "ejection_base_secs": 30, "ejection_max_secs": 300,
         },
         "states": {"ejected": 1, "routable": 4},
         "totals": {"backends": 5, "routable": 4, "in_flight": 12, "requests_total": 602_410, "failures_total": 3},

@@ -70,13 +70,19 @@ impl Holder<'_> {
 
 const WATCHED: &[&str] = &["max_failures", "health", "last_backend"];
 
+/// How many backends the file has of each app.
+fn backends_by_app(loaded: &Loaded) -> HashMap<&AppName, usize> {
+    let mut counts = HashMap::new();
+    for StaticBackend { backend, .. } in &loaded.topology.backends {
+        *counts.entry(&backend.app).or_default() += 1;
+    }
+    counts
+}
+
 /// The apps that have one backend, as far as the file says, and no monitor.
 fn alone(loaded: &Loaded) -> Vec<&App> {
     let topology = &loaded.topology;
-    let mut counts: HashMap<_, usize> = HashMap::new();
-    for StaticBackend { backend, .. } in &topology.backends {
-        *counts.entry(&backend.app).or_default() += 1;
-    }
+    let counts = backends_by_app(loaded);
     let single = |app: &&App| app.health.is_none() && counts.get(&app.name) == Some(&1);
     topology.apps.iter().filter(single).collect()
 }
@@ -136,6 +142,43 @@ pub(super) fn without_monitor(loaded: &Loaded) -> Vec<Found> {
                 holder.settings.max_failures
             ),
             format!("{}; or max_failures = 0", holder.monitor()),
+        )
+    });
+    found.collect()
+}
+
+/// Below it `last_backend` leaves no more than the share would.
+const FEW: usize = 3;
+
+pub(super) fn ejections_unbounded(loaded: &Loaded) -> Vec<Found> {
+    const BOUNDS: &[&str] = &["max_failures", "max_ejection_percent", "panic_threshold"];
+    let counts = backends_by_app(loaded);
+    let alone: HashSet<&AppName> = alone(loaded).into_iter().map(|app| &app.name).collect();
+    let is_many = |count: &usize| *count >= FEW;
+    let unbounded = holders(loaded, BOUNDS).filter(|holder| {
+        let settings = &holder.settings;
+        let listed = match holder.app {
+            Some(app) => counts.get(&app.name).is_some_and(is_many),
+            None => counts.values().any(is_many),
+        };
+        // Its finding says to write 0.
+        let told = holder.app.is_some_and(|app| alone.contains(&app.name));
+        settings.max_failures > 0
+            && !told
+            && settings.max_ejection_percent == 100
+            && settings.panic_threshold.thousandths() == 0
+            && (listed || loaded.settings.api_enabled)
+    });
+    let found = unbounded.map(|holder| {
+        Found::at(
+            holder.place("max_failures"),
+            format!(
+                "{} is {} and nothing bounds how many it takes out: a fault that all backends share, such as a slow database, \
+                 ejects one after the other until a single one has all the traffic",
+                holder.name("max_failures"),
+                holder.settings.max_failures
+            ),
+            "write max_ejection_percent = 50 beside it, or panic_threshold = 0.5",
         )
     });
     found.collect()

@@ -177,6 +177,7 @@ fn the_anti_pattern_is_named_with_what_to_write_instead() {
         api_enabled: true,
         api_listen_addr: "127.0.0.1:8081".parse().unwrap(),
         max_failures: 5,
+        max_ejection_percent: 50,
         ..Settings::default()
     };
     assert_eq!(rules(&base), ["max-failures-without-monitor"]);
@@ -206,7 +207,7 @@ const ONE: &str = "[[backends]]\nid = \"a\"\napp = \"shop\"\nregion = \"eu\"\nip
 
 #[test]
 fn one_backend_with_max_failures_and_no_monitor_is_the_anti_pattern_and_two_are_not() {
-    let app = "[apps.shop]\nmax_failures = 5\n";
+    let app = "[apps.shop]\nmax_failures = 5\nmax_ejection_percent = 50\n";
     assert_eq!(found(&format!("{app}{ONE}")), ["single-backend-max-failures"]);
     let other = ONE.replace("\"a\"", "\"b\"").replace("0.1", "0.2");
     assert_eq!(
@@ -229,13 +230,63 @@ fn a_first_probe_that_nobody_makes_is_told() {
 
 #[test]
 fn what_an_app_takes_over_is_told_once_and_at_its_source() {
+    let five = "max_failures = 5\nmax_ejection_percent = 50\n";
     assert_eq!(
-        found("max_failures = 5\n[apps.a]\n[apps.b]\n"),
+        found(&format!("{five}[apps.a]\n[apps.b]\n")),
         ["max-failures-without-monitor"]
     );
-    assert!(found("max_failures = 5\nhealth_monitor = \"tcp\"\n[apps.a]\nmax_failures = 2\n").is_empty());
-    let off = "max_failures = 5\nhealth_monitor = \"tcp\"\n[apps.a.health]\nenabled = false\n";
-    assert_eq!(found(off), ["max-failures-without-monitor"]);
+    let watched = format!("{five}health_monitor = \"tcp\"\n");
+    assert!(found(&format!("{watched}[apps.a]\nmax_failures = 2\n")).is_empty());
+    let off = format!("{watched}[apps.a.health]\nenabled = false\n");
+    assert_eq!(found(&off), ["max-failures-without-monitor"]);
+}
+
+#[test]
+fn ejections_without_a_bound_are_told_where_there_may_be_more_than_two_backends() {
+    let rule = "ejections-unbounded";
+    let watched = "health_monitor = \"tcp\"\n";
+    assert_eq!(found(&format!("{watched}max_failures = 5\n[apps.a]\n")), [rule]);
+    assert_eq!(found(&format!("{watched}[apps.a]\nmax_failures = 5\n")), [rule]);
+    for bounded in [
+        "max_ejection_percent = 99",
+        "panic_threshold = 0.001",
+        "max_failures = 0",
+    ] {
+        let all = format!("{watched}max_failures = 5\n{bounded}\n").replacen(
+            "max_failures = 5\nmax_failures",
+            "max_failures",
+            1,
+        );
+        assert!(found(&all).is_empty(), "{bounded}");
+    }
+    assert_eq!(
+        found(&format!(
+            "{watched}max_failures = 5\nmax_ejection_percent = 50\n[apps.a]\nmax_ejection_percent = 100\n"
+        )),
+        [rule],
+        "an app that takes the bound away"
+    );
+    // Nobody can register: it is as many as the file has.
+    let closed = |backends: usize| {
+        let backends: String = (0..backends)
+            .map(|n| {
+                ONE.replace("\"a\"", &format!("\"b{n}\""))
+                    .replace("0.1", &format!("0.{}", n + 1))
+            })
+            .collect();
+        let file = ConfigFile {
+            path: "edgeproxy.toml".into(),
+            text: format!("{watched}[apps.shop]\nmax_failures = 5\n{backends}"),
+        };
+        let layers = Layers {
+            file: Some(file),
+            ..Layers::default()
+        };
+        check(&layers.load().unwrap())
+            .iter()
+            .any(|finding| finding.rule == rule)
+    };
+    assert_eq!([closed(1), closed(2), closed(3)], [false, false, true]);
 }
 
 #[test]

@@ -38,6 +38,11 @@ fn an_address_that_misses_something_is_completed_for_its_writer() {
             "localhost:80",
             "a host name is not accepted; write \"127.0.0.1:80\"",
         ),
+        (
+            "shop.example:80",
+            "a host name is not accepted; write an address of this machine, such as \"127.0.0.1:80\"",
+        ),
+        ("localhost:80800", "the port is 80800; the greatest is 65535"),
         ("10.0.0.1", "the port is missing: write \"10.0.0.1:8080\""),
         ("[::1]", "the port is missing: write \"[::1]:8080\""),
         (
@@ -53,7 +58,7 @@ fn an_address_that_misses_something_is_completed_for_its_writer() {
             assert_eq!(help_given.as_deref(), Some(help), "{text}");
         }
     }
-    assert_eq!(told("listen_addr", "0.0.0.0:99999").help, None);
+    assert_eq!(told("listen_addr", "10.0.0.256:80").help, None);
 }
 
 #[test]

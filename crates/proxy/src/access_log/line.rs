@@ -180,8 +180,7 @@ impl Entry {
     }
 
     /// A connection was made for it, or could not be.
-    pub(crate) fn connected(&mut self, before: Instant, now: Instant) {
-        let took = now.saturating_duration_since(before);
+    pub(crate) fn connected(&mut self, took: Duration) {
         self.connect = Some(self.connect.unwrap_or_default() + took);
         if let Some(spans) = &mut self.spans {
             spans.connected(took);

@@ -14,7 +14,7 @@ use http_body::Frame;
 use tokio::time::Instant;
 
 use super::sending::{Outgoing, Sending, Stopped};
-use super::{Unanswered, await_response};
+use super::{Made, Unanswered, await_response};
 use crate::buffer::Buffer;
 use crate::download::Truncated;
 use crate::http1::body::{Body, BodyError};
@@ -57,7 +57,7 @@ pub(crate) async fn connection(
     worker: &Worker,
     upstream: &Rc<Upstream<Wire>>,
     endpoint: &Endpoint,
-    (timer, connect_timeout): (&Timer, Duration),
+    connecting: Connecting<'_>,
 ) -> Result<Conn, Failed> {
     match worker.wires().take(upstream, Instant::now()) {
         Some(wire) => Ok(Conn {
@@ -65,28 +65,23 @@ pub(crate) async fn connection(
             reused: true,
             upstream: Rc::clone(upstream),
         }),
-        None => {
-            Box::pin(connect(
-                upstream,
-                endpoint,
-                worker.config(),
-                (timer, connect_timeout),
-            ))
-            .await
-        }
+        None => Box::pin(connect(upstream, endpoint, worker.config(), connecting)).await,
     }
 }
+
+/// How long a connection may take, and who is told how long it took.
+pub(crate) type Connecting<'a> = (&'a Timer, Duration, &'a Made);
 
 /// A fresh connection.
 pub(crate) async fn connect(
     upstream: &Rc<Upstream<Wire>>,
     endpoint: &Endpoint,
     config: &Config,
-    (timer, timeout): (&Timer, Duration),
+    (timer, timeout, made): Connecting<'_>,
 ) -> Result<Conn, Failed> {
     timer.arm(Instant::now() + timeout);
     let mut connecting = std::pin::pin!(wire::connect(endpoint, config, upstream.tally()));
-    let wire = poll_fn(|cx| {
+    let connected = poll_fn(|cx| {
         if timer.poll_due(cx).is_ready() {
             return Poll::Ready(Err(Failed::ConnectTimeout));
         }
@@ -94,8 +89,8 @@ pub(crate) async fn connect(
             return Poll::Ready(Err(Failed::Connect));
         }
         connecting.as_mut().poll(cx)
-    })
-    .await?;
+    });
+    let wire = made.time(connected).await?;
     Ok(Conn::fresh(wire, Rc::clone(upstream)))
 }
 

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::mux::{Mux, Slot, Way};
-use super::{Unanswered, await_response};
+use super::{Made, Unanswered, await_response};
 use crate::Config;
 use crate::headers::via::Pseudonym;
 use crate::http2::pump::{Pump, Stopped};
@@ -177,13 +177,13 @@ pub(crate) async fn way(
     mux: &Rc<Mux>,
     endpoint: &Arc<Endpoint>,
     config: &Config,
-    connect_timeout: Duration,
+    connecting: (Duration, &Made),
 ) -> Result<Way, Failed> {
     if mux.is_cut() {
         return Err(Failed::Connect);
     }
     match mux.free(true) {
         Some(slot) => Ok(Way::Stream(slot)),
-        None => Box::pin(mux.way(endpoint, config, connect_timeout)).await,
+        None => Box::pin(mux.way(endpoint, config, connecting)).await,
     }
 }

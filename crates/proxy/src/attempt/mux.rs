@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::Made;
 use crate::Config;
 use crate::counts::Tally;
 use crate::http2::keep_alive::{KeepAlive, Pace};
@@ -94,6 +95,18 @@ struct Opening {
     done: Notify,
 }
 
+impl Opening {
+    /// Waits for what comes of it.
+    async fn opened(&self) -> Result<(), Failed> {
+        let done = self.done.notified();
+        if let Some(outcome) = self.outcome.get() {
+            return outcome;
+        }
+        done.await;
+        self.outcome.get().unwrap_or(Err(Failed::Connect))
+    }
+}
+
 /// A stream's place on a connection, until it is dropped.
 pub(crate) struct Slot {
     line: Rc<Line>,
@@ -166,7 +179,7 @@ impl Mux {
         self: &Rc<Self>,
         endpoint: &Arc<Endpoint>,
         config: &Config,
-        connect_timeout: Duration,
+        (connect_timeout, made): (Duration, &Made),
     ) -> Result<Way, Failed> {
         let mut reused = true;
         loop {
@@ -178,15 +191,7 @@ impl Mux {
             }
             reused = false;
             let opening = self.opening(endpoint, config, connect_timeout);
-            let done = opening.done.notified();
-            let outcome = match opening.outcome.get() {
-                Some(outcome) => outcome,
-                None => {
-                    done.await;
-                    opening.outcome.get().unwrap_or(Err(Failed::Connect))
-                }
-            };
-            outcome?;
+            made.time(opening.opened()).await?;
         }
     }
 

@@ -175,49 +175,98 @@ async fn a_retry_that_finds_the_others_full_waits_for_one_of_them() {
     assert!(queue.is_empty());
 }
 
+/// One backend with one place, which fails its first request. It answers as it gets permits.
+struct Narrow {
+    permits: Arc<Semaphore>,
+    backend: Backend,
+    stage: Stage,
+    queue: Arc<Queue>,
+}
+
+impl Narrow {
+    async fn start() -> Self {
+        let permits = Arc::new(Semaphore::new(0));
+        let held = Arc::clone(&permits);
+        // The first is told nothing: what was begun of its answer is no answer.
+        let backend = Backend::start(move |number, _| match number {
+            0 => Reply::Hold(Vec::new(), Arc::clone(&held), b"nonsense\r\n\r\n".to_vec()),
+            _ => Reply::Hold(Vec::new(), Arc::clone(&held), OK.to_vec()),
+        })
+        .await;
+        let mut app = app("app", &[endpoint(1, backend.addr, Limits::new(1, 1).unwrap())]);
+        (app.settings.queue_max, app.settings.queue_timeout) = (8, Duration::from_secs(30));
+        let queue = Arc::clone(&app.queue);
+        let stage = Stage::start(config(), [app]);
+        Self {
+            permits,
+            backend,
+            stage,
+            queue,
+        }
+    }
+
+    async fn waits(&self, requests: usize, waiting: usize) {
+        self.backend
+            .until(|t| t.requests == requests && t.in_flight == 1)
+            .await;
+        while self.queue.len() != waiting {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 /// A request that waits for the one backend, which has failed it, gets its turn when there is room, and can't use it.
 #[tokio::test]
 async fn a_retry_that_can_t_use_the_room_leaves_its_turn_to_the_next_in_line() {
-    let permits = Arc::new(Semaphore::new(0));
-    let held = Arc::clone(&permits);
-    // The first is told nothing: what was begun of its answer is no answer.
-    let backend = Backend::start(move |number, _| match number {
-        0 => Reply::Hold(Vec::new(), Arc::clone(&held), b"nonsense\r\n\r\n".to_vec()),
-        _ => Reply::Hold(Vec::new(), Arc::clone(&held), OK.to_vec()),
-    })
-    .await;
-    let mut app = app("app", &[endpoint(1, backend.addr, Limits::new(1, 1).unwrap())]);
-    (app.settings.queue_max, app.settings.queue_timeout) = (8, Duration::from_secs(30));
-    let queue = Arc::clone(&app.queue);
-    let stage = Stage::start(config(), [app]);
-    let waits = async |requests: usize, waiting: usize| {
-        backend
-            .until(|t| t.requests == requests && t.in_flight == 1)
-            .await;
-        while queue.len() != waiting {
-            tokio::task::yield_now().await;
-        }
-    };
+    let narrow = Narrow::start().await;
+    let (stage, permits) = (&narrow.stage, &narrow.permits);
     let send = async || {
         let mut client = Client::connect(stage.addr).await;
         client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
         client
     };
     let mut failed = send().await;
-    waits(1, 0).await;
+    narrow.waits(1, 0).await;
     let mut second = send().await;
-    waits(1, 1).await;
+    narrow.waits(1, 1).await;
     // It fails, gives its place to the second, and waits as a retry.
     permits.add_permits(1);
-    waits(2, 1).await;
+    narrow.waits(2, 1).await;
     let mut last = send().await;
-    waits(2, 2).await;
+    narrow.waits(2, 2).await;
     permits.add_permits(1);
     assert_eq!(second.read().await.status, 200);
     assert_eq!(failed.read().await.status, 502);
     permits.add_permits(1);
     assert_eq!(last.read().await.status, 200);
-    assert!(queue.is_empty());
+    assert!(narrow.queue.is_empty());
+}
+
+#[tokio::test]
+async fn a_retry_by_http2_that_can_t_use_the_room_leaves_its_turn_to_the_next_in_line() {
+    let narrow = Narrow::start().await;
+    let (mut sender, _conn) = http2::connect(narrow.stage.addr).await;
+    let mut responses = Vec::new();
+    // The first fails, gives its place to the second, and waits as a retry; the third comes behind it.
+    for (requests, waiting) in [(1, 0), (1, 1), (2, 2)] {
+        sender = http2::within(sender.ready()).await.unwrap();
+        responses.push(sender.send_request(http2::request("GET", "/"), true).unwrap().0);
+        if responses.len() == 2 {
+            narrow.waits(1, 1).await;
+            narrow.permits.add_permits(1);
+            narrow.waits(2, 1).await;
+        } else {
+            narrow.waits(requests, waiting).await;
+        }
+    }
+    let mut told = Vec::new();
+    narrow.permits.add_permits(2);
+    for response in responses {
+        let response = http2::whole(http2::within(response).await.unwrap()).await;
+        told.push(response.unwrap().status);
+    }
+    assert_eq!(told, [502, 200, 200]);
+    assert!(narrow.queue.is_empty());
 }
 
 #[tokio::test]

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgeproxy_backend::{AppName, Gate, Limits, Signal};
-use edgeproxy_proxy::{Config, Listener, Protocol, Queue, RouteTable};
+use edgeproxy_backend::{Admission, AppName, Endpoint, Gate, Limits, MonoTime, Signal};
+use edgeproxy_balance::retry::Allowance;
+use edgeproxy_proxy::{AppRoute, AppSettings, Config, Listener, Protocol, Queue, RouteTable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -64,7 +65,7 @@ async fn expect(stream: &mut TcpStream, bytes: &[u8]) {
 }
 
 /// Waits until the proxy holds no place on that backend any more.
-async fn until_free(endpoint: &edgeproxy_backend::Endpoint) {
+async fn until_free(endpoint: &Endpoint) {
     soon("its place is free", async {
         while endpoint.meter.in_flight() > 0 {
             tokio::task::yield_now().await;
@@ -310,6 +311,107 @@ async fn one_that_waited_too_long_is_turned_away() {
     let _first = through(&stage, &listener).await;
     assert!(is_turned_away(stage.addr).await);
     assert!(queue.is_empty());
+}
+
+/// A backend with one place, which somebody has, and one that nobody listens at. A connection has been tried on that, and
+/// waits for the first one; another one, which has been tried on neither, waits behind it.
+struct InLine {
+    stage: Stage,
+    first: (TcpListener, Arc<Endpoint>),
+    second: (SocketAddr, Arc<Endpoint>),
+    queue: Arc<Queue>,
+    served: (TcpStream, TcpStream),
+    retried: TcpStream,
+    last: TcpStream,
+}
+
+impl InLine {
+    async fn up(settings: AppSettings) -> Self {
+        let one = Limits::new(1, 1).unwrap();
+        let ((listener, addr), refusing) = (backend().await, Backend::refusing().await);
+        let endpoints = [endpoint(1, addr, one), endpoint(2, refusing, one)];
+        let app = AppRoute {
+            settings: AppSettings {
+                queue_max: 8,
+                queue_timeout: Duration::from_secs(60),
+                ..settings
+            },
+            ..app("app", &endpoints)
+        };
+        if app.settings.retry_budget_per_sec == 0 {
+            // What it begins with.
+            let all = Allowance {
+                percent: 0,
+                per_sec: 0,
+            };
+            assert!(app.retry_budget.withdraw(all, MonoTime::ZERO));
+        }
+        let queue = Arc::clone(&app.queue);
+        let stage = Stage::start(only_tcp(), [app]);
+        let [first, second] = endpoints;
+        let held = second.admit(Admission::Regular).unwrap();
+        let served = through(&stage, &listener).await;
+        drop(held);
+        let retried = waiting(&stage, &queue).await;
+        // Not for the next one.
+        let held = second.admit(Admission::Regular).unwrap();
+        let last = TcpStream::connect(stage.addr).await.unwrap();
+        while queue.len() < 2 || second.meter.totals().1 < 1 {
+            tokio::task::yield_now().await;
+        }
+        drop(held);
+        Self {
+            stage,
+            first: (listener, first),
+            second: (refusing, second),
+            queue,
+            served,
+            retried,
+            last,
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_that_can_t_use_the_room_leaves_its_turn_to_the_next_in_line() {
+    let mut line = InLine::up(AppSettings::default()).await;
+    // The one that it has been tried on is the only one now, and is there.
+    let left = AppRoute {
+        queue: Arc::clone(&line.queue),
+        ..app("app", &[line.second.1])
+    };
+    let table = RouteTable::new(2, [Arc::new(left)], Arc::default());
+    line.stage.table.store(Arc::new(table));
+    let listener = TcpListener::bind(line.second.0).await.unwrap();
+    drop(line.served);
+    assert!(is_reset(&mut line.retried).await, "there is nobody left to try");
+    accept(&listener).await.write_all(b"hello").await.unwrap();
+    expect(&mut line.last, b"hello").await;
+}
+
+#[tokio::test]
+async fn one_that_may_not_be_tried_again_leaves_its_place_to_the_next_in_line() {
+    let mut line = InLine::up(AppSettings {
+        retry_budget_percent: 0,
+        retry_budget_per_sec: 0,
+        ..AppSettings::default()
+    })
+    .await;
+    let _held = line.second.1.admit(Admission::Regular).unwrap();
+    drop(line.served);
+    assert!(is_reset(&mut line.retried).await, "the budget is spent");
+    accept(&line.first.0).await.write_all(b"hello").await.unwrap();
+    expect(&mut line.last, b"hello").await;
+    assert_eq!(line.first.1.meter.in_flight(), 1);
+}
+
+#[tokio::test]
+async fn all_who_wait_for_an_app_that_is_gone_are_reset() {
+    let mut line = InLine::up(AppSettings::default()).await;
+    line.stage.table.store(Arc::new(RouteTable::default()));
+    drop(line.served);
+    assert!(is_reset(&mut line.retried).await && is_reset(&mut line.last).await);
+    assert!(line.queue.is_empty());
 }
 
 #[tokio::test]

@@ -59,6 +59,10 @@ fn check(spans: &[RequestSpan], protocol: &str, traceparent: &str) {
     };
     assert_eq!((refused.status, refused.failure), (None, Some("connect")));
     assert_eq!((answered.status, answered.failure), (Some(200), None));
+    assert!(
+        refused.connect.is_some() && answered.connect.is_some(),
+        "{request:#?}"
+    );
     assert_ne!(refused.id, answered.id);
     assert!(refused.after + refused.took <= answered.after, "{request:#?}");
     assert!(answered.after + answered.took <= request.took, "{request:#?}");
@@ -123,6 +127,44 @@ async fn a_request_s_attempts_are_spans_and_each_backend_is_told_its_own_whateve
         }
         let traceparent = seen.lock().unwrap().join(" ");
         check(&ended(stage, &told).await, protocol, &traceparent);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_told_of_where_it_is_new_whatever_either_side_speaks() {
+    for by_http2 in [false, true] {
+        for to_http2 in [false, true] {
+            let told = Arc::<Told>::default();
+            let (stage, _backends) = if to_http2 {
+                let backend = h2c_backend(&Arc::default()).await;
+                (
+                    Stage::h2c(traced(&told), &[backend.addr]).0,
+                    (Some(backend), None),
+                )
+            } else {
+                let backend = backend::Backend::start(|_, _| backend::ok("x")).await;
+                (
+                    Stage::with(traced(&told), &[backend.addr]).0,
+                    (None, Some(backend)),
+                )
+            };
+            for _ in 0..2 {
+                if by_http2 {
+                    ask_by_http2(&stage).await;
+                } else {
+                    ask_by_http1(&stage).await;
+                }
+            }
+            let spans = ended(stage, &told).await;
+            let mut attempts: Vec<_> = spans.iter().map(|span| (span.began, &span.attempts[0])).collect();
+            attempts.sort_by_key(|(began, _)| *began);
+            let [first, second] = [0, 1].map(|n| attempts[n].1);
+            let made = first.connect.is_some_and(|connect| connect <= first.took);
+            assert!(
+                made && second.connect.is_none(),
+                "{by_http2} {to_http2}: {attempts:#?}"
+            );
+        }
     }
 }
 

@@ -37,8 +37,12 @@ impl Registry {
             return;
         }
         let app = self.apps.get(entry.app);
-        let others = app.routable() - u32::from(gate_of(entry.state) == Gate::Open);
-        if app.policy.last_backend == LastBackend::Keep && others == 0 {
+        let may = match gate_of(entry.state) {
+            Gate::Open => app.may_eject(),
+            // Where nobody is left, one on trial would have been rescued.
+            _ => app.policy.last_backend == LastBackend::Eject || app.routable() > 0,
+        };
+        if !may {
             meter.open();
             self.stats.ejections_refused += 1;
             return;

@@ -54,6 +54,7 @@ pub fn policy(rng: &mut Rng) -> AppPolicy {
         } else {
             LastBackend::Eject
         },
+        max_ejection_percent: if rng.bool() { 100 } else { rng.u32(1..100) },
         fall: rng.bool().then(|| rng.u32(0..4)),
         rise: rng.u32(0..4),
         initial: if rng.u32(0..4) == 0 {

@@ -37,7 +37,7 @@ static EJECTIONS: Family = Family::counter(
 static EJECTIONS_REFUSED: Family = Family::counter(
     "edgeproxy_ejections_refused",
     &[],
-    "Backends that were kept although requests failed, since they were the app's last.",
+    "Backends that were kept although requests failed, since they were the app's last or enough were out already.",
 );
 static PAUSES: Family = Family::counter(
     "edgeproxy_process_pauses",

@@ -65,10 +65,20 @@ impl World<'_> {
             }
             Action::Hang => worker.lose(Power::Hung),
             Action::Unreachable => worker.lose(Power::Unreachable),
-            Action::Slow(factor) => worker.slowness = factor,
-            Action::Errors(share) => worker.errors_per_100k = share,
-            Action::Resets(share) => worker.resets_per_100k = share,
-            Action::Silent => worker.is_silent = true,
+            Action::Slow(_)
+            | Action::Errors(_)
+            | Action::Resets(_)
+            | Action::Silent
+            | Action::Disable
+            | Action::Weigh(_) => {
+                let number = worker.laid_over.begin(planned.action);
+                self.bring_in_line(machine, planned.action);
+                if let Some(lasts) = planned.lasts {
+                    let over = Due::Lifted(machine, planned.action, number);
+                    self.timeline.push(self.now.saturating_add(lasts), over);
+                }
+                return Ok(());
+            }
             Action::Restart(down) => {
                 self.part(machine)?;
                 let until = self.now + micros(self.fleet.app.registry.drain_timeout);
@@ -79,14 +89,6 @@ impl World<'_> {
             }
             Action::Join => self.start(machine)?,
             Action::Leave => self.part(machine)?,
-            Action::Disable => self.patch(machine, &switch(Change::Set(false))),
-            Action::Weigh(weight) => self.patch(
-                machine,
-                &Patch {
-                    weight: Change::Set(weight),
-                    ..Patch::default()
-                },
-            ),
         }
         if let Some(lasts) = planned.lasts {
             let over = Due::Over(machine, planned.action, self.machines[machine].life);
@@ -106,25 +108,50 @@ impl World<'_> {
                 worker.lose(Power::Up);
                 self.cut_off(machine);
             }
-            Action::Slow(_) => worker.slowness = 1.0,
-            Action::Errors(_) => worker.errors_per_100k = worker.spec.errors_per_100k,
-            Action::Resets(_) => worker.resets_per_100k = worker.spec.resets_per_100k,
-            Action::Silent => worker.is_silent = false,
-            Action::Restart(_) => {}
             Action::Join => return self.part(machine),
             // What doesn't run can't register: its start does.
             Action::Leave if worker.is_member || worker.power == Power::Off => {}
             Action::Leave => return self.join(machine),
-            Action::Disable => self.patch(machine, &switch(Change::Clear)),
-            Action::Weigh(_) => self.patch(
-                machine,
-                &Patch {
-                    weight: Change::Clear,
-                    ..Patch::default()
-                },
-            ),
+            // It has an end of its own, or is lifted.
+            Action::Restart(_)
+            | Action::Slow(_)
+            | Action::Errors(_)
+            | Action::Resets(_)
+            | Action::Silent
+            | Action::Disable
+            | Action::Weigh(_) => {}
         }
         Ok(())
+    }
+
+    /// What was laid over it is over, and what was laid over it before counts again.
+    pub(super) fn lift(&mut self, machine: usize, action: Action, number: u64) {
+        self.machines[machine].laid_over.end(number);
+        self.bring_in_line(machine, action);
+    }
+
+    /// Has it be as the latest of that kind says that hasn't ended, or as it is of itself.
+    fn bring_in_line(&mut self, machine: usize, kind: Action) {
+        let worker = &mut self.machines[machine];
+        let latest = worker.laid_over.latest(kind);
+        match kind {
+            Action::Disable => {
+                let enabled = latest.map_or(Change::Clear, |_| Change::Set(false));
+                self.patch(machine, &switch(enabled));
+            }
+            Action::Weigh(_) => {
+                let weight = match latest {
+                    Some(Action::Weigh(weight)) => Change::Set(weight),
+                    _ => Change::Clear,
+                };
+                let patch = Patch {
+                    weight,
+                    ..Patch::default()
+                };
+                self.patch(machine, &patch);
+            }
+            _ => worker.behave(kind),
+        }
     }
 
     fn patch(&mut self, machine: usize, patch: &Patch) {

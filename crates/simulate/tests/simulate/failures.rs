@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use edgeproxy_backend::Limits;
+use edgeproxy_backend::{Limits, Weight};
 use edgeproxy_balance::{Algorithm, Inner, SlowStart, Spill};
 use edgeproxy_health::Monitor;
 use edgeproxy_registry::{EventKind, Monitoring, State};
-use edgeproxy_simulate::{Action, Failure, Fleet, Latency, Membership, Report, Site, Step, Traffic};
+use edgeproxy_simulate::{Action, Failure, Fleet, Latency, Membership, Moment, Report, Site, Step, Traffic};
 
 use crate::fleet::{fleet, machine, millis, region, run, secs, step};
 
@@ -398,4 +398,123 @@ fn the_end_of_a_crash_leaves_alone_what_stops_it_later() {
         step(22, 0, Action::Crash, None),
     ]));
     assert_eq!(came(&report), [0, 18]);
+}
+
+/// What one backend does in each second of a minute.
+fn alone(script: Vec<Step>) -> Report {
+    let mut fleet = fleet(Algorithm::RoundRobin, 1, Latency::Constant(millis(10)), 200.0);
+    fleet.duration = secs(60);
+    fleet.app.registry.ttl = secs(6);
+    // Nobody tries again, and nobody is ejected.
+    fleet.app.requests.max_attempts = 1;
+    fleet.script = script;
+    run(&fleet)
+}
+
+/// The moment in the middle of that second.
+fn moment(report: &Report, second: u64) -> usize {
+    let middle = secs(second) + millis(500);
+    (1_u32..)
+        .take_while(|ended| report.resolution * *ended <= middle)
+        .count()
+}
+
+/// In the middle of each of these seconds.
+fn at<T>(report: &Report, seconds: [u64; 4], what: impl Fn(&Moment) -> T) -> [T; 4] {
+    seconds.map(|second| what(&report.series[moment(report, second)]))
+}
+
+/// The first lasts from 10 to 40, the second from 20 to 30.
+fn nested(outer: Action, inner: Action) -> Vec<Step> {
+    vec![step(10, 0, outer, Some(30)), step(20, 0, inner, Some(10))]
+}
+
+/// The first lasts from 10 to 30, the second from 20 to 40.
+fn staggered(first: Action, second: Action) -> Vec<Step> {
+    vec![step(10, 0, first, Some(20)), step(20, 0, second, Some(20))]
+}
+
+const BEFORE_BOTH_ONE_AFTER: [u64; 4] = [5, 25, 35, 45];
+
+#[test]
+fn of_two_faults_of_a_kind_the_later_one_counts_and_the_end_of_one_leaves_the_other_alone() {
+    for kind in [Action::Errors, Action::Resets] {
+        let bad = |report: &Report| {
+            at(report, BEFORE_BOTH_ONE_AFTER, |moment| {
+                100 * moment.bad / (moment.bad + moment.answered).max(1)
+            })
+        };
+        let some = kind(50_000);
+        let [before, both, left, after] = bad(&alone(nested(some, kind(100_000))));
+        assert!(
+            before == 0 && both == 100 && after == 0,
+            "{some:?}: {before} {both} {after}"
+        );
+        assert!((35..65).contains(&left), "{some:?}: {left}");
+        assert_eq!(
+            bad(&alone(staggered(some, kind(100_000)))),
+            [0, 100, 100, 0],
+            "{some:?}"
+        );
+    }
+    let slow = |report: &Report| {
+        at(report, BEFORE_BOTH_ONE_AFTER, |moment| {
+            moment.median.as_millis() / 10
+        })
+    };
+    let (two, five) = (Action::Slow(2.0), Action::Slow(5.0));
+    assert_eq!(slow(&alone(nested(two, five))), [1, 5, 2, 1]);
+    assert_eq!(slow(&alone(staggered(two, five))), [1, 5, 5, 1]);
+}
+
+#[test]
+fn faults_of_two_kinds_come_together_and_end_apart() {
+    let report = alone(nested(Action::Slow(5.0), Action::Errors(100_000)));
+    let told = at(&report, BEFORE_BOTH_ONE_AFTER, |moment| {
+        (moment.bad > 0, moment.median.as_millis() / 10)
+    });
+    assert_eq!(told, [(false, 1), (true, 0), (false, 5), (false, 1)]);
+}
+
+#[test]
+fn one_that_is_silent_for_two_reasons_is_heard_once_both_are_over() {
+    let two = vec![
+        step(10, 0, Action::Silent, Some(30)),
+        step(11, 0, Action::Silent, Some(1)),
+    ];
+    let report = alone(two);
+    assert!(
+        !told(&report, EventKind::Expired).is_empty(),
+        "{:?}",
+        came(&report)
+    );
+}
+
+#[test]
+fn an_operator_who_has_disabled_one_twice_has_it_back_once_both_are_over() {
+    let back = |script| {
+        let report = alone(script);
+        report.backends[0].out.as_secs()
+    };
+    assert_eq!(back(staggered(Action::Disable, Action::Disable)), 30);
+    assert_eq!(back(nested(Action::Disable, Action::Disable)), 30);
+}
+
+#[test]
+fn of_two_weights_the_later_one_counts_and_the_end_of_one_leaves_the_other_alone() {
+    let weight = |weight| Action::Weigh(Weight::new(weight).unwrap());
+    let mut fleet = fleet(Algorithm::Weighted, 2, Latency::Constant(millis(10)), 200.0);
+    fleet.duration = secs(60);
+    fleet.script = staggered(weight(0), weight(6));
+    let report = run(&fleet);
+    let share = BEFORE_BOTH_ONE_AFTER.map(|second| {
+        let moment = moment(&report, second);
+        let attempts = |n: usize| u64::from(report.backends[n].series[moment].attempts);
+        100 * attempts(0) / (attempts(0) + attempts(1))
+    });
+    let near = share
+        .iter()
+        .zip([50, 75, 75, 50])
+        .all(|(found, expected): (&u64, u64)| found.abs_diff(expected) <= 3);
+    assert!(near, "{share:?}");
 }

@@ -95,9 +95,8 @@ impl<S: Socket> Exchange<'_, S> {
                 let connected = Box::pin(self.connect(place.endpoint(), upstream, settings)).await;
                 *self.now = Instant::now();
                 // One that failed took its time as well.
-                if let Some(entry) = self.account.entry() {
-                    entry.connected(before, *self.now);
-                }
+                self.account
+                    .connected(Some(self.now.saturating_duration_since(before)));
                 self.wire = Some(connected?);
             }
             let answered = self.converse(reused, place, upstream, settings).await;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::attempt::{CONTINUE, Unanswered};
 use super::{After, Exchange, note_delivery};
 use crate::AppSettings;
+use crate::attempt::Made;
 use crate::attempt::http2::{self, poll_interim};
 use crate::attempt::mux::{Slot, Way};
 use crate::forward;
@@ -103,9 +104,11 @@ impl<S: Socket> Exchange<'_, S> {
         let Translated { request, chunked } =
             translate(&self.head, endpoint.addr).ok_or(Unanswered::Target)?;
         let mux = self.worker.mux(endpoint);
+        let made = Made::default();
+        let way = http2::way(&mux, endpoint, config, (settings.connect_timeout, &made)).await;
+        self.account.connected(made.take());
         // In the clear there is nothing to choose.
-        let Way::Stream(mut slot) = http2::way(&mux, endpoint, config, settings.connect_timeout).await?
-        else {
+        let Way::Stream(mut slot) = way? else {
             return Err(Failed::Connect.into());
         };
         self.upload.body.decode().map_err(Unanswered::Body)?;

@@ -94,6 +94,87 @@ fn keep_never_ejects_the_last_one_and_it_is_never_stuck() {
 }
 
 #[test]
+fn failed_requests_keep_out_no_more_than_the_greatest_share() {
+    let mut world = World::with_policy(AppPolicy {
+        max_ejection_percent: 50,
+        ..five()
+    });
+    let all: Vec<_> = ["a", "b", "c", "d", "e"].map(|id| world.add(id)).into();
+    for endpoint in &all {
+        world.fail(endpoint);
+    }
+    let out = |world: &World| ["a", "b", "c", "d", "e"].map(|id| world.state(id) == Some(State::Ejected));
+    assert_eq!(out(&world), [true, true, false, false, false], "two of five");
+    assert_eq!((all[2].meter.gate(), all[2].meter.streak()), (Gate::Open, 0));
+    assert_eq!(world.registry.stats().ejections_refused, 3);
+    // One that is tried counts until it has passed.
+    world.probe(&all[0], true);
+    world.fail(&all[2]);
+    assert_eq!(
+        (world.state("a"), world.state("c")),
+        (Some(State::Trial), Some(State::Routable))
+    );
+    world.succeed(&all[0]);
+    world.fail(&all[2]);
+    assert_eq!(out(&world), [false, true, true, false, false]);
+}
+
+#[test]
+fn a_greatest_share_lets_one_be_ejected_however_small_it_is_and_leaves_the_last_one() {
+    let mut world = World::with_policy(AppPolicy {
+        max_ejection_percent: 1,
+        ..five()
+    });
+    let (a, b) = (world.add("a"), world.add("b"));
+    world.fail(&a);
+    world.fail(&b);
+    assert_eq!(
+        (world.state("a"), world.state("b")),
+        (Some(State::Ejected), Some(State::Routable))
+    );
+}
+
+#[test]
+fn what_probes_keep_out_is_beside_the_greatest_share() {
+    let mut world = World::with_policy(AppPolicy {
+        max_ejection_percent: 50,
+        fall: Some(1),
+        ..five()
+    });
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|id| world.add(id));
+    world.fail(&a);
+    world.probe(&a, false);
+    world.probe(&b, false);
+    assert_eq!(
+        (world.state("a"), world.state("b")),
+        (Some(State::Unhealthy), Some(State::Unhealthy))
+    );
+    world.fail(&c);
+    world.fail(&d);
+    assert_eq!(
+        (world.state("c"), world.state("d")),
+        (Some(State::Ejected), Some(State::Routable)),
+        "one of the two that pass their probes"
+    );
+}
+
+#[test]
+fn a_failed_trial_ejects_beyond_the_greatest_share() {
+    let mut world = World::with_policy(AppPolicy {
+        max_ejection_percent: 50,
+        ..five()
+    });
+    let [a, b, _, _] = ["a", "b", "c", "d"].map(|id| world.add(id));
+    world.fail(&a);
+    world.fail(&b);
+    world.leave("d", None);
+    world.probe(&a, true);
+    assert_eq!(world.state("a"), Some(State::Trial));
+    world.fail(&a);
+    assert_eq!(world.state("a"), Some(State::Ejected), "two of three");
+}
+
+#[test]
 fn eject_takes_the_last_one() {
     let mut world = World::with_policy(AppPolicy {
         last_backend: LastBackend::Eject,

@@ -37,10 +37,16 @@ impl Model {
         if !self.all[i].excluded {
             return;
         }
-        let others = self.members(&app);
-        let mut others = others.into_iter().filter(|j| *j != i);
-        let open = |j: usize| matches!(self.all[j].state, State::Routable | State::Suspect);
-        if self.policy(&app).last_backend == LastBackend::Keep && !others.any(open) {
+        let policy = self.policy(&app);
+        let members = self.members(&app);
+        let open = |j: &usize| matches!(self.all[*j].state, State::Routable | State::Suspect);
+        let held = |j: &usize| matches!(self.all[*j].state, State::Ejected | State::Trial);
+        let is_last = !members.iter().any(|j| *j != i && open(j));
+        let out = members.iter().filter(|j| held(j)).count();
+        let in_or_out = members.iter().filter(|j| open(j) || held(j)).count();
+        let share = 100.0 * (out as f64 + 1.0) / in_or_out as f64;
+        let beyond = open(&i) && out > 0 && share > f64::from(policy.max_ejection_percent) + 1e-9;
+        if policy.last_backend == LastBackend::Keep && is_last || beyond {
             self.all[i].excluded = false;
             return;
         }

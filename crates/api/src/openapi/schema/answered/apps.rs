@@ -47,6 +47,10 @@ pub(super) fn app_policy() -> Value {
                 whole("Consecutive failed requests that eject; 0: none do."),
             ),
             must("last_backend", json!({"enum": ["keep", "eject"]})),
+            must(
+                "max_ejection_percent",
+                whole("The greatest share of its backends that failed requests keep out at the same time."),
+            ),
             must("probed", flag("Whether a health monitor probes its backends.")),
             must("fall", whole("Consecutive failed probes that take one out.")),
             must("rise", whole("Consecutive passed probes that let one back.")),
