@@ -63,10 +63,11 @@ fn without_scheme(text: &str) -> Option<&str> {
     })
 }
 
-/// RFC 3986 §2, and brackets anywhere, which every browser leaves as they are in a query. No fragment: a client
-/// keeps that to itself.
+/// RFC 3986 §2, and what every browser leaves as it is in a query (the URL standard's query percent-encode set), which no parser
+/// takes for the end of anything: brackets, braces, `^`, `|` and the backtick. No backslash, which some take for a slash, and no
+/// fragment: a client keeps that to itself.
 fn is_permitted(byte: u8) -> bool {
-    matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'[' | b']' | b'_' | b'a'..=b'z' | b'~')
+    matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'[' | b']'..=b'~')
 }
 
 #[cfg(test)]
@@ -81,6 +82,8 @@ mod tests {
     #[test]
     fn every_form_but_the_authoritys_is_taken() {
         assert_eq!(parse("/a?b[]=c", Method::Get), Some((None, "/a?b[]=c", false)));
+        let json = "/a?filter={%22b%22:[1|2]}^`";
+        assert_eq!(parse(json, Method::Get), Some((None, json, false)));
         assert_eq!(parse("*", Method::Options), Some((None, "*", false)));
         assert_eq!(
             parse("http://a:1/b", Method::Get),
@@ -95,7 +98,7 @@ mod tests {
     #[test]
     fn what_is_no_target_is_refused() {
         for bad in [
-            "*", "a", "a:80", "ftp://a/", "/a#b", "/a\"", "/<", "/a|b", "/{", "/\\", "/é", "/\u{7f}", "",
+            "*", "a", "a:80", "ftp://a/", "/a#b", "/a\"", "/<", "/>", "/\\", "/é", "/\u{7f}", "",
         ] {
             assert_eq!(parse(bad, Method::Get), None, "{bad:?}");
         }
