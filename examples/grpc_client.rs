@@ -89,7 +89,7 @@ async fn check(client: &HealthClient<Balanced<Channel>>) -> Result<(), Status> {
 
 /// Who has been called so far, and how often.
 fn called(registry: &Handle) -> Vec<(String, u64, u64)> {
-    let statuses = registry.list(0, 100, |_| true).items;
+    let statuses = registry.list(0, 100, |_, _| true).items;
     let figures = |endpoint: &Arc<Endpoint>| {
         let (calls, failures) = endpoint.meter.totals();
         (endpoint.id.to_string(), calls, failures)

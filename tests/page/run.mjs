@@ -1,5 +1,6 @@
 // node run.mjs NAME: one test of those below, against the server that EDGEPROXY_TEST_PAGE names. Ends with 0 if it holds.
 
+import * as attacks from "./attacks.mjs";
 import * as life from "./life.mjs";
 import * as reach from "./reach.mjs";
 import * as reference from "./reference.mjs";
@@ -7,7 +8,7 @@ import * as rights from "./rights.mjs";
 import { end } from "./stage.mjs";
 import * as thousand from "./thousand.mjs";
 
-const tests = { ...life, ...reach, ...reference, ...rights, ...thousand };
+const tests = { ...attacks, ...life, ...reach, ...reference, ...rights, ...thousand };
 const [, , name] = process.argv;
 const about = JSON.parse(process.env.EDGEPROXY_TEST_PAGE);
 let code = 0;

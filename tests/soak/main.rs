@@ -21,12 +21,11 @@ mod pattern;
 mod report;
 mod stage;
 mod traffic;
-mod vitals;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use edgeproxy_tests::Edgeproxy;
+use edgeproxy_tests::{Edgeproxy, Vitals, settled};
 use fastrand::Rng;
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +34,6 @@ use crate::ledger::Ledger;
 use crate::report::Report;
 use crate::stage::Fleet;
 use crate::traffic::{Crowd, http1, http2, switched, tcp};
-use crate::vitals::Vitals;
 
 /// The part of the run after which memory is looked at for the first time: pools and caches have filled by then.
 const WARM_UP: u32 = 5;
@@ -107,7 +105,7 @@ async fn soak(lasts: Duration, seed: u64) -> Report {
     let (fleets, warm) = tokio::join!(trouble, clock);
     let took = ledger.now();
     crowd.end().await;
-    let after = vitals::settled(&edgeproxy, before).await;
+    let after = settled(&edgeproxy, before).await;
     drop(fleets);
     Report {
         seed,

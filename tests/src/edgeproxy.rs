@@ -21,6 +21,8 @@ pub struct Setup {
     folder: Arc<TempDir>,
     /// The names of the sockets of a service manager, and those.
     activated: Vec<(String, TcpListener)>,
+    /// What a shell does before it becomes the binary, in a mount namespace of its own.
+    prepared: Option<String>,
 }
 
 impl Setup {
@@ -31,6 +33,7 @@ impl Setup {
             args: Vec::new(),
             folder: Arc::new(folder),
             activated: Vec::new(),
+            prepared: None,
         };
         setup
             .set("LISTEN_ADDR", "127.0.0.1:0")
@@ -61,11 +64,35 @@ impl Setup {
         self
     }
 
+    /// Has a shell do this before it becomes the binary, in its folder and in a mount namespace of its own: what is
+    /// mounted there is nobody else's, and gone with it.
+    #[must_use]
+    pub fn prepared(mut self, script: &str) -> Self {
+        self.prepared = Some(script.to_owned());
+        self
+    }
+
+    /// The folder that it is started in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The command that starts it.
     fn command(&mut self) -> Command {
         let mut activated = std::mem::take(&mut self.activated);
         if activated.is_empty() {
-            let mut command = Command::new(Edgeproxy::binary());
+            let mut command = match &self.prepared {
+                None => Command::new(Edgeproxy::binary()),
+                Some(script) => {
+                    let mut shell = Command::new("unshare");
+                    let script = format!("set -eu; {script}; exec \"$@\"");
+                    shell
+                        .args(["--mount", "sh", "-c", &script, "sh"])
+                        .arg(Edgeproxy::binary());
+                    shell
+                }
+            };
             command
                 .arg("run")
                 .args(&self.args)
@@ -184,6 +211,7 @@ impl Setup {
             folder: self.folder,
             env: self.env,
             args: self.args,
+            prepared: self.prepared,
             successors: Vec::new(),
         };
         started.proxy = started.address(Listener::Proxy).await;
@@ -239,6 +267,7 @@ pub struct Edgeproxy {
     folder: Arc<TempDir>,
     env: BTreeMap<String, String>,
     args: Vec<String>,
+    prepared: Option<String>,
     /// The processes that took its place, one after the other.
     successors: Vec<u32>,
 }
@@ -319,6 +348,12 @@ impl Edgeproxy {
         let beside = self.folder.path().join("edgeproxy.toml.next");
         std::fs::write(&beside, text).expect("the folder can be written to");
         std::fs::rename(beside, self.config()).expect("the folder can be written to");
+    }
+
+    /// The folder that it was started in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Its `edgeproxy.toml`.
@@ -444,6 +479,7 @@ impl Edgeproxy {
             args: self.args.clone(),
             folder: Arc::clone(&self.folder),
             activated: Vec::new(),
+            prepared: self.prepared.clone(),
         }
     }
 

@@ -229,6 +229,21 @@ impl Etcd {
             .1
     }
 
+    /// Forgets all that was before now, so that nobody can be told of it any more.
+    ///
+    /// # Panics
+    /// If it doesn't.
+    pub fn compact(&self) {
+        let (_, out) = self.control(&["endpoint", "status", "-w", "fields"]);
+        let line = out.lines().find(|line| line.starts_with("\"Revision\""));
+        let revision = line.and_then(|line| Some(line.split_once(" : ")?.1.trim().to_owned()));
+        let revision = revision.expect("it tells its revision");
+        assert!(
+            self.control(&["compact", "--physical", &revision]).0,
+            "it compacts"
+        );
+    }
+
     fn control(&self, args: &[&str]) -> (bool, String) {
         let running = self.members.iter().filter(|member| member.child.is_some());
         let endpoints: Vec<_> = running

@@ -44,6 +44,7 @@ pub mod page;
 mod relay;
 mod reply;
 mod tmux;
+mod vitals;
 mod wire;
 
 pub use agent::{AgentProcess, FreePort};
@@ -62,6 +63,7 @@ pub use outside::{block_on, outside};
 pub use relay::{Passing, Relay};
 pub use reply::Reply;
 pub use tmux::Tmux;
+pub use vitals::{Vitals, settled};
 pub use wire::Wire;
 
 /// The path of a binary that was built beside the running test.

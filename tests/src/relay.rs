@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -15,6 +16,8 @@ pub enum Passing {
     OnlyThere,
     /// Nothing.
     Neither,
+    /// Everything, each piece so much later.
+    Late(Duration),
 }
 
 /// A TCP proxy before a port on loopback, that can lose what passes in one direction or both.
@@ -88,7 +91,9 @@ async fn carry(client: TcpStream, port: u16, passing: watch::Receiver<Passing>) 
     let (client, server) = (client.into_split(), server.into_split());
     tokio::join!(
         pump(client.0, server.1, passing.clone(), |now| now != Passing::Neither),
-        pump(server.0, client.1, passing, |now| now == Passing::Both),
+        pump(server.0, client.1, passing, |now| {
+            matches!(now, Passing::Both | Passing::Late(_))
+        }),
     );
 }
 
@@ -103,9 +108,13 @@ async fn pump(
         let Ok(count @ 1..) = from.read(&mut buffer).await else {
             return;
         };
-        if passing.wait_for(|now| passes(*now)).await.is_err()
-            || to.write_all(&buffer[..count]).await.is_err()
-        {
+        let Ok(now) = passing.wait_for(|now| passes(*now)).await.map(|now| *now) else {
+            return;
+        };
+        if let Passing::Late(delay) = now {
+            tokio::time::sleep(delay).await; // what is to be modelled, not a wait for anything
+        }
+        if to.write_all(&buffer[..count]).await.is_err() {
             return;
         }
     }

@@ -5,6 +5,7 @@
 
 mod bulk;
 mod crowd;
+mod fresh;
 mod launch;
 mod origin;
 mod pulse;
@@ -21,6 +22,9 @@ use anyhow::{Context as _, bail};
 
 use crate::pulse::{Clients, Rhythm};
 
+/// Apps that backends are spread over, unless it is said otherwise.
+const APPS: u64 = 100;
+
 const USAGE: &str = "edgeproxy-peers PART: one of
   launch PARENT CPUS PROGRAM [ARG]…   pin to CPUS, end with PARENT, become PROGRAM
   origin                              answer /1k, /64k, /256k by HTTP/1.1, and bytes by TCP
@@ -30,7 +34,10 @@ const USAGE: &str = "edgeproxy-peers PART: one of
   slow TO CLIENTS SECS                clients that send a header line every five seconds
   bulk TO STREAMS BYTES               read BYTES over STREAMS connections
   exchange TO PARALLEL SECS           a connection for each small exchange
-  register TO BACKENDS CONNECTIONS    register so many, one after the other on each connection
+  held TO CLIENTS idle|websocket      as idle, from many addresses, all of them as fast as they are taken
+  register TO BACKENDS CONNECTIONS [APPS [FIRST]]   register so many, one after the other on each connection
+  fresh API TO FIRST COUNT BACKEND    register so many apps with one backend each, and ask for each at once
+  hosts TO RATE SECS CONNECTIONS HOSTS   requests for 1 KiB, evenly, of so many hosts
   heartbeats TO BACKENDS RATE SECS CONNECTIONS   so many a second, evenly, whatever becomes of those before
   requests TO RATE SECS CONNECTIONS   requests for 1 KiB, evenly likewise
   renew TO BACKENDS CONNECTIONS SECS  heartbeats, the next on each connection as soon as one is answered
@@ -55,14 +62,33 @@ fn run(args: &[String]) -> anyhow::Result<()> {
         ["relay", "copy", to] => relay::run(address(to)?),
         ["relay", "splice", to] => splice::run(address(to)?),
         ["idle", to, clients] => crowd::idle(address(to)?, number(clients)?),
+        ["held", to, clients, kind] => crowd::held(address(to)?, number(clients)?, kind),
         ["stalled", to, clients] => crowd::stalled(address(to)?, number(clients)?),
         ["slow", to, clients, secs] => slow::run(address(to)?, number(clients)?, seconds(secs)?),
         ["bulk", to, streams, bytes] => bulk::read(address(to)?, number(streams)?, number(bytes)?),
         ["exchange", to, parallel, secs] => bulk::exchange(address(to)?, number(parallel)?, seconds(secs)?),
-        ["register", to, backends, connections] => {
+        ["register", to, backends, connections, rest @ ..] => {
             let clients = clients(to, connections, "1", backends)?;
             let rhythm = Rhythm::Count(clients.members);
-            pulse::run(clients, rhythm, || pulse::Registrations::new(clients.to))
+            let apps = rest.first().map_or(Ok(APPS), |apps| number(apps))?;
+            let first = rest.get(1).map_or(Ok(0), |first| number(first))?;
+            pulse::run(clients, rhythm, || {
+                pulse::Registrations::new(clients.to, first, apps)
+            })
+        }
+        ["fresh", api, to, first, count, backend] => fresh::run(
+            address(api)?,
+            address(to)?,
+            number(first)?,
+            number(count)?,
+            address(backend)?,
+        ),
+        ["hosts", to, rate, secs, connections, hosts] => {
+            let clients = clients(to, connections, "1", hosts)?;
+            let (rate, time) = (number(rate)?, seconds(secs)?);
+            pulse::run(clients, Rhythm::Open { rate, time }, || pulse::Hosts {
+                hosts: clients.members,
+            })
         }
         ["heartbeats", to, backends, rate, secs, connections] => {
             let clients = clients(to, connections, "1", backends)?;

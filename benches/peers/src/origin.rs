@@ -25,7 +25,13 @@ enum Size {
     Kib1,
     Kib64,
     Kib256,
+    /// It becomes a WebSocket on which nothing is ever said.
+    Upgrade,
 }
+
+/// For the key of RFC 6455 §1.3, which all clients here send.
+const UPGRADE: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 struct Canned {
     answers: [Vec<u8>; 3],
@@ -56,6 +62,7 @@ impl Canned {
             Size::Kib1 => kib1,
             Size::Kib64 => kib64,
             Size::Kib256 => kib256,
+            Size::Upgrade => UPGRADE,
         }
     }
 }
@@ -256,6 +263,7 @@ fn wanted(head: &[u8]) -> Size {
     match path {
         Some(b"/64k") => Size::Kib64,
         Some(b"/256k") => Size::Kib256,
+        Some(b"/socket") => Size::Upgrade,
         _ => Size::Kib1,
     }
 }

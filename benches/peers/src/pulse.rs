@@ -16,7 +16,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 pub(crate) use etcd::{Grants, KeepAlives};
-pub(crate) use http1::{Heartbeats, Registrations, Requests};
+pub(crate) use http1::{Heartbeats, Hosts, Registrations, Requests};
 
 /// How a connection asks, and what it takes for an answer.
 pub(crate) trait Dialect {

@@ -1,9 +1,11 @@
-//! Each crate compiles alone, with each set of its features. In a build of the whole workspace cargo unites the features that its members
-//! ask for, so a crate that forgot one of its own is carried by its neighbours until somebody uses it alone.
+//! Each crate compiles alone, with each set of its features, and the binaries as they are packaged. In a build of the whole workspace
+//! cargo unites the features that its members ask for, so a crate that forgot one of its own is carried by its neighbours until somebody
+//! uses it alone.
 
 use std::collections::BTreeSet;
 
 use crate::cargo::{self, Tool};
+use crate::deb;
 use crate::step::{Context, Verdict};
 use crate::workspace::{Feature, Package};
 
@@ -30,6 +32,13 @@ pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
                 failed.push(format!("{error:#}"));
             }
         }
+    }
+    let packaged = deb::BINARIES
+        .iter()
+        .flat_map(|(package, _)| ["--package", package]);
+    let args = ["clippy", "--quiet"].into_iter().chain(packaged);
+    if let Err(error) = cargo::run_args(&context.workspace, args.chain(["--", "-D", "warnings"])) {
+        failed.push(format!("{error:#}"));
     }
     anyhow::ensure!(failed.is_empty(), "{}", failed.join("\n"));
     Ok(Verdict::Passed)

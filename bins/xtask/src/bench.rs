@@ -2,6 +2,7 @@
 
 mod heartbeats;
 mod peers;
+mod scale;
 mod start;
 
 use std::process::Command;
@@ -13,7 +14,7 @@ use crate::step::{Context, Verdict};
 use crate::workspace::Workspace;
 
 /// Their packages.
-pub(crate) const PACKAGES: [&str; 2] = ["edgeproxy-benches", "edgeproxy-peers"];
+pub(crate) const PACKAGES: [&str; 3] = ["edgeproxy-benches", "edgeproxy-peers", "edgeproxy-scale"];
 
 /// Theirs; they are no member of the workspace.
 pub(crate) const MANIFEST: &str = "benches/Cargo.toml";
@@ -45,6 +46,8 @@ enum Whole {
     Heartbeats(heartbeats::Args),
     /// Measure a start that restores a fleet.
     Start(start::Args),
+    /// Measure a million leases, 100,000 backends, 10,000 routes and 50,000 connections, and model 1,000 proxies.
+    Scale(scale::Args),
 }
 
 /// Runs one bench target, or all of `benches/`, or what measures whole processes.
@@ -56,6 +59,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
         Some(Whole::Peers(args)) => return peers::run(workspace, args),
         Some(Whole::Heartbeats(args)) => return heartbeats::run(workspace, args),
         Some(Whole::Start(args)) => return start::run(workspace, args),
+        Some(Whole::Scale(args)) => return scale::run(workspace, args),
         None => {}
     }
     let name = args.name.as_deref();

@@ -22,6 +22,8 @@ pub(crate) struct Tool {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Subcommand,
+    /// A subcommand of the nightly toolchain's cargo.
+    OfNightly,
     Program,
 }
 
@@ -45,6 +47,21 @@ impl Tool {
         name: "fuzz",
         kind: Kind::Subcommand,
         install: "cargo install --locked cargo-fuzz",
+    };
+    pub(crate) const MIRI: Self = Self {
+        name: "miri",
+        kind: Kind::OfNightly,
+        install: "rustup toolchain install nightly --profile minimal --component miri,rust-src",
+    };
+    pub(crate) const MUTANTS: Self = Self {
+        name: "mutants",
+        kind: Kind::Subcommand,
+        install: "cargo install --locked cargo-mutants",
+    };
+    pub(crate) const TARPAULIN: Self = Self {
+        name: "tarpaulin",
+        kind: Kind::Subcommand,
+        install: "cargo install --locked cargo-tarpaulin",
     };
     pub(crate) const CLIPPY: Self = Self {
         name: "clippy",
@@ -97,11 +114,12 @@ impl Tool {
     };
 
     pub(crate) fn is_installed(self, workspace: &Workspace) -> bool {
-        if self.kind == Kind::Program {
-            return is_in_path(self.name);
-        }
-        command(workspace, [self.name, "--version"])
-            .stdout(Stdio::null())
+        let mut ask = match self.kind {
+            Kind::Program => return is_in_path(self.name),
+            Kind::Subcommand => command(workspace, [self.name, "--version"]),
+            Kind::OfNightly => nightly(workspace, [self.name, "--version"]),
+        };
+        ask.stdout(Stdio::null())
             .stderr(Stdio::null())
             .status()
             .is_ok_and(|status| status.success())
@@ -112,6 +130,7 @@ impl fmt::Display for Tool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             Kind::Subcommand => write!(f, "`cargo {}`", self.name),
+            Kind::OfNightly => write!(f, "`cargo +nightly {}`", self.name),
             Kind::Program => write!(f, "`{}`", self.name),
         }
     }
@@ -127,6 +146,18 @@ fn is_in_path(program: &str) -> bool {
 pub(crate) fn command<S: AsRef<OsStr>>(workspace: &Workspace, args: impl IntoIterator<Item = S>) -> Command {
     let mut command = bare();
     command.current_dir(&workspace.root).args(args);
+    command
+}
+
+/// `cargo ARGS` of the nightly toolchain, in the root of the workspace.
+pub(crate) fn nightly<S: AsRef<OsStr>>(workspace: &Workspace, args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new("rustup");
+    command.args(["run", "nightly", "cargo"]).args(args);
+    command.current_dir(&workspace.root);
+    // What says which toolchain runs this program.
+    for name in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN"] {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -171,6 +202,18 @@ pub(crate) fn run_args<S: AsRef<OsStr>>(
     run(command(workspace, args))
 }
 
+/// Builds the binaries as the tests start them. With the tests themselves, whose dependencies' features count too: so where the
+/// tests have run, there is nothing to build.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn build_as_tested(workspace: &Workspace) -> anyhow::Result<()> {
+    run_args(
+        workspace,
+        ["build", "--workspace", "--all-features", "--bins", "--tests"],
+    )
+}
+
 /// What it printed.
 ///
 /// # Errors
@@ -195,7 +238,10 @@ fn line_of(command: &Command) -> String {
             let _ = write!(line, "{}='{}' ", name.display(), value.display());
         }
     }
-    line.push_str("cargo");
+    line.push_str(match command.get_program().to_str() {
+        Some("rustup") => "rustup",
+        _ => "cargo",
+    });
     for arg in command.get_args() {
         let _ = write!(line, " {}", arg.display());
     }

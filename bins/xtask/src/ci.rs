@@ -1,14 +1,15 @@
-//! The steps of `cargo xtask ci`.
+//! The steps of `cargo xtask ci`: what every change must pass; all of it has to stay under 20 minutes on two cores. What takes longer is
+//! [`nightly`](crate::nightly)'s.
 
 use crate::cargo::{self, Tool};
 use crate::step::{Context, Step, Verdict};
 use crate::{
-    alone, behaviour, bench, book, boundaries, conformance, deb, dependencies, fuzz, lengths, links, pingora,
-    purity, suite,
+    alone, attacks, behaviour, bench, book, boundaries, conformance, deb, dependencies, faults, fuzz,
+    lengths, links, pingora, purity, suite,
 };
 
 /// Quick ones first, so that a typo is seen before the tests have run.
-pub(crate) const STEPS: [Step; 21] = [
+pub(crate) const STEPS: [Step; 23] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -72,9 +73,19 @@ pub(crate) const STEPS: [Step; 21] = [
     suite::STEPS[0],
     suite::STEPS[1],
     Step {
+        name: "faults",
+        about: "what is promised of faults comes of the quick ones",
+        run: faults::check,
+    },
+    Step {
         name: "conformance",
         about: "HTTP/2 as httpwg-cli reads RFC 9113",
         run: conformance::check,
+    },
+    Step {
+        name: "attacks",
+        about: "the quick ones among the attacks on the real binary are held off",
+        run: attacks::check,
     },
     Step {
         name: "deb",
@@ -93,7 +104,7 @@ pub(crate) const STEPS: [Step; 21] = [
     },
     Step {
         name: "pingora",
-        about: "the example made with Pingora carries its requests",
+        about: "the example made with Pingora compiles, and brings along what it may",
         run: pingora::check,
     },
     Step {
@@ -103,21 +114,10 @@ pub(crate) const STEPS: [Step; 21] = [
     },
     Step {
         name: "fuzz",
-        about: "a minute of made-up bytes for each parser of the data plane finds nothing",
+        about: "seconds of made-up bytes for each parser of the data plane find nothing",
         run: fuzz::check,
     },
 ];
-
-/// The names that `--only` knows.
-pub(crate) fn step_names() -> Vec<&'static str> {
-    STEPS.iter().map(|step| step.name).collect()
-}
-
-/// The steps of these names, in the usual order; all of them if none is named.
-pub(crate) fn selected(names: &[String]) -> Vec<Step> {
-    let wanted = |step: &Step| names.is_empty() || names.iter().any(|name| name == step.name);
-    STEPS.into_iter().filter(wanted).collect()
-}
 
 fn fmt(context: &Context) -> anyhow::Result<Verdict> {
     let verdict = with(Tool::FMT, context, &["fmt", "--all", "--check"])?;
@@ -196,20 +196,22 @@ fn with(tool: Tool, context: &Context, args: &[&str]) -> anyhow::Result<Verdict>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::step;
 
     #[test]
     fn only_keeps_the_usual_order() {
-        let names: Vec<_> = selected(&["links".into(), "fmt".into()])
+        let only = ["links".to_owned(), "fmt".to_owned()];
+        let names: Vec<_> = step::selected(&STEPS, &only)
             .iter()
             .map(|step| step.name)
             .collect();
         assert_eq!(names, ["fmt", "links"]);
-        assert_eq!(selected(&[]).len(), STEPS.len());
+        assert_eq!(step::selected(&STEPS, &[]).len(), STEPS.len());
     }
 
     #[test]
     fn no_two_steps_share_a_name() {
-        let mut names = step_names();
+        let mut names = step::names(&STEPS);
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), STEPS.len());

@@ -36,11 +36,7 @@ pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
         return Ok(Verdict::Missing(Tool::HTTPWG));
     }
     let workspace = &context.workspace;
-    // With the tests, whose dependencies' features count too: so the step of the tests has built them already.
-    cargo::run_args(
-        workspace,
-        ["build", "--workspace", "--all-features", "--bins", "--tests"],
-    )?;
+    cargo::build_as_tested(workspace)?;
     let folder = workspace.target.join("conformance");
     std::fs::create_dir_all(&folder).with_context(|| format!("{} can't be made", folder.display()))?;
     let binaries = workspace.target.join("debug");

@@ -17,8 +17,11 @@ const FOLDER: &str = "crates/proxy/fuzz";
 
 /// How many targets run at once. They take a core each.
 const AT_ONCE: usize = 2;
-/// For each target, when CI runs them.
-const CI_SECS: u32 = 60;
+/// For each target, when a change is checked: enough to reach what a change has broken, since the seeds lead there. Luck is
+/// the nightly tier's.
+const CI_SECS: u32 = 6;
+/// For each target, when a person runs them.
+const SECS: u32 = 60;
 /// The same in each run: one commit has one verdict, and who wants luck takes `cargo xtask fuzz`.
 const CI_SEED: u32 = 1;
 /// Above the limits that the targets set for a head.
@@ -28,7 +31,7 @@ const MAX_LEN: u32 = 4096;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// For each target, in seconds.
-    #[arg(long, default_value_t = CI_SECS, value_name = "N")]
+    #[arg(long, default_value_t = SECS, value_name = "N")]
     secs: u32,
     /// What the inputs are made up from; by chance if it is 0.
     #[arg(long, default_value_t = 0, value_name = "N")]
@@ -41,11 +44,22 @@ pub(crate) struct Args {
 #[derive(clap::Args)]
 pub(crate) struct Differential {
     /// For each of requests and responses.
-    #[arg(long, default_value_t = 1_000_000, value_name = "N")]
+    #[arg(long, default_value_t = DIFFERENTIAL_CASES, value_name = "N")]
     cases: u64,
     /// The number of the first; a finding names its own.
     #[arg(long, default_value_t = 0, value_name = "N")]
     first: u64,
+}
+
+/// Messages that are held against hyper, of each kind.
+const DIFFERENTIAL_CASES: u64 = 1_000_000;
+
+/// How the targets are built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Build {
+    /// With little optimisation: where they run for seconds, building them takes longer.
+    Quick,
+    Optimised,
 }
 
 /// Runs them as [`Args`] say.
@@ -72,7 +86,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
     } else {
         &args.targets
     };
-    play(workspace, chosen, args.secs, args.seed)
+    play(workspace, Build::Optimised, chosen, args.secs, args.seed)
 }
 
 /// A step of `cargo xtask ci`.
@@ -81,12 +95,31 @@ pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
     if !Tool::FUZZ.is_installed(workspace) {
         return Ok(Verdict::Missing(Tool::FUZZ));
     }
-    play(
-        workspace,
-        &targets(&workspace.root.join(FOLDER))?,
-        CI_SECS,
-        CI_SEED,
-    )?;
+    let targets = targets(&workspace.root.join(FOLDER))?;
+    play(workspace, Build::Quick, &targets, CI_SECS, CI_SEED)?;
+    Ok(Verdict::Passed)
+}
+
+/// A step of `cargo xtask nightly`: for as many minutes altogether as it is given, and by chance.
+pub(crate) fn long(context: &Context) -> anyhow::Result<Verdict> {
+    let workspace = &context.workspace;
+    if !Tool::FUZZ.is_installed(workspace) {
+        return Ok(Verdict::Missing(Tool::FUZZ));
+    }
+    let targets = targets(&workspace.root.join(FOLDER))?;
+    let rounds = u32::try_from(targets.chunks(AT_ONCE).count()).unwrap_or(1).max(1);
+    let secs = (context.effort.minutes.saturating_mul(60) / rounds).max(1);
+    play(workspace, Build::Optimised, &targets, secs, 0)?;
+    Ok(Verdict::Passed)
+}
+
+/// A step of `cargo xtask nightly`: the codec beside hyper, with as many messages as a person takes, other ones each day.
+pub(crate) fn differ(context: &Context) -> anyhow::Result<Verdict> {
+    let args = Differential {
+        cases: DIFFERENTIAL_CASES,
+        first: DIFFERENTIAL_CASES * u64::from(crate::nightly::today()),
+    };
+    differential(&context.workspace, &args)?;
     Ok(Verdict::Passed)
 }
 
@@ -128,7 +161,7 @@ fn targets(folder: &Path) -> anyhow::Result<Vec<String>> {
 }
 
 /// `cargo fuzz SUBCOMMAND`, without a sanitizer: those need another toolchain, and the code is free of `unsafe`.
-fn command(workspace: &Workspace, subcommand: &str) -> Command {
+fn command(workspace: &Workspace, subcommand: &str, build: Build) -> Command {
     let folder = [
         "fuzz",
         subcommand,
@@ -140,18 +173,21 @@ fn command(workspace: &Workspace, subcommand: &str) -> Command {
     ];
     let mut command = cargo::command(workspace, folder);
     command.arg(workspace.target.join("fuzz"));
+    if build == Build::Quick {
+        command.arg("--dev");
+    }
     command
 }
 
-fn play(workspace: &Workspace, targets: &[String], secs: u32, seed: u32) -> anyhow::Result<()> {
-    cargo::run(command(workspace, "build"))?;
+fn play(workspace: &Workspace, build: Build, targets: &[String], secs: u32, seed: u32) -> anyhow::Result<()> {
+    cargo::run(command(workspace, "build", build))?;
     let mut findings = Vec::new();
     for some in targets.chunks(AT_ONCE) {
         println!("{secs} s of {}", some.join(" and "));
         let played = thread::scope(|scope| {
             let started: Vec<_> = some
                 .iter()
-                .map(|target| scope.spawn(move || play_one(workspace, target, secs, seed)))
+                .map(|target| scope.spawn(move || play_one(workspace, build, target, secs, seed)))
                 .collect();
             let ended = started.into_iter().map(thread::ScopedJoinHandle::join);
             ended.collect::<Vec<_>>()
@@ -169,13 +205,19 @@ fn play(workspace: &Workspace, targets: &[String], secs: u32, seed: u32) -> anyh
 }
 
 /// Runs one target; the last that it said of its progress.
-fn play_one(workspace: &Workspace, target: &str, secs: u32, seed: u32) -> anyhow::Result<String> {
+fn play_one(
+    workspace: &Workspace,
+    build: Build,
+    target: &str,
+    secs: u32,
+    seed: u32,
+) -> anyhow::Result<String> {
     let found = workspace.root.join(FOLDER).join("corpus").join(target);
     let artifacts = workspace.root.join(FOLDER).join("artifacts").join(target);
     for folder in [&found, &artifacts] {
         std::fs::create_dir_all(folder).with_context(|| format!("{} could not be made", folder.display()))?;
     }
-    let mut command = command(workspace, "run");
+    let mut command = command(workspace, "run", build);
     command
         .arg(target)
         .arg(&found)

@@ -6,6 +6,7 @@
 )]
 
 mod alone;
+mod attacks;
 mod behaviour;
 mod bench;
 mod book;
@@ -13,20 +14,29 @@ mod boundaries;
 mod cargo;
 mod ci;
 mod conformance;
+mod coverage;
 mod deb;
 mod dependencies;
+mod faults;
 mod fuzz;
 mod lengths;
 mod links;
+mod loom;
+mod miri;
+mod mutants;
+mod nightly;
 mod pingora;
 mod process;
+mod processor;
 mod purity;
 mod register;
+mod seeds;
 mod semver;
 mod soak;
 mod source;
 mod step;
 mod suite;
+mod whole;
 mod workspace;
 
 use std::process::ExitCode;
@@ -53,17 +63,27 @@ enum Task {
     /// A tool that is missing makes its step SKIPPED; with CI=true in the environment it makes it FAILED.
     Ci {
         /// Run this step alone; may be given several times.
-        #[arg(long, value_name = "STEP", value_parser = ci::step_names())]
+        #[arg(long, value_name = "STEP", value_parser = step::names(&ci::STEPS))]
         only: Vec<String>,
         /// List the steps and do nothing.
         #[arg(long, conflicts_with = "only")]
         list: bool,
     },
+    /// Check what takes longer than a change can wait for, and print one table at the end.
+    ///
+    /// A tool that is missing makes its step SKIPPED; with CI=true in the environment it makes it FAILED.
+    Nightly(nightly::Args),
     /// Run the benchmarks in benches/.
     Bench(bench::Args),
     /// Run the released binary under mixed traffic while backends come, go and fail, and see that nothing leaks and
     /// that no request fails without a fault.
     Soak(soak::Args),
+    /// Run the released binary under attack, and see that well-behaved clients don't notice.
+    Attacks(attacks::Args),
+    /// Commit one fault after the other on the released binary under load, and see that what is promised comes of each.
+    Faults(faults::Args),
+    /// Live through many histories of the whole system in virtual time, by seed, and see that what is promised holds.
+    SimulateWhole(whole::Args),
     /// Let libFuzzer make up what strangers send to the data plane.
     Fuzz(fuzz::Args),
     /// Build a Debian package of both binaries: target/deb/edgeproxy_VERSION_ARCHITECTURE.deb.
@@ -93,22 +113,23 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             let context = Context {
                 workspace,
                 on_missing: OnMissing::Skip,
+                effort: nightly::USUAL,
             };
             Ok(step::run_all(&suite::STEPS, &context))
         }
         Task::Ci { list: true, .. } => {
-            for step in ci::STEPS {
-                println!("{:<12} {}", step.name, step.about);
-            }
+            step::list(&ci::STEPS);
             Ok(ExitCode::SUCCESS)
         }
         Task::Ci { only, list: false } => {
             let context = Context {
                 workspace,
                 on_missing: OnMissing::from_environment(),
+                effort: nightly::USUAL,
             };
-            Ok(step::run_all(&ci::selected(&only), &context))
+            Ok(step::run_all(&step::selected(&ci::STEPS, &only), &context))
         }
+        Task::Nightly(args) => Ok(nightly::run(workspace, &args)),
         Task::Fuzz(args) => {
             fuzz::run(&workspace, &args)?;
             Ok(ExitCode::SUCCESS)
@@ -133,7 +154,10 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             bench::run(&workspace, &args)?;
             Ok(ExitCode::SUCCESS)
         }
+        Task::Faults(args) => faults::run(&workspace, &args),
+        Task::SimulateWhole(args) => whole::run(&workspace, &args),
         Task::Soak(args) => soak::run(&workspace, &args),
+        Task::Attacks(args) => attacks::run(&workspace, &args),
         Task::Deb(args) => deb::run(&workspace, &args),
     }
 }

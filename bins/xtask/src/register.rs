@@ -10,7 +10,7 @@ use crate::process::PATIENCE;
 
 /// Requests that it takes at a time: more than any load holds. What is measured beside others, which know no limit
 /// unless they are told one, is not how long requests wait for a place.
-const LIMIT: u32 = 10_000;
+const LIMIT: u32 = 100_000;
 
 /// Registers it; once this returns, it is routed to.
 ///

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::cargo::Tool;
+use crate::processor;
 use crate::workspace::Workspace;
 
 /// One thing to check.
@@ -16,10 +17,64 @@ pub(crate) struct Step {
     pub(crate) run: fn(&Context) -> anyhow::Result<Verdict>,
 }
 
+/// The names of steps, which `--only` knows.
+pub(crate) fn names(steps: &[Step]) -> Vec<&'static str> {
+    steps.iter().map(|step| step.name).collect()
+}
+
+/// The steps of these names, in the usual order; all of them if none is named.
+pub(crate) fn selected(steps: &[Step], names: &[String]) -> Vec<Step> {
+    let wanted = |step: &&Step| names.is_empty() || names.iter().any(|name| name == step.name);
+    steps.iter().filter(wanted).copied().collect()
+}
+
+/// Says what steps there are, a line each.
+pub(crate) fn list(steps: &[Step]) {
+    for step in steps {
+        println!("{:<12} {}", step.name, step.about);
+    }
+}
+
 /// What every step may look at.
 pub(crate) struct Context {
     pub(crate) workspace: Workspace,
     pub(crate) on_missing: OnMissing,
+    /// How much of what has no end of its own.
+    pub(crate) effort: Effort,
+}
+
+/// How much is done of what could go on for ever.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Effort {
+    /// For what makes up its input.
+    pub(crate) minutes: u32,
+    /// Which of the mutants.
+    pub(crate) shard: Shard,
+}
+
+/// One of so many equal parts, the first of which is 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Shard {
+    pub(crate) part: u32,
+    pub(crate) of: u32,
+}
+
+impl std::str::FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('/').map(|(part, of)| (part.parse(), of.parse()));
+        match numbers {
+            Some((Ok(part), Ok(of))) if part < of => Ok(Self { part, of }),
+            _ => Err("expected one of so many parts, such as 0/8 to 7/8".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.part, self.of)
+    }
 }
 
 /// What a missing tool makes of its step.
@@ -90,7 +145,10 @@ impl Outcome {
 struct Row {
     name: &'static str,
     outcome: Outcome,
+    /// By the clock.
     took: Duration,
+    /// Of the processors, all of them together.
+    busy: Duration,
 }
 
 /// Runs all of them, one after the other and whatever becomes of each, and prints a table.
@@ -108,46 +166,56 @@ pub(crate) fn run_all(steps: &[Step], context: &Context) -> ExitCode {
 fn run_one(step: &Step, context: &Context) -> Row {
     println!("\n── {}: {}", step.name, step.about);
     let begun = Instant::now();
+    let before = processor::taken();
     let outcome = Outcome::of((step.run)(context), context.on_missing);
     let took = begun.elapsed();
+    let busy = processor::taken().saturating_sub(before);
     if !outcome.note().is_empty() {
         println!("{}", outcome.note());
     }
     println!(
-        "── {}: {} after {:.1} s",
+        "── {}: {} after {:.1} s, {:.1} s of processors",
         step.name,
         outcome.word(),
-        took.as_secs_f64()
+        took.as_secs_f64(),
+        busy.as_secs_f64()
     );
     Row {
         name: step.name,
         outcome,
         took,
+        busy,
     }
 }
 
 fn table(rows: &[Row]) -> String {
-    let mut table = format!("{:<12} {:<8} {:>8}\n", "step", "result", "seconds");
+    let mut table = format!(
+        "{:<12} {:<8} {:>8} {:>9}\n",
+        "step", "result", "seconds", "processor"
+    );
     for row in rows {
         // A note may be many lines long; they were printed when the step ended.
         let note = row.outcome.note().lines().next().unwrap_or_default();
         let line = format!(
-            "{:<12} {:<8} {:>8.1}  {note}",
+            "{:<12} {:<8} {:>8.1} {:>9.1}  {note}",
             row.name,
             row.outcome.word(),
-            row.took.as_secs_f64()
+            row.took.as_secs_f64(),
+            row.busy.as_secs_f64()
         );
         let _ = writeln!(table, "{}", line.trim_end());
     }
     let total: Duration = rows.iter().map(|row| row.took).sum();
+    let busy: Duration = rows.iter().map(|row| row.busy).sum();
     let count = |word| rows.iter().filter(|row| row.outcome.word() == word).count();
     let _ = write!(
         table,
-        "{} OK, {} FAILED, {} SKIPPED in {:.0} s",
+        "{} OK, {} FAILED, {} SKIPPED in {:.0} s, {:.0} s of processors",
         count("OK"),
         count("FAILED"),
         count("SKIPPED"),
-        total.as_secs_f64()
+        total.as_secs_f64(),
+        busy.as_secs_f64()
     );
     table
 }
@@ -163,24 +231,27 @@ mod tests {
                 name: "fmt",
                 outcome: Outcome::Ok,
                 took: Duration::from_millis(420),
+                busy: Duration::from_millis(300),
             },
             Row {
                 name: "test",
                 outcome: Outcome::Failed("two\nlines".into()),
                 took: Duration::from_secs(61),
+                busy: Duration::from_secs(100),
             },
             Row {
                 name: "deny",
                 outcome: Outcome::Skipped("not installed".into()),
                 took: Duration::ZERO,
+                busy: Duration::ZERO,
             },
         ];
         let expected = "\
-step         result    seconds
-fmt          OK            0.4
-test         FAILED       61.0  two
-deny         SKIPPED       0.0  not installed
-1 OK, 1 FAILED, 1 SKIPPED in 61 s";
+step         result    seconds processor
+fmt          OK            0.4       0.3
+test         FAILED       61.0     100.0  two
+deny         SKIPPED       0.0       0.0  not installed
+1 OK, 1 FAILED, 1 SKIPPED in 61 s, 100 s of processors";
         assert_eq!(table(&rows), expected);
     }
 
@@ -203,6 +274,15 @@ deny         SKIPPED       0.0  not installed
         let error = anyhow::anyhow!("no such file").context("docs/x.md could not be read");
         let expected = Outcome::Failed("docs/x.md could not be read: no such file".into());
         assert_eq!(Outcome::of(Err(error), OnMissing::Skip), expected);
+    }
+
+    #[test]
+    fn a_shard_is_one_of_its_parts() {
+        assert_eq!("7/8".parse(), Ok(Shard { part: 7, of: 8 }));
+        for text in ["8/8", "1", "0/0", "-1/8", "a/b"] {
+            assert!(text.parse::<Shard>().is_err(), "{text}");
+        }
+        assert_eq!(Shard { part: 0, of: 8 }.to_string(), "0/8");
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The tests: what `cargo xtask test` runs, and a part of `cargo xtask ci`.
 
+use std::num::NonZero;
+use std::thread;
+
 use crate::cargo::{self, Tool};
 use crate::step::{Context, OnMissing, Step, Verdict};
 
@@ -17,10 +20,22 @@ const DOCTEST: Step = Step {
 /// Every test there is.
 pub(crate) const STEPS: [Step; 2] = [TEST, DOCTEST];
 
+/// Tests for each core at once. Many wait most of the time: for a heartbeat to be due, a lease to run out, an election.
+const PER_CORE: usize = 2;
+
 fn test(context: &Context) -> anyhow::Result<Verdict> {
     let workspace = &context.workspace;
     if Tool::NEXTEST.is_installed(workspace) {
-        cargo::run_args(workspace, ["nextest", "run", "--workspace", "--all-features"])?;
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = (cores * PER_CORE).to_string();
+        let args = [
+            "nextest",
+            "run",
+            "--workspace",
+            "--all-features",
+            "--test-threads",
+        ];
+        cargo::run_args(workspace, args.iter().chain(&[threads.as_str()]))?;
         return Ok(Verdict::Passed);
     }
     if context.on_missing == OnMissing::Fail {

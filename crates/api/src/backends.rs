@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
-use edgeproxy_backend::{AppName, Region};
+use edgeproxy_backend::{AppName, Backend, Region};
 use edgeproxy_registry::{State as BackendState, Status};
 use http::HeaderValue;
 use http::header::ETAG;
@@ -47,12 +47,11 @@ pub(crate) async fn list(
             .map_err(|_| "is not a next_cursor of this listing; begin again without it".to_owned())
     });
     params.finish()?;
-    let matches = |status: &Status| {
-        let backend = &status.endpoint.backend;
+    let matches = |backend: &Backend, found: BackendState| {
         caller.covers(&backend.app)
             && app.as_ref().is_none_or(|app| backend.app == *app)
             && region.is_none_or(|region| backend.region == region)
-            && state.is_none_or(|state| status.state == state)
+            && state.is_none_or(|state| found == state)
     };
     let page = shared.handle.list(cursor.unwrap_or(0), limit, matches);
     let view = PageView {

@@ -50,6 +50,7 @@
 //! `serde` (not by default): `Serialize` for the vocabulary, as the strings and numbers of the API.
 
 mod addr;
+pub mod ahead;
 mod backend;
 mod endpoint;
 mod load;
@@ -58,6 +59,7 @@ mod meter;
 mod name;
 mod numbers;
 mod place;
+mod sync;
 mod time;
 
 pub use addr::{AddrError, BackendAddr};

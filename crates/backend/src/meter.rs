@@ -5,9 +5,9 @@ mod in_flight;
 mod word;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::sync::{AtomicU32, AtomicU64, Ordering, write_then_read};
 use crate::{BackendId, Incarnation, Limits, MonoTime};
 use expectation::Expectation;
 pub use expectation::Expected;
@@ -114,7 +114,7 @@ const LATENCY_UNIT_NANOS: u32 = 50;
 impl Meter {
     /// A meter at zero with an open gate.
     #[must_use]
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             ledger: AtomicU64::new(Word::NEW.bits()),
             in_flight: AtomicU32::new(0),
@@ -132,6 +132,14 @@ impl Meter {
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Requests still under way, for whoever has shut the gate: none that was let in before is missed, so 0 stays 0 for as long
+    /// as the gate is shut.
+    #[must_use]
+    pub fn remaining(&self) -> u32 {
+        write_then_read();
+        self.in_flight.load(Ordering::SeqCst)
     }
 
     /// Requests that the backend has under way for others, by what it reports. They count where loads are compared, and
@@ -261,26 +269,37 @@ impl Meter {
 
     /// Counts a request in, if the gate and the hard limit allow it: the epoch that it begins in, and whether
     /// it is the trial.
+    ///
+    /// The gate is looked at again once the request counts. Whoever shuts a gate and then finds nothing in flight may take the
+    /// backend for idle: either it sees this request, or this request sees what it did (Dekker's argument).
     #[inline]
     pub(crate) fn begin(&self, limits: Limits, admission: Admission) -> Result<(u32, bool), Refusal> {
-        let word = self.word();
-        pass(word.gate(), admission)?;
-        let mut trial = word.gate() == Gate::Trial;
-        if trial && self.swap(word, word.with_gate(Gate::TrialBusy)).is_err() {
-            if admission != Admission::Panic {
-                return Err(Refusal::OnTrial);
+        let mut word = self.word();
+        loop {
+            pass(word.gate(), admission)?;
+            let mut trial = word.gate() == Gate::Trial;
+            if trial && self.swap(word, word.with_gate(Gate::TrialBusy)).is_err() {
+                if admission != Admission::Panic {
+                    return Err(Refusal::OnTrial);
+                }
+                // Another request is the trial.
+                trial = false;
             }
-            // Another request is the trial.
-            trial = false;
-        }
-        if !self.enter(limits.hard()) {
-            if trial {
-                self.end_trial(word.epoch());
+            if !self.enter(limits.hard()) {
+                if trial {
+                    self.end_trial(word.epoch());
+                }
+                return Err(Refusal::Full);
             }
-            return Err(Refusal::Full);
+            write_then_read();
+            let found = Word::from_bits(self.ledger.load(Ordering::SeqCst));
+            if found.epoch() == word.epoch() {
+                self.requests.fetch_add(1, Ordering::Relaxed);
+                return Ok((word.epoch(), trial));
+            }
+            self.leave();
+            word = found;
         }
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        Ok((word.epoch(), trial))
     }
 
     pub(crate) fn would_begin(&self, limits: Limits, admission: Admission) -> Result<(), Refusal> {
@@ -296,7 +315,7 @@ impl Meter {
     #[inline]
     fn enter(&self, hard: u32) -> bool {
         if hard == 0 {
-            self.in_flight.fetch_add(1, Ordering::Relaxed);
+            self.in_flight.fetch_add(1, Ordering::SeqCst);
             return true;
         }
         // A compare-and-swap loop, not add-then-undo: the undo would refuse others a place that is free.
@@ -304,7 +323,7 @@ impl Meter {
         while count < hard {
             match self
                 .in_flight
-                .compare_exchange_weak(count, count + 1, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange_weak(count, count + 1, Ordering::SeqCst, Ordering::Relaxed)
             {
                 Ok(_) => return true,
                 Err(found) => count = found,
@@ -335,7 +354,7 @@ impl Meter {
 
     fn swap(&self, from: Word, to: Word) -> Result<(), Word> {
         self.ledger
-            .compare_exchange(from.bits(), to.bits(), Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(from.bits(), to.bits(), Ordering::SeqCst, Ordering::Relaxed)
             .map(drop)
             .map_err(Word::from_bits)
     }
@@ -404,5 +423,7 @@ impl fmt::Debug for Meter {
     }
 }
 
+#[cfg(all(test, edgeproxy_loom))]
+mod models;
 #[cfg(test)]
 mod tests;

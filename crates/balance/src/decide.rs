@@ -5,8 +5,6 @@ mod least;
 mod spill;
 mod turns;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use edgeproxy_backend::{Country, MonoTime};
 
 use crate::balancer::{Balancer, Claim, Compared, Entry, Grounds, PickError};
@@ -14,6 +12,7 @@ use crate::group::{Group, Picker};
 use crate::rank::{Draw, Rank, Room, cost, costly_load, drawn, mixed};
 use crate::rotation::Cursor;
 use crate::sticky::kept_of;
+use crate::sync::{AtomicBool, Ordering};
 use crate::tally::Tally;
 use crate::tiers::Step;
 use crate::{Asked, Client, Spill, Target};

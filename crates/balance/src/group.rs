@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::balancer::Entry;
 use crate::decide::SCAN_MAX;
@@ -10,6 +9,7 @@ use crate::ramp::STEPS;
 use crate::rotation::{Rotation, Share};
 use crate::sampler::Sampler;
 use crate::slots::Slots;
+use crate::sync::{AtomicBool, Ordering};
 use crate::tally::Tally;
 use crate::tiers::Scope;
 use crate::{Among, Inner, Own, Policy, Spill, Target};

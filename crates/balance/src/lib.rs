@@ -104,6 +104,7 @@ mod round_trips;
 mod sampler;
 mod slots;
 mod sticky;
+mod sync;
 mod tally;
 mod target;
 mod tiers;
@@ -120,5 +121,7 @@ pub use sticky::Bindings;
 pub use target::Target;
 pub use tiers::Scope;
 
+#[cfg(all(test, edgeproxy_loom))]
+mod models;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use edgeproxy_backend::ahead::{self, AHEAD};
 use edgeproxy_backend::{LoadFactor, MonoTime};
 
 use crate::balancer::{Balancer, Candidate, Compared, Entry};
@@ -41,15 +42,20 @@ impl<T: Target> Balancer<T> {
             policy.inner(),
             Inner::Weighted | Inner::LeastConnections | Inner::Ewma
         );
-        for (candidate, routable) in candidates.into_iter().zip(roll.routable) {
-            since.push(candidate.since.filter(|_| routable));
-            excluded.push(candidate.excluded);
-            let load = if heeds_loads {
-                candidate.load
-            } else {
-                LoadFactor::NONE
-            };
-            entries.push(Entry::new(candidate.target, routable, load));
+        let (mut candidates, mut routable) = (candidates.into_iter(), roll.routable.into_iter());
+        while !candidates.as_slice().is_empty() {
+            let next = candidates.as_slice().iter().take(AHEAD);
+            ahead::read(next.filter_map(|candidate| candidate.target.meter()));
+            for (candidate, routable) in candidates.by_ref().take(AHEAD).zip(routable.by_ref()) {
+                since.push(candidate.since.filter(|_| routable));
+                excluded.push(candidate.excluded);
+                let load = if heeds_loads {
+                    candidate.load
+                } else {
+                    LoadFactor::NONE
+                };
+                entries.push(Entry::new(candidate.target, routable, load));
+            }
         }
         let mut next_change = None;
         if let Some(slow_start) = &policy.slow_start {

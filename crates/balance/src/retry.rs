@@ -29,6 +29,17 @@ pub enum Failed {
     GoneAway,
     /// The backend takes no such request now, and has not looked at it (RFC 9113 §8.7).
     Refused,
+    /// Whoever asks had nothing left to make a connection with: no descriptor or memory. The backend has no
+    /// part in it, so its ledger hears nothing.
+    OwnFault,
+}
+
+impl Failed {
+    /// Whether it speaks against the backend.
+    #[must_use]
+    pub const fn is_the_backends(self) -> bool {
+        !matches!(self, Self::OwnFault)
+    }
 }
 
 /// What is known of the request.
@@ -58,7 +69,10 @@ pub enum Next {
 pub fn next(failed: Failed, request: Request) -> Next {
     let repeatable = request.idempotent && request.replayable;
     match failed {
-        Failed::Connect | Failed::ConnectTimeout | Failed::Tls | Failed::Refused if request.replayable => {
+        // Elsewhere there may be a connection that is kept.
+        Failed::Connect | Failed::ConnectTimeout | Failed::Tls | Failed::Refused | Failed::OwnFault
+            if request.replayable =>
+        {
             Next::OtherBackend
         }
         Failed::NotSent | Failed::GoneAway if request.replayable => Next::FreshConnection,

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::plan::{Plan, TURN};
+use crate::sync::{AtomicU64, Ordering};
 
 /// What takes turns: an identity and a weight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,7 +65,7 @@ impl Rotation {
         }
         let start = previous.map_or(0, |previous| previous.next_among(&shares));
         Arc::new(Self {
-            cursor: Cursor(start.into()),
+            cursor: Cursor(AtomicU64::new(start)),
             shares: shares.into(),
             order: Order::Listed,
         })

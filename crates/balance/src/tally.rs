@@ -1,6 +1,6 @@
 //! How many requests a group has in flight altogether.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Up to so many members are added up when the sum is asked for; of more it is kept, and refreshed little by
 /// little.

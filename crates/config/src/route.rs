@@ -132,7 +132,7 @@ impl FromValue for BodyLimit {
 }
 
 /// The most routes in a file.
-const MOST: usize = 4_096;
+const MOST: usize = 16_384;
 
 /// Reads the tables into the draft.
 pub(crate) fn read(document: &Document<'_>, draft: &mut Draft<'_>, value: &Spanned<DeValue<'_>>) {

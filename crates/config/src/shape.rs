@@ -117,7 +117,7 @@ fn route() -> Shape {
     Shape {
         key: route::KEY,
         heading: "[[routes]]",
-        about: "Which requests go to which app; at most 4,096. The most specific route wins, wherever it stands: a host \
+        about: "Which requests go to which app; at most 16,384. The most specific route wins, wherever it stands: a host \
                 before a wildcard before any host, then the longer path, then the one that asks for more fields by their \
                 value, then for more fields at all. Two that are equally specific and have a request in common are refused. \
                 Where there are routes, a request that none of them is for gets 404; without any, its `Host` names the \

@@ -75,12 +75,15 @@ impl Driver {
                     tokio::task::yield_now().await;
                     continue;
                 }
+                // In a fixed order, as everywhere in this crate: what happens is the same each time, and can be replayed.
                 Next::At(deadline) => tokio::select! {
+                    biased;
                     batch = reports.next() => batch,
                     () = self.shared.wake.notified() => Batch::default(),
                     () = sleep_until(deadline) => Batch::default(),
                 },
                 Next::Woken => tokio::select! {
+                    biased;
                     batch = reports.next() => batch,
                     () = self.shared.wake.notified() => Batch::default(),
                 },

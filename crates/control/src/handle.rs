@@ -432,7 +432,12 @@ impl Handle {
 
     /// A page of the backends that match, from `cursor` (0 is the beginning), at most `limit`.
     #[must_use]
-    pub fn list(&self, cursor: usize, limit: usize, matches: impl FnMut(&Status) -> bool) -> Page {
+    pub fn list(
+        &self,
+        cursor: usize,
+        limit: usize,
+        matches: impl FnMut(&Backend, edgeproxy_registry::State) -> bool,
+    ) -> Page {
         self.read(|registry, now| registry.list(cursor, limit, matches, now))
     }
 

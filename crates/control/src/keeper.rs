@@ -55,6 +55,7 @@ impl Keeper {
             if batch.writes.is_empty() {
                 self.reach(batch.through);
                 tokio::select! {
+                    biased;
                     () = self.keeping.wake.notified() => {}
                     update = self.keeping.store.update() => self.take_in(update),
                 }
@@ -221,6 +222,7 @@ impl Keeper {
         let until = Instant::now() + pause;
         loop {
             tokio::select! {
+                biased;
                 () = sleep_until(until) => return,
                 () = self.keeping.hurry.notified() => {
                     // Whoever is in a hurry asks once, and a store that fails at once is not asked in circles.

@@ -1,6 +1,6 @@
 //! Whose lease is whose, beside the registry: whatever one of them is told the other hears of under the same lock.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use edgeproxy_backend::{BackendId, Incarnation, MonoTime};
 use edgeproxy_registry::{LoadReport, Registry, Share, Write};
@@ -25,8 +25,8 @@ pub(crate) struct Leases {
 /// What the store is to be asked for. Each id once, however often it is wished for while the store is slow.
 #[derive(Default)]
 pub(crate) struct Wanted {
-    adopt: HashMap<BackendId, Held>,
-    end: HashMap<BackendId, Held>,
+    adopt: BTreeMap<BackendId, Held>,
+    end: BTreeMap<BackendId, Held>,
     tell: BTreeSet<BackendId>,
 }
 
@@ -61,12 +61,9 @@ impl Wanted {
     }
 }
 
-fn some_of(wanted: &mut HashMap<BackendId, Held>) -> Vec<Held> {
-    if wanted.len() <= ERRAND {
-        return wanted.drain().map(|(_, held)| held).collect();
-    }
-    let ids: Vec<_> = wanted.keys().take(ERRAND).cloned().collect();
-    ids.iter().filter_map(|id| wanted.remove(id)).collect()
+fn some_of(wanted: &mut BTreeMap<BackendId, Held>) -> Vec<Held> {
+    let first = std::iter::from_fn(|| wanted.pop_first());
+    first.map(|(_, held)| held).take(ERRAND).collect()
 }
 
 impl Errand {

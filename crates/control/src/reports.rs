@@ -68,6 +68,7 @@ impl Reports {
         let mut reports = Vec::new();
         let Self { receiver, loss } = self;
         tokio::select! {
+            biased;
             received = receiver.recv_many(&mut reports, BATCH) => {
                 if received == 0 {
                     // Every sender is gone: nothing will come any more.

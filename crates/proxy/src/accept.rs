@@ -14,18 +14,22 @@ use crate::clients::Counted;
 use crate::counts::{BY_CLIENT_LIMIT, BY_INTRODUCTION, Entered};
 use crate::headers::forwarded::is_trusted;
 use crate::proxy_protocol::Named;
+use crate::scarcity::{self, News};
 use crate::worker::{Latest, Worker};
 use crate::{Protocol, front, proxy_protocol, sni, tcp, tls};
 
 /// Accepts for as long as it is polled.
 pub(crate) async fn accept_all(latest: &Latest, sockets: &[(usize, TcpListener)]) {
     let (mut pause, mut first) = (PAUSE_MIN, 0);
+    let mut news = News::default();
     let slots = latest.slots();
     loop {
         // One slot for all listeners: with one each, a quiet listener would keep what a busy one needs.
         let Some(slot) = slots.take().await else {
             return;
         };
+        // What is given back is for the requests that are here already.
+        scarcity::over().await;
         match next(sockets, &mut first).await {
             Ok((listener, stream, peer)) => {
                 pause = PAUSE_MIN;
@@ -33,7 +37,9 @@ pub(crate) async fn accept_all(latest: &Latest, sockets: &[(usize, TcpListener)]
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, ?pause, "no connection can be accepted; trying again after a pause");
+                if news.is_due() {
+                    tracing::warn!(%error, "no connection can be accepted; trying again and again");
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }

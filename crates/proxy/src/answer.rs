@@ -8,6 +8,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Version};
 use http_body_util::Full;
 
+use crate::headers::via::{Circle, MAX_HOPS};
 use crate::http1::response::Persist;
 
 pub(crate) const WORD: HeaderName = HeaderName::from_static("x-edgeproxy-error");
@@ -17,7 +18,7 @@ pub(crate) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, 
 pub(crate) const ALLOW: HeaderValue = HeaderValue::from_static(ALLOWED);
 
 /// Every word, in the order of the [table](crate#what-clients-are-told).
-pub(crate) const WORDS: [&str; 22] = [
+pub(crate) const WORDS: [&str; 23] = [
     "bad_request",
     "no_route",
     "method_not_allowed",
@@ -33,6 +34,7 @@ pub(crate) const WORDS: [&str; 22] = [
     "tls_failed",
     "protocol_unknown",
     "refused",
+    "overloaded",
     "no_backend",
     "backends_full",
     "queue_timeout",
@@ -134,8 +136,15 @@ impl Answer {
         .closing()
     }
 
-    pub(crate) fn loop_detected() -> Self {
-        let error = "the request has come through this proxy before; a backend's address leads back here";
+    pub(crate) fn loop_detected(circle: Circle) -> Self {
+        let error = match circle {
+            Circle::Closed => {
+                "the request has come through this proxy before; a backend's address leads back here".into()
+            }
+            Circle::Endless => Cow::from(format!(
+                "the request has come through more than {MAX_HOPS} proxies, by Via; a backend's address leads into a ring"
+            )),
+        };
         Self::new(StatusCode::LOOP_DETECTED, "loop_detected", error)
     }
 
@@ -201,6 +210,11 @@ impl Answer {
     pub(crate) fn refused() -> Self {
         let error = "the backend takes no more requests";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "refused", error).retry_after(Duration::from_secs(1))
+    }
+
+    pub(crate) fn overloaded() -> Self {
+        let error = "this proxy has no descriptor or memory left for a connection to a backend";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error).retry_after(Duration::from_secs(1))
     }
 
     pub(crate) fn response_timeout() -> Self {

@@ -21,8 +21,9 @@ pub use counted::{AppTraffic, BackendTraffic, Counted, ListenerTraffic, Traffic,
 /// The classes of statuses, in the order in which they are counted.
 pub const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// How a backend can fail a request, in the order in which it is counted; the last one after its response has begun.
-pub const FAILURES: [&str; 12] = [
+/// How a backend can fail a request, in the order in which it is counted; `own_fault` is the proxy's failure before it, and the
+/// last one comes after its response has begun.
+pub const FAILURES: [&str; 13] = [
     "connect",
     "connect_timeout",
     "tls",
@@ -34,6 +35,7 @@ pub const FAILURES: [&str; 12] = [
     "unhealthy_status",
     "going_away",
     "refused",
+    "own_fault",
     "truncated",
 ];
 
@@ -68,6 +70,7 @@ pub(crate) const fn place_of(failed: Failed) -> usize {
         Failed::Unhealthy => 8,
         Failed::GoneAway => 9,
         Failed::Refused => 10,
+        Failed::OwnFault => 11,
     }
 }
 
@@ -390,6 +393,7 @@ mod tests {
             Unhealthy,
             GoneAway,
             Refused,
+            OwnFault,
         ];
         let places: Vec<_> = all.map(place_of).into();
         assert_eq!(places, (0..TRUNCATED).collect::<Vec<_>>());

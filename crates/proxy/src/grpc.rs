@@ -220,6 +220,7 @@ mod tests {
             ("response_timeout", Code::DeadlineExceeded),
             ("body_too_large", Code::ResourceExhausted),
             ("bad_request", Code::Internal),
+            ("overloaded", Code::Unavailable),
             ("loop_detected", Code::Internal),
         ] {
             assert_eq!(code(word), expected, "{word}");

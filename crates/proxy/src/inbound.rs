@@ -11,6 +11,7 @@ use crate::headers::Present;
 use crate::headers::via::Pseudonym;
 use crate::host::{self, Authority};
 use crate::http1::field::Field;
+use crate::http1::request::target;
 
 /// A request that may be forwarded.
 #[derive(Debug)]
@@ -63,15 +64,15 @@ pub(crate) fn check(parts: &mut Parts, config: &Config, pseudonym: &Pseudonym) -
     let present = Present::of(&parts.headers);
     check_framing(parts, present)?;
     let host = host(parts, present)?;
-    if present.has(Field::Via) && pseudonym.is_named_in(&parts.headers) {
-        return Err(Answer::loop_detected().into());
+    if present.has(Field::Via) {
+        pseudonym.check(&parts.headers).map_err(Answer::loop_detected)?;
     }
     if matches!(parts.method, Method::OPTIONS | Method::TRACE) {
         count_forward(&mut parts.headers)?;
     }
     Ok(Inbound {
         host,
-        target: target(parts),
+        target: target(parts)?,
         present,
     })
 }
@@ -233,17 +234,23 @@ fn count_forward(headers: &mut HeaderMap) -> Result<(), Stop> {
     }
 }
 
-fn target(parts: &Parts) -> Uri {
+fn target(parts: &Parts) -> Result<Uri, Answer> {
     let absolute = parts.uri.authority().is_some();
-    let path = parts.uri.path_and_query();
-    match path {
+    let Some(path) = parts.uri.path_and_query() else {
+        return Ok(Uri::from(PathAndQuery::from_static("/")));
+    };
+    // The codec permits some that HTTP/1 has no place for.
+    target::check_bytes(path.as_str())?;
+    if parts.method == Method::OPTIONS {
         // RFC 9112 §3.2.4: OPTIONS on an absolute target without a path is about the server as a whole.
-        Some(path) if absolute && parts.method == Method::OPTIONS && path == "/" => {
-            Uri::from(PathAndQuery::from_static("*"))
-        }
-        Some(path) => Uri::from(path.clone()),
-        None => Uri::from(PathAndQuery::from_static("/")),
+        let whole = absolute && path == "/";
+        let star = || PathAndQuery::from_static("*");
+        return Ok(Uri::from(if whole { star() } else { path.clone() }));
     }
+    if path == "*" {
+        return Err(target::no_target());
+    }
+    Ok(Uri::from(path.clone()))
 }
 
 #[cfg(test)]

@@ -159,11 +159,12 @@
 //! | `tls_failed` | 502 | the TLS handshake with the backend failed: its certificate, or something else |
 //! | `protocol_unknown` | 501 | extended CONNECT for another protocol than `websocket` |
 //! | `refused` | 503 | the backend refuses streams of HTTP/2; with `Retry-After` |
+//! | `overloaded` | 503 | this proxy has no descriptor or memory left for a connection to a backend; with `Retry-After` |
 //! | `no_backend` | 503 | none is routable; with `Retry-After` |
 //! | `backends_full`, `queue_timeout` | 503 | all are at their hard limit, and the queue is full, or the time to wait in it is over; with `Retry-After` |
 //! | `connect_timeout`, `response_timeout` | 504 | the backend is too slow |
 //! | `http_version` | 505 | neither HTTP/1.0, 1.1 nor 2 |
-//! | `loop_detected` | 508 | `Via` names this proxy |
+//! | `loop_detected` | 508 | `Via` names this proxy, or more than 32 |
 //!
 //! # What it leaves to the caller
 //!
@@ -203,6 +204,8 @@ mod inside;
 mod interim;
 mod keys;
 mod listener;
+#[cfg(all(test, edgeproxy_loom))]
+mod models;
 mod origin;
 mod outbound;
 mod own_fields;
@@ -217,11 +220,13 @@ mod report;
 mod retry;
 mod route;
 mod running;
+mod scarcity;
 mod settings;
 mod slots;
 mod sni;
 mod socket;
 mod stream;
+mod sync;
 mod tcp;
 mod timer;
 mod tls;

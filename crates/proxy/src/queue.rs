@@ -3,10 +3,10 @@
 mod line;
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::sync::{AtomicUsize, Mutex, Ordering, fence};
 use line::{Key, Line};
 
 /// The bounded queue of one app, first in, first out, shared by all workers. It goes from table to table with the

@@ -39,7 +39,7 @@ use crate::proxy_protocol::{self, Named};
 use crate::queue::Waiting;
 use crate::retry::Failed;
 use crate::worker::Worker;
-use crate::{AppRoute, Listener, Protocol, clock};
+use crate::{AppRoute, Listener, Protocol, clock, wire};
 pub(crate) use relay::Ended;
 use relay::relay;
 pub(crate) use supplies::Supplies;
@@ -226,7 +226,9 @@ async fn connected(worker: &Worker, name: &AppName, header: &[u8], peer: SocketA
                 tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend could not be connected to");
                 let tally = worker.tally(place.endpoint());
                 tally.backend.failures.count(place_of(failed));
-                tell(worker, place, place.failed(settings.max_failures, clock::now()));
+                if failed.is_the_backends() {
+                    tell(worker, place, place.failed(settings.max_failures, clock::now()));
+                }
             }
         }
         tried.push(place.endpoint().incarnation);
@@ -349,18 +351,12 @@ fn tell(worker: &Worker, place: &InFlight, signal: Option<Signal>) {
 
 async fn connect(addr: SocketAddr, header: &[u8], timeout: Duration) -> Result<TcpStream, Failed> {
     let connecting = async {
-        let mut stream = TcpStream::connect(addr).await?;
-        // What a client has sent is passed on at once, not when the backend has acknowledged the rest.
-        stream.set_nodelay(true)?;
+        let mut stream = wire::dial(addr).await?;
         if !header.is_empty() {
-            stream.write_all(header).await?;
+            stream.write_all(header).await.map_err(|_| Failed::Connect)?;
         }
-        Ok::<_, io::Error>(stream)
+        Ok(stream)
     };
-    match tokio::time::timeout(timeout, connecting).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(Failed::ConnectTimeout),
-        Ok(Err(_)) => Err(Failed::Connect),
-        Err(_) => Err(Failed::ConnectTimeout),
-    }
+    let connected = tokio::time::timeout(timeout, connecting).await;
+    connected.unwrap_or(Err(Failed::ConnectTimeout))
 }

@@ -16,6 +16,7 @@ use crate::counts::{Open, Tally};
 use crate::encrypted::Encrypted;
 use crate::pool::Keep;
 use crate::retry::Failed;
+use crate::scarcity::{self, Shortage};
 use crate::socket::Socket;
 use crate::tls::{BackendTls, Offer, Permit};
 
@@ -68,24 +69,38 @@ pub(crate) async fn connect_for(
 }
 
 /// Connects in the clear. The caller bounds the time.
+///
+/// Where this proxy has nothing left to connect with, it waits a little for what others give back, and nobody new is
+/// accepted meanwhile.
 pub(crate) async fn dial(addr: SocketAddr) -> Result<TcpStream, Failed> {
-    let connected = async {
-        let socket = if addr.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
+    let mut shortage = Shortage::default();
+    loop {
+        let error = match connect_once(addr).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
         };
-        // A head and a body that leave in two writes would otherwise wait for an acknowledgement between them.
-        socket.set_nodelay(true)?;
-        socket.connect(addr).await
-    };
-    connected.await.map_err(|error: io::Error| {
         tracing::debug!(%addr, %error, "a backend could not be connected to");
-        match error.kind() {
-            io::ErrorKind::TimedOut => Failed::ConnectTimeout,
-            _ => Failed::Connect,
+        if !scarcity::is_own_fault(&error) {
+            return Err(match error.kind() {
+                io::ErrorKind::TimedOut => Failed::ConnectTimeout,
+                _ => Failed::Connect,
+            });
         }
-    })
+        if !shortage.wait(&error).await {
+            return Err(Failed::OwnFault);
+        }
+    }
+}
+
+async fn connect_once(addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if addr.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A head and a body that leave in two writes would otherwise wait for an acknowledgement between them.
+    socket.set_nodelay(true)?;
+    socket.connect(addr).await
 }
 
 impl Wire {

@@ -122,17 +122,22 @@ impl Follower {
             changes.extend(classes.map(|class| Change::Leave(member.endpoint.incarnation, class)));
         };
         for member in new {
-            let incarnation = member.endpoint.incarnation;
-            while let Some(gone) = old.next_if(|old| old.endpoint.incarnation < incarnation) {
-                leave(gone, &mut changes);
+            // Most are the same, which is seen without a look at them.
+            let same = |old: &&Member| Arc::ptr_eq(&old.endpoint, &member.endpoint);
+            let mut before = old.next_if(same);
+            if before.is_none() {
+                let incarnation = member.endpoint.incarnation;
+                while let Some(gone) = old.next_if(|old| old.endpoint.incarnation < incarnation) {
+                    leave(gone, &mut changes);
+                }
+                before = old.next_if(|old| old.endpoint.incarnation == incarnation);
             }
-            let before = old.next_if(|old| old.endpoint.incarnation == incarnation);
             let had = before.map_or([None; 2], |before| old_wanted.classes(before));
             let wants = new_wanted.classes(member);
-            let same = before.is_some_and(|before| Arc::ptr_eq(&before.endpoint, &member.endpoint));
-            if same && had == wants && old_wanted.is(new_wanted) {
+            if before.as_ref().is_some_and(same) && had == wants && old_wanted.is(new_wanted) {
                 continue;
             }
+            let incarnation = member.endpoint.incarnation;
             let gone = had
                 .into_iter()
                 .flatten()

@@ -62,7 +62,7 @@ impl Successor {
     /// time.
     pub fn answer(&mut self, draining: Vec<Life>) -> Vec<Life> {
         let is_done =
-            |endpoint: Option<&Endpoint>| endpoint.is_none_or(|endpoint| endpoint.meter.in_flight() == 0);
+            |endpoint: Option<&Endpoint>| endpoint.is_none_or(|endpoint| endpoint.meter.remaining() == 0);
         let looked_at = self.drain.len().min(AT_ONCE);
         let (done, rest): (Vec<_>, Vec<_>) = self
             .drain

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use edgeproxy_backend::ahead::{self, AHEAD};
 use edgeproxy_backend::{AppName, Endpoint, MonoTime, Region};
 use edgeproxy_balance::{Algorithm, Balancer, Barred, Candidate, Policy, RoundTrips};
 use edgeproxy_proxy::{AppRoute, RetryBudget, RouteTable};
@@ -121,7 +122,11 @@ impl TableBuilder {
         now: MonoTime,
     ) -> AppRoute {
         let plan = self.plan.app(name);
-        let candidates = members.iter().map(|member| candidate(plan, member)).collect();
+        let mut candidates = Vec::with_capacity(members.len());
+        for some in members.chunks(AHEAD) {
+            ahead::read(some.iter().map(|member| &member.endpoint));
+            candidates.extend(some.iter().map(|member| candidate(plan, member)));
+        }
         let mut policy = Cow::Borrowed(&plan.policy);
         if goes_by_distance(&policy) {
             policy.to_mut().region_order.clone_from(&self.measured);

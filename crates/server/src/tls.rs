@@ -115,6 +115,12 @@ pub enum TlsFault {
         /// What is wrong with it.
         error: IdentityError,
     },
+    /// A certificate that has ended, in place of one that ends later.
+    #[error("{} holds a certificate that has ended, earlier than the one before it does", path.display())]
+    Ended {
+        /// The file at fault.
+        path: PathBuf,
+    },
     /// A certificate without a name, that nobody would ever be shown.
     #[error(
         "{} holds a certificate for no DNS name, so no client would be shown it; expected names in it, or `names` \

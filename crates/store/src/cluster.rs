@@ -15,7 +15,7 @@
 //! | a proxy's membership is gone | its backends are suspect for one TTL: whoever gets a heartbeat adopts them |
 //! | nobody adopted one | the proxy that rendezvous hashing names probes it: refused, it is deleted |
 //! | it answers | it is held until the missing proxy is back or forgotten; then it is adopted |
-//! | the store is lost | no lease ends; whom a proxy hasn't heard for one TTL it probes, whosever it is, and who refuses is not routed to |
+//! | the store is lost | no lease ends; whom a proxy hasn't heard for one TTL it probes, whosever it is, more than a thousand in turns, and who refuses is not routed to |
 //! | the store is back | every lease of one's own is fresh; who is gone there is gone here |
 //! | a probe is answered, and its lease runs or is another proxy's to end | nothing is doubted any more |
 //!
@@ -31,8 +31,9 @@ mod entry;
 mod members;
 mod policy;
 mod rendezvous;
+mod spread;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use edgeproxy_backend::{BackendId, Incarnation, MonoTime};
@@ -45,6 +46,8 @@ pub use policy::ClusterPolicy;
 
 /// Timers that one [`tick`](Cluster::tick) looks at: whoever calls it holds a lock that heartbeats wait for.
 const WORK_BOUND: usize = 1_024;
+/// Proxies that rendezvous hashing goes through at the cost of one such look.
+const PROXIES_PER_LOOK: usize = 16;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -53,14 +56,18 @@ pub struct Cluster {
     policy: ClusterPolicy,
     members: Members,
     backends: HashMap<BackendId, Entry>,
-    /// Lazily kept: an entry that is due later than its timer is armed again when that fires.
+    /// The same by their owners, so that what becomes of one proxy costs what that one has.
+    owned: HashMap<ProxyName, HashSet<BackendId>>,
+    /// Lazily kept: an entry that is due later than its timer is armed again when that fires. Each has one: others' are looked
+    /// at once in a TTL, so that the loss of the store is noticed by each in its turn.
     timers: BTreeSet<(MonoTime, BackendId)>,
     /// Others' backends that have been heard here, since the last telling: those that are marked so, and some that are not
     /// any more.
     heard: Vec<BackendId>,
     tell_at: Option<MonoTime>,
     actions: VecDeque<Action>,
-    is_lost: bool,
+    /// Since when the store can't be reached.
+    lost_at: Option<MonoTime>,
 }
 
 impl Cluster {
@@ -72,11 +79,12 @@ impl Cluster {
             me,
             policy,
             backends: HashMap::new(),
+            owned: HashMap::new(),
             timers: BTreeSet::new(),
             heard: Vec::new(),
             tell_at: None,
             actions: VecDeque::new(),
-            is_lost: false,
+            lost_at: None,
         }
     }
 
@@ -87,7 +95,7 @@ impl Cluster {
             entry.is_written = known.is_written && known.incarnation == incarnation;
             entry.armed = known.armed;
         }
-        self.backends.insert(id.clone(), entry);
+        self.place(id, entry);
         self.arm(id, now);
         self.check();
     }
@@ -100,6 +108,7 @@ impl Cluster {
 
     /// A heartbeat has come here.
     pub fn heartbeat(&mut self, id: &BackendId, now: MonoTime) -> Heard {
+        let is_lost = self.is_lost();
         let Some(entry) = self.backends.get_mut(id) else {
             return Heard::Unknown;
         };
@@ -109,7 +118,7 @@ impl Cluster {
         }
         let is_alive = self.members.is_alive(&entry.owner);
         let may_adopt = !is_alive || (in_row >= self.policy.adopt_after && now >= entry.settled);
-        if may_adopt && !self.is_lost {
+        if may_adopt && !is_lost {
             // Asked for again by the next heartbeat, should it fail.
             self.actions.push_back(entry.adoption(id));
         }
@@ -154,8 +163,14 @@ impl Cluster {
             Some(known) => entry.armed = known.armed,
             None => {}
         }
-        self.backends.insert(id.clone(), entry);
-        self.arm(&id, now);
+        let is_another_s = entry.owner != self.me && self.members.is_alive(&entry.owner);
+        let look = plus(now, spread::look(&id, ttl));
+        self.place(&id, entry);
+        if is_another_s {
+            self.arm_at(&id, look);
+        } else {
+            self.arm(&id, now);
+        }
         self.check();
     }
 
@@ -207,34 +222,27 @@ impl Cluster {
         self.check();
     }
 
-    /// The store can't be reached. From now on nobody is told of others' backends: for one TTL they count as heard.
+    /// The store can't be reached. From now on nobody is told of others' backends: for one TTL they count as heard, and where
+    /// there are many for a little longer, each for another time, so that they are not all probed at once.
+    ///
+    /// O(what this proxy has yet to do): each of the others is found to count so when it is looked at.
     pub fn lost(&mut self, now: MonoTime) {
         // What could not be done is done by what comes back.
         self.actions
             .retain(|action| matches!(action, Action::Probe { .. } | Action::Believe { .. }));
-        if std::mem::replace(&mut self.is_lost, true) {
-            return;
-        }
-        let mut ids = Vec::new();
-        for (id, entry) in self
-            .backends
-            .iter_mut()
-            .filter(|(_, entry)| entry.owner != self.me)
-        {
-            entry.renew(now);
-            ids.push(id.clone());
-        }
-        for id in ids {
-            self.arm(&id, now);
-        }
+        self.lost_at.get_or_insert(now);
         self.check();
     }
 
-    /// The store can be reached again, and nothing was missed.
+    /// The store can be reached again, and nothing was missed. O(this proxy's own, and those whose owners are missing).
     pub fn restored(&mut self, now: MonoTime) {
-        self.is_lost = false;
-        for entry in self.backends.values_mut().filter(|entry| entry.owner == self.me) {
-            entry.renew(now);
+        self.lost_at = None;
+        let own: Vec<_> = self.owned.get(&self.me).into_iter().flatten().cloned().collect();
+        for id in own {
+            if let Some(entry) = self.backends.get_mut(&id) {
+                entry.renew(now);
+            }
+            self.arm(&id, now);
         }
         self.orphans(now, |_| true);
         if !self.heard.is_empty() {
@@ -245,8 +253,10 @@ impl Cluster {
 
     /// The store can be reached again, and this is all that is there.
     pub fn resync(&mut self, owned: Vec<Owned>, members: Vec<ProxyName>, now: MonoTime) {
-        self.is_lost = false;
+        self.lost_at = None;
         self.members.replace(members, now);
+        self.backends
+            .reserve(owned.len().saturating_sub(self.backends.len()));
         let there: HashMap<_, _> = owned
             .iter()
             .map(|owned| (owned.id.clone(), owned.incarnation))
@@ -265,7 +275,10 @@ impl Cluster {
             self.forget_backend(&id);
         }
         for owned in owned {
-            self.put(owned, now);
+            // Of most there is no news.
+            if !self.is_known(&owned) {
+                self.put(owned, now);
+            }
         }
         self.restored(now);
     }
@@ -279,7 +292,11 @@ impl Cluster {
         else {
             return;
         };
-        let phase = entry.phase;
+        let phase = if self.is_heard(entry, now) {
+            Phase::Held
+        } else {
+            entry.phase
+        };
         if phase == Phase::Held || !self.is_to_ask(id) {
             if answer == Answer::Answers {
                 self.set_phase(id, Phase::Held);
@@ -294,7 +311,7 @@ impl Cluster {
             return;
         };
         match answer {
-            Answer::Refuses if !self.is_lost => self.end(id, now),
+            Answer::Refuses if !self.is_lost() => self.end(id, now),
             // Asked again in a while, until the store is back.
             Answer::Refuses => {}
             Answer::Answers => self.hold(id, since, now),
@@ -316,6 +333,7 @@ impl Cluster {
         self.backends.get(id).is_some_and(|entry| {
             entry.incarnation == incarnation
                 && entry.phase != Phase::Held
+                && !self.is_heard(entry, now)
                 && entry.distrusted_until.is_none_or(|until| until <= now)
         })
     }
@@ -354,25 +372,30 @@ impl Cluster {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<MonoTime> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        let tell_at = self.tell_at.filter(|_| !self.is_lost);
+        let tell_at = self.tell_at.filter(|_| !self.is_lost());
         [timer, tell_at].into_iter().flatten().min()
     }
 
     /// Time has passed. Where much is due at once, [`poll_timeout`](Self::poll_timeout) has come again afterwards.
     pub fn tick(&mut self, now: MonoTime) {
-        for _ in 0..WORK_BOUND {
+        let mut work = 0;
+        while work < WORK_BOUND {
             if self.timers.first().is_none_or(|(at, _)| *at > now) {
                 break;
             }
             let Some((_, id)) = self.timers.pop_first() else {
                 break;
             };
+            work += 1;
             if let Some(entry) = self.backends.get_mut(&id) {
                 entry.armed = None;
+                if !self.members.is_alive(&entry.owner) {
+                    work += self.members.len() / PROXIES_PER_LOOK;
+                }
                 self.due(&id, now);
             }
         }
-        if !self.is_lost && self.tell_at.is_some_and(|at| at <= now) {
+        if !self.is_lost() && self.tell_at.is_some_and(|at| at <= now) {
             self.tell(now);
         }
         self.check();
@@ -417,22 +440,76 @@ impl Cluster {
 
     /// Whether this proxy probes it once its lease has run out: all do where nobody can be told what one has found.
     fn is_to_ask(&self, id: &BackendId) -> bool {
-        self.is_lost || self.is_mine(id)
+        self.is_lost() || self.is_mine(id)
+    }
+
+    const fn is_lost(&self) -> bool {
+        self.lost_at.is_some()
+    }
+
+    /// Until when its lease runs as far as can be known here, before what telling may take.
+    fn runs_until(&self, id: &BackendId, entry: &Entry) -> MonoTime {
+        match self.lost_at {
+            Some(lost) if entry.owner != self.me => {
+                let turn = spread::turn(id, self.backends.len());
+                entry.lease_ends.max(plus(lost, entry.ttl + turn))
+            }
+            _ => entry.lease_ends,
+        }
+    }
+
+    /// Whether that is all there is to say of it: nobody could have been told otherwise since the store was lost.
+    fn is_heard(&self, entry: &Entry, now: MonoTime) -> bool {
+        self.lost_at
+            .is_some_and(|lost| entry.owner != self.me && now < plus(lost, entry.ttl))
+    }
+
+    /// Whether exactly that is known of it.
+    fn is_known(&self, owned: &Owned) -> bool {
+        self.backends.get(&owned.id).is_some_and(|known| {
+            known.is_written
+                && known.incarnation == owned.incarnation
+                && known.ttl == owned.ttl
+                && known.owner == owned.owner
+        })
     }
 
     /// Those whose owner is missing are suspect; with a fresh TTL where that is news.
     fn orphans(&mut self, now: MonoTime, is_fresh: impl Fn(&ProxyName) -> bool) {
         let mut ids = Vec::new();
-        for (id, entry) in &mut self.backends {
-            if !self.members.is_alive(&entry.owner) {
-                if is_fresh(&entry.owner) {
-                    entry.renew(now);
-                }
-                ids.push(id.clone());
+        for (owner, owned) in &self.owned {
+            if !self.members.is_alive(owner) {
+                let is_fresh = is_fresh(owner);
+                ids.extend(owned.iter().map(|id| (id.clone(), is_fresh)));
             }
         }
-        for id in ids {
+        for (id, is_fresh) in ids {
+            if let Some(entry) = self.backends.get_mut(&id).filter(|_| is_fresh) {
+                entry.renew(now);
+            }
             self.arm(&id, now);
+        }
+    }
+
+    /// Puts what is known of it in the place of what was.
+    fn place(&mut self, id: &BackendId, entry: Entry) {
+        let owner = entry.owner.clone();
+        let before = self.backends.insert(id.clone(), entry).map(|before| before.owner);
+        if before.as_ref() == Some(&owner) {
+            return;
+        }
+        if let Some(before) = before {
+            self.disown(&before, id);
+        }
+        self.owned.entry(owner).or_default().insert(id.clone());
+    }
+
+    fn disown(&mut self, owner: &ProxyName, id: &BackendId) {
+        if let Some(owned) = self.owned.get_mut(owner) {
+            owned.remove(id);
+            if owned.is_empty() {
+                self.owned.remove(owner);
+            }
         }
     }
 
@@ -446,7 +523,7 @@ impl Cluster {
     fn arm(&mut self, id: &BackendId, now: MonoTime) {
         let grace = self.grace(now);
         if let Some(entry) = self.backends.get(id) {
-            let at = plus(entry.lease_ends, grace).max(now);
+            let at = plus(self.runs_until(id, entry), grace).max(now);
             self.arm_at(id, at);
         }
     }
@@ -462,7 +539,11 @@ impl Cluster {
     }
 
     fn forget_backend(&mut self, id: &BackendId) {
-        if let Some(Entry { armed: Some(at), .. }) = self.backends.remove(id) {
+        let Some(entry) = self.backends.remove(id) else {
+            return;
+        };
+        self.disown(&entry.owner, id);
+        if let Some(at) = entry.armed {
             self.timers.remove(&(at, id.clone()));
         }
     }
@@ -473,6 +554,15 @@ impl Cluster {
         debug_assert!(
             self.timers.len() <= self.backends.len(),
             "more timers than backends"
+        );
+        debug_assert!(
+            self.backends.len() > FEW
+                || self.backends.iter().all(|(id, entry)| self
+                    .owned
+                    .get(&entry.owner)
+                    .is_some_and(|owned| owned.contains(id)))
+                    && self.owned.values().map(HashSet::len).sum::<usize>() == self.backends.len(),
+            "the backends by their owners are not the backends"
         );
         debug_assert!(
             self.backends.len() > FEW

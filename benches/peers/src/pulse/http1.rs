@@ -7,9 +7,6 @@ use anyhow::{Context as _, ensure};
 
 use super::Dialect;
 
-/// Apps that the backends are spread over.
-const APPS: u64 = 100;
-
 /// The address of a backend that nobody is ever sent to: on loopback, and nobody listens there.
 fn ip(member: u64) -> [u8; 4] {
     let [.., a, b, c] = member.to_be_bytes();
@@ -18,25 +15,34 @@ fn ip(member: u64) -> [u8; 4] {
 
 /// Registers a backend for each member.
 pub(crate) struct Registrations {
-    pub(crate) to: SocketAddr,
+    to: SocketAddr,
+    /// The member that counting begins at, and how many apps they are spread over.
+    first: u64,
+    apps: u64,
     body: Vec<u8>,
 }
 
 impl Registrations {
-    pub(crate) const fn new(to: SocketAddr) -> Self {
-        Self { to, body: Vec::new() }
+    pub(crate) const fn new(to: SocketAddr, first: u64, apps: u64) -> Self {
+        Self {
+            to,
+            first,
+            apps,
+            body: Vec::new(),
+        }
     }
 }
 
 impl Dialect for Registrations {
     fn ask(&mut self, member: u64, to: &mut Vec<u8>) {
+        let member = self.first + member;
         let [a, b, c, d] = ip(member);
         self.body.clear();
         // Writing to a Vec can't fail.
         let _ = write!(
             self.body,
             r#"{{"id":"backend-eu-{member:07}","app":"app-{}","region":"eu","country":"DE","ip":"{a}.{b}.{c}.{d}","port":9,"ttl_secs":60}}"#,
-            member % APPS
+            member % self.apps
         );
         let _ = write!(
             to,
@@ -79,6 +85,22 @@ pub(crate) struct Requests {
 impl Dialect for Requests {
     fn ask(&mut self, _: u64, to: &mut Vec<u8>) {
         let _ = write!(to, "GET /1k HTTP/1.1\r\nHost: {}\r\n\r\n", self.to);
+    }
+
+    fn take_answers(&mut self, from: &mut Vec<u8>, _: &mut Vec<u8>) -> anyhow::Result<usize> {
+        take(from, b"200")
+    }
+}
+
+/// Asks for 1 KiB as one host after the other, in an order that looks random.
+pub(crate) struct Hosts {
+    pub(crate) hosts: u64,
+}
+
+impl Dialect for Hosts {
+    fn ask(&mut self, member: u64, to: &mut Vec<u8>) {
+        let host = member.wrapping_mul(2_654_435_761) % self.hosts;
+        let _ = write!(to, "GET /1k HTTP/1.1\r\nHost: host-{host}.example\r\n\r\n");
     }
 
     fn take_answers(&mut self, from: &mut Vec<u8>, _: &mut Vec<u8>) -> anyhow::Result<usize> {

@@ -99,7 +99,7 @@ impl Sample {
         self.taken = Some(now);
         self.number += 1;
         let over = since.filter(|since| *since <= LONGEST);
-        let page = handle.list(0, MOST_BACKENDS, |_| true);
+        let page = handle.list(0, MOST_BACKENDS, |_, _| true);
         self.total = page.total;
         for status in &page.items {
             self.note(status, over);

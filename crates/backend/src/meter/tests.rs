@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{AppName, Backend, BackendAddr, Country, Endpoint, Region};
 const MS: Duration = Duration::from_millis(1);
 const NOW: MonoTime = MonoTime::from_secs(60);
 
-fn endpoint(limits: Limits) -> Arc<Endpoint> {
+pub(super) fn endpoint(limits: Limits) -> Arc<Endpoint> {
     let mut backend = Backend::new(
         BackendId::parse("a").unwrap(),
         AppName::parse("app").unwrap(),
@@ -23,11 +23,11 @@ fn endpoint(limits: Limits) -> Arc<Endpoint> {
     Arc::new(Endpoint::new(backend, Incarnation::FIRST))
 }
 
-fn unlimited() -> Arc<Endpoint> {
+pub(super) fn unlimited() -> Arc<Endpoint> {
     endpoint(Limits::NONE)
 }
 
-fn admit(endpoint: &Arc<Endpoint>) -> Result<InFlight, Refusal> {
+pub(super) fn admit(endpoint: &Arc<Endpoint>) -> Result<InFlight, Refusal> {
     endpoint.admit(Admission::Regular)
 }
 

@@ -1,11 +1,10 @@
 //! When a tier's traffic goes on to the next.
 
-use std::sync::atomic::Ordering;
-
 use super::{Decision, Watch};
 use crate::balancer::Compared;
 use crate::group::Group;
 use crate::rank::{Draw, below, drawn};
+use crate::sync::Ordering;
 use crate::tiers::Step;
 use crate::{Claim, Target};
 

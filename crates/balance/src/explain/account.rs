@@ -1,7 +1,5 @@
 //! The decision as it was made, told member by member.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use edgeproxy_backend::MonoTime;
 
 use super::{Considered, Excluded, Exclusion, Explanation, Tier, Verdict};
@@ -9,6 +7,7 @@ use crate::balancer::{Balancer, Claim, Entry, Grounds};
 use crate::decide::{Decision, Watch, place_of};
 use crate::group::{Group, Picker};
 use crate::rotation::Cursor;
+use crate::sync::{AtomicBool, Ordering};
 use crate::tally::Tally;
 use crate::{Asked, Client, Inner, Target};
 

@@ -1,9 +1,10 @@
 //! How many retries an app may have.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use edgeproxy_backend::MonoTime;
+
+use crate::sync::{AtomicU64, Ordering};
 
 /// How much comes into a [`RetryBudget`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

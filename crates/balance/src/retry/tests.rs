@@ -53,3 +53,13 @@ fn sent_no_response_not_idempotent_no() {
         assert_eq!(next(failed, NOT_IDEMPOTENT), Next::GiveUp);
     }
 }
+
+#[test]
+fn nothing_left_to_connect_with_another_backend_and_this_one_is_not_blamed() {
+    for request in [IDEMPOTENT, NOT_IDEMPOTENT] {
+        assert_eq!(next(Failed::OwnFault, request), Next::OtherBackend);
+    }
+    assert_eq!(next(Failed::OwnFault, BODY_GONE), Next::GiveUp);
+    assert!(!Failed::OwnFault.is_the_backends());
+    assert!(Failed::Connect.is_the_backends());
+}

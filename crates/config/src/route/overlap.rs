@@ -1,6 +1,6 @@
 //! Routes that share requests although neither is a part of the other: right, and seldom meant.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{HeaderMatch, HostMatch, Route, order};
 use crate::paths::PathPrefix;
@@ -38,8 +38,9 @@ pub fn overlaps(routes: &[Route]) -> Vec<Overlap<'_>> {
         .map(|route| (&route.host, &route.path, route.headers.as_slice()))
         .collect();
     let mut found = Vec::new();
-    for (index, loser) in ordered.iter().enumerate() {
-        let winner = ordered.iter().take(index).find(|winner| {
+    let mut before = Before::default();
+    for loser in &ordered {
+        let winner = before.with_hosts_of(loser).find(|winner| {
             let same_end = winner.apps == loser.apps && winner.replace_prefix == loser.replace_prefix;
             !same_end
                 && common(winner, loser).is_some_and(|(host, path, headers)| {
@@ -51,8 +52,40 @@ pub fn overlaps(routes: &[Route]) -> Vec<Overlap<'_>> {
             loser,
             decided_by: decided_by(winner, loser),
         }));
+        before.push(loser);
     }
     found
+}
+
+/// Those that are asked before, by their hosts: most of ten thousand have none in common, and are not compared.
+#[derive(Default)]
+struct Before<'r> {
+    all: Vec<&'r Route>,
+    by_host: HashMap<&'r HostMatch, Vec<&'r Route>>,
+    /// Those of one host, by what is behind its first label.
+    by_parent: HashMap<&'r str, Vec<&'r Route>>,
+}
+
+impl<'r> Before<'r> {
+    fn push(&mut self, route: &'r Route) {
+        self.all.push(route);
+        self.by_host.entry(&route.host).or_default().push(route);
+        if let HostMatch::Exact(name) = &route.host
+            && let Some((_, parent)) = name.as_str().split_once('.')
+        {
+            self.by_parent.entry(parent).or_default().push(route);
+        }
+    }
+
+    /// Those that may have a host in common with it, in their order: one host comes before a wildcard.
+    fn with_hosts_of(&self, route: &Route) -> impl Iterator<Item = &'r Route> {
+        let (first, second) = match &route.host {
+            HostMatch::Any => (Some(&self.all), None),
+            HostMatch::Below(name) => (self.by_parent.get(name.as_str()), self.by_host.get(&route.host)),
+            HostMatch::Exact(_) => (self.by_host.get(&route.host), None),
+        };
+        first.into_iter().chain(second).flatten().copied()
+    }
 }
 
 /// The requests that both are for.

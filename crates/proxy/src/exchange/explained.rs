@@ -29,6 +29,7 @@ impl Exchange<'_> {
             // An unhealthy one is passed on, unless another backend was found.
             Unanswered::Failed(Failed::Malformed | Failed::Unhealthy) => Answer::bad_response(),
             Unanswered::Failed(Failed::Refused) => Answer::refused(),
+            Unanswered::Failed(Failed::OwnFault) => Answer::overloaded(),
             Unanswered::Failed(Failed::NotSent | Failed::Stale | Failed::GoneAway | Failed::NoResponse) => {
                 Answer::no_response()
             }

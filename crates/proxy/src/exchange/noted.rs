@@ -90,7 +90,9 @@ impl Exchange<'_> {
             .backend
             .failures
             .count(place_of(failed));
-        self.tell(place, place.failed(self.app.settings.max_failures, clock::now()));
+        if failed.is_the_backends() {
+            self.tell(place, place.failed(self.app.settings.max_failures, clock::now()));
+        }
     }
 
     pub(super) fn tell(&self, place: &InFlight, signal: Option<Signal>) {

@@ -96,7 +96,8 @@ fn passed_on(bytes: &[u8], read: &Read, asked: Asked) {
         b"HTTP/1.1" => 1,
         other => panic!("{} is no version", other.escape_ascii()),
     };
-    assert_eq!(left.line, [b"HTTP/1.1", rest].concat());
+    let space: &[u8] = if rest.len() == 4 { b" " } else { b"" };
+    assert_eq!(left.line, [b"HTTP/1.1", rest, space].concat());
     let status = std::str::from_utf8(&rest[1..4])
         .ok()
         .and_then(|digits| digits.parse().ok());
@@ -140,6 +141,16 @@ fn again(first: &Read, asked: Asked) {
     }
 }
 
+/// A length as the client gets it.
+fn without_zeros(field: &Field) -> Field {
+    let digits = std::str::from_utf8(&field.value).unwrap_or_default();
+    match digits.trim_start_matches('0') {
+        _ if field.name != "content-length" => field.clone(),
+        "" => Field::new("content-length", "0"),
+        number => Field::new("content-length", number),
+    }
+}
+
 /// The fields that a client gets, in their order.
 fn expected(came: &reference::Head<'_>, read: &Read, asked: Asked, minor: u8) -> Vec<Field> {
     let status = read.head.status;
@@ -161,7 +172,7 @@ fn expected(came: &reference::Head<'_>, read: &Read, asked: Asked, minor: u8) ->
                 _ => true,
             }
     };
-    let mut fields: Vec<Field> = came.fields.iter().filter(keeps).cloned().collect();
+    let mut fields: Vec<Field> = came.fields.iter().filter(keeps).map(without_zeros).collect();
     fields.push(Field::new("via", format!("1.{minor} edge")));
     let interim = status < 200;
     if status != 101 && interim {

@@ -8,8 +8,10 @@ use crate::http1::field::Field;
 
 /// Between neighbours whether `Connection` names them or not. `Transfer-Encoding` is here because the body is
 /// framed anew on the other side.
-static ALWAYS: [HeaderName; 6] = [
+static ALWAYS: [HeaderName; 7] = [
     header::CONNECTION,
+    // What an upgrade to h2c would begin with, which is never forwarded.
+    HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     header::TE,
@@ -36,8 +38,9 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 /// The same for a request with those fields, and what only looks like one that a backend believes the proxy by; keeps
 /// that its sender takes trailers. Returns what is left.
 pub(crate) fn strip_all(headers: &mut HeaderMap, present: Present) -> Present {
-    const BETWEEN: [Field; 6] = [
+    const BETWEEN: [Field; 7] = [
         Field::Connection,
+        Field::Http2Settings,
         Field::KeepAlive,
         Field::ProxyConnection,
         Field::Te,
@@ -117,6 +120,7 @@ mod tests {
             ("te", "gzip"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
             ("host", "a"),
             ("content-length", "0"),
             ("x-end", "4"),

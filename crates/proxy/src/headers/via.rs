@@ -3,6 +3,19 @@
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Version};
 
+/// The most proxies that a message may have come through. No honest one comes through a quarter as many; one that does runs
+/// in a ring so long, or among proxies so many, that none of them has seen it before.
+pub(crate) const MAX_HOPS: usize = 32;
+
+/// Why a message goes no further.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Circle {
+    /// It has come through this proxy before.
+    Closed,
+    /// It has come through more than [`MAX_HOPS`].
+    Endless,
+}
+
 /// This proxy's name in `Via`, one value for each version of the protocol that a message can have come by.
 #[derive(Clone, Debug)]
 pub(crate) struct Pseudonym {
@@ -31,10 +44,28 @@ impl Pseudonym {
         })
     }
 
-    /// Whether a message has come through this proxy before.
-    pub(crate) fn is_named_in(&self, headers: &HeaderMap) -> bool {
-        let mut values = headers.get_all(header::VIA).iter();
-        values.any(|value| self.is_in(value.as_bytes()))
+    /// Whether a message may go on, by all values of `Via` that it has.
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Circle> {
+        let values = headers.get_all(header::VIA).iter();
+        let mut values = values.map(HeaderValue::as_bytes);
+        values
+            .try_fold(0, |hops, value| self.follow(hops, value))
+            .map(|_| ())
+    }
+
+    /// How many proxies a message has come through, with another value of `Via` beside those that say `hops`.
+    pub(crate) fn follow(&self, hops: usize, value: &[u8]) -> Result<usize, Circle> {
+        if self.is_in(value) {
+            return Err(Circle::Closed);
+        }
+        let named = value
+            .split(|b| *b == b',')
+            .filter(|hop| !hop.trim_ascii().is_empty());
+        let hops = hops + named.count();
+        if hops > MAX_HOPS {
+            return Err(Circle::Endless);
+        }
+        Ok(hops)
     }
 
     /// Whether a value of `Via` names this proxy.
@@ -80,16 +111,39 @@ mod tests {
         );
         let mut headers = HeaderMap::new();
         b.sign(&mut headers, Version::HTTP_2);
-        assert!(!a.is_named_in(&headers) && b.is_named_in(&headers));
+        assert_eq!(
+            (a.check(&headers), b.check(&headers)),
+            (Ok(()), Err(Circle::Closed))
+        );
         a.sign(&mut headers, Version::HTTP_11);
-        assert!(a.is_named_in(&headers));
+        assert_eq!(a.check(&headers), Err(Circle::Closed));
         assert_eq!(
             headers.get_all("via").iter().collect::<Vec<_>>(),
             ["2 edge-b", "1.1 edge-a"]
         );
         let mut joined = HeaderMap::new();
         joined.insert("via", HeaderValue::from_static("1.0 fred, 1.1 edge-a (comment)"));
-        assert!(a.is_named_in(&joined) && !b.is_named_in(&joined));
+        assert_eq!(
+            (a.check(&joined), b.check(&joined)),
+            (Err(Circle::Closed), Ok(()))
+        );
+    }
+
+    #[test]
+    fn a_message_that_has_come_through_more_than_32_goes_no_further() {
+        let edge = Pseudonym::parse("edge").unwrap();
+        let mut headers = HeaderMap::new();
+        for hop in 0..MAX_HOPS / 2 {
+            let two = format!("1.1 a{hop}, 1.1 b{hop} (comment),, ");
+            headers.append("via", HeaderValue::from_str(&two).unwrap());
+        }
+        assert_eq!(edge.check(&headers), Ok(()));
+        headers.append("via", HeaderValue::from_static(" , "));
+        assert_eq!(edge.check(&headers), Ok(()), "nobody is no hop");
+        headers.append("via", HeaderValue::from_static("2 c"));
+        assert_eq!(edge.check(&headers), Err(Circle::Endless));
+        assert_eq!(edge.follow(MAX_HOPS, b"1.1 d"), Err(Circle::Endless));
+        assert_eq!(edge.follow(MAX_HOPS, b"1.1 edge"), Err(Circle::Closed));
     }
 
     #[test]

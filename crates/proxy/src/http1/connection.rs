@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::head::find_end;
+use super::head::is_due;
 use super::request::{self, Client, Stop};
 use super::response::Persist;
 use crate::access_log::{Asked, Asker};
@@ -245,10 +245,10 @@ impl<S: Socket> Connection<S> {
             }
         }
         let seen = self.begun.len();
-        // Parsed once when its first bytes come, and once when it is whole: a head that trickles in costs its
-        // length, not the square of it.
+        // Parsed when its first bytes come, when its first line has ended, and when it is whole or can't become so: a head
+        // that trickles in costs its length, not the square of it.
         let max = self.worker.config().max_head_bytes;
-        if seen > 0 && data.len() < max && find_end(data, seen).is_none() {
+        if seen > 0 && data.len() < max && !is_due(data, seen) {
             return Ok(Come::Part);
         }
         let table = self.worker.current_table();

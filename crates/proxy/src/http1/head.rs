@@ -165,11 +165,55 @@ pub(crate) fn find_end(buf: &[u8], seen: usize) -> Option<usize> {
     None
 }
 
+/// Whether what came since `seen` bytes were there tells something new: the head has ended, or its first line, or some line has
+/// in a way that is refused.
+pub(crate) fn is_due(buf: &[u8], seen: usize) -> bool {
+    let ends_line = |bytes: Option<&[u8]>| bytes.unwrap_or_default().contains(&b'\n');
+    find_end(buf, seen).is_some()
+        || has_odd_line_end(buf, seen)
+        || ends_line(buf.get(seen..)) && !ends_line(buf.get(..seen))
+}
+
+/// Whether, in what came since `seen` bytes were there, a line feed has no carriage return before it, or one of those has
+/// something else behind it.
+pub(crate) fn has_odd_line_end(buf: &[u8], seen: usize) -> bool {
+    // The last one seen may be a carriage return.
+    let from = seen.saturating_sub(1);
+    let begins_with_lf = from == 0 && buf.first() == Some(&b'\n');
+    let pairs = buf.get(from..).unwrap_or_default().windows(2);
+    begins_with_lf
+        || pairs
+            .into_iter()
+            .any(|pair| (pair[0] == b'\r') != (pair[1] == b'\n'))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn news_is_an_end_of_the_first_line_or_of_the_head_and_a_line_that_ends_oddly() {
+        let head = b"GET / HTTP/1.1\r\nhost: app\r\nx: y\r\n\r\n";
+        let news: Vec<_> = (1..head.len())
+            .filter(|seen| is_due(&head[..=*seen], *seen))
+            .collect();
+        assert_eq!(news, [15, head.len() - 1]);
+        for (came, seen, odd) in [
+            (&b"a\r\nb\r"[..], 0, false),
+            (b"a\r\nb\r\n", 5, false),
+            (b"a\r\nb\rc", 5, true),
+            (b"a\nb", 0, true),
+            (b"a\nb", 1, true),
+            (b"a\nb", 2, false),
+            (b"\n", 0, true),
+            (b"\r\r", 1, true),
+            (b"", 0, false),
+        ] {
+            assert_eq!(has_odd_line_end(came, seen), odd, "{came:?} behind {seen}");
+        }
+    }
 
     fn check(head: &str) -> Result<Vec<(String, String)>, HeadError> {
         let mut room = room();

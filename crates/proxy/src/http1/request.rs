@@ -1,7 +1,7 @@
 //! A client's head: what is refused, what is known of the rest, and what the backend gets instead. No I/O.
 
 mod compose;
-mod target;
+pub(crate) mod target;
 
 use std::ops::Range;
 
@@ -235,6 +235,8 @@ struct Facts<'b> {
     request_id: Seen<'b>,
     traceparent: Seen<'b>,
     max_forwards: Option<u64>,
+    /// How many proxies it has come through.
+    hops: usize,
     xfor: bool,
     xproto: bool,
     xhost: bool,
@@ -311,6 +313,7 @@ impl<'b> Facts<'b> {
             request_id: Seen::No,
             traceparent: Seen::No,
             max_forwards: None,
+            hops: 0,
             xfor: false,
             xproto: false,
             xhost: false,
@@ -338,7 +341,10 @@ impl<'b> Facts<'b> {
             Field::Te => self.trailers |= tokens(value).any(|token| token.eq_ignore_ascii_case("trailers")),
             Field::Upgrade => self.upgrade |= tokens(value).any(may_be_spoken),
             Field::Expect => self.expect = self.expect.another(value),
-            Field::Via if rules.pseudonym.is_in(value) => return Err(Answer::loop_detected().into()),
+            Field::Via => {
+                let followed = rules.pseudonym.follow(self.hops, value);
+                self.hops = followed.map_err(Answer::loop_detected)?;
+            }
             Field::RequestId => self.request_id = self.request_id.another(value),
             Field::Traceparent => self.traceparent = self.traceparent.another(value),
             Field::MaxForwards if matches!(self.method, Method::Options | Method::Trace) => {
@@ -387,14 +393,20 @@ impl<'b> Facts<'b> {
 
 /// Checks what has come of a head that is not whole yet.
 fn unfinished(buf: &[u8], rules: &Rules<'_>) -> Result<(), Stop> {
+    if head::has_odd_line_end(buf, 0) {
+        return Err(malformed(HeadError::LineEnd).into());
+    }
     if buf.len() < rules.max_head_bytes {
         return Ok(());
     }
-    let in_first_line = !buf.contains(&b'\n');
-    Err(if in_first_line {
-        Answer::target_too_long(rules.max_target_bytes)
-    } else {
-        too_large(rules)
+    let line = buf.split(|b| *b == b'\n').next().unwrap_or_default();
+    let target = line.split(|b| *b == b' ').nth(1);
+    let ends_here = line.len() == buf.len();
+    Err(match target {
+        Some(target) if ends_here || target.len() > rules.max_target_bytes => {
+            Answer::target_too_long(rules.max_target_bytes)
+        }
+        _ => too_large(rules),
     }
     .into())
 }

@@ -256,11 +256,27 @@ impl Head {
         out.extend_from_slice(b"HTTP/1.1");
         let version = b"HTTP/1.1".len();
         let mut run = version;
+        // The space behind the status is there even if no reason is (RFC 9112 §4).
+        let status = b"HTTP/1.1 200".len();
+        if head.get(status) == Some(&b'\r') {
+            out.extend_from_slice(head.get(version..status).unwrap_or_default());
+            out.push(b' ');
+            run = status;
+        }
         for line in fields.iter() {
-            if self.keeps(line.field, line.name, fields) {
+            let is_kept = self.keeps(line.field, line.name, fields);
+            let number = plain_number(&line);
+            if is_kept && number.is_none() {
                 continue;
             }
             out.extend_from_slice(head.get(run..line.start).unwrap_or_default());
+            if let Some(number) = number
+                && is_kept
+            {
+                out.extend_from_slice(b"content-length: ");
+                out.extend_from_slice(number);
+                out.extend_from_slice(b"\r\n");
+            }
             run = line.end;
         }
         out.extend_from_slice(head.get(run..fields.end()).unwrap_or_default());
@@ -316,6 +332,15 @@ impl Head {
             out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         }
     }
+}
+
+/// A length that has leading zeros, without them: some would take it for octal.
+fn plain_number<'b>(line: &Line<'b>) -> Option<&'b [u8]> {
+    if line.field != Field::ContentLength || !line.value.starts_with(b"0") || line.value.len() == 1 {
+        return None;
+    }
+    let zeros = line.value.iter().take_while(|digit| **digit == b'0').count();
+    line.value.get(zeros.min(line.value.len() - 1)..)
 }
 
 fn unfinished(buf: &[u8]) -> Result<(), ResponseError> {

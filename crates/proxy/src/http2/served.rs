@@ -3,11 +3,12 @@
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Wake, Waker};
 
 use slab::Slab;
+
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// Futures that are polled by one task, each only when it has been woken, until it is done.
 ///
@@ -78,7 +79,9 @@ impl Served {
             let Some((one, waker)) = self.wakers.get(key) else {
                 continue;
             };
-            one.is_woken.store(false, Ordering::Release);
+            // Not a mere store: whoever finds it woken doesn't wake it again, so what that one did before must be seen by the
+            // poll below.
+            one.is_woken.swap(false, Ordering::AcqRel);
             // It may have been woken for one that has ended, whose place it has now or nobody.
             if let Some(future) = self.futures.get_mut(key)
                 && ends(future.as_mut(), waker)

@@ -60,6 +60,25 @@ fn an_absolute_form_replaces_host_and_goes_on_in_origin_form() {
 }
 
 #[test]
+fn a_target_over_http_2_may_hold_what_one_over_http_1_may() {
+    assert_eq!(http2("/a?b=[c]", &[("host", "a")]).unwrap().target, "/a?b=[c]");
+    for bad in [
+        "/a\"b",
+        "/a|b",
+        "/{a}",
+        "/a\\b",
+        "/a^b",
+        "/\u{e9}",
+        "/a?b=\u{e9}",
+        "*",
+    ] {
+        assert_eq!(refused(http2(bad, &[("host", "a")])), BAD, "{bad}");
+    }
+    let star = run(&mut parts("OPTIONS", "*", Version::HTTP_2, &[("host", "a")]));
+    assert_eq!(star.unwrap().target, "*");
+}
+
+#[test]
 fn an_authority_that_contradicts_host_is_refused() {
     assert_eq!(http2("http://a/", &[("host", "A")]).unwrap().host.unwrap(), "a");
     assert_eq!(refused(http2("http://a/", &[("host", "b")])), BAD);

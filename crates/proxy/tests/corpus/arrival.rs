@@ -76,13 +76,13 @@ impl Arrivals {
     /// How many bytes the socket of port `reader` holds from the one of port `writer`; none if it is closed.
     fn unread(&self, reader: u16, writer: u16) -> io::Result<u32> {
         let mut answer = [0; 512];
-        {
+        let came = {
             let socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             socket.send(&question(reader, writer))?;
-            (&*socket).read(&mut answer)?;
-        }
+            (&*socket).read(&mut answer)?
+        };
         let kind = u16::from_ne_bytes([answer[4], answer[5]]);
-        if kind != SOCK_DIAG_BY_FAMILY || answer[STATE] != TCP_ESTABLISHED {
+        if came < RQUEUE + 4 || kind != SOCK_DIAG_BY_FAMILY || answer[STATE] != TCP_ESTABLISHED {
             return Ok(0);
         }
         let queued = answer[RQUEUE..RQUEUE + 4].try_into().unwrap_or_default();

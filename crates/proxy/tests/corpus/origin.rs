@@ -34,6 +34,8 @@ pub(crate) struct Script {
 struct Shared {
     records: Mutex<Vec<Record>>,
     script: Mutex<Option<Script>>,
+    /// Whether the latest script has been played to its end.
+    played: watch::Sender<bool>,
     open: watch::Sender<usize>,
     arrivals: Arrivals,
     /// A line for each plain answer.
@@ -62,6 +64,7 @@ impl Origin {
         let shared = Arc::new(Shared {
             records: Mutex::default(),
             script: Mutex::default(),
+            played: watch::Sender::new(true),
             open: watch::Sender::new(0),
             arrivals,
             field,
@@ -85,7 +88,18 @@ impl Origin {
 
     /// The next request is answered so.
     pub(crate) fn play(&self, script: Script) {
+        self.shared.played.send_replace(false);
         *self.shared.script.lock().unwrap_or_else(PoisonError::into_inner) = Some(script);
+    }
+
+    /// Waits until all of the script has been sent.
+    pub(crate) async fn has_played(&self) {
+        let mut played = self.shared.played.subscribe();
+        let waited = tokio::time::timeout(PATIENCE, played.wait_for(|played| *played));
+        waited
+            .await
+            .expect("the script is not played to its end")
+            .unwrap();
     }
 
     /// What has come since the last time, in order.
@@ -147,6 +161,7 @@ impl Shared {
             if script.fin {
                 let _ = wire.stream.shutdown().await;
             }
+            self.played.send_replace(true);
         }
     }
 

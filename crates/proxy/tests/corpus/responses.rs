@@ -55,6 +55,8 @@ impl Run<'_> {
         client.write(&self.case.request.all).await;
         let judged = self.judge(&mut client).await;
         let (_, failed) = self.stage.endpoint.meter.totals();
+        // What comes behind an answer has come before the next request: only then can the proxy know of it.
+        self.stage.origin.has_played().await;
         // Always, so that the next run begins without a kept connection.
         let open = matches!(self.case.outcome, Outcome::Forwarded { closes: false, .. }) && !self.old;
         let after = self.after(&mut client, open && judged.is_ok()).await;

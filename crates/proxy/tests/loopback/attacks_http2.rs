@@ -304,7 +304,8 @@ async fn a_client_that_reads_nothing_is_dropped_after_the_send_time_out() {
     for n in 0..100 {
         attacker.request(2 * n + 1, &get("/")).await;
     }
-    backend.until(|t| t.requests == 100).await;
+    // Not until all of them have: on a busy machine the time-out comes first.
+    backend.until(|t| t.requests > 0).await;
     let all_ended = async {
         while endpoints[0].meter.in_flight() > 0 {
             tokio::task::yield_now().await;

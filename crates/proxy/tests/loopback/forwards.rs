@@ -316,6 +316,27 @@ async fn a_loop_is_508_to_the_letter() {
 }
 
 #[tokio::test]
+async fn more_than_32_proxies_are_508_to_the_letter() {
+    let backend = Backend::start(|_, _| ok("far")).await;
+    let (stage, _) = Stage::of(&[backend.addr]);
+    let mut client = Client::connect(stage.addr).await;
+    let hops = |count: usize| vec!["1.1 p"; count].join(", ");
+    let request = |count| format!("GET / HTTP/1.1\r\nhost: a\r\nvia: {}\r\n\r\n", hops(count));
+    client.write(&request(32)).await;
+    assert_eq!(client.read().await.body, "far");
+    client.write(&request(33)).await;
+    assert_eq!(
+        client.read().await.own(),
+        (
+            508,
+            "loop_detected",
+            "the request has come through more than 32 proxies, by Via; a backend's address leads into a ring"
+        )
+    );
+    assert_eq!(backend.tally().requests, 1);
+}
+
+#[tokio::test]
 async fn max_forwards_is_honoured() {
     let backend = Backend::start(|_, _| ok("deep")).await;
     let (stage, _) = Stage::of(&[backend.addr]);

@@ -260,7 +260,7 @@ impl Registry {
             };
             let entry = &self.entries[slot];
             let is_waited_for = |drain: Drain| drain.before != Before::Nothing;
-            if entry.endpoint.meter.in_flight() == 0 && !entry.details().drain.is_some_and(is_waited_for) {
+            if entry.endpoint.meter.remaining() == 0 && !entry.details().drain.is_some_and(is_waited_for) {
                 self.drop_entry(slot, EventKind::Removed);
             }
         }

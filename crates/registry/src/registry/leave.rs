@@ -27,7 +27,7 @@ impl Registry {
             Some(drain) => self.begin_leaving(slot, drain.min(self.config.drain_max)),
         }
         Ok(Deregistered {
-            in_flight: endpoint.meter.in_flight(),
+            in_flight: endpoint.meter.remaining(),
             endpoint,
             draining: drain.is_some(),
         })

@@ -4,6 +4,7 @@ use std::mem;
 use std::sync::Arc;
 
 use edgeproxy_backend::AppName;
+use edgeproxy_backend::ahead::{self, AHEAD};
 use hashbrown::HashSet;
 
 use super::Registry;
@@ -73,19 +74,30 @@ impl Publisher {
     }
 }
 
+fn member_of(entry: &Entry, now: Active) -> Member {
+    Member {
+        endpoint: Arc::clone(&entry.endpoint),
+        state: entry.state,
+        reason: entry.reason(now),
+        since: entry.routable_since(),
+        load: entry.details().load.factor,
+        in_doubt: entry.doubt != Doubt::None,
+    }
+}
+
 fn snapshot_of(app: &App, entries: &Slots<Entry>, version: u64, now: Active) -> AppSnapshot {
     let mut members = Vec::with_capacity(app.len());
-    members.extend(app.members().map(|slot| {
-        let entry = &entries[slot];
-        Member {
-            endpoint: Arc::clone(&entry.endpoint),
-            state: entry.state,
-            reason: entry.reason(now),
-            since: entry.routable_since(),
-            load: entry.details().load.factor,
-            in_doubt: entry.doubt != Doubt::None,
+    let mut slots = app.members();
+    let mut batch = Vec::with_capacity(AHEAD);
+    loop {
+        batch.clear();
+        batch.extend(slots.by_ref().take(AHEAD));
+        if batch.is_empty() {
+            break;
         }
-    }));
+        ahead::read(batch.iter().map(|slot| &entries[*slot].endpoint));
+        members.extend(batch.iter().map(|slot| member_of(&entries[*slot], now)));
+    }
     AppSnapshot {
         app: app.name.clone(),
         version,

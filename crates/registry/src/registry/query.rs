@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use edgeproxy_backend::{AppName, BackendId, MonoTime};
+use edgeproxy_backend::{AppName, Backend, BackendId, MonoTime};
 
 use super::Registry;
 use crate::clock::Active;
 use crate::entry::Life;
-use crate::{Page, Stats, Status};
+use crate::{Page, State, Stats, Status};
 
 impl Registry {
     /// One backend.
@@ -22,12 +22,12 @@ impl Registry {
     /// A page of the backends that `matches`, `limit` at the most, beginning at `cursor`: 0, or the
     /// [`Page::next`] of the page before. In no order that means anything; one that registers while
     /// somebody is turning the pages may be missed, one that stays is listed once. O(n), since it counts
-    /// all that match.
+    /// all that match; those beyond the page cost no more than `matches`.
     pub fn list(
         &self,
         cursor: usize,
         limit: usize,
-        mut matches: impl FnMut(&Status) -> bool,
+        mut matches: impl FnMut(&Backend, State) -> bool,
         now: MonoTime,
     ) -> Page {
         let now = self.preview(now);
@@ -36,8 +36,7 @@ impl Registry {
             if entry.life == Life::Superseded {
                 continue;
             }
-            let status = self.status(slot, now);
-            if !matches(&status) {
+            if !matches(&entry.endpoint, entry.state) {
                 continue;
             }
             page.total += 1;
@@ -46,7 +45,7 @@ impl Registry {
                 continue;
             }
             if page.items.len() < limit {
-                page.items.push(status);
+                page.items.push(self.status(slot, now));
             } else if page.next.is_none() {
                 page.next = Some(place);
             }

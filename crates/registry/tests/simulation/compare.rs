@@ -31,7 +31,7 @@ impl World {
             self.fail(&problem);
         }
         let now = self.model.time();
-        let page = self.registry.list(0, usize::MAX, |_| true, now);
+        let page = self.registry.list(0, usize::MAX, |_, _| true, now);
         let listed: Vec<&Shadow> = self.model.all.iter().filter(|b| b.listed()).collect();
         self.check(
             page.total == listed.len() && page.items.len() == listed.len(),

@@ -1,7 +1,7 @@
 //! A seeded simulation: random calls at random times against the registry and against a model that keeps
 //! the same rules in the simplest way, compared after every step.
 //!
-//! `EDGEPROXY_SIM_SEED=n` replays one seed; `EDGEPROXY_SIM_SEEDS=n` sets how many are run (1,000).
+//! `EDGEPROXY_TEST_SEED=n` replays one seed; `EDGEPROXY_TEST_SEEDS=n` sets how many are run (1,000).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // every function here is a test's
 #![allow(unreachable_pub)]
@@ -26,13 +26,13 @@ fn run(part: u64) {
             .ok()
             .map(|text| text.parse::<u64>().expect("a number"))
     };
-    if let Some(seed) = read("EDGEPROXY_SIM_SEED") {
+    if let Some(seed) = read("EDGEPROXY_TEST_SEED") {
         if part == 0 {
             World::new(seed).run(STEPS);
         }
         return;
     }
-    let seeds = read("EDGEPROXY_SIM_SEEDS").unwrap_or(1_000);
+    let seeds = read("EDGEPROXY_TEST_SEEDS").unwrap_or(1_000);
     for seed in (part..seeds).step_by(usize::try_from(PARTS).unwrap()) {
         World::new(seed).run(STEPS);
     }

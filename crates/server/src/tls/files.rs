@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use edgeproxy_api as api;
 use edgeproxy_config as config;
@@ -21,6 +22,8 @@ pub(super) struct ListenerFiles {
     tls: config::ListenerTls,
     alpn: Alpn,
     resumption: Resumption,
+    /// When the certificates in force end, since 1970.
+    ends: Mutex<Vec<Option<Duration>>>,
 }
 
 /// The files of the backends.
@@ -42,6 +45,7 @@ impl ListenerFiles {
             tls,
             alpn,
             resumption,
+            ends: Mutex::default(),
         }
     }
 
@@ -56,6 +60,7 @@ impl ListenerFiles {
 
     /// Reads all of them anew.
     pub(super) fn read(&self) -> Result<Arc<rustls::ServerConfig>, TlsFault> {
+        let mut ends = Vec::new();
         let certificates = &self.tls.certificates;
         let alone = certificates.len() == 1;
         let mut identities = certificates.iter().enumerate().map(|(index, one)| {
@@ -65,6 +70,12 @@ impl ListenerFiles {
             } else {
                 identity.with_names(&one.names)
             };
+            let ended = self.ended(index, identity.ends());
+            ends.push(identity.ends());
+            if ended {
+                let path = one.cert.clone();
+                return Err(TlsFault::Ended { path });
+            }
             // The default is shown to whoever asks for another name.
             if identity.names().is_empty() && index > 0 && !alone {
                 let path = one.cert.clone();
@@ -78,7 +89,8 @@ impl ListenerFiles {
             return Err(TlsFault::Nameless { path });
         };
         let mut server = Server::new(default?)?;
-        server.others = identities.collect::<Result<_, _>>()?;
+        server.others = identities.by_ref().collect::<Result<_, _>>()?;
+        drop(identities);
         server.alpn = self.alpn;
         server.min_version = match self.tls.min_version {
             config::TlsVersion::Tls12 => Version::Tls12,
@@ -93,7 +105,18 @@ impl ListenerFiles {
         if matches!(server.client_auth, ClientAuth::Off) {
             server.resumption = self.resumption.clone();
         }
-        Ok(server.build()?)
+        let built = server.build()?;
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = ends;
+        Ok(built)
+    }
+
+    /// Whether this one has ended, and earlier than the one in force there. One that ends later may be good, and this
+    /// machine's clock wrong.
+    fn ended(&self, index: usize, ends: Option<Duration>) -> bool {
+        let in_force = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = in_force.get(index).copied().flatten();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        matches!((ends, before), (Some(ends), Some(before)) if ends < now && ends < before)
     }
 }
 

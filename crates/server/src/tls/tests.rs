@@ -79,6 +79,45 @@ fn changed_files_are_read_once_they_have_settled_and_bad_ones_change_nothing() {
     assert_eq!(look(), Some(Ok(())));
 }
 
+/// The same, which ends in that year.
+fn issue_until(folder: &TempDir, name: &str, year: i32) {
+    let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+    params.not_after = rcgen::date_time_ymd(year, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    write(
+        folder,
+        &format!("{name}.pem"),
+        &params.self_signed(&key).unwrap().pem(),
+    );
+    write(folder, &format!("{name}.key"), &key.serialize_pem());
+}
+
+#[test]
+fn a_certificate_that_has_ended_takes_the_place_of_none_that_ends_later() {
+    let folder = TempDir::new().unwrap();
+    issue_until(&folder, "a", 2002);
+    let mut watched = loaded(of(&folder, &["a"])).unwrap();
+    let mut replaced = |year| {
+        issue_until(&folder, "a", year);
+        assert_eq!(
+            watched.look().map(|read| read.is_ok()),
+            None,
+            "it may still change"
+        );
+        watched.look().unwrap().map_err(|fault| fault.to_string())
+    };
+    // By a clock that is wrong, all of them may have ended.
+    assert_eq!(replaced(2003), Ok(()));
+    assert_eq!(replaced(2100), Ok(()));
+    let fault = replaced(2004).unwrap_err();
+    assert!(
+        fault.contains("a.pem holds a certificate that has ended"),
+        "{fault}"
+    );
+    assert_eq!(replaced(2090), Ok(()));
+}
+
 #[test]
 fn a_symlink_that_leads_elsewhere_is_a_change() {
     let folder = TempDir::new().unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use edgeproxy_backend::{BackendId, Incarnation, MonoTime};
 
 use super::entry::Phase;
-use super::{Action, Cluster, plus};
+use super::{Action, Cluster, plus, spread};
 
 impl Cluster {
     /// It is not to [expire](Action::Expire) as long as it answers, for so much longer at the most.
@@ -28,7 +28,7 @@ impl Cluster {
             return;
         };
         let incarnation = entry.incarnation;
-        let (phase, ends) = (entry.phase, plus(entry.lease_ends, grace));
+        let (phase, ends) = (entry.phase, plus(self.runs_until(id, entry), grace));
         // Heard since: whatever was thought of it, its lease lives.
         if now < ends {
             self.set_phase(id, Phase::Held);
@@ -37,11 +37,13 @@ impl Cluster {
         }
         if !self.is_to_ask(id) {
             // Should it be this proxy's to end one day, that begins anew.
+            let look = spread::look(id, entry.ttl);
             self.set_phase(id, Phase::Held);
+            self.arm_at(id, plus(now, look));
             return;
         }
         match phase {
-            Phase::Held if !self.is_lost && self.members.is_alone(now, self.policy.forget) => {
+            Phase::Held if !self.is_lost() && self.members.is_alone(now, self.policy.forget) => {
                 self.expire(id, now);
             }
             Phase::Held | Phase::Asked { .. } => {
@@ -63,7 +65,7 @@ impl Cluster {
         let has_yet_to_tell = self.members.somebody_has_yet_to_tell(now, &self.policy);
         let distrusted_until = self.backends.get(id).and_then(|entry| entry.distrusted_until);
         let is_early = now < distrusted_until.unwrap_or(missed_by);
-        if self.is_lost || is_early || has_yet_to_tell {
+        if self.is_lost() || is_early || has_yet_to_tell {
             self.ask(id, incarnation, since, now);
         } else if let Some(entry) = self.backends.get(id).filter(|entry| entry.owner != self.me) {
             self.actions.push_back(entry.adoption(id));
@@ -115,9 +117,15 @@ impl Cluster {
         self.arm_at(id, plus(now, self.recheck(id)));
     }
 
-    /// Between two looks at one whose lease has run out: a quarter of its TTL, 1 to 5 s.
+    /// Between two looks at one whose lease has run out: a quarter of its TTL, 1 to 5 s. While the store is lost it may be
+    /// everybody's that has, and then not more often than the turns of all allow.
     pub(super) fn recheck(&self, id: &BackendId) -> Duration {
         let ttl = self.backends.get(id).map_or(Duration::ZERO, |entry| entry.ttl);
-        (ttl / 4).clamp(Duration::from_secs(1), Duration::from_secs(5))
+        let alone = (ttl / 4).clamp(Duration::from_secs(1), Duration::from_secs(5));
+        if self.is_lost() {
+            alone.max(spread::all(self.backends.len()))
+        } else {
+            alone
+        }
     }
 }

@@ -83,6 +83,11 @@ impl Members {
         *proxy == self.me || matches!(self.others.get(proxy), Some(Presence::Alive { .. }))
     }
 
+    /// How many names are known, this proxy's not among them.
+    pub(super) fn len(&self) -> usize {
+        self.others.len()
+    }
+
     /// Those that are there, this one among them.
     pub(super) fn alive(&self) -> impl Iterator<Item = &ProxyName> {
         let alive =

@@ -13,10 +13,14 @@ pub(super) fn winner<'a>(
     proxies.max_by_key(|proxy| (score(proxy, id), *proxy))
 }
 
-/// The same in every version and on every machine: FNV-1a of both names, a byte between them that neither has, and the
-/// finalizer of SplitMix64, since FNV's high bits hardly depend on the last bytes.
 fn score(proxy: &ProxyName, id: &BackendId) -> u64 {
-    let bytes = proxy.as_str().bytes().chain([0]).chain(id.as_str().bytes());
+    // A byte between them that neither has.
+    hash(proxy.as_str().bytes().chain([0]).chain(id.as_str().bytes()))
+}
+
+/// The same in every version and on every machine: FNV-1a, and the finalizer of SplitMix64, since FNV's high bits hardly
+/// depend on the last bytes.
+pub(super) fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });

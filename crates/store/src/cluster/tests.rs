@@ -38,11 +38,16 @@ fn actions(cluster: &mut Cluster) -> Vec<Action> {
 fn pass(cluster: &mut Cluster, seconds: std::ops::Range<u64>, answer: Answer) -> Vec<(u64, Action)> {
     let mut done = Vec::new();
     for second in seconds {
-        cluster.tick(at(second));
-        while let Some(action) = cluster.poll_action() {
-            match action {
-                Action::Probe { id, incarnation } => cluster.probed(&id, incarnation, answer, at(second)),
-                other => done.push((second, other)),
+        loop {
+            cluster.tick(at(second));
+            while let Some(action) = cluster.poll_action() {
+                match action {
+                    Action::Probe { id, incarnation } => cluster.probed(&id, incarnation, answer, at(second)),
+                    other => done.push((second, other)),
+                }
+            }
+            if cluster.poll_timeout().is_none_or(|due| due > at(second)) {
+                break;
             }
         }
     }
@@ -320,4 +325,69 @@ fn one_look_at_the_time_does_no_more_than_so_much() {
         counts.push(actions(&mut cluster).len());
     }
     assert_eq!(counts, [WORK_BOUND, WORK_BOUND, 1]);
+}
+
+/// Many backends of `b`, as `a` sees them.
+fn beside_many(count: u32) -> Cluster {
+    let mut cluster = Cluster::new(name("a"), ClusterPolicy::DEFAULT);
+    let all = (0..count).map(|n| Owned {
+        id: BackendId::parse(&format!("b{n}")).unwrap(),
+        ..owned("b")
+    });
+    cluster.resync(all.collect(), vec![name("a"), name("b")], at(0));
+    cluster
+}
+
+#[test]
+fn while_the_store_is_lost_a_large_fleet_is_probed_in_turns() {
+    const COUNT: u32 = 20_000;
+    let mut cluster = beside_many(COUNT);
+    cluster.lost(at(10));
+    let mut by_second = Vec::new();
+    for second in 11..60 {
+        let mut asked = 0;
+        while cluster.poll_timeout().is_some_and(|due| due <= at(second)) {
+            cluster.tick(at(second));
+            for action in actions(&mut cluster) {
+                if let Action::Probe { id, incarnation } = action {
+                    asked += 1;
+                    cluster.probed(&id, incarnation, Answer::Answers, at(second));
+                }
+            }
+        }
+        by_second.push((second, asked));
+    }
+    let (first, _) = by_second.iter().find(|(_, asked)| *asked > 0).unwrap();
+    assert!(*first >= 17, "each has one TTL, and what telling takes: {first}");
+    let worst = by_second.iter().map(|(_, asked)| *asked).max().unwrap();
+    assert!(worst < 1_200, "{by_second:?}");
+    let once: u32 = by_second[..6 + 21].iter().map(|(_, asked)| asked).sum();
+    assert!(once >= COUNT, "{once} of {COUNT} in their turns");
+}
+
+#[test]
+fn what_a_return_of_the_store_renews_is_due_as_early_as_ever() {
+    let mut cluster = beside_many(20_000);
+    cluster.registered(&id(), Incarnation::FIRST, TTL, at(0));
+    cluster.lost(at(1));
+    let _ = pass(&mut cluster, 2..30, Answer::Answers);
+    cluster.restored(at(30));
+    let _ = actions(&mut cluster);
+    let refused = pass(&mut cluster, 31..39, Answer::Refuses);
+    assert_eq!(refused, [(37, deletion("a"))]);
+}
+
+#[test]
+fn who_is_gone_leaves_the_backends_of_others_alone() {
+    let mut cluster = beside_many(100);
+    cluster.put(owned("c"), at(0));
+    cluster.joined(name("c"), at(0));
+    cluster.parted(&name("c"), at(1));
+    assert!(cluster.is_suspect(&id()));
+    let other = BackendId::parse("b7").unwrap();
+    assert!(!cluster.is_suspect(&other));
+    // It has changed hands, and so is an orphan of nobody's any more.
+    cluster.put(owned("b"), at(2));
+    assert!(!cluster.is_suspect(&id()));
+    assert_eq!(pass(&mut cluster, 2..60, Answer::Refuses), []);
 }

@@ -278,6 +278,7 @@ impl Store for HubStore {
         let start = self.start();
         Box::pin(self.call(move |lines| {
             let answers = lines.book.commit(&self.me, start, writes);
+            lines.written(&self.me, writes);
             lines.answer(&self.me, answers);
         }))
     }

@@ -41,7 +41,9 @@ impl<S: Socket> Exchange<'_, S> {
             .backend
             .failures
             .count(place_of(failed));
-        self.tell(place, place.failed(app.settings.max_failures, clock::now()));
+        if failed.is_the_backends() {
+            self.tell(place, place.failed(app.settings.max_failures, clock::now()));
+        }
     }
 
     pub(super) fn tell(&self, place: &InFlight, signal: Option<Signal>) {
@@ -70,6 +72,7 @@ pub(super) fn explain(unanswered: &Unanswered, max: Option<u64>) -> After {
         // An unhealthy one is passed on unless another backend was found for the request, and then that one's failure counts.
         Unanswered::Failed(Failed::Malformed | Failed::Unhealthy) => Answer::bad_response(),
         Unanswered::Failed(Failed::Refused) => Answer::refused(),
+        Unanswered::Failed(Failed::OwnFault) => Answer::overloaded(),
         Unanswered::Failed(Failed::NotSent | Failed::Stale | Failed::GoneAway | Failed::NoResponse) => {
             Answer::no_response()
         }

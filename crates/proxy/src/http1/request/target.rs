@@ -16,11 +16,7 @@ pub(super) struct Target<'b> {
 
 impl<'b> Target<'b> {
     pub(super) fn parse(text: &'b str, method: Method) -> Result<Self, Stop> {
-        if !text.bytes().all(is_permitted) {
-            return Err(
-                Answer::bad_request("the request's target holds a byte that has no place there").into(),
-            );
-        }
+        check_bytes(text)?;
         if text.starts_with('/') || (text == "*" && method == Method::Options) {
             return Ok(Self {
                 authority: None,
@@ -29,7 +25,7 @@ impl<'b> Target<'b> {
             });
         }
         let Some(rest) = without_scheme(text) else {
-            return Err(Answer::bad_request("the request's target is neither a path nor an http URL").into());
+            return Err(no_target().into());
         };
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
@@ -44,6 +40,20 @@ impl<'b> Target<'b> {
             rootless: !path.starts_with(['/', '*']),
         })
     }
+}
+
+/// The same bytes are permitted by whatever protocol a target comes.
+pub(crate) fn check_bytes(text: &str) -> Result<(), Answer> {
+    if text.bytes().all(is_permitted) {
+        return Ok(());
+    }
+    Err(Answer::bad_request(
+        "the request's target holds a byte that has no place there",
+    ))
+}
+
+pub(crate) fn no_target() -> Answer {
+    Answer::bad_request("the request's target is neither a path nor an http URL")
 }
 
 fn without_scheme(text: &str) -> Option<&str> {

@@ -49,7 +49,7 @@ fn what_is_between_neighbours_goes() {
     );
     assert_eq!(
         out,
-        "HTTP/1.1 404\r\nDate: now\r\nTrailer: x\r\nvia: 1.1 here\r\ntransfer-encoding: chunked\r\n\r\n"
+        "HTTP/1.1 404 \r\nDate: now\r\nTrailer: x\r\nvia: 1.1 here\r\ntransfer-encoding: chunked\r\n\r\n"
     );
     assert_eq!((head.length, head.keep_alive), (Length::Chunked, false));
 }

@@ -131,7 +131,7 @@ fn another_address_is_a_new_incarnation_and_the_old_one_drains() {
         (old.meter.gate(), new.endpoint.meter.gate()),
         (Gate::Closed, Gate::Open)
     );
-    assert_eq!(world.registry.list(0, 10, |_| true, world.now).total, 1);
+    assert_eq!(world.registry.list(0, 10, |_, _| true, world.now).total, 1);
     world.pass(29 * SEC);
     assert_eq!(old.meter.gate(), Gate::Closed);
     world.pass(SEC);

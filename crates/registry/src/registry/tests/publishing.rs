@@ -78,7 +78,7 @@ fn pages_list_each_backend_once_and_count_all() {
     while let Some(at) = cursor {
         let page = world
             .registry
-            .list(at, 6, |status| status.endpoint.app == app("two"), world.now);
+            .list(at, 6, |backend, _| backend.app == app("two"), world.now);
         assert_eq!(page.total, 20);
         assert!(page.items.len() <= 6);
         found.extend(page.items.into_iter().map(|status| status.endpoint.id.clone()));
@@ -87,7 +87,7 @@ fn pages_list_each_backend_once_and_count_all() {
     found.sort();
     found.dedup();
     assert_eq!(found.len(), 20);
-    assert_eq!(world.registry.list(0, 0, |_| true, world.now).total, 25);
+    assert_eq!(world.registry.list(0, 0, |_, _| true, world.now).total, 25);
 }
 
 #[test]

@@ -375,7 +375,7 @@ fn of_two_lives_the_later_one_wins_and_what_was_changed_here_stays() {
     world.registry.handle_resync(kept, world.now);
     let mut ids: Vec<String> = world
         .registry
-        .list(0, 10, |_| true, world.now)
+        .list(0, 10, |_, _| true, world.now)
         .items
         .iter()
         .map(|status| status.endpoint.id.to_string())

@@ -148,6 +148,19 @@ impl Book {
         }
     }
 
+    /// Puts in what there is of that id by now.
+    pub(super) fn amend(&self, loaded: &mut Loaded, id: &BackendId) {
+        loaded.records.retain(|record| record.backend.id != *id);
+        loaded.owned.retain(|owned| owned.id != *id);
+        loaded.overrides.retain(|known| known.id != *id);
+        if let Some(entry) = self.backends.get(id) {
+            loaded.records.push(entry.record.clone());
+            loaded.records.sort_unstable_by_key(|record| record.incarnation);
+            loaded.owned.push(entry.owned());
+        }
+        loaded.overrides.extend(self.overrides.get(id).cloned());
+    }
+
     /// The updates that answer what is void in it.
     pub(super) fn commit(&mut self, owner: &ProxyName, start: u64, writes: &[Write]) -> Vec<Update> {
         let mut answers = Vec::new();

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use edgeproxy_registry::Write;
 use tokio::time::Instant;
 
 use super::book::Book;
@@ -34,6 +35,10 @@ struct Line {
     is_new_and_lost: bool,
     lost_answers: u32,
     queue: VecDeque<Update>,
+}
+
+const fn is_override(write: &Write) -> bool {
+    matches!(write, Write::Overridden(_))
 }
 
 const LOST: &str = "hub: the store has not been heard of";
@@ -197,6 +202,28 @@ impl Lines {
         // After what happened before.
         self.read(name);
         self.line(name).queue.extend(answers);
+    }
+
+    /// It has written these: whatever it has yet to be told of them is older, and a picture that waits has them as they are.
+    pub(super) fn written(&mut self, name: &ProxyName, writes: &[Write]) {
+        let Some(line) = self.of.get_mut(name) else { return };
+        line.queue.retain(|update| {
+            !writes.iter().any(|write| match update {
+                Update::Changed(Write::Overridden(known)) => {
+                    matches!(write, Write::Overridden(written) if written.id == known.id)
+                }
+                Update::Changed(known) => !is_override(write) && write.id() == known.id(),
+                Update::Owned(owned) => !is_override(write) && *write.id() == owned.id,
+                _ => false,
+            })
+        });
+        for update in &mut line.queue {
+            if let Update::Resync(loaded) = update {
+                writes
+                    .iter()
+                    .for_each(|write| self.book.amend(loaded, write.id()));
+            }
+        }
     }
 
     /// Its process has ended, and nobody has told the others.

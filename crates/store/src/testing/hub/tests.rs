@@ -212,3 +212,27 @@ async fn a_slow_call_is_done_halfway_and_changes_are_told_meanwhile() {
         (Duration::from_secs(1), Duration::from_secs(2))
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_to_be_told_is_as_what_this_proxy_has_written_since() {
+    let (hub, a, b) = two().await;
+    a.commit(&[registered(1, 1), registered(2, 2), registered(3, 3)])
+        .await
+        .unwrap();
+    hub.cut("b");
+    a.commit(&[disabled(4)]).await.unwrap();
+    hub.compact();
+    hub.heal("b");
+    // A call that is answered brings all that there is into the line of what b is to be told.
+    b.end(&[held(3, 3, "a")]).await.unwrap();
+    b.commit(&[gone(1, 1), registered(5, 9)]).await.unwrap();
+    let Update::Resync(loaded) = b.update().await else {
+        panic!("it was forgotten what has happened")
+    };
+    let ids: Vec<_> = loaded
+        .records
+        .iter()
+        .map(|record| record.backend.id.clone())
+        .collect();
+    assert_eq!(ids, [id(2), id(5)], "1 is gone, by its own word");
+}

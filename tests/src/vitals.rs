@@ -1,26 +1,23 @@
-//! What has to be as it was when the traffic is over.
-
 use std::time::Duration;
 
-use edgeproxy_tests::{Api, Edgeproxy, PATIENCE, eventually};
+use crate::{Api, Edgeproxy, PATIENCE, eventually};
 
-/// How much more memory than after the warm-up may be resident at the end. An allocator keeps pages of which a part
-/// is still in use, and where those are is chance; a leak of 64 bytes for each request would be more than this after
-/// ten minutes.
-pub(crate) const LEEWAY: u64 = 8 << 20;
-
-/// At one moment.
+/// What a proxy holds at one moment, and what has to be as it was when the traffic is over.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Vitals {
-    pub(crate) descriptors: usize,
-    /// Bytes.
-    pub(crate) resident: u64,
+pub struct Vitals {
+    /// Open files and sockets.
+    pub descriptors: usize,
+    /// Memory, in bytes.
+    pub resident: u64,
 }
 
 impl Vitals {
+    /// Of the process that serves now.
+    ///
     /// # Panics
-    /// If the process has ended.
-    pub(crate) fn of(edgeproxy: &Edgeproxy) -> Self {
+    /// If it has ended.
+    #[must_use]
+    pub fn of(edgeproxy: &Edgeproxy) -> Self {
         let folder = format!("/proc/{}", edgeproxy.id());
         let status = std::fs::read_to_string(format!("{folder}/status")).expect("edgeproxy is running");
         let kib: u64 = status
@@ -59,7 +56,7 @@ const IDLE: Duration = Duration::from_secs(10);
 ///
 /// # Panics
 /// If that does not come.
-pub(crate) async fn settled(edgeproxy: &Edgeproxy, before: Vitals) -> Vitals {
+pub async fn settled(edgeproxy: &Edgeproxy, before: Vitals) -> Vitals {
     // One of its own, since the API closes what has been idle for long; gone before descriptors are counted.
     let mut api = edgeproxy.api();
     eventually(PATIENCE, "nothing is in flight", async || {

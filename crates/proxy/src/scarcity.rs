@@ -1,0 +1,130 @@
+//! What to do where descriptors or memory have run out: to wait for what is given back, to let nobody in who
+//! would take it away, and to say so without filling the log.
+//!
+//! A request takes two descriptors, one after the other. If everybody were accepted whenever one is free, the second one
+//! could never be had, and each request would fail; so whoever is short of one has the worker accept nobody for a moment.
+
+use std::cell::Cell;
+use std::io;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long a connection to a backend is waited for, in all. Less than the least time-out for connecting, a second, so
+/// that it is not taken for the backend's failure.
+const PATIENCE: Duration = Duration::from_millis(700);
+/// How often it is tried.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long it is at least between two lines of the log.
+const QUIET: Duration = Duration::from_secs(10);
+
+thread_local! {
+    // Each worker is a thread, and takes what it lacks from its own clients.
+    static SHORT_UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
+    static TOLD: Cell<News> = const { Cell::new(News { last: None }) };
+}
+
+/// Whether it failed for want of something on this side. Not where there is no local address or port: on a machine without
+/// IPv6 that is what every address of IPv6 fails with, and such a backend is to be taken out.
+pub(crate) fn is_own_fault(error: &io::Error) -> bool {
+    /// The same numbers on every Unix.
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
+    let is_memory = error.kind() == io::ErrorKind::OutOfMemory;
+    is_memory || matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOBUFS))
+}
+
+/// How long one connection has been waited for.
+#[derive(Default)]
+pub(crate) struct Shortage {
+    since: Option<Instant>,
+}
+
+impl Shortage {
+    /// Waits for something to be given back; `false`: it was long enough.
+    #[cold]
+    pub(crate) async fn wait(&mut self, error: &io::Error) -> bool {
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        let mut told = TOLD.get();
+        if told.is_due() {
+            tracing::warn!(%error, "no connection to a backend can be made; requests wait, and some get 503");
+        }
+        TOLD.set(told);
+        if now - since >= PATIENCE {
+            return false;
+        }
+        SHORT_UNTIL.set(Some(now + 2 * PAUSE));
+        tokio::time::sleep(PAUSE).await;
+        true
+    }
+}
+
+/// Waits until nobody of this worker is short of anything.
+#[inline]
+pub(crate) async fn over() {
+    while let Some(until) = SHORT_UNTIL.get() {
+        if until <= Instant::now() {
+            SHORT_UNTIL.set(None);
+        } else {
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+/// When something that happens again and again was last told.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct News {
+    last: Option<Instant>,
+}
+
+impl News {
+    /// Whether it is to be told now.
+    pub(crate) fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.last.is_none_or(|last| now - last >= QUIET);
+        if is_due {
+            self.last = Some(now);
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn out_of_descriptors() -> io::Error {
+        io::Error::from_raw_os_error(24)
+    }
+
+    #[test]
+    fn what_this_side_lacks_is_no_backend_s_fault() {
+        assert!(is_own_fault(&out_of_descriptors()));
+        assert!(!is_own_fault(&io::ErrorKind::AddrNotAvailable.into()));
+        assert!(!is_own_fault(&io::ErrorKind::ConnectionRefused.into()));
+        assert!(!is_own_fault(&io::ErrorKind::TimedOut.into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_waited_for_less_than_a_second_and_nobody_is_accepted_meanwhile() {
+        let (began, mut shortage) = (Instant::now(), Shortage::default());
+        while shortage.wait(&out_of_descriptors()).await {
+            assert!(SHORT_UNTIL.get().is_some_and(|until| until > Instant::now()));
+        }
+        assert_eq!(began.elapsed(), PATIENCE);
+        over().await;
+        assert!(began.elapsed() < Duration::from_secs(1));
+        assert!(SHORT_UNTIL.get().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_happens_again_and_again_is_told_each_ten_seconds() {
+        let mut news = News::default();
+        assert!(news.is_due());
+        assert!(!news.is_due());
+        tokio::time::advance(QUIET).await;
+        assert!(news.is_due());
+    }
+}
