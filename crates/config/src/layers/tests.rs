@@ -40,6 +40,7 @@ const SAMPLES: &[(&str, [(&str, &str); 2])] = &[
         "unhealthy_responses",
         [("500,502-504", "[500, \"502-504\"]"), ("404", "[404]")],
     ),
+    ("max_ejection_percent", [("50", "50"), ("1", "1")]),
     ("panic_threshold", [("0.5", "0.5"), ("1", "1")]),
     (
         "initial",

@@ -20,7 +20,9 @@ fn wrong() -> Report {
 }
 
 fn risky() -> Report {
-    report("api_enabled = true\napi_listen_addr = \"127.0.0.1:8081\"\nmax_failures = 5\n")
+    report(
+        "api_enabled = true\napi_listen_addr = \"127.0.0.1:8081\"\nmax_failures = 5\nmax_ejection_percent = 50\n",
+    )
 }
 
 #[test]

@@ -56,6 +56,9 @@ impl Registry {
         if guarded.keeps {
             self.stats.suspected += 1;
             self.entries[slot].doubt = Doubt::Suspect;
+            // Whatever its state, it is to be probed from now on.
+            let app = self.entries[slot].app;
+            self.mark_dirty(app);
             self.emit(EventKind::Suspected, slot);
             let _ = self.settle(slot);
         } else {

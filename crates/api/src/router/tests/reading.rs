@@ -123,8 +123,8 @@ async fn get_apps_shows_policy_states_and_totals() {
     let alpha = json!({
         "app": "alpha",
         "policy": {
-            "algorithm": "region_affinity", "spill": "hard", "max_failures": 0, "last_backend": "keep", "fall": 3,
-            "rise": 1, "probed": true, "initial": "routable", "ejection_base_secs": 30, "ejection_max_secs": 300
+            "algorithm": "region_affinity", "spill": "hard", "max_failures": 0, "last_backend": "keep",
+            "max_ejection_percent": 100, "fall": 3, "rise": 1, "probed": true, "initial": "routable", "ejection_base_secs": 30, "ejection_max_secs": 300
         },
         "states": { "routable": 1, "disabled": 1 },
         "totals": { "backends": 2, "routable": 1, "in_flight": 0, "requests_total": 0, "failures_total": 0 }

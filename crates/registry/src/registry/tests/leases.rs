@@ -293,6 +293,38 @@ fn a_mass_expiry_makes_suspects_that_stay_routable() {
 }
 
 #[test]
+fn a_mass_expiry_is_published_of_one_that_an_operator_has_disabled_too() {
+    let mut world = World::new();
+    seasoned(&mut world, &["a", "b", "c"]);
+    world.pass(SEC);
+    for name in ["b", "c"] {
+        world.beat(name);
+    }
+    let off = Patch {
+        enabled: Change::Set(false),
+        ..Patch::default()
+    };
+    world.patch("a", off).unwrap();
+    let _ = world.registry.poll_snapshot(world.now);
+    world.pass(59 * SEC);
+    assert_eq!(
+        (world.state("a"), world.registry.stats().suspected),
+        (Some(State::Disabled), 1)
+    );
+    let snapshot = world
+        .registry
+        .poll_snapshot(world.now)
+        .expect("it is to be probed");
+    let doubted: Vec<&str> = snapshot.apps[&app("shop")]
+        .members
+        .iter()
+        .filter(|member| member.in_doubt)
+        .map(|member| member.endpoint.id.as_str())
+        .collect();
+    assert_eq!(doubted, ["a"]);
+}
+
+#[test]
 fn two_or_half_of_an_app_are_no_mass() {
     let mut world = World::new();
     seasoned(&mut world, &["a", "b"]);
