@@ -35,6 +35,8 @@ use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::report::Line;
 use crate::row::{Row, Runs, Verdict};
 
@@ -63,6 +65,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    opens_all_it_may();
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() == Some(apart::APART) {
         return apart::serve(args);
@@ -73,6 +76,18 @@ fn main() -> ExitCode {
             println!("{error}");
             ExitCode::from(2)
         }
+    }
+}
+
+/// Clients and backends are in this very process, ten thousand at a time: it takes what its hard limit has.
+fn opens_all_it_may() {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let all = Rlimit {
+        current: hard,
+        maximum: hard,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        println!("the limit of open files stays as it is: {error}");
     }
 }
 
