@@ -21,6 +21,7 @@ mod etcd;
 mod files;
 mod ledger;
 mod load;
+mod peak;
 mod process;
 mod report;
 mod row;
@@ -163,6 +164,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         count("skipped")
     );
     if let Some(path) = &arguments.markdown {
+        if count("as expected") < lines.len() {
+            return Err("the table is not written: a row failed, or was skipped".to_owned());
+        }
         std::fs::write(path, report::markdown(&lines))
             .map_err(|error| format!("{}: {error}", path.display()))?;
     }
