@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 use crate::ledger::{App, Failure};
 use crate::process::nothing;
 use crate::report::seconds;
-use crate::row::{Row, Runs, Told};
+use crate::row::{Need, Row, Runs, Told};
 use crate::scene::{Scene, TOML, setup};
-use crate::villain::{BIG, BIG_LENGTH, SINK};
+use crate::villain::{BIG, BIG_LENGTH, SINK, SLOW, Villain};
 
 const LIMITS: &str = "limits.md#settings";
 const WAY: &str = "data-plane.md#why-it-waits-for-nobody";
@@ -27,6 +27,9 @@ const CROWD: usize = 50;
 
 macro_rules! row {
     ($name:literal, $runs:ident, $rule:expr, $fault:literal, $expects:literal, $commit:expr) => {
+        row!($name, $runs, &[], $rule, $fault, $expects, $commit)
+    };
+    ($name:literal, $runs:ident, $needs:expr, $rule:expr, $fault:literal, $expects:literal, $commit:expr) => {
         Row {
             name: $name,
             fault: $fault,
@@ -34,7 +37,7 @@ macro_rules! row {
             rule: $rule,
             limit: Duration::from_secs(480),
             runs: Runs::$runs,
-            needs: &[],
+            needs: $needs,
             commit: || Box::pin($commit),
         }
     };
@@ -84,9 +87,10 @@ pub(crate) const ROWS: &[Row] = &[
     row!(
         "clients-after-outage",
         Alone,
+        &[Need::Descriptors],
         MODES,
         "every backend of an app is gone, and when they are back 10,000 clients connect and ask at the same moment",
-        "each is answered; no backend has more than its hard limit at a time",
+        "each is answered; no backend has more than its hard limit at a time, which is 10 here",
         after_outage()
     ),
     row!(
@@ -317,6 +321,8 @@ async fn send_for_ever() -> Told {
 /// What both ends of a client's connection take, and what else is open here.
 const OTHERS: u64 = 3_000;
 const AFTER_OUTAGE: u64 = 10_000;
+/// Of each backend: so few that it is reached, and most clients have to wait.
+const HARD_LIMIT: u64 = 10;
 
 fn unreachable(failure: &Failure) -> bool {
     let is_told = failure.is(502, &["connect_failed", "no_response"]) || failure.is(503, &["no_backend"]);
@@ -324,6 +330,7 @@ fn unreachable(failure: &Failure) -> bool {
 }
 
 async fn after_outage() -> Told {
+    // Never none: see `Need::Descriptors`.
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let count = AFTER_OUTAGE.min(descriptors.saturating_sub(OTHERS));
     let setup = setup()
@@ -333,7 +340,11 @@ async fn after_outage() -> Told {
         .set("QUEUE_TIMEOUT_SECS", "180")
         .set("RESPONSE_HEADER_TIMEOUT_SECS", "120")
         .set("CONNECT_TIMEOUT_SECS", "30");
-    let scene = Scene::of(setup).await.patient(4 * PATIENCE);
+    let limited = |registration: Registration| {
+        let registration = registration.with("soft_limit", HARD_LIMIT);
+        registration.with("hard_limit", HARD_LIMIT)
+    };
+    let scene = Scene::of_registered(setup, &limited).await.patient(4 * PATIENCE);
     scene
         .again_and_again(async |scene| {
             scene.begins(unreachable);
@@ -372,7 +383,7 @@ async fn after_outage() -> Told {
             let outcomes = within(10 * PATIENCE, "all are answered", clients.join_all()).await;
             let failed: Vec<_> = outcomes
                 .iter()
-                .filter(|(answer, _)| !answer.starts_with("HTTP/1.1 200") || !answer.ends_with(" /after"))
+                .filter(|(answer, _)| !answer.starts_with("HTTP/1.1 200") || !answer.ends_with(SLOW))
                 .map(|(answer, took)| format!("{answer:?} after {}", seconds(*took)))
                 .collect();
             assert!(
@@ -383,8 +394,13 @@ async fn after_outage() -> Told {
             );
             let slowest = outcomes.iter().map(|(_, took)| *took).max().unwrap_or_default();
             scene.has_recovered(over);
+            let most: Vec<_> = scene.shop.iter().map(Villain::most).collect();
+            assert!(
+                most.iter().all(|most| *most <= HARD_LIMIT) && most.contains(&HARD_LIMIT),
+                "no backend has more than {HARD_LIMIT} at a time, and with so many clients one has all of them: {most:?}"
+            );
             scene.note(format!(
-                "{count} clients answered, the last one after {}",
+                "{count} clients answered, the last one after {}, at most {HARD_LIMIT} at a time by each backend",
                 seconds(slowest)
             ));
         })
@@ -396,8 +412,8 @@ async fn ask_once(addr: SocketAddr) -> String {
     let Ok(mut stream) = TcpStream::connect(addr).await else {
         return "not accepted".to_owned();
     };
-    let request = b"GET /after HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n";
-    match stream.write_all(request).await {
+    let request = format!("GET {SLOW} HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n");
+    match stream.write_all(request.as_bytes()).await {
         Ok(()) => rest(stream).await,
         Err(error) => error.to_string(),
     }

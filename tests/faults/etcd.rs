@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use edgeproxy_tests::{
-    Api, Edgeproxy, Etcd, PATIENCE, Passing, Registration, Relay, Reply, Setup, eventually,
+    Api, Client, Edgeproxy, Etcd, PATIENCE, Passing, Registration, Relay, Reply, Setup, eventually,
 };
 
 use crate::beats::Beats;
@@ -200,6 +200,53 @@ async fn partitioned() -> Told {
         .await
 }
 
+/// What has happened to backends, as the scene's proxy tells it: the events after that one, and the id to go on from.
+async fn events(scene: &Scene, after: Option<&str>) -> serde_json::Value {
+    let addr = scene.api_aim.get();
+    let path = match after {
+        Some(id) => format!("/api/v1/events?limit=4096&last_event_id={id}"),
+        None => "/api/v1/events?limit=1".to_owned(),
+    };
+    let request = http::Request::get(path)
+        .header("host", addr.to_string())
+        .header("accept", "application/json")
+        .body(bytes::Bytes::new().into())
+        .expect("it is well formed");
+    let reply = Client::new(addr).send(request).await.expect("an answer");
+    reply.expect(200).json()
+}
+
+/// Since `before` nothing has happened to those that were there all the while, and nothing twice to anybody.
+async fn nothing_flapped(scene: &Scene, before: &serde_json::Value) {
+    let last = before["last_event_id"].as_str().expect("a page has it");
+    let page = events(scene, Some(last)).await;
+    assert_eq!(page["reset"], false, "all are known: {page}");
+    let mut seen = std::collections::BTreeSet::new();
+    for event in page["events"].as_array().expect("a page has events") {
+        let id = event["backend"].as_str().expect("it is about a backend");
+        let stays = scene
+            .shop
+            .iter()
+            .chain(&scene.other)
+            .any(|villain| villain.name() == id);
+        assert!(!stays, "it was there all the while: {event}");
+        assert!(
+            seen.insert((id, event["type"].as_str())),
+            "for the second time: {event}"
+        );
+    }
+    for happened in [
+        ("leaves", "removed"),
+        ("comes", "registered"),
+        ("comes", "removed"),
+    ] {
+        assert!(
+            seen.contains(&(happened.0, Some(happened.1))),
+            "{happened:?} is missing: {seen:?}"
+        );
+    }
+}
+
 async fn compacted() -> Told {
     let (scene, shared) = shared("127.0.0.1", |setup| setup).await;
     scene
@@ -207,6 +254,7 @@ async fn compacted() -> Told {
             let mut other = shared.other.api();
             let _ = registers(&mut other, scene, "leaves").await;
             until_known(&mut scene.api(), "leaves", true).await;
+            let before = events(scene, None).await;
             scene.begins(nothing);
             shared.relay.set(Passing::Neither);
             until_degraded(scene, true).await;
@@ -226,6 +274,7 @@ async fn compacted() -> Told {
             until_known(&mut api, "comes", true).await;
             let _ = other.delete("comes", "").await.expect(200);
             until_known(&mut api, "comes", false).await;
+            nothing_flapped(scene, &before).await;
         })
         .await
 }

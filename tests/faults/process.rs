@@ -7,6 +7,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use crate::beats::Beats;
 use crate::ledger::{Failure, Form};
+use crate::load::CLIENTS;
 use crate::report::seconds;
 use crate::row::{Need, Row, Runs, Told};
 use crate::scene::{Scene, TTL, setup};
@@ -99,14 +100,30 @@ async fn no_descriptors() -> Told {
         .await
         .again_and_again(async |scene| {
             scene.begins(nothing);
+            // Over a connection that is there already.
+            let mut api = scene.api();
+            let probes = metric(&mut api, PROBES).await;
+            let asked = || scene.ledger.answers(CLIENTS).iter().sum::<u64>();
+            let said = || {
+                let text = scene.proxy().logs().text();
+                let lines = text
+                    .lines()
+                    .filter(|line| line.contains("no connection can be accepted"));
+                lines.count()
+            };
+            let (asked_before, said_before) = (asked(), said());
             let before = prlimit(
                 Some(pid(scene.proxy())),
                 Resource::Nofile,
                 none_more(scene.proxy()),
             );
             let before = before.expect("a child's limit can be set");
-            let said = |line: &str| line.contains("no connection can be accepted").then_some(());
-            scene.proxy().logs().find(said).await.expect("it runs");
+            // Told at most each ten seconds.
+            eventually(PATIENCE, "it says so", async || match said() {
+                now if now > said_before => Ok(()),
+                now => Err(format!("{now} times, {said_before} before")),
+            })
+            .await;
             // Connections that come now are in nobody's hands but the system's.
             let mut waiting = Vec::new();
             for _ in 0..20 {
@@ -115,19 +132,22 @@ async fn no_descriptors() -> Told {
                     Client::new(addr).get("shop", "/waits").await
                 }));
             }
-            let began = Instant::now();
+            let backends = scene.shop.len() + scene.other.len();
+            let wanted = (probes + 3 * backends as u64, asked_before + 100);
             eventually(
                 PATIENCE,
-                "it was so for three probes and many requests",
+                "it was so for three probes of each backend, and a hundred requests",
                 async || {
-                    if began.elapsed() > Duration::from_secs(3) {
+                    let now = (metric(&mut api, PROBES).await, asked());
+                    if now.0 >= wanted.0 && now.1 >= wanted.1 {
                         Ok(())
                     } else {
-                        Err(seconds(began.elapsed()))
+                        Err(format!("{now:?}, wanted {wanted:?}"))
                     }
                 },
             )
             .await;
+            drop(api);
             prlimit(Some(pid(scene.proxy())), Resource::Nofile, before).expect("a child's limit can be set");
             let over = scene.is_over();
             for client in waiting {
@@ -146,6 +166,9 @@ async fn no_descriptors() -> Told {
         })
         .await
 }
+
+/// What counts probes that ended.
+const PROBES: &str = "edgeproxy_probes_total";
 
 /// As many as it has.
 fn none_more(proxy: &Edgeproxy) -> Rlimit {
@@ -304,7 +327,6 @@ async fn killed() -> Told {
         .await
         .once(async |scene| {
             for round in 0..3 {
-                scene.begins(away);
                 let acknowledged = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
                 let registering = registering(scene, round, &acknowledged);
                 let known = || acknowledged.lock().expect("nobody panics").len();
@@ -314,6 +336,7 @@ async fn killed() -> Told {
                 })
                 .await;
                 let mut started = Instant::now();
+                scene.begins(away);
                 scene
                     .replaced(async |proxy| {
                         let setup = proxy.killed().await;

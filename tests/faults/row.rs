@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use edgeproxy_tests::Vitals;
+use rustix::process::{Resource, getrlimit};
 
 use crate::ledger::Account;
 
@@ -43,7 +44,12 @@ pub(crate) enum Need {
     /// A mount namespace of one's own.
     Mounts,
     Faketime,
+    /// As many open files as a crowd takes.
+    Descriptors,
 }
+
+/// Fewer show nothing of a crowd; see `clients-after-outage`.
+const DESCRIPTORS_MIN: u64 = 8_000;
 
 /// Where Debian's package has it, whatever the architecture.
 const FAKETIME: [&str; 2] = [
@@ -69,6 +75,11 @@ impl Need {
             Self::Faketime => faketime()
                 .is_none()
                 .then_some("there is no libfaketime: apt-get install libfaketime"),
+            Self::Descriptors => {
+                let may = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+                (may < DESCRIPTORS_MIN)
+                    .then_some("fewer than 8000 files may be open: raise the hard limit (ulimit -Hn 20000)")
+            }
         }
     }
 }

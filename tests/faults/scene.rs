@@ -78,11 +78,16 @@ impl Scene {
     }
 
     pub(crate) async fn of(setup: Setup) -> Self {
+        Self::of_registered(setup, &|registration| registration).await
+    }
+
+    /// With backends that say something more of themselves.
+    pub(crate) async fn of_registered(setup: Setup, more: &dyn Fn(Registration) -> Registration) -> Self {
         let scene = Self::bare(setup).await;
         let mut api = scene.api();
         for (app, backends) in [(App::Shop, &scene.shop), (App::Other, &scene.other)] {
             for backend in backends {
-                api.register_new(&registration(app, backend)).await;
+                api.register_new(&more(registration(app, backend))).await;
             }
         }
         scene.begun()

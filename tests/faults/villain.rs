@@ -49,7 +49,11 @@ impl Manner {
 pub(crate) const SINK: &str = "/sink";
 /// The target of an answer that no socket's buffers hold.
 pub(crate) const BIG: &str = "/big";
-/// How long that is, in bytes.
+/// The target of an answer that takes its time, in which its request is in flight.
+pub(crate) const SLOW: &str = "/slow";
+/// How long.
+const SLOW_TIME: Duration = Duration::from_millis(100);
+/// How long the answer of [`BIG`] is, in bytes.
 pub(crate) const BIG_LENGTH: usize = 32 << 20;
 
 /// The longest request that it reads.
@@ -76,6 +80,9 @@ struct Shared {
     manner: Mutex<Manner>,
     /// Requests that it met in another manner than [`Manner::Serves`].
     wronged: AtomicU64,
+    /// Requests that it has and has not begun to answer, and the most that there ever were.
+    held: AtomicU64,
+    most: AtomicU64,
     /// Ends every connection that is open.
     alive: Mutex<CancellationToken>,
 }
@@ -94,6 +101,8 @@ impl Villain {
                 name: name.to_owned(),
                 manner: Mutex::new(Manner::Serves),
                 wronged: AtomicU64::new(0),
+                held: AtomicU64::new(0),
+                most: AtomicU64::new(0),
                 alive: Mutex::default(),
             }),
             addr: reservation.local_addr().expect("it is bound"),
@@ -125,6 +134,11 @@ impl Villain {
     /// Requests so far that it did wrong to.
     pub(crate) fn wronged(&self) -> u64 {
         self.shared.wronged.load(Ordering::Relaxed)
+    }
+
+    /// The most requests that it ever had at a time.
+    pub(crate) fn most(&self) -> u64 {
+        self.shared.most.load(Ordering::Relaxed)
     }
 
     /// Accepts, whatever was before.
@@ -202,6 +216,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A request that the backend has. It ends before the answer begins, since the proxy may send the next one once it has that.
+struct Held<'a>(&'a Shared);
+
+impl<'a> Held<'a> {
+    fn by(shared: &'a Shared) -> Self {
+        let now = shared.held.fetch_add(1, Ordering::Relaxed) + 1;
+        shared.most.fetch_max(now, Ordering::Relaxed);
+        Self(shared)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 async fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -224,10 +255,15 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> Option<()> {
         if manner != Manner::Serves && !is_probe {
             shared.wronged.fetch_add(1, Ordering::Relaxed);
         }
+        let held = (!is_probe).then(|| Held::by(shared));
         if target == SINK {
             // Whatever comes, for as long as it does.
             return gone(&mut stream).await;
         }
+        if target == SLOW {
+            tokio::time::sleep(SLOW_TIME).await;
+        }
+        drop(held);
         if target == BIG {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BIG_LENGTH}\r\n\r\n");
             stream.write_all(head.as_bytes()).await.ok()?;

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// Only the quick ones, with a development build.
     #[arg(long, conflicts_with = "write")]
     quick: bool,
-    /// Write the table into docs/reliability.md.
+    /// Write the table into docs/reliability.md, if every row was run and is as expected.
     #[arg(long, conflicts_with = "only")]
     write: bool,
     /// How many rows run beside each other.
@@ -57,6 +57,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<ExitCode
         command.arg("--markdown").arg(&table);
     }
     let status = command.status().context("the faults could not be started")?;
+    if args.write && !status.success() {
+        bail!("{PAGE} stays as it is: not every row is as expected, or one was skipped");
+    }
     if args.write {
         let table = std::fs::read_to_string(&table)
             .with_context(|| format!("{} was not written", table.display()))?;
