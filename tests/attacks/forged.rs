@@ -108,6 +108,7 @@ async fn fields(stage: &Stage) -> Result<Did> {
     for asked in &asked {
         is_clean(asked)?;
     }
+    sent += others(stage).await?;
     Ok(Did::new(
         sent,
         format!(
@@ -115,6 +116,43 @@ async fn fields(stage: &Stage) -> Result<Did> {
             OTHERS.join(", ")
         ),
     ))
+}
+
+/// That those arrive as they were sent, over HTTP/1.1 and HTTP/2: a backend must not take them for the proxy's word.
+async fn others(stage: &Stage) -> Result<u64> {
+    const LIE: &str = "10.9.9.9";
+    let mut sent = 0;
+    for name in OTHERS {
+        stage.origin.forget();
+        let mut wire = stage.wire().await;
+        wire.send(
+            format!("GET /lie HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n{name}: {LIE}\r\n\r\n")
+                .as_bytes(),
+        )
+        .await;
+        let reply = wire.reply().await?;
+        ensure!(reply.status == 200, "{name}: {reply:?}");
+        let mut raw = Raw::connect(stage.proxy()).await?;
+        let field = literal(name.to_ascii_lowercase().as_bytes(), LIE.as_bytes());
+        raw.request(1, &[get("/lie"), field].concat()).await?;
+        let outcome = raw.outcome(1).await?;
+        ensure!(
+            outcome == Outcome::Answered(200),
+            "{name} over HTTP/2: {outcome:?}"
+        );
+        let asked = stage.origin.asked();
+        ensure!(asked.len() == 2, "{name}: {} of 2 came through", asked.len());
+        for asked in asked {
+            let text = asked.head.text();
+            ensure!(asked.head.one(name).as_deref() == Some(LIE), "{name}: {text:?}");
+            ensure!(
+                asked.head.one("x-forwarded-for").as_deref() == Some("127.0.0.1"),
+                "{name} is believed: {text:?}"
+            );
+            sent += 1;
+        }
+    }
+    Ok(sent)
 }
 
 async fn ids(stage: &Stage) -> Result<Did> {

@@ -1,6 +1,7 @@
 //! Whoever may use the API, and would use it up.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use edgeproxy_tests::{Registration, Reply, spread, within};
@@ -8,6 +9,7 @@ use http::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use crate::call::Caller;
 use crate::row::{Did, Row};
@@ -65,7 +67,8 @@ pub(crate) const ROWS: &[Row] = &[
         "api-slowloris",
         "400 requests to the API, a byte at a time",
         |stage| Box::pin(slowloris(stage)),
-    ),
+    )
+    .twice(),
     Row::new(
         "api-readers",
         "200 readers of events that read nothing",
@@ -328,12 +331,13 @@ async fn connections(stage: &Stage) -> Result<Did> {
     for _ in 0..COUNT {
         open.push(TcpStream::connect(stage.edgeproxy.api_addr()).await?);
     }
-    // Long enough for the bystanders' agents to find out.
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    drop(open);
+    let ended = trickled(open, b"").await?;
     Ok(Did::new(
         COUNT,
-        "they hold places, of which there are 1,024, and nothing else; agents go on, those that connect anew as well",
+        format!(
+            "all closed within {:.1} s, until when they hold places, of which there are 1,024; agents go on, those that connect anew as well",
+            ended.as_secs_f64()
+        ),
     ))
 }
 
@@ -347,18 +351,61 @@ async fn slowloris(stage: &Stage) -> Result<Did> {
             .await?;
         open.push(stream);
     }
-    for _ in 0..10 {
-        for stream in &mut open {
-            // Those that were closed meanwhile have been refused.
-            let _ = stream.write_all(b"x").await;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    drop(open);
+    let ended = trickled(open, b"x").await?;
     Ok(Did::new(
-        COUNT + 10 * COUNT,
-        "they hold places and nothing else; agents go on, those that connect anew as well",
+        COUNT,
+        format!(
+            "all closed within {:.1} s, until when they hold places; agents go on, those that connect anew as well",
+            ended.as_secs_f64()
+        ),
     ))
+}
+
+/// How long the API gives a head, from its first byte or from the connection's beginning.
+const HEAD: Duration = Duration::from_secs(10);
+
+/// What a busy machine adds to it.
+const LATE: Duration = Duration::from_secs(8);
+
+/// Goes on with each a piece at a time until the API closes it, by 408 or without a word, and says how long the last one
+/// lasted. One that lasts longer than a head may is a failure, as is one that is closed before anything could be wrong.
+async fn trickled(open: Vec<TcpStream>, piece: &'static [u8]) -> Result<Duration> {
+    let begun = Instant::now();
+    let mut clients = JoinSet::new();
+    for mut stream in open {
+        clients.spawn(async move {
+            let mut said = Vec::new();
+            let (mut from, mut to) = stream.split();
+            let going_on = async {
+                while to.write_all(piece).await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                // Nobody takes any more; that is said where it is read.
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                // A reset says the same.
+                _ = from.read_to_end(&mut said) => {}
+                () = going_on => {}
+            }
+            (begun.elapsed(), String::from_utf8_lossy(&said).into_owned())
+        });
+    }
+    let mut last = Duration::ZERO;
+    let all = async {
+        while let Some(ended) = clients.join_next().await {
+            let (lasted, said) = ended?;
+            ensure!(
+                said.is_empty() || said.starts_with("HTTP/1.1 408 "),
+                "the API said {said:?}"
+            );
+            ensure!(lasted > HEAD / 2, "closed after {lasted:?} already");
+            last = last.max(lasted);
+        }
+        Ok(())
+    };
+    within(HEAD + LATE, "the API closes all of them", all).await?;
+    Ok(last)
 }
 
 async fn readers(stage: &Stage) -> Result<Did> {
@@ -371,12 +418,7 @@ async fn readers(stage: &Stage) -> Result<Did> {
             .write_all(format!("GET /api/v1/events HTTP/1.1\r\nHost: {api}\r\n\r\n").as_bytes())
             .await?;
         let mut head = [0; 12];
-        within(
-            std::time::Duration::from_secs(10),
-            "an answer",
-            stream.read_exact(&mut head),
-        )
-        .await?;
+        within(Duration::from_secs(10), "an answer", stream.read_exact(&mut head)).await?;
         match &head[9..] {
             b"200" => following.push(stream),
             b"503" => refused += 1,

@@ -53,7 +53,8 @@ pub(crate) struct Row {
     pub(crate) has_tokens: bool,
     /// How much memory it may take meanwhile, MiB.
     pub(crate) peak_mib: u64,
-    /// How much of it may be left, MiB: for what the attack has registered, and is there still.
+    /// How much of it may be left beyond a tenth of what was there before, MiB: for what the attack has registered, and is
+    /// there still.
     pub(crate) keeps_mib: u64,
     /// Whether what is left of memory is that of a second time.
     is_twice: bool,
@@ -62,9 +63,6 @@ pub(crate) struct Row {
 
 /// What everything that is open and under way may hold at once, where a row says nothing else.
 const PEAK_MIB: u64 = 64;
-
-/// An allocator keeps pages of which a part is in use, and where those are is chance.
-const KEEPS_MIB: u64 = 12;
 
 /// Longer than any of them takes.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -78,7 +76,7 @@ impl Row {
             setup: |setup| setup,
             has_tokens: false,
             peak_mib: PEAK_MIB,
-            keeps_mib: KEEPS_MIB,
+            keeps_mib: 0,
             is_twice: false,
             attack,
         }

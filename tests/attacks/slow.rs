@@ -46,7 +46,8 @@ pub(crate) const ROWS: &[Row] = &[
         setup
             .set("HEADER_TIMEOUT_SECS", "2")
             .set("IDLE_TIMEOUT_SECS", "2")
-    }),
+    })
+    .twice(),
     Row::new(
         "idle-after-a-request",
         "2,000 connections that are kept and not used",

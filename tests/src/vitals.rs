@@ -67,14 +67,22 @@ pub async fn settled(edgeproxy: &Edgeproxy, before: Vitals) -> Vitals {
     })
     .await;
     drop(api);
-    eventually(PATIENCE + IDLE, "as many descriptors as before", async || {
-        let now = Vitals::of(edgeproxy);
-        if now.descriptors <= before.descriptors {
-            Ok(())
-        } else {
-            Err(format!("{}, {} before", now.descriptors, before.descriptors))
-        }
-    })
-    .await;
+    closed(edgeproxy, before.descriptors).await;
     Vitals::of(edgeproxy)
+}
+
+/// Waits until no more descriptors are open than before.
+///
+/// # Panics
+/// If that does not come.
+pub async fn closed(edgeproxy: &Edgeproxy, before: usize) {
+    eventually(
+        PATIENCE + IDLE,
+        "as many descriptors as before",
+        async || match Vitals::of(edgeproxy).descriptors {
+            now if now <= before => Ok(()),
+            now => Err(format!("{now}, {before} before")),
+        },
+    )
+    .await;
 }
