@@ -27,7 +27,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(10);
 
 /// One for the process, as the limit is.
-static ACCEPTING: Pause = Pause::NONE;
+static ACCEPTING: Pause = Pause::new();
 
 thread_local! {
     static TOLD: Cell<News> = const { Cell::new(News { last: None }) };
@@ -87,7 +87,9 @@ pub(crate) async fn over() {
 struct Pause(AtomicU64);
 
 impl Pause {
-    const NONE: Self = Self(AtomicU64::new(0));
+    const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
 
     fn prolong(&self, until: Instant) {
         self.0.fetch_max(clock::at(until).as_micros(), Ordering::Relaxed);
@@ -165,7 +167,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_is_let_in_each_second_however_long_descriptors_are_short() {
-        let (began, pause) = (Instant::now(), Pause::NONE);
+        let (began, pause) = (Instant::now(), Pause::new());
         pause.over().await;
         assert_eq!(began.elapsed(), Duration::ZERO);
         pause.prolong(began + 60 * LONGEST);
