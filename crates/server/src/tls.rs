@@ -17,7 +17,7 @@ use edgeproxy_proxy as proxy;
 use edgeproxy_tls::{Alpn, ClientError, IdentityError, Resumption, ServerError, TrustError};
 
 use crate::watch::{self, Watched};
-use files::{BackendFiles, ListenerFiles, Trusted};
+use files::{BackendFiles, Ends, ListenerFiles, Trusted};
 
 /// The TLS of every listener and of the backends.
 pub(crate) struct Tls {
@@ -28,6 +28,8 @@ pub(crate) struct Tls {
     /// That of the API, the same for as long as the server runs.
     pub(crate) api: Option<api::Tls>,
     sessions: Vec<Sessions>,
+    /// A reload refuses the ended certificate that the watch of the files has refused.
+    ends: Ends,
 }
 
 /// What was made of settings, and is not in force yet.
@@ -160,6 +162,8 @@ impl Tls {
     /// The first that can't be used.
     pub(crate) fn load(settings: &Settings, before: Option<&Self>) -> Result<Made, TlsError> {
         let (mut watched, mut sessions) = (Vec::new(), Vec::new());
+        // What is not put in force leaves no trace.
+        let ends = before.map(|before| before.ends.copied()).unwrap_or_default();
         let listeners = settings.every_listener().into_iter().map(|listener| {
             let Some(tls) = listener.tls else {
                 return Ok(None);
@@ -178,7 +182,7 @@ impl Tls {
                         tls: tls.clone(),
                         resumption: resumption.clone(),
                     });
-                    listen(&listener.name, tls, alpn, resumption)
+                    listen(&listener.name, tls, alpn, resumption, ends.clone())
                 });
             let (tls, files) = listened.map_err(|fault| TlsError {
                 of: listener.name,
@@ -194,11 +198,15 @@ impl Tls {
             fault,
         })?;
         watched.extend(files);
-        let api =
-            serve(settings, before.and_then(|before| before.api.as_ref())).map_err(|fault| TlsError {
-                of: API.to_owned(),
-                fault,
-            })?;
+        let api = serve(
+            settings,
+            before.and_then(|before| before.api.as_ref()),
+            ends.clone(),
+        )
+        .map_err(|fault| TlsError {
+            of: API.to_owned(),
+            fault,
+        })?;
         let api = api.map(|(tls, config, files)| {
             watched.push(files);
             (tls, config)
@@ -208,6 +216,7 @@ impl Tls {
             api: api.as_ref().map(|(tls, _)| tls.clone()),
             backends: target.unwrap_or(&backends).clone(),
             sessions,
+            ends,
         };
         Ok(Made {
             tls,
@@ -229,8 +238,9 @@ fn listen(
     tls: config::ListenerTls,
     alpn: Alpn,
     resumption: Resumption,
+    ends: Ends,
 ) -> Result<(proxy::Tls, Watched), TlsFault> {
-    let files = ListenerFiles::new(tls, alpn, resumption);
+    let files = ListenerFiles::new(tls, alpn, resumption, ends);
     // Before they are read: what changes meanwhile is read again.
     let stamps = watch::stamps(files.paths());
     let tls = proxy::Tls::new(files.read()?);
@@ -271,11 +281,12 @@ pub(crate) fn of_collector(settings: &Settings) -> Result<Arc<rustls::ClientConf
 fn serve(
     settings: &Settings,
     target: Option<&api::Tls>,
+    ends: Ends,
 ) -> Result<Option<(api::Tls, Arc<rustls::ServerConfig>, Watched)>, TlsFault> {
     let Some(tls) = api_tls(settings) else {
         return Ok(None);
     };
-    let files = ListenerFiles::new(tls, Alpn::Http1, Resumption::new()?);
+    let files = ListenerFiles::new(tls, Alpn::Http1, Resumption::new()?, ends);
     let stamps = watch::stamps(files.paths());
     let config = files.read()?;
     let tls = target

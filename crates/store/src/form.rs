@@ -22,6 +22,9 @@ mod tests;
 
 use plain::Plain;
 
+/// No shorter lease is read, whoever has written it: who holds it would be looked at without a pause.
+const TTL_LEAST: Duration = Duration::from_secs(1);
+
 /// Why something that was kept can't be used any more.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FormError {
@@ -152,7 +155,7 @@ impl TryFrom<RecordForm<'_>> for Record {
         let incarnation = parse_incarnation(form.incarnation);
         Ok(Self {
             incarnation: member(backend.id.as_str(), "incarnation", incarnation)?,
-            ttl: Duration::from_millis(form.ttl_ms),
+            ttl: Duration::from_millis(form.ttl_ms).max(TTL_LEAST),
             backend,
         })
     }

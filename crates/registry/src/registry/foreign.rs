@@ -130,6 +130,7 @@ impl Registry {
             incarnation,
             ttl,
         } = record;
+        let ttl = self.ttl_within(ttl);
         let overrides = known.map(|known| known.of(&backend.app)).unwrap_or_default();
         let slot = self.place(backend, incarnation, Some(ttl), overrides, |_| ());
         let app = self.entries[slot].app;
@@ -139,12 +140,13 @@ impl Registry {
 
     fn restated_elsewhere(&mut self, slot: u32, record: Record) {
         self.forget_load(slot);
+        let ttl = self.ttl_within(record.ttl);
         let now = self.now();
         let entry = &mut self.entries[slot];
         let mut backend = record.backend;
         backend.id = entry.endpoint.id.clone();
         backend.app = entry.endpoint.app.clone();
-        entry.lease(record.ttl, now);
+        entry.lease(ttl, now);
         if entry.overlay(Asked::of(&backend), backend, self.share) {
             let app = entry.app;
             self.mark_dirty(app);

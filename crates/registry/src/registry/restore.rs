@@ -1,5 +1,7 @@
 //! What a restart brings back.
 
+use std::time::Duration;
+
 use edgeproxy_backend::{Backend, BackendId};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
@@ -168,6 +170,11 @@ impl Registry {
         None
     }
 
+    /// The nearest TTL that is allowed here: what has been kept, other settings or another proxy may have allowed.
+    pub(super) fn ttl_within(&self, ttl: Duration) -> Duration {
+        ttl.clamp(self.config.ttl_min, self.config.ttl_max)
+    }
+
     /// Its app.
     fn restore_one(&mut self, record: Record, set: Option<Overridden>) -> u32 {
         let Record {
@@ -175,7 +182,7 @@ impl Registry {
             incarnation,
             ttl,
         } = record;
-        let ttl = ttl.clamp(self.config.ttl_min, self.config.ttl_max);
+        let ttl = self.ttl_within(ttl);
         let overrides = set
             .as_ref()
             .map(|known| known.of(&backend.app))

@@ -1,5 +1,6 @@
 //! The files of one listener, or of the backends, as a whole: what they are, and what they make.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,8 +23,38 @@ pub(super) struct ListenerFiles {
     tls: config::ListenerTls,
     alpn: Alpn,
     resumption: Resumption,
-    /// When the certificates in force end, since 1970.
-    ends: Mutex<Vec<Option<Duration>>>,
+    ends: Ends,
+}
+
+/// When the certificates in force end, since 1970, by their files: those of the listeners and of the API.
+#[derive(Clone, Default)]
+pub(super) struct Ends(Arc<Mutex<HashMap<PathBuf, Duration>>>);
+
+impl Ends {
+    /// The same as of now. What becomes of the one is nothing to the other.
+    pub(super) fn copied(&self) -> Self {
+        let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Self(Arc::new(Mutex::new(ends.clone())))
+    }
+
+    /// Whether this one has ended, and earlier than the one in force there. One that ends later may be good, and this
+    /// machine's clock wrong.
+    fn ended(&self, cert: &Path, ends: Option<Duration>) -> bool {
+        let in_force = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = in_force.get(cert).copied();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        matches!((ends, before), (Some(ends), Some(before)) if ends < now && ends < before)
+    }
+
+    fn replace<'p>(&self, those: impl Iterator<Item = (&'p Path, Option<Duration>)>) {
+        let mut in_force = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (cert, ends) in those {
+            match ends {
+                Some(ends) => in_force.insert(cert.to_owned(), ends),
+                None => in_force.remove(cert),
+            };
+        }
+    }
 }
 
 /// The files of the backends.
@@ -40,12 +71,13 @@ pub(super) enum Trusted {
 }
 
 impl ListenerFiles {
-    pub(super) fn new(tls: config::ListenerTls, alpn: Alpn, resumption: Resumption) -> Self {
+    /// `ends`: of what was in force so far, and from now on of what these make.
+    pub(super) fn new(tls: config::ListenerTls, alpn: Alpn, resumption: Resumption, ends: Ends) -> Self {
         Self {
             tls,
             alpn,
             resumption,
-            ends: Mutex::default(),
+            ends,
         }
     }
 
@@ -70,8 +102,8 @@ impl ListenerFiles {
             } else {
                 identity.with_names(&one.names)
             };
-            let ended = self.ended(index, identity.ends());
-            ends.push(identity.ends());
+            let ended = self.ends.ended(&one.cert, identity.ends());
+            ends.push((one.cert.as_path(), identity.ends()));
             if ended {
                 let path = one.cert.clone();
                 return Err(TlsFault::Ended { path });
@@ -106,17 +138,8 @@ impl ListenerFiles {
             server.resumption = self.resumption.clone();
         }
         let built = server.build()?;
-        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = ends;
+        self.ends.replace(ends.into_iter());
         Ok(built)
-    }
-
-    /// Whether this one has ended, and earlier than the one in force there. One that ends later may be good, and this
-    /// machine's clock wrong.
-    fn ended(&self, index: usize, ends: Option<Duration>) -> bool {
-        let in_force = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = in_force.get(index).copied().flatten();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        matches!((ends, before), (Some(ends), Some(before)) if ends < now && ends < before)
     }
 }
 

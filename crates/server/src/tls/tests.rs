@@ -38,7 +38,13 @@ fn of(folder: &TempDir, names: &[&str]) -> ListenerTls {
 }
 
 fn loaded(tls: ListenerTls) -> Result<Watched, String> {
-    let listened = listen("public", tls, Alpn::Http, Resumption::new().unwrap());
+    let listened = listen(
+        "public",
+        tls,
+        Alpn::Http,
+        Resumption::new().unwrap(),
+        Ends::default(),
+    );
     listened
         .map(|(_, watched)| watched)
         .map_err(|fault| fault.to_string())
@@ -116,6 +122,39 @@ fn a_certificate_that_has_ended_takes_the_place_of_none_that_ends_later() {
         "{fault}"
     );
     assert_eq!(replaced(2090), Ok(()));
+}
+
+#[test]
+fn a_reload_refuses_the_ended_certificate_that_the_watch_has_refused() {
+    let folder = TempDir::new().unwrap();
+    issue_until(&folder, "public", 2100);
+    issue_until(&folder, "api", 2100);
+    let path = |name: &str| Some(folder.path().join(name));
+    let settings = Settings {
+        tls_enabled: true,
+        tls_cert: path("public.pem"),
+        tls_key: path("public.key"),
+        api_enabled: true,
+        api_tls_cert: path("api.pem"),
+        api_tls_key: path("api.key"),
+        ..Settings::default()
+    };
+    let load = |before: Option<&Tls>| Tls::load(&settings, before).map_err(|error| error.to_string());
+    let before = load(None).unwrap().tls;
+    for (name, of) in [("public", "tls_listen_addr: "), ("api", "api_tls: ")] {
+        issue_until(&folder, name, 2004);
+        let fault = load(Some(&before)).map(drop).unwrap_err();
+        let ended = format!("{name}.pem holds a certificate that has ended");
+        assert!(fault.starts_with(of) && fault.contains(&ended), "{fault}");
+        issue_until(&folder, name, 2090);
+        // One reload after the other: what was carried over is carried on.
+        let next = load(Some(&before)).unwrap().tls;
+        issue_until(&folder, name, 2004);
+        assert!(load(Some(&next)).is_err());
+        issue_until(&folder, name, 2100);
+    }
+    issue_until(&folder, "public", 2004);
+    assert!(load(None).is_ok(), "a start has nothing better");
 }
 
 #[test]

@@ -21,9 +21,10 @@ pub(super) fn turn(id: &BackendId, backends: usize) -> Duration {
     part(all(backends), id)
 }
 
-/// In how long another proxy's is looked at again: half a TTL to a whole one.
+/// In how long another proxy's is looked at again: half a TTL to a whole one, and never less than a second, whatever another
+/// has written as its TTL.
 pub(super) fn look(id: &BackendId, ttl: Duration) -> Duration {
-    ttl / 2 + part(ttl / 2, id)
+    (ttl / 2 + part(ttl / 2, id)).max(Duration::from_secs(1))
 }
 
 fn part(whole: Duration, id: &BackendId) -> Duration {

@@ -391,3 +391,17 @@ fn who_is_gone_leaves_the_backends_of_others_alone() {
     assert!(!cluster.is_suspect(&id()));
     assert_eq!(pass(&mut cluster, 2..60, Answer::Refuses), []);
 }
+
+#[test]
+fn another_s_lease_of_no_time_at_all_is_looked_at_once_in_a_second() {
+    let mut cluster = beside("b");
+    let none = Owned {
+        ttl: Duration::ZERO,
+        ..owned("b")
+    };
+    cluster.put(none, at(1));
+    for second in 1..10 {
+        cluster.tick(at(second));
+        assert!(cluster.poll_timeout().is_some_and(|due| due > at(second)));
+    }
+}

@@ -50,7 +50,7 @@ fn records() -> impl Strategy<Value = Record> {
             Some(Record {
                 backend,
                 incarnation: Incarnation::new(incarnation)?,
-                ttl: Duration::from_millis(ttl.into()),
+                ttl: Duration::from_millis(u64::from(ttl).max(1_000)),
             })
         },
     )
@@ -83,6 +83,13 @@ proptest! {
             prop_assert_eq!(by_serde(&json), Some(read));
         }
     }
+}
+
+#[test]
+fn a_lease_of_no_time_at_all_is_read_as_one_of_a_second() {
+    let json = r#"{"id":"b","incarnation":7,"ttl_ms":0,"app":"a","region":"eu","country":"DE","ip":"10.0.0.1","port":80,"weight":1,"soft_limit":1,"hard_limit":2,"protocol":"http1"}"#;
+    let read = plainly(json.as_bytes()).unwrap();
+    assert_eq!(read.ttl, Duration::from_secs(1));
 }
 
 #[test]
