@@ -121,10 +121,13 @@ fn judge(all: &[Outcomes]) -> anyhow::Result<()> {
         short.trim_end_matches("; ")
     );
     // None at all is no proof.
-    ensure!(
-        all.iter().any(|outcomes| outcomes.viable() > 0),
-        "no mutant was tried"
-    );
+    for outcomes in all {
+        ensure!(
+            outcomes.viable() > 0,
+            "no mutant of {} was tried",
+            outcomes.package
+        );
+    }
     Ok(())
 }
 

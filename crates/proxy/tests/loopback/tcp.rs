@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgeproxy_backend::{Admission, AppName, Endpoint, Gate, Limits, MonoTime, Signal};
+use edgeproxy_backend::{Admission, AppName, Endpoint, Gate, InFlight, Limits, MonoTime, Signal};
 use edgeproxy_balance::retry::Allowance;
 use edgeproxy_proxy::{AppRoute, AppSettings, Config, Listener, Protocol, Queue, RouteTable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -319,6 +319,8 @@ struct InLine {
     stage: Stage,
     first: (TcpListener, Arc<Endpoint>),
     second: (SocketAddr, Arc<Endpoint>),
+    /// The second one's place, so that nobody is tried on it.
+    held: InFlight,
     queue: Arc<Queue>,
     served: (TcpStream, TcpStream),
     retried: TcpStream,
@@ -359,11 +361,11 @@ impl InLine {
         while queue.len() < 2 || second.meter.totals().1 < 1 {
             tokio::task::yield_now().await;
         }
-        drop(held);
         Self {
             stage,
             first: (listener, first),
             second: (refusing, second),
+            held,
             queue,
             served,
             retried,
@@ -383,7 +385,7 @@ async fn one_that_can_t_use_the_room_leaves_its_turn_to_the_next_in_line() {
     let table = RouteTable::new(2, [Arc::new(left)], Arc::default());
     line.stage.table.store(Arc::new(table));
     let listener = TcpListener::bind(line.second.0).await.unwrap();
-    drop(line.served);
+    drop((line.held, line.served));
     assert!(is_reset(&mut line.retried).await, "there is nobody left to try");
     accept(&listener).await.write_all(b"hello").await.unwrap();
     expect(&mut line.last, b"hello").await;
@@ -397,7 +399,6 @@ async fn one_that_may_not_be_tried_again_leaves_its_place_to_the_next_in_line() 
         ..AppSettings::default()
     })
     .await;
-    let _held = line.second.1.admit(Admission::Regular).unwrap();
     drop(line.served);
     assert!(is_reset(&mut line.retried).await, "the budget is spent");
     accept(&line.first.0).await.write_all(b"hello").await.unwrap();
