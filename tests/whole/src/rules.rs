@@ -442,7 +442,9 @@ impl World {
         let silent = self.now.saturating_sub(heard);
         // Its end may have been in the store when it was heard again, too late.
         let was_late = heard >= before + self.ttl && silent <= AT_ONCE + 2 * self.latency;
-        (silent < self.ttl && heard > 0 && !was_late).then(|| {
+        // A lease begins before its registration is acknowledged.
+        let is_early = silent + AT_ONCE + 2 * self.latency < self.ttl;
+        (is_early && heard > 0 && !was_late).then(|| {
             let what = format!(
                 "expired {silent} ms after it was heard, with a lease of {} ms",
                 self.ttl

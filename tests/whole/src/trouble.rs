@@ -7,7 +7,7 @@ use crate::machine::Power;
 use crate::network::Way;
 use crate::timeline::Due;
 use crate::trace::{B, P, What};
-use crate::world::{Phase, World, name};
+use crate::world::{LATENCY, Phase, World, name};
 
 /// Kinds of trouble.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -287,7 +287,7 @@ impl World {
         self.trace.note(self.now, What::Quiet);
         self.network.heal();
         self.silence = None;
-        self.slow_store(0);
+        self.slow_store(LATENCY);
         for at in 0..self.proxies.len() {
             let proxy = P(at);
             self.resume(proxy);

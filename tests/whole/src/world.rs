@@ -23,7 +23,7 @@ use crate::request::Request;
 use crate::rules::View;
 use crate::timeline::{Due, Timeline};
 use crate::trace::{B, P, Trace, What};
-use crate::{Mix, Summary, Violation};
+use crate::{Mix, Rule, Summary, Violation};
 
 /// How long things go wrong.
 pub(crate) const TROUBLE: u64 = 90_000;
@@ -32,6 +32,10 @@ pub(crate) const TROUBLE: u64 = 90_000;
 pub(crate) const SETTLED: u64 = 70_000;
 /// For so long nothing may happen then.
 pub(crate) const STILL: u64 = 15_000;
+/// More that happens in one instant never ends.
+const STANDING_MAX: u32 = 2_000;
+/// How long a call to a store takes that is well.
+pub(crate) const LATENCY: u64 = 2;
 /// The last answers come within that.
 const LAST: u64 = 5_000;
 
@@ -90,6 +94,8 @@ pub(crate) struct World {
     pub(crate) disturbed_at: u64,
     /// Agents are heard by nobody, though all is well else: since when, and who must not be removed for it.
     pub(crate) silence: Option<(u64, Vec<B>)>,
+    /// Looks at what has happened since time last passed.
+    standing: u32,
     /// Clients send many requests until then.
     pub(crate) burst_until: u64,
     pub(crate) phase: Phase,
@@ -142,7 +148,7 @@ impl World {
             network: Network::new(machines, proxies),
             keeps,
             is_store_away: false,
-            latency: 0,
+            latency: LATENCY,
             plan,
             ttl,
             proxies: (0..proxies).map(|_| Proxy::nobody()).collect(),
@@ -159,9 +165,11 @@ impl World {
             woke_at: 0,
             disturbed_at: 0,
             silence: None,
+            standing: 0,
             burst_until: 0,
             phase: Phase::Trouble,
         };
+        world.slow_store(LATENCY);
         for proxy in 0..proxies {
             world.start(P(proxy)).await;
             let first = world.random.u64(1_000..1_200);
@@ -225,7 +233,13 @@ impl World {
             () = self.inbox.touched.notified() => {}
             () = sleep_until(at) => {}
         }
+        let before = self.now;
         self.look_at_clock();
+        self.standing = if self.now == before { self.standing + 1 } else { 0 };
+        if self.standing > STANDING_MAX {
+            let what = "proxies and store tell each other news without end, and no time passes".to_owned();
+            self.violate(Rule::Bounded, what);
+        }
         self.hear();
         self.see_to_proxies();
         while let Some(due) = self.timeline.pop(self.now) {
@@ -269,7 +283,7 @@ impl World {
             Due::AgentStarts(machine) => self.start_agent(machine),
             Due::Boot(machine) => self.boot(machine),
             Due::StoreIsBack(proxy) => self.store_is_back(proxy),
-            Due::StoreIsQuick => self.slow_store(0),
+            Due::StoreIsQuick => self.slow_store(LATENCY),
             Due::Resume(proxy) => self.resume(proxy),
             Due::Enable(machine) => self.switch(machine, true),
         }
