@@ -108,8 +108,6 @@ const READ: u64 = 500;
 const DOUBT: u64 = 12_000;
 /// A lease is looked at that often.
 pub(crate) const TICK: u64 = 1_500;
-/// What probes show counts for so long.
-const PROBED: u64 = 60_000;
 /// The first ejection, with its jitter.
 const EJECTION_MIN: u64 = 3_600;
 
@@ -419,7 +417,7 @@ impl World {
                     broken = Some((Rule::Ejected, "on trial before its time".to_owned()));
                 }
             }
-            EventKind::Unhealthy if view.probe_failed.is_none_or(|at| at + PROBED < now) => {
+            EventKind::Unhealthy if view.probe_failed.is_none() => {
                 broken = Some((Rule::Flapping, "unhealthy, and no probe has failed".to_owned()));
             }
             _ => {}

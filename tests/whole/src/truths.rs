@@ -79,6 +79,9 @@ impl World {
         let now = self.now;
         let answers = (0..self.proxies.len()).all(|proxy| self.network.connects(P(proxy), machine, now));
         let here = &mut self.machines[machine.0];
+        // At the address that is registered, and not at another one that it has moved to.
+        let at = here.truth.stored.and_then(|life| self.lives.get(&life));
+        let answers = answers && at.is_some_and(|(_, port)| *port == here.backend.addr.port());
         let accepts = here.power.accepts();
         if !answers || !accepts || !here.has_agent || here.is_leaving {
             here.truth.well_since = None;
