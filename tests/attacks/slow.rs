@@ -75,7 +75,8 @@ pub(crate) const ROWS: &[Row] = &[
             ))
         },
     )
-    .with(|setup| setup.set("IDLE_TIMEOUT_SECS", "2")),
+    .with(|setup| setup.set("IDLE_TIMEOUT_SECS", "2"))
+    .twice(),
     Row::new(
         "connections-of-one-client",
         "400 connections of one address, where it may have 100",

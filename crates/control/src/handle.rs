@@ -191,6 +191,7 @@ impl Handle {
     ) -> Result<Acknowledged<Registered>, ControlError<RegisterError>> {
         let mut held = None;
         let changed = self.change(|state, now| {
+            state.is_to_register(&registration.backend.id, now);
             let (registered, hold) = state.registry.handle_register_ahead(registration, now)?;
             state.has_registered(&registered.endpoint.id, now);
             held = Some(Held {

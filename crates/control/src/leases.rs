@@ -192,6 +192,21 @@ fn held(id: &BackendId, incarnation: Incarnation, owner: ProxyName) -> Held {
 }
 
 impl State {
+    /// It is about to register here. If this proxy has asked the store to end the life that it has, that has ended: a
+    /// registration that renewed it would be acknowledged, and gone with what the store tells next.
+    pub(crate) fn is_to_register(&mut self, id: &BackendId, now: MonoTime) {
+        let Self { registry, leases, .. } = self;
+        let Some(leases) = leases else { return };
+        // Not asked yet.
+        leases.spare(id);
+        let Some(life) = leases.ending.get(id).copied() else {
+            return;
+        };
+        if holds(registry, id, life) && leases.cluster.has_run_out(id, life, registry.awake(now)) {
+            registry.handle_ended(id, life, now);
+        }
+    }
+
     /// It has registered here, or renewed.
     pub(crate) fn has_registered(&mut self, id: &BackendId, now: MonoTime) {
         let Self { registry, leases, .. } = self;

@@ -11,7 +11,7 @@ use crate::machine::{Ended, Power};
 use crate::process::{Told, machine_of};
 use crate::timeline::{Answer, Call, Due, Wish};
 use crate::trace::{B, P, What};
-use crate::world::World;
+use crate::world::{Phase, World};
 
 /// How long an agent waits for an answer.
 const PATIENCE: u64 = 1_500;
@@ -305,7 +305,8 @@ impl World {
     }
 
     pub(crate) fn boot(&mut self, machine: B) {
-        if self.machines[machine.0].truth.is_retired {
+        // What was planned before everything was mended is void.
+        if self.phase != Phase::Trouble {
             return;
         }
         if self.random.bool() {
@@ -335,6 +336,9 @@ impl World {
         self.trace.note(self.now, What::Power(machine, power));
         if power == Power::Off {
             self.cut_off(machine);
+        }
+        if !power.accepts() && self.machines[machine.0].has_agent {
+            self.stop_agent(machine);
         }
         self.look_at_truth(machine);
     }

@@ -214,7 +214,8 @@ impl World {
             self.now,
             What::Ended(proxy, request.machine, request.life, outcome),
         );
-        self.check_outcome(proxy, request.life, request.began_at, outcome);
+        let whose = (request.machine, request.life);
+        self.check_outcome(proxy, whose, request.began_at, outcome);
         drop(place);
         let failed = match outcome {
             Outcome::Answered => {

@@ -24,6 +24,8 @@ pub(crate) struct View {
     before: Option<(u64, u8, u32, u64)>,
     /// Since when it must get nothing, by its failures.
     out: Option<Out>,
+    /// How often an ejection had been refused when it last failed.
+    refused: u64,
     /// It has failed often enough.
     may_be_ejected: bool,
     has_failed_trial: bool,
@@ -69,6 +71,7 @@ impl View {
             streak: 0,
             well_since: now,
             out: None,
+            refused: 0,
             may_be_ejected: false,
             has_failed_trial: false,
             is_ejected: false,
@@ -105,8 +108,6 @@ const READ: u64 = 500;
 const DOUBT: u64 = 12_000;
 /// A lease is looked at that often.
 pub(crate) const TICK: u64 = 1_500;
-/// What probes show counts for so long.
-const PROBED: u64 = 60_000;
 /// The first ejection, with its jitter.
 const EJECTION_MIN: u64 = 3_600;
 
@@ -319,7 +320,13 @@ impl World {
         }
     }
 
-    pub(crate) fn check_outcome(&mut self, proxy: P, life: Incarnation, began: u64, outcome: Outcome) {
+    pub(crate) fn check_outcome(
+        &mut self,
+        proxy: P,
+        (machine, life): (B, Incarnation),
+        began: u64,
+        outcome: Outcome,
+    ) {
         self.gave_back(proxy, life, began);
         let others = self.others(proxy, life, &[]);
         let refused = self
@@ -328,6 +335,7 @@ impl World {
         let max_failures = self.plan.registry.app.max_failures;
         let now = self.now;
         let phase = self.phase;
+        let decided = self.decided(proxy, (machine, life));
         let Some(view) = self.proxies[proxy.0].views.get_mut(&life) else {
             return;
         };
@@ -344,7 +352,16 @@ impl World {
             );
             return;
         }
-        if began < view.well_since || view.out.is_some() {
+        // Its registry has decided something in this instant that is yet to be told.
+        let is_decided = decided.is_none_or(|state| gate(state) != gate(view.state));
+        if began < view.well_since || view.out.is_some() || is_decided {
+            return;
+        }
+        // Somebody has been kept for being the last, perhaps this one, whose failures begin anew then.
+        if std::mem::replace(&mut view.refused, refused) != refused {
+            (view.streak, view.well_since) = (0, now);
+            // Or it was another.
+            view.may_be_ejected = true;
             return;
         }
         view.streak += 1;
@@ -360,6 +377,12 @@ impl World {
                 (view.streak, view.well_since) = (0, now);
             }
         }
+    }
+
+    /// What the registry of a process has made of a life.
+    fn decided(&self, proxy: P, (machine, life): (B, Incarnation)) -> Option<State> {
+        let status = self.running(proxy)?.handle.get(self.id(machine))?;
+        (status.endpoint.incarnation == life).then_some(status.state)
     }
 
     /// The registry of a process says that something has happened.
@@ -394,7 +417,7 @@ impl World {
                     broken = Some((Rule::Ejected, "on trial before its time".to_owned()));
                 }
             }
-            EventKind::Unhealthy if view.probe_failed.is_none_or(|at| at + PROBED < now) => {
+            EventKind::Unhealthy if view.probe_failed.is_none() => {
                 broken = Some((Rule::Flapping, "unhealthy, and no probe has failed".to_owned()));
             }
             _ => {}

@@ -102,7 +102,8 @@ impl World {
             }
             Kind::Move => {
                 // It restarts, without a word, at another address.
-                if self.machines[machine.0].has_agent && !self.machines[machine.0].is_leaving {
+                let here = &self.machines[machine.0];
+                if here.has_agent && here.power.accepts() && !here.is_leaving {
                     self.move_to_another_port(machine);
                     self.start_agent(machine);
                 }
@@ -277,7 +278,6 @@ impl World {
             let planned = self.machines[machine.0].planned;
             self.after(span, Due::Power(machine, planned, Power::Up));
         } else {
-            self.stop_agent(machine);
             self.after(span, Due::Boot(machine));
         }
     }
@@ -308,12 +308,9 @@ impl World {
             if at < retired {
                 self.machines[at].truth.is_retired = true;
                 self.power(machine, Power::Off);
-                self.stop_agent(machine);
                 continue;
             }
-            if self.machines[at].power != Power::Up {
-                self.power(machine, Power::Up);
-            }
+            self.power(machine, Power::Up);
             if !self.machines[at].has_agent || self.machines[at].is_leaving {
                 self.start_agent(machine);
             }

@@ -79,6 +79,9 @@ impl World {
         let now = self.now;
         let answers = (0..self.proxies.len()).all(|proxy| self.network.connects(P(proxy), machine, now));
         let here = &mut self.machines[machine.0];
+        // At the address that is registered, and not at another one that it has moved to.
+        let at = here.truth.stored.and_then(|life| self.lives.get(&life));
+        let answers = answers && at.is_some_and(|(_, port)| *port == here.backend.addr.port());
         let accepts = here.power.accepts();
         if !answers || !accepts || !here.has_agent || here.is_leaving {
             here.truth.well_since = None;
@@ -111,7 +114,8 @@ impl World {
         let (now, active) = (self.now, self.active());
         let is_current = self.proxies[proxy.0].current_since.is_some();
         let truth = &mut self.machines[machine.0].truth;
-        if truth.heard_by[proxy.0] != now {
+        // Several calls of one that has waited for its proxy are one.
+        if truth.heard_by[proxy.0] + 50 + 2 * self.latency < now {
             truth.heard_before[proxy.0] = truth.heard_by[proxy.0];
         }
         truth.heard_by[proxy.0] = now;

@@ -49,6 +49,29 @@ async fn a_heartbeat_comes_while_the_end_waits_for_a_slow_store_and_nobody_is_re
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_registers_while_the_store_is_ending_its_life_begins_another_and_stays() {
+    on_one_thread(async {
+        let site = Site::default();
+        let a = site.start("a").await;
+        a.register("x", 1).await;
+        let first = a.life("x");
+        sleep(TTL / 2).await;
+        site.hub.slow(SECOND);
+        // Its lease runs out alone, and the store is asked; half of the way there it registers.
+        sleep(TTL / 2 + SECOND / 4).await;
+        assert!(a.knows("x"), "it is not known yet that it has ended");
+        assert_eq!(a.register("x", 1).await, None, "it is kept");
+        assert_ne!(a.life("x"), first);
+        sleep(3 * SECOND).await;
+        assert!(a.routes("x"));
+        let stored = site.hub.owner(&id("x")).map(|(life, _)| life);
+        assert_eq!(stored, Some(a.life("x")));
+        assert_eq!(a.handle.stats().expiries, 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_file_has_the_id_of_a_registration_that_nobody_renews_and_that_ends() {
     on_one_thread(async {
         let site = Site::default();
