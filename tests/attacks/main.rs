@@ -2,7 +2,7 @@
 //!
 //! `cargo xtask attacks` builds and runs it. Each [`Row`] is one attack. It has a proxy of its own, and in front of that
 //! [bystanders](bystander), none of whose requests may fail, slow down or get somebody else's answer; behind it an
-//! [origin](origin) that writes down every byte it gets, and reads it as strictly as a parser can. A row says what the
+//! [origin] that writes down every byte it gets, and reads it as strictly as a parser can. A row says what the
 //! product has to do; what it may do to others is the same for all rows, and judged by [`report`].
 #![allow(
     clippy::expect_used,

@@ -367,11 +367,6 @@ fn pseudo() -> Vec<Case> {
             &[get, SCHEME, (b":path", b"/a\\..\\b"), AUTHORITY],
         ),
         headed("quotes in :path", &[get, SCHEME, (b":path", b"/a\"b"), AUTHORITY]),
-        // As browsers send them.
-        passes(headed(
-            "braces in :path",
-            &[get, SCHEME, (b":path", b"/attack?{a|b}^"), AUTHORITY],
-        )),
         headed(
             "angle brackets in :path",
             &[get, SCHEME, (b":path", b"/<script>"), AUTHORITY],

@@ -28,12 +28,12 @@ pub(crate) const OTHERS: &[(&str, Severity)] = &[
 /// ```
 /// use edgeproxy_config::{ConfigFile, Layers, Paint, Report};
 ///
-/// let text = "api_enabled = true\napi_listen_addr = \"127.0.0.1:8081\"\nmax_failures = 5\n";
+/// let text = "api_enabled = true\napi_listen_addr = \"127.0.0.1:8081\"\npanic_threshold = 0.5\nmax_failures = 5\n";
 /// let file = ConfigFile { path: "edgeproxy.toml".into(), text: text.to_owned() };
 /// let loaded = Layers { file: Some(file), ..Layers::default() }.load();
 /// let report = Report::of(&loaded);
 /// assert_eq!(report.summary(), "1 finding: 1 warning");
-/// assert!(report.text(Paint::Plain).starts_with("edgeproxy.toml:3:1: warning: max_failures is 5 "));
+/// assert!(report.text(Paint::Plain).starts_with("edgeproxy.toml:4:1: warning: max_failures is 5 "));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {

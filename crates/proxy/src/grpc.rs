@@ -120,7 +120,7 @@ fn code(word: &str) -> Code {
         "body_too_large" => Code::ResourceExhausted,
         "no_route" | "method_not_allowed" => Code::Unimplemented,
         "no_backend" | "backends_full" | "queue_timeout" | "connect_failed" | "connect_timeout"
-        | "no_response" | "bad_response" | "refused" => Code::Unavailable,
+        | "no_response" | "bad_response" | "refused" | "overloaded" => Code::Unavailable,
         _ => Code::Internal,
     }
 }
