@@ -1,5 +1,5 @@
 //! How many crates each library brings along. The table in docs/embedding.md says so, and is made and held here; the pure
-//! ones have a limit.
+//! ones have a limit. And why each is there: docs/dependencies.md has a line for every one.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -14,8 +14,11 @@ const DOCUMENT: &str = "docs/embedding.md";
 const BEGIN: &str = "<!-- made by `cargo xtask dependencies` -->\n";
 const END: &str = "<!-- end -->\n";
 
-/// What the end-to-end tests share. Nobody embeds it.
-const OF_TESTS: &str = "edgeproxy-tests";
+/// Says of each why it is not code of our own.
+const REASONS: &str = "docs/dependencies.md";
+
+/// Libraries that only tests are made of. Nobody embeds them.
+const OF_TESTS: [&str; 2] = ["edgeproxy-tests", "edgeproxy-whole"];
 
 /// What a pure crate may name of other people's.
 const PURE_MAX: usize = 5;
@@ -46,8 +49,42 @@ pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
             "the table in {DOCUMENT} is not what cargo says; run `cargo xtask dependencies` and look at what has changed"
         ));
     }
+    let manifest = source::text(&context.workspace.root.join("Cargo.toml"))?;
+    faults.extend(without_a_reason(
+        &manifest,
+        &source::text(&context.workspace.root.join(REASONS))?,
+    )?);
     ensure!(faults.is_empty(), "{}", faults.join("\n"));
     Ok(Verdict::Passed)
+}
+
+/// Those of the workspace's manifest that the document has no line for, and the document's that nobody depends on.
+fn without_a_reason(manifest: &str, reasons: &str) -> anyhow::Result<Vec<String>> {
+    let manifest: toml::Table = toml::from_str(manifest).context("Cargo.toml is not TOML")?;
+    let named = manifest
+        .get("workspace")
+        .and_then(|workspace| workspace.get("dependencies")?.as_table())
+        .context("Cargo.toml has no [workspace.dependencies]")?
+        .iter()
+        .filter(|(_, what)| what.get("path").is_none())
+        .map(|(name, what)| what.get("package").and_then(toml::Value::as_str).unwrap_or(name))
+        .collect::<BTreeSet<_>>();
+    // The first column of each table but the last, which is of those that were left out.
+    let (kept, _) = reasons
+        .split_once("\n## Looked at")
+        .with_context(|| format!("{REASONS} has no part \"Looked at, and left out\""))?;
+    let told = kept
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once(" | "))
+        .flat_map(|(names, _)| names.split(',').map(|name| name.trim().trim_matches('`')))
+        .collect::<BTreeSet<_>>();
+    let missing = named.difference(&told).map(|name| {
+        format!("{name} has no line in {REASONS}; say there what it is for, and why it is not our own code")
+    });
+    let gone = told
+        .difference(&named)
+        .map(|name| format!("{REASONS} has a line for {name}, which Cargo.toml doesn't name; take it out"));
+    Ok(missing.chain(gone).collect())
 }
 
 /// Writes the table.
@@ -64,7 +101,7 @@ fn rows(workspace: &Workspace) -> anyhow::Result<Vec<Row>> {
     let mut libraries: Vec<_> = workspace
         .packages
         .iter()
-        .filter(|package| package.is_library && package.name != OF_TESTS)
+        .filter(|package| package.is_library && !OF_TESTS.contains(&package.name.as_str()))
         .collect();
     libraries.sort_by_key(|package| &package.name);
     let mut rows = Vec::new();
@@ -252,6 +289,25 @@ mod tests {
             over_the_limit(&[row("edgeproxy-backend", "all features", 6)]).len(),
             1
         );
+    }
+
+    #[test]
+    fn each_dependency_has_a_line_that_says_why_and_no_other_has_one() {
+        let manifest = "[workspace.dependencies]\nours = { path = \"crates/ours\" }\nbytes = \"1\"\n\
+                        webpki = { package = \"rustls-webpki\", version = \"1\" }\nslab = \"1\"\n";
+        let lines = "| crate |\n|---|\n| `bytes`, `gone` | buffers |\n| `rustls-webpki` | names |\n";
+        let faults = without_a_reason(
+            manifest,
+            &format!("{lines}\n## Looked at, and left out\n| `redb` | x |\n"),
+        );
+        assert_eq!(
+            faults.unwrap(),
+            [
+                "slab has no line in docs/dependencies.md; say there what it is for, and why it is not our own code",
+                "docs/dependencies.md has a line for gone, which Cargo.toml doesn't name; take it out"
+            ]
+        );
+        assert!(without_a_reason(manifest, lines).is_err());
     }
 
     #[test]
