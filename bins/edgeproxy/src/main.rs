@@ -35,6 +35,11 @@ mod top;
 
 use std::process::ExitCode;
 
+// glibc's keeps what a burst of requests took until the process ends.
+#[cfg(all(feature = "jemalloc", target_os = "linux"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match cli::parse() {
         cli::Task::Run(flags) => run::run(flags),
