@@ -17,9 +17,6 @@ const END: &str = "<!-- end -->\n";
 /// Says of each why it is not code of our own.
 const REASONS: &str = "docs/dependencies.md";
 
-/// Libraries that only tests are made of. Nobody embeds them.
-const OF_TESTS: [&str; 2] = ["edgeproxy-tests", "edgeproxy-whole"];
-
 /// What a pure crate may name of other people's.
 const PURE_MAX: usize = 5;
 
@@ -101,7 +98,7 @@ fn rows(workspace: &Workspace) -> anyhow::Result<Vec<Row>> {
     let mut libraries: Vec<_> = workspace
         .packages
         .iter()
-        .filter(|package| package.is_library && !OF_TESTS.contains(&package.name.as_str()))
+        .filter(|package| package.is_for_embedders())
         .collect();
     libraries.sort_by_key(|package| &package.name);
     let mut rows = Vec::new();

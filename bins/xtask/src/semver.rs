@@ -29,7 +29,10 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
     }
     let mut command = cargo::command(workspace, ["semver-checks", "--all-features"]);
     command.args(["--baseline-rev", &args.baseline]);
-    let libraries = workspace.packages.iter().filter(|package| package.is_library);
+    let libraries = workspace
+        .packages
+        .iter()
+        .filter(|package| package.is_for_embedders());
     let chosen =
         libraries.filter(|package| args.packages.is_empty() || args.packages.contains(&package.name));
     for package in chosen {

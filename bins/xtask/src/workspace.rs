@@ -28,6 +28,16 @@ pub(crate) struct Package {
     pub(crate) dependencies: Vec<Dependency>,
 }
 
+/// Libraries that only tests are made of. Nobody embeds them.
+const OF_TESTS: [&str; 2] = ["edgeproxy-tests", "edgeproxy-whole"];
+
+impl Package {
+    /// Whether other people's programs can be made with it.
+    pub(crate) fn is_for_embedders(&self) -> bool {
+        self.is_library && !OF_TESTS.contains(&self.name.as_str())
+    }
+}
+
 /// A feature of a package.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Feature {
