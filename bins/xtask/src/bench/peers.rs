@@ -113,6 +113,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
 fn chosen(proxies: &[Proxy]) -> Vec<Proxy> {
     let all = [
         Proxy::Edgeproxy,
+        Proxy::Watched,
         Proxy::Nginx,
         Proxy::Haproxy,
         Proxy::Relay,

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Cost(Load),
     /// The same with one worker and with two, on all cores together with client and origin.
     Workers(Load),
+    /// The same with the access log in a file and a follower of the figures, and without either.
+    Watched(Load),
     /// Memory for each client.
     Memory(Crowd),
 }
@@ -31,7 +33,7 @@ const KEPT_ALIVE_1K: Load = Load::Wrk {
     close: false,
 };
 
-pub(crate) const CASES: [Case; 11] = [
+pub(crate) const CASES: [Case; 12] = [
     Case {
         name: "http1-1k",
         about: "HTTP/1.1, 64 kept-alive connections, answers of 1 KiB",
@@ -102,6 +104,13 @@ pub(crate) const CASES: [Case; 11] = [
         usual: true,
     },
     Case {
+        name: "watched",
+        about: "http1-1k with the access log in a file and a follower of the figures, beside one without",
+        front: Front::Http1,
+        kind: Kind::Watched(KEPT_ALIVE_1K),
+        usual: true,
+    },
+    Case {
         name: "slow-9k",
         about: "9,000 clients that send a header line every five seconds, 16 good ones beside them",
         front: Front::Http1,
@@ -122,6 +131,8 @@ impl Case {
     pub(crate) fn suits(&self, proxy: Proxy) -> bool {
         let relays = matches!(proxy, Proxy::Relay | Proxy::Splice);
         match self.kind {
+            Kind::Watched(_) => matches!(proxy, Proxy::Edgeproxy | Proxy::Watched),
+            _ if proxy == Proxy::Watched => false,
             // A relay holds a connection to the origin for each client, and has but one worker.
             Kind::Workers(_) | Kind::Memory(_) => !relays,
             Kind::Cost(_) => match self.front {

@@ -71,7 +71,7 @@ pub(crate) enum Outcome {
 pub(crate) fn case(stage: &Stage, case: &Case, proxies: &[Proxy], effort: &Effort) -> Vec<Row> {
     let proxies = proxies.iter().copied().filter(|proxy| case.suits(*proxy));
     match case.kind {
-        Kind::Cost(load) => {
+        Kind::Cost(load) | Kind::Watched(load) => {
             let runners = proxies.map(|proxy| Runner::new(proxy, case.front, 1, false));
             costs(stage, load, runners.collect(), effort)
         }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -16,6 +17,9 @@ use crate::register;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(crate) enum Proxy {
     Edgeproxy,
+    /// The same, with the access log and a follower of its figures: what watching costs.
+    #[value(skip)]
+    Watched,
     Nginx,
     Haproxy,
     /// Reads and writes, and looks at nothing.
@@ -36,9 +40,19 @@ pub(crate) enum Front {
 pub(crate) struct Started {
     pub(crate) addr: SocketAddr,
     process: Process,
+    /// Of one that is watched. It is ended with it, and none of its processes.
+    _follower: Option<Process>,
 }
 
 impl Started {
+    fn new(addr: SocketAddr, process: Process) -> Self {
+        Self {
+            addr,
+            process,
+            _follower: None,
+        }
+    }
+
     /// Its processes, as they are now.
     pub(crate) fn ids(&self) -> Vec<u32> {
         tree(self.process.id())
@@ -79,6 +93,7 @@ impl Proxy {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Edgeproxy => "edgeproxy",
+            Self::Watched => "edgeproxy, watched",
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
             Self::Relay => "byte relay (floor)",
@@ -96,7 +111,7 @@ impl Proxy {
         match self {
             Self::Nginx => Some(Tool::NGINX),
             Self::Haproxy => Some(Tool::HAPROXY),
-            Self::Edgeproxy | Self::Relay | Self::Splice => None,
+            Self::Edgeproxy | Self::Watched | Self::Relay | Self::Splice => None,
         }
     }
 
@@ -112,7 +127,8 @@ impl Proxy {
         cores: &str,
     ) -> Result<Started, NotStarted> {
         match self {
-            Self::Edgeproxy => edgeproxy(stage, front, workers, cores),
+            Self::Edgeproxy => edgeproxy(stage, front, workers, cores, false),
+            Self::Watched => edgeproxy(stage, front, workers, cores, true),
             Self::Nginx => nginx(stage, front, workers, cores).map_err(Into::into),
             Self::Haproxy => haproxy(stage, front, workers, cores).map_err(Into::into),
             Self::Relay => relay(stage, front, cores, "copy").map_err(Into::into),
@@ -122,7 +138,13 @@ impl Proxy {
 }
 
 /// The product's own defaults but for addresses and workers, and a lease that outlives the case.
-fn edgeproxy(stage: &Stage, front: Front, workers: u32, cores: &str) -> Result<Started, NotStarted> {
+fn edgeproxy(
+    stage: &Stage,
+    front: Front,
+    workers: u32,
+    cores: &str,
+    watched: bool,
+) -> Result<Started, NotStarted> {
     const TCP: &str = "EDGEPROXY_TCP_LISTEN_ADDR";
     let http = free_address()?;
     let api = free_address()?;
@@ -135,7 +157,14 @@ fn edgeproxy(stage: &Stage, front: Front, workers: u32, cores: &str) -> Result<S
         .env("EDGEPROXY_API_ENABLED", "true")
         .env("EDGEPROXY_API_LISTEN_ADDR", api.to_string())
         .env("EDGEPROXY_HEARTBEAT_TTL_SECS", "3600")
+        .env("EDGEPROXY_STORE", "memory")
         .env("EDGEPROXY_WORKERS", workers.to_string());
+    if watched {
+        let log = stage.folder.join("access.jsonl");
+        // Each round begins with an empty one.
+        std::fs::write(&log, "").with_context(|| format!("{} can't be written", log.display()))?;
+        command.env("EDGEPROXY_ACCESS_LOG", log);
+    }
     if front == Front::Tcp {
         command.env(TCP, tcp.to_string()).env("EDGEPROXY_TCP_APP", APP);
     }
@@ -144,7 +173,11 @@ fn edgeproxy(stage: &Stage, front: Front, workers: u32, cores: &str) -> Result<S
     if front != Front::Tcp {
         accepts?;
         register::backend(api, APP, stage.http)?;
-        return Ok(Started { addr: http, process });
+        let mut started = Started::new(http, process);
+        if watched {
+            started._follower = Some(follower(stage, api)?);
+        }
+        return Ok(started);
     }
     // An edgeproxy without the setting warns of it, or does not start.
     let output = process.output();
@@ -156,8 +189,21 @@ fn edgeproxy(stage: &Stage, front: Front, workers: u32, cores: &str) -> Result<S
     accepts?;
     register::backend(api, APP, stage.bytes)?;
     process.accepts(tcp)?;
-    Ok(Started { addr: tcp, process })
+    Ok(Started::new(tcp, process))
 }
+
+/// What the dashboard asks for: events, and figures once a second.
+fn follower(stage: &Stage, api: SocketAddr) -> anyhow::Result<Process> {
+    let mut command = stage.command(&stage.cores.ends, Tool::CURL.command());
+    command.args(["--silent", "--no-buffer"]);
+    command.arg(format!("http://{api}/api/v1/events?stats=true"));
+    let mut follower = Process::start("follower", command, &stage.folder.join("follower.log"))?;
+    follower.prints("event: stats", FIRST_FIGURES)?;
+    Ok(follower)
+}
+
+/// They come once a second.
+const FIRST_FIGURES: Duration = Duration::from_secs(10);
 
 fn nginx(stage: &Stage, front: Front, workers: u32, cores: &str) -> anyhow::Result<Started> {
     let addr = free_address()?;
@@ -304,13 +350,13 @@ fn relay(stage: &Stage, front: Front, cores: &str, how: &str) -> anyhow::Result<
     command.args(["relay", how, &to.to_string()]);
     let mut process = Process::start("relay", command, &stage.folder.join("relay.log"))?;
     let addr = process.value("relay")?;
-    Ok(Started { addr, process })
+    Ok(Started::new(addr, process))
 }
 
 fn started(name: &str, command: Command, log: &Path, addr: SocketAddr) -> anyhow::Result<Started> {
     let mut process = Process::start(name, command, log)?;
     process.accepts(addr)?;
-    Ok(Started { addr, process })
+    Ok(Started::new(addr, process))
 }
 
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {

@@ -83,7 +83,7 @@ fn printed(program: &str, args: &[&str]) -> Option<String> {
 pub(crate) fn table(case: &Case, rows: &[Row]) -> String {
     let mut text = format!("### {}\n\n{}\n\n", case.name, case.about);
     match case.kind {
-        Kind::Cost(load) => costs(&mut text, load, rows, false),
+        Kind::Cost(load) | Kind::Watched(load) => costs(&mut text, load, rows, false),
         Kind::Workers(load) => costs(&mut text, load, rows, true),
         Kind::Memory(_) => memories(&mut text, rows),
     }
@@ -96,9 +96,10 @@ fn costs(text: &mut String, load: Load, rows: &[Row], workers: bool) {
         Load::Bulk { .. } => ("CPU-s/GB".to_owned(), 1e-6),
         _ => (format!("µs/{}", load.unit()), 1.0),
     };
+    let against = if is_watched(rows) { "without" } else { "best peer" };
     let _ = writeln!(
         text,
-        "| | {unit} | of that in user mode | × best peer | system calls/{0} | {0}s/s | RSS |\n|---|---|---|---|---|---|---|",
+        "| | {unit} | of that in user mode | × {against} | system calls/{0} | {0}s/s | RSS |\n|---|---|---|---|---|---|---|",
         load.unit()
     );
     for row in rows {
@@ -182,10 +183,22 @@ fn failed(text: &mut String, name: &str, outcome: &Outcome, columns: usize) {
     );
 }
 
-/// The rounds of the cheapest peer with as many workers.
+fn is_watched(rows: &[Row]) -> bool {
+    rows.iter().any(|row| row.proxy == Proxy::Watched)
+}
+
+/// The rounds of the cheapest peer with as many workers. The peer of one that is watched is the one that is not.
 fn best_peer(rows: &[Row], workers: u32) -> Option<&[Sample]> {
+    let is_peer = |row: &&Row| {
+        if is_watched(rows) {
+            row.proxy == Proxy::Edgeproxy
+        } else {
+            row.proxy.is_peer()
+        }
+    };
     rows.iter()
-        .filter(|row| row.proxy.is_peer() && row.workers == workers)
+        .filter(is_peer)
+        .filter(|row| row.workers == workers)
         .filter_map(|row| match &row.outcome {
             Outcome::Cost { samples, .. } => Some(samples.as_slice()),
             _ => None,
@@ -314,6 +327,20 @@ HTTP/1.1, 64 kept-alive connections, answers of 1 KiB
 | byte relay (floor) | FAILED: a/b c | | | | | |
 ";
         assert_eq!(table(&case::CASES[0], &rows), expected);
+    }
+
+    #[test]
+    fn one_that_is_watched_is_compared_with_one_that_is_not() {
+        let rows = [
+            row(Proxy::Edgeproxy, &[10.0, 20.0]),
+            row(Proxy::Watched, &[11.0, 21.0]),
+        ];
+        let text = table(&case::CASES[9], &rows);
+        assert!(text.contains("| × without |"), "{text}");
+        assert!(
+            text.contains("| edgeproxy, watched | 16.0 (11.0–21.0) | 8.00 | 1.08 (1.05–1.10) |"),
+            "{text}"
+        );
     }
 
     #[test]

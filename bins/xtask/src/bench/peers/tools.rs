@@ -20,6 +20,7 @@ pub(crate) struct Tool {
 }
 
 impl Tool {
+    pub(crate) const CURL: Self = Self::new("curl", "curl", "--version");
     pub(crate) const NGINX: Self = Self::new("nginx", "nginx-light", "-v");
     pub(crate) const HAPROXY: Self = Self::new("haproxy", "haproxy", "-v");
     pub(crate) const WRK: Self = Self::new("wrk", "wrk", "-v");
@@ -71,13 +72,18 @@ pub(crate) fn first_line(program: impl AsRef<Path>, flag: &str) -> Option<String
 /// What these cases need.
 pub(crate) fn needed(proxies: &[Proxy], cases: &[Case]) -> Vec<Tool> {
     let loads = cases.iter().filter_map(|case| match case.kind {
-        Kind::Cost(load) | Kind::Workers(load) => load.tool(),
+        Kind::Cost(load) | Kind::Workers(load) | Kind::Watched(load) => load.tool(),
         Kind::Memory(_) => None,
     });
+    let followers = cases
+        .iter()
+        .filter(|case| matches!(case.kind, Kind::Watched(_)))
+        .map(|_| Tool::CURL);
     let mut tools: Vec<Tool> = proxies
         .iter()
         .filter_map(|proxy| proxy.tool())
         .chain(loads)
+        .chain(followers)
         .collect();
     tools.sort_by_key(|tool| tool.program);
     tools.dedup();
