@@ -203,6 +203,7 @@ mod inbound;
 mod inside;
 mod interim;
 mod keys;
+mod leaving;
 mod listener;
 #[cfg(all(test, edgeproxy_loom))]
 mod models;

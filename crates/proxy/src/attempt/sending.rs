@@ -1,20 +1,20 @@
 //! A request on its way to a backend by HTTP/1.1: its head, and its body in a framing of its own.
 
-use std::io::{self, IoSlice, Write as _};
+use std::io::{self, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use edgeproxy_backend::BackendAddr;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Uri};
 use http_body::{Body, Frame};
-use tokio::io::AsyncWrite as _;
 
 use crate::buffer::HeadBuffer;
 use crate::forward::Added;
 use crate::http1::field::Field;
+use crate::leaving::{CHUNK_AND_LAST, LAST_CHUNK, LINE_END, Leaving};
 use crate::upload::{Broken, Draw};
 use crate::wire::Wire;
 
@@ -35,13 +35,9 @@ pub(crate) struct Outgoing<'a> {
 pub(super) struct Sending {
     draw: Draw,
     rest: Rest,
-    /// Leaves first: the head, a chunk's size, what is behind the last chunk.
-    front: HeadBuffer,
-    front_sent: usize,
+    out: Leaving<HeadBuffer>,
+    /// How many bytes of the head have not left.
     head_left: usize,
-    data: Bytes,
-    /// Leaves behind the data.
-    back: &'static [u8],
     /// How many bytes have left.
     sent: u64,
 }
@@ -62,10 +58,6 @@ pub(super) enum Stopped {
     /// The backend takes no more.
     Backend(io::Error),
 }
-
-const LINE_END: &[u8] = b"\r\n";
-const LAST_CHUNK: &[u8] = b"0\r\n";
-const CHUNK_AND_LAST: &[u8] = b"\r\n0\r\n\r\n";
 
 impl Sending {
     /// Writes the head to `front`, which is empty.
@@ -100,17 +92,14 @@ impl Sending {
             draw,
             rest,
             head_left: front.len(),
-            front,
-            front_sent: 0,
-            data: Bytes::new(),
-            back: b"",
+            out: Leaving::new(front),
             sent: 0,
         }
     }
 
     /// Whether all of it has left.
     pub(super) fn has_left(&self) -> bool {
-        self.rest == Rest::Ended && self.is_empty()
+        self.rest == Rest::Ended && self.out.is_empty()
     }
 
     /// Whether the head has left.
@@ -125,32 +114,27 @@ impl Sending {
     /// Moves it on as far as both sides allow. Ready once all of it has left.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, wire: &mut Wire) -> Poll<Result<(), Stopped>> {
         loop {
-            if self.rest != Rest::Ended && self.data.is_empty() && self.back.is_empty() {
+            if self.rest != Rest::Ended && self.out.is_open() {
                 match Pin::new(&mut self.draw).poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => self.take(frame).map_err(Stopped::Client)?,
                     Poll::Ready(Some(Err(broken))) => return Poll::Ready(Err(Stopped::Client(broken))),
                     Poll::Ready(None) => self.end().map_err(Stopped::Client)?,
-                    Poll::Pending if self.is_empty() => return Poll::Pending,
+                    Poll::Pending if self.out.is_empty() => return Poll::Pending,
                     Poll::Pending => {}
                 }
             }
-            if self.is_empty() {
+            if self.out.is_empty() {
                 if self.rest == Rest::Ended {
                     return Poll::Ready(Ok(()));
                 }
                 continue;
             }
-            match ready!(self.poll_write(cx, wire)) {
+            match ready!(self.out.poll_write(cx, wire)) {
                 Ok(0) => return Poll::Ready(Err(Stopped::Backend(io::ErrorKind::WriteZero.into()))),
                 Ok(count) => self.advance(count),
                 Err(error) => return Poll::Ready(Err(Stopped::Backend(error))),
             }
         }
-    }
-
-    /// Whether nothing waits to be written.
-    fn is_empty(&self) -> bool {
-        self.front_sent == self.front.len() && self.data.is_empty() && self.back.is_empty()
     }
 
     fn take(&mut self, frame: Frame<Bytes>) -> Result<(), Broken> {
@@ -163,7 +147,7 @@ impl Sending {
                 };
             }
         };
-        match &mut self.rest {
+        let back: &[u8] = match &mut self.rest {
             Rest::Ended => return Ok(()),
             Rest::Known(left) => {
                 // The codec of the client's side has counted already; more would be the next request.
@@ -171,21 +155,22 @@ impl Sending {
                 if *left == 0 {
                     self.rest = Rest::Ended;
                 }
+                b""
             }
             // An empty chunk would be the last one.
             Rest::Chunked if data.is_empty() => return Ok(()),
             Rest::Chunked => {
                 // Writing to a vector does not fail.
-                let _ = write!(*self.front, "{:x}\r\n", data.len());
-                self.back = if self.draw.is_end_stream() {
+                let _ = write!(self.out.front(), "{:x}\r\n", data.len());
+                if self.draw.is_end_stream() {
                     self.rest = Rest::Ended;
                     CHUNK_AND_LAST
                 } else {
                     LINE_END
-                };
+                }
             }
-        }
-        self.data = data;
+        };
+        self.out.put(data, back);
         Ok(())
     }
 
@@ -194,8 +179,8 @@ impl Sending {
             Rest::Ended => {}
             Rest::Known(_) => return Err(Broken::Client),
             Rest::Chunked => {
-                self.front.extend_from_slice(LAST_CHUNK);
-                self.front.extend_from_slice(LINE_END);
+                self.out.front().extend_from_slice(LAST_CHUNK);
+                self.out.front().extend_from_slice(LINE_END);
             }
         }
         self.rest = Rest::Ended;
@@ -207,43 +192,21 @@ impl Sending {
         if self.rest != Rest::Chunked {
             return self.end();
         }
-        self.front.extend_from_slice(LAST_CHUNK);
+        self.out.front().extend_from_slice(LAST_CHUNK);
         for (name, value) in trailers {
             if Field::of(name.as_str()).may_trail() {
-                push(&mut self.front, name.as_str(), value.as_bytes());
+                push(self.out.front(), name.as_str(), value.as_bytes());
             }
         }
-        self.front.extend_from_slice(LINE_END);
+        self.out.front().extend_from_slice(LINE_END);
         self.rest = Rest::Ended;
         Ok(())
-    }
-
-    /// In one system call, whatever there is.
-    fn poll_write(&self, cx: &mut Context<'_>, wire: &mut Wire) -> Poll<io::Result<usize>> {
-        let front = self.front.get(self.front_sent..).unwrap_or_default();
-        let wire = Pin::new(wire);
-        match (front, &*self.data, self.back) {
-            (front, [], []) => wire.poll_write(cx, front),
-            ([], data, []) => wire.poll_write(cx, data),
-            (front, data, back) => {
-                let parts = [front, data, back].map(IoSlice::new);
-                wire.poll_write_vectored(cx, &parts)
-            }
-        }
     }
 
     fn advance(&mut self, count: usize) {
         self.sent += count as u64;
         self.head_left = self.head_left.saturating_sub(count);
-        let of_front = count.min(self.front.len() - self.front_sent);
-        self.front_sent += of_front;
-        if self.front_sent == self.front.len() {
-            self.front.clear();
-            self.front_sent = 0;
-        }
-        let of_data = (count - of_front).min(self.data.len());
-        self.data.advance(of_data);
-        self.back = self.back.get(count - of_front - of_data..).unwrap_or_default();
+        self.out.advance(count);
     }
 }
 

@@ -1,10 +1,10 @@
 //! A stream's response on its way to a client.
 
-use std::io::{self, IoSlice, Write as _};
+use std::io::Write as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http_body::Body as _;
 
 use super::ascent::Ascent;
@@ -14,12 +14,13 @@ use crate::http1::converse::{Listening, Silence};
 use crate::http1::deliver::{Broken, Step, WaitsFor};
 use crate::http1::upload::Upload;
 use crate::http2::receive::Receive;
+use crate::leaving::{CHUNK_AND_LAST, LAST_CHUNK, LINE_END, Leaving};
 use crate::socket::Socket;
 
 /// A response under way. Nothing is taken of it before the client has taken what came last.
 pub(crate) struct Descent<'a, 'c, S> {
     pub(crate) client: &'a mut Listening<'c, S>,
-    pub(crate) out: Out<'a>,
+    pub(crate) out: Leaving<&'a mut HeadBuffer>,
     pub(crate) framing: Framing,
     /// `None`: all of it has come.
     pub(crate) body: Option<&'a mut Receive>,
@@ -33,73 +34,12 @@ pub(crate) struct Descent<'a, 'c, S> {
     pub(crate) moved: Moved,
 }
 
-/// What waits to be written.
-pub(crate) struct Out<'a> {
-    /// Leaves first: the head, a chunk's size, what is behind the last chunk.
-    front: &'a mut HeadBuffer,
-    front_sent: usize,
-    data: Bytes,
-    /// Leaves behind the data.
-    back: &'static [u8],
-}
-
 /// What has moved since this was last cleared.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Moved {
     taken: bool,
     given: bool,
     backend: bool,
-}
-
-const LINE_END: &[u8] = b"\r\n";
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-const CHUNK_AND_LAST: &[u8] = b"\r\n0\r\n\r\n";
-
-impl<'a> Out<'a> {
-    /// A head.
-    pub(crate) fn new(front: &'a mut HeadBuffer) -> Self {
-        Self {
-            front,
-            front_sent: 0,
-            data: Bytes::new(),
-            back: b"",
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.front_sent == self.front.len() && self.is_open()
-    }
-
-    /// Whether something can be put behind what is there.
-    fn is_open(&self) -> bool {
-        self.data.is_empty() && self.back.is_empty()
-    }
-
-    /// In one system call, whatever there is.
-    fn poll_write<S: Socket>(&self, cx: &mut Context<'_>, socket: &mut S) -> Poll<io::Result<usize>> {
-        let front = self.front.get(self.front_sent..).unwrap_or_default();
-        let socket = Pin::new(socket);
-        match (front, &*self.data, self.back) {
-            (front, [], []) => socket.poll_write(cx, front),
-            ([], data, []) => socket.poll_write(cx, data),
-            (front, data, back) => {
-                let parts = [front, data, back].map(IoSlice::new);
-                socket.poll_write_vectored(cx, &parts)
-            }
-        }
-    }
-
-    fn advance(&mut self, count: usize) {
-        let of_front = count.min(self.front.len() - self.front_sent);
-        self.front_sent += of_front;
-        if self.front_sent == self.front.len() {
-            self.front.clear();
-            self.front_sent = 0;
-        }
-        let of_data = (count - of_front).min(self.data.len());
-        self.data.advance(of_data);
-        self.back = self.back.get(count - of_front - of_data..).unwrap_or_default();
-    }
 }
 
 impl<S: Socket> Descent<'_, '_, S> {
@@ -203,8 +143,8 @@ impl<S: Socket> Descent<'_, '_, S> {
                 Ok(data) => self.take(data),
                 Err(frame) => {
                     if let (Framing::Chunked, Ok(trailers)) = (self.framing, frame.into_trailers()) {
-                        self.out.front.extend_from_slice(b"0\r\n");
-                        response::write_trailers(&trailers, self.out.front);
+                        self.out.front().extend_from_slice(LAST_CHUNK);
+                        response::write_trailers(&trailers, self.out.front());
                         self.body = None;
                         return Ok(());
                     }
@@ -218,19 +158,19 @@ impl<S: Socket> Descent<'_, '_, S> {
     }
 
     fn take(&mut self, data: Bytes) {
-        match self.framing {
+        let back: &[u8] = match self.framing {
             // An empty chunk would be the last one.
             Framing::Chunked if data.is_empty() => return,
             Framing::Chunked => {
                 // Writing to a vector does not fail.
-                let _ = write!(**self.out.front, "{:x}\r\n", data.len());
-                self.out.back = LINE_END;
+                let _ = write!(self.out.front(), "{:x}\r\n", data.len());
+                LINE_END
             }
             // That there is no body was said already.
             Framing::Bodiless => return,
-            Framing::Known(_) | Framing::UntilClose => {}
-        }
-        self.out.data = data;
+            Framing::Known(_) | Framing::UntilClose => b"",
+        };
+        self.out.put(data, back);
     }
 
     /// All of it has come.
@@ -238,9 +178,10 @@ impl<S: Socket> Descent<'_, '_, S> {
         self.body = None;
         if self.framing == Framing::Chunked {
             if self.out.is_open() {
-                self.out.front.extend_from_slice(LAST_CHUNK);
+                self.out.front().extend_from_slice(LAST_CHUNK);
+                self.out.front().extend_from_slice(LINE_END);
             } else {
-                self.out.back = CHUNK_AND_LAST;
+                self.out.end_with(CHUNK_AND_LAST);
             }
         }
     }

@@ -20,7 +20,7 @@ use crate::attempt::mux::{Slot, Way};
 use crate::forward;
 use crate::headers::via::Pseudonym;
 use crate::http1::bridge::ascent::Ascent;
-use crate::http1::bridge::descent::{Descent, Moved, Out};
+use crate::http1::bridge::descent::{Descent, Moved};
 use crate::http1::bridge::request::{Translated, translate};
 use crate::http1::bridge::response::{self, Framing};
 use crate::http1::converse::{Unread, Uploaded};
@@ -28,6 +28,7 @@ use crate::http1::deliver::{Broken, Step, WaitsFor};
 use crate::http1::response::Persist;
 use crate::http2::receive::Receive;
 use crate::interim::MAX_INTERIM;
+use crate::leaving::Leaving;
 use crate::pick::Taken;
 use crate::retry::{self, Failed};
 use crate::socket::{Socket, write_all};
@@ -248,7 +249,7 @@ impl<S: Socket> Exchange<'_, S> {
         let (patience, send_timeout) = (self.patience, self.worker.config().send_timeout);
         let mut descent = Descent {
             client: &mut self.client,
-            out: Out::new(&mut self.answer),
+            out: Leaving::new(&mut self.answer),
             framing: crossing.framing,
             body: Some(&mut crossing.body),
             ascent: &mut crossing.ascent,
