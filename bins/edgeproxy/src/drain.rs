@@ -7,6 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::explain::words;
+use crate::output;
 use crate::output::shown;
 use crate::remote::{Form, Query, Remote, encoded, or_look, run};
 
@@ -49,7 +50,7 @@ pub(crate) fn drain(options: &DrainOptions) -> ExitCode {
         let answer =
             answer.map_err(|error| or_look(error, "`edgeproxy backends` lists those that there are"))?;
         Ok(if options.form.json {
-            format!("{answer:#}\n")
+            output::json(&answer)
         } else {
             told(options, &answer)
         })

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::follow::{Follower, Heard};
+use crate::output;
 use crate::output::{Tone, fitted, paint, tell, toned, wrote};
 use crate::remote::{Api, Query, Remote, failed, in_runtime};
 
@@ -185,7 +186,7 @@ impl Printer {
     /// Whether there is still somebody who reads.
     fn print(&mut self, events: &[Value]) -> bool {
         let text: String = match self.form {
-            Printed::Json => events.iter().map(|event| format!("{event}\n")).collect(),
+            Printed::Json => events.iter().map(output::json_line).collect(),
             Printed::Text(paint) => {
                 let events: Vec<Event> = events
                     .iter()
@@ -202,7 +203,7 @@ impl Printer {
             (Some(backend), Some(app)) => format!("{app}/{backend}"),
             _ => String::new(),
         };
-        let widths = events.iter().map(|event| crate::output::width(&name(event)));
+        let widths = events.iter().map(|event| output::width(&name(event)));
         self.width = widths.fold(self.width, usize::max);
         events
             .iter()
@@ -213,7 +214,7 @@ impl Printer {
                     fitted(&event.time.replace('T', " ").replace('Z', ""), 23),
                     toned(&fitted(&event.r#type, 10), tone(&event.r#type), paint),
                     fitted(&name(event), self.width),
-                    crate::output::shown(&event.reason)
+                    output::shown(&event.reason)
                 )
             })
             .collect()

@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::listing::limits;
+use crate::output;
 use crate::output::{shown, tone_of_state};
 use crate::remote::{Form, Query, Remote, or_look, run};
 use crate::table::{Cell, Column, Room, table};
@@ -45,7 +46,7 @@ pub(crate) fn explain(options: &ExplainOptions) -> ExitCode {
         let answer = api.get(&format!("/api/v1/explain{}", query.0)).await;
         let answer = answer.map_err(|error| or_look(error, "`edgeproxy apps` lists those that there are"))?;
         Ok(if options.form.json {
-            format!("{answer:#}\n")
+            output::json(&answer)
         } else {
             told(&answer, Room::of_stdout())
         })

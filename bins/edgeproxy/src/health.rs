@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::explain::words;
+use crate::output;
 use crate::output::shown;
 use crate::remote::{Form, Remote, run};
 
@@ -24,7 +25,7 @@ pub(crate) fn health(options: &HealthOptions) -> ExitCode {
     run(&options.remote, async |api| {
         let answer = api.get("/ready").await?;
         Ok(if options.form.json {
-            format!("{answer:#}\n")
+            output::json(&answer)
         } else {
             format!("{}\n", shown(&words(&answer["status"])))
         })

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::explain::words;
+use crate::output;
 use crate::output::tone_of_state;
 use crate::remote::{Form, Query, Remote, run};
 use crate::table::{Cell, Column, Room, table};
@@ -66,7 +67,7 @@ pub(crate) fn backends(options: &BackendsOptions) -> ExitCode {
         let found = api.pages("/api/v1/backends", &query, "backends").await?;
         Ok(if options.form.json {
             let total = found.len();
-            format!("{:#}\n", json!({"backends": found, "total": total}))
+            output::json(&json!({"backends": found, "total": total}))
         } else if found.is_empty() {
             options.nobody()
         } else {
@@ -81,7 +82,7 @@ pub(crate) fn apps(options: &AppsOptions) -> ExitCode {
         let found = api.pages("/api/v1/apps", &Query::default(), "apps").await?;
         Ok(if options.form.json {
             let total = found.len();
-            format!("{:#}\n", json!({"apps": found, "total": total}))
+            output::json(&json!({"apps": found, "total": total}))
         } else {
             of_apps(&found, Room::of_stdout())
         })

@@ -1,9 +1,11 @@
 //! What commands print, and how a text fits into a terminal.
 
-use std::io::{self, IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
 
 use clap::ValueEnum;
 use edgeproxy_config::{Paint, Report};
+use serde_json::Value;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr};
 
 /// In which form a report is printed.
@@ -128,15 +130,42 @@ pub(crate) fn fitted(text: &str, columns: usize) -> String {
     cut
 }
 
-/// What another machine said, without what would move a terminal's cursor or turn the order of what is written round.
+/// Whether it can neither move a terminal's cursor nor turn the order of what is written round.
+fn is_harmless(c: char) -> bool {
+    !(c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+}
+
+/// What another machine said, without what would do something to a terminal.
 pub(crate) fn shown(text: &str) -> String {
-    let is_harmless = |c: char| {
-        !(c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
-    };
     text.chars()
         .map(|c| if is_harmless(c) { c } else { ' ' })
         .collect()
+}
+
+/// The same as JSON over several lines, for scripts and for whoever looks on.
+pub(crate) fn json(value: &Value) -> String {
+    escaped(&format!("{value:#}\n"))
+}
+
+/// The same in one line.
+pub(crate) fn json_line(value: &Value) -> String {
+    format!("{}\n", escaped(&value.to_string()))
+}
+
+/// JSON in which everything that would do something to a terminal is escaped, which JSON asks for below a space only. Outside of its
+/// strings there is nothing of that kind but ends of lines.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_harmless(c) || c == '\n' {
+            out.push(c);
+        } else {
+            // All of them are in the basic plane. Writing to a String can't fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -153,6 +182,20 @@ mod tests {
         assert_eq!(fitted("日本語", 4), "日… ");
         assert_eq!(fitted("ab", 1), "…");
         assert_eq!(fitted("ab", 0), "");
+    }
+
+    #[test]
+    fn json_says_the_same_and_does_nothing_to_a_terminal() {
+        let value = serde_json::json!({"a\u{9b}b": ["\u{1b}[2J\n", "\u{7f}", "x\u{202e}y\u{2066}z\u{200f}", "ü\u{1f600}"]});
+        for text in [json(&value), json_line(&value)] {
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+            assert!(text.chars().all(|c| c == '\n' || is_harmless(c)), "{text:?}");
+            assert!(
+                text.contains("\\u009b") && text.contains("\\u202e") && text.contains("ü\u{1f600}"),
+                "{text:?}"
+            );
+        }
+        assert_eq!(json_line(&value).lines().count(), 1);
     }
 
     #[test]

@@ -320,9 +320,19 @@ fn same(error: &io::Error) -> io::Error {
         .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
+/// What helps with a folder that can't be made or opened.
+fn mend_folder(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{AlreadyExists, NotADirectory, NotFound};
+    match error.kind() {
+        AlreadyExists | NotADirectory | NotFound => "no folder can be there: choose another data_dir",
+        _ => mend(error),
+    }
+}
+
+/// What helps with a file in it.
 fn mend(error: &io::Error) -> &'static str {
     use io::ErrorKind::{
-        AlreadyExists, FileTooLarge, NotADirectory, NotFound, PermissionDenied, QuotaExceeded,
+        FileTooLarge, IsADirectory, NotADirectory, NotFound, PermissionDenied, QuotaExceeded,
         ReadOnlyFilesystem, StorageFull,
     };
     match error.kind() {
@@ -330,7 +340,8 @@ fn mend(error: &io::Error) -> &'static str {
         FileTooLarge => "raise the limit of files' sizes (ulimit -f)",
         PermissionDenied => "give edgeproxy's user the right to write there, or choose another data_dir",
         ReadOnlyFilesystem => "mount it for writing, or choose another data_dir",
-        AlreadyExists | NotADirectory | NotFound => "no folder can be there: choose another data_dir",
+        NotFound | NotADirectory => "the folder has been taken away: make it again",
+        IsADirectory => "a folder is in the file's place: move it away, or choose another data_dir",
         _ => "the system's log may say more about that disk",
     }
 }
@@ -349,8 +360,10 @@ fn not_opened(folder: &Path, error: io::Error) -> LoadError {
 fn not_taken(folder: &Path, error: FolderError) -> LoadError {
     let folder = folder.display();
     let message = match error {
-        FolderError::Make(source) => format!("{folder} can't be made: {source}; {}", mend(&source)),
-        FolderError::Open(source) => format!("{folder} can't be written to: {source}; {}", mend(&source)),
+        FolderError::Make(source) => format!("{folder} can't be made: {source}; {}", mend_folder(&source)),
+        FolderError::Open(source) => {
+            format!("{folder} can't be written to: {source}; {}", mend_folder(&source))
+        }
         FolderError::Taken { process } => {
             let process = if process.is_empty() { "one" } else { &process };
             format!(
@@ -377,6 +390,25 @@ fn clock() -> Incarnation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_helps_with_a_file_is_not_what_helps_with_a_folder() {
+        let in_the_way = io::Error::from(io::ErrorKind::AlreadyExists);
+        assert!(mend_folder(&in_the_way).contains("no folder can be there"));
+        for kind in [
+            io::ErrorKind::NotFound,
+            io::ErrorKind::NotADirectory,
+            io::ErrorKind::IsADirectory,
+        ] {
+            let told = mend(&kind.into());
+            assert!(
+                !told.contains("no folder can be there") && told.contains(": "),
+                "{told}"
+            );
+        }
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(mend_folder(&full), mend(&full));
+    }
 
     #[test]
     fn a_thread_that_hangs_is_not_waited_for_for_ever_and_one_that_ends_to_its_end() {

@@ -154,12 +154,20 @@ pub(super) fn ejections_unbounded(loaded: &Loaded) -> Vec<Found> {
     const BOUNDS: &[&str] = &["max_failures", "max_ejection_percent", "panic_threshold"];
     let counts = backends_by_app(loaded);
     let alone: HashSet<&AppName> = alone(loaded).into_iter().map(|app| &app.name).collect();
-    let is_many = |count: &usize| *count >= FEW;
+    let is_many = |count: &&usize| **count >= FEW;
+    let says = |app: &App| BOUNDS.iter().any(|key| app.says(key).is_some());
+    let speaks_for_itself = |name: &AppName| {
+        let apps = &loaded.topology.apps;
+        apps.iter().any(|app| app.name == *name && says(app))
+    };
     let unbounded = holders(loaded, BOUNDS).filter(|holder| {
         let settings = &holder.settings;
         let listed = match holder.app {
-            Some(app) => counts.get(&app.name).is_some_and(is_many),
-            None => counts.values().any(is_many),
+            Some(app) => counts.get(&app.name).as_ref().is_some_and(is_many),
+            // One that sets something of it is judged by itself.
+            None => counts
+                .iter()
+                .any(|(name, count)| is_many(&count) && !speaks_for_itself(name)),
         };
         // Its finding says to write 0.
         let told = holder.app.is_some_and(|app| alone.contains(&app.name));

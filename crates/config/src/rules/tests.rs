@@ -267,7 +267,7 @@ fn ejections_without_a_bound_are_told_where_there_may_be_more_than_two_backends(
         "an app that takes the bound away"
     );
     // Nobody can register: it is as many as the file has.
-    let closed = |backends: usize| {
+    let with = |above: &str, backends: usize| {
         let backends: String = (0..backends)
             .map(|n| {
                 ONE.replace("\"a\"", &format!("\"b{n}\""))
@@ -276,7 +276,7 @@ fn ejections_without_a_bound_are_told_where_there_may_be_more_than_two_backends(
             .collect();
         let file = ConfigFile {
             path: "edgeproxy.toml".into(),
-            text: format!("{watched}[apps.shop]\nmax_failures = 5\n{backends}"),
+            text: format!("{watched}{above}{backends}"),
         };
         let layers = Layers {
             file: Some(file),
@@ -286,7 +286,18 @@ fn ejections_without_a_bound_are_told_where_there_may_be_more_than_two_backends(
             .iter()
             .any(|finding| finding.rule == rule)
     };
+    let closed = |backends| with("[apps.shop]\nmax_failures = 5\n", backends);
     assert_eq!([closed(1), closed(2), closed(3)], [false, false, true]);
+    let all_bounded = "max_failures = 5\n[apps.shop]\nmax_ejection_percent = 50\n";
+    assert!(
+        !with(all_bounded, 3),
+        "each app bounds itself, and there can be no other"
+    );
+    let one_more = "max_failures = 5\n[apps.cart]\nmax_ejection_percent = 50\n[apps.shop]\n";
+    assert!(
+        with(one_more, 3),
+        "one that sets nothing takes over what is unbounded"
+    );
 }
 
 #[test]
