@@ -15,7 +15,8 @@
 //! | a proxy's membership is gone | its backends are suspect for one TTL: whoever gets a heartbeat adopts them |
 //! | nobody adopted one | the proxy that rendezvous hashing names probes it: refused, it is deleted |
 //! | it answers | it is held until the missing proxy is back or forgotten; then it is adopted |
-//! | the store is lost | no lease ends; whom a proxy hasn't heard for one TTL it probes, whosever it is, more than a thousand in turns, and who refuses is not routed to |
+//! | the store is lost | no lease ends; whom a proxy hasn't heard for one TTL it probes, whosever it is, and who refuses is not routed to |
+//! | there are more than a thousand | each has its turn, a thousand a second; who answers is doubted no more until its next one |
 //! | the store is back | every lease of one's own is fresh; who is gone there is gone here |
 //! | a probe is answered, and its lease runs or is another proxy's to end | nothing is doubted any more |
 //!
@@ -32,6 +33,7 @@ mod members;
 mod policy;
 mod rendezvous;
 mod spread;
+mod timers;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -242,7 +244,7 @@ impl Cluster {
             if let Some(entry) = self.backends.get_mut(&id) {
                 entry.renew(now);
             }
-            self.arm(&id, now);
+            self.arm_in_time(&id, now);
         }
         self.orphans(now, |_| true);
         if !self.heard.is_empty() {
@@ -314,7 +316,16 @@ impl Cluster {
             Answer::Refuses if !self.is_lost() => self.end(id, now),
             // Asked again in a while, until the store is back.
             Answer::Refuses => {}
-            Answer::Answers => self.hold(id, since, now),
+            Answer::Answers => {
+                self.hold(id, since, now);
+                // In a large fleet its next turn is far away: one that stayed in doubt would be asked again and again until then.
+                if self.is_lost() && self.is_in_turns() {
+                    self.actions.push_back(Action::Believe {
+                        id: id.clone(),
+                        incarnation,
+                    });
+                }
+            }
         }
         self.check();
     }
@@ -443,6 +454,16 @@ impl Cluster {
         self.is_lost() || self.is_mine(id)
     }
 
+    /// How many are other proxies'.
+    fn others(&self) -> usize {
+        self.backends.len() - self.owned.get(&self.me).map_or(0, HashSet::len)
+    }
+
+    /// Whether there are so many that they are asked in turns while the store is lost.
+    fn is_in_turns(&self) -> bool {
+        !spread::all(self.backends.len()).is_zero()
+    }
+
     const fn is_lost(&self) -> bool {
         self.lost_at.is_some()
     }
@@ -451,7 +472,7 @@ impl Cluster {
     fn runs_until(&self, id: &BackendId, entry: &Entry) -> MonoTime {
         match self.lost_at {
             Some(lost) if entry.owner != self.me => {
-                let turn = spread::turn(id, self.backends.len());
+                let turn = spread::turn(id, self.others());
                 entry.lease_ends.max(plus(lost, entry.ttl + turn))
             }
             _ => entry.lease_ends,
@@ -517,25 +538,6 @@ impl Cluster {
         if let Some(entry) = self.backends.get_mut(id) {
             entry.phase = phase;
         }
-    }
-
-    /// Sees to it that it is looked at when its lease may have run out.
-    fn arm(&mut self, id: &BackendId, now: MonoTime) {
-        let grace = self.grace(now);
-        if let Some(entry) = self.backends.get(id) {
-            let at = plus(self.runs_until(id, entry), grace).max(now);
-            self.arm_at(id, at);
-        }
-    }
-
-    fn arm_at(&mut self, id: &BackendId, at: MonoTime) {
-        let Some(entry) = self.backends.get_mut(id) else {
-            return;
-        };
-        if let Some(armed) = entry.armed.replace(at) {
-            self.timers.remove(&(armed, id.clone()));
-        }
-        self.timers.insert((at, id.clone()));
     }
 
     fn forget_backend(&mut self, id: &BackendId) {

@@ -118,7 +118,7 @@ impl Cluster {
     }
 
     /// Between two looks at one whose lease has run out: a quarter of its TTL, 1 to 5 s. While the store is lost it may be
-    /// everybody's that has, and then not more often than the turns of all allow.
+    /// everybody's that has, its own included, and then not more often than the turns of all allow.
     pub(super) fn recheck(&self, id: &BackendId) -> Duration {
         let ttl = self.backends.get(id).map_or(Duration::ZERO, |entry| entry.ttl);
         let alone = (ttl / 4).clamp(Duration::from_secs(1), Duration::from_secs(5));

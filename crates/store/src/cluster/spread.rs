@@ -6,13 +6,16 @@ use edgeproxy_backend::BackendId;
 
 use super::rendezvous;
 
-/// How many backends a proxy probes in a second, while the store is lost and whoever it doesn't hear is its own to ask. At
-/// some 50 µs of processor time each that is a twentieth of a core.
-const PROBES_PER_SEC: usize = 1_000;
+/// How many backends a proxy begins to doubt in a second, while the store is lost and whoever it doesn't hear is its own to ask. Who
+/// answers is asked once in each turn; who doesn't is in doubt, and asked again and again.
+const ASKED_PER_SEC: usize = 1_000;
 
 /// How long the turns of so many take. Nothing where they are few.
 pub(super) fn all(backends: usize) -> Duration {
-    let secs = backends / PROBES_PER_SEC;
+    if backends <= ASKED_PER_SEC {
+        return Duration::ZERO;
+    }
+    let secs = backends.div_ceil(ASKED_PER_SEC);
     Duration::from_secs(u64::try_from(secs).unwrap_or(u64::MAX))
 }
 
@@ -60,7 +63,12 @@ mod tests {
     #[test]
     fn a_few_wait_for_nobody() {
         let id = BackendId::parse("b").unwrap();
-        assert_eq!(turn(&id, 999), Duration::ZERO);
+        assert_eq!(turn(&id, 1_000), Duration::ZERO);
+        assert_eq!(
+            all(1_001),
+            Duration::from_secs(2),
+            "no more than a thousand in any second"
+        );
     }
 
     #[test]

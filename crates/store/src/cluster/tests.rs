@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 
 const TTL: Duration = Duration::from_secs(6);
@@ -338,31 +340,98 @@ fn beside_many(count: u32) -> Cluster {
     cluster
 }
 
+/// What a proxy does while the store is lost, second by second: whom it begins to doubt, and how many are in doubt, whom a health
+/// monitor probes each second. `answers`: who does.
+fn doubts(
+    cluster: &mut Cluster,
+    seconds: std::ops::Range<u64>,
+    answers: impl Fn(&BackendId) -> bool,
+) -> Vec<(Vec<BackendId>, usize)> {
+    let mut doubted = BTreeMap::new();
+    let mut told = Vec::new();
+    for second in seconds {
+        let mut begun = Vec::new();
+        loop {
+            while cluster.poll_timeout().is_some_and(|due| due <= at(second)) {
+                cluster.tick(at(second));
+            }
+            let actions = actions(cluster);
+            if actions.is_empty() {
+                break;
+            }
+            for action in actions {
+                match action {
+                    Action::Probe { id, incarnation } => {
+                        begun.push(id.clone());
+                        doubted.insert(id, incarnation);
+                    }
+                    Action::Believe { id, .. } => {
+                        doubted.remove(&id);
+                    }
+                    other => panic!("{other:?} while the store is lost"),
+                }
+            }
+        }
+        told.push((begun, doubted.len()));
+        for (id, incarnation) in &doubted {
+            let answer = if answers(id) {
+                Answer::Answers
+            } else {
+                Answer::Refuses
+            };
+            cluster.probed(id, *incarnation, answer, at(second));
+        }
+    }
+    told
+}
+
 #[test]
 fn while_the_store_is_lost_a_large_fleet_is_probed_in_turns() {
     const COUNT: u32 = 20_000;
     let mut cluster = beside_many(COUNT);
     cluster.lost(at(10));
-    let mut by_second = Vec::new();
-    for second in 11..60 {
-        let mut asked = 0;
-        while cluster.poll_timeout().is_some_and(|due| due <= at(second)) {
-            cluster.tick(at(second));
-            for action in actions(&mut cluster) {
-                if let Action::Probe { id, incarnation } = action {
-                    asked += 1;
-                    cluster.probed(&id, incarnation, Answer::Answers, at(second));
-                }
-            }
-        }
-        by_second.push((second, asked));
+    let by_second = doubts(&mut cluster, 11..80, |_| true);
+    let first = by_second.iter().position(|(begun, _)| !begun.is_empty()).unwrap();
+    assert!(
+        first + 11 >= 17,
+        "each has one TTL, and what telling takes: {first}"
+    );
+    let worst = by_second
+        .iter()
+        .map(|(begun, doubted)| begun.len().max(*doubted))
+        .max()
+        .unwrap();
+    assert!(
+        worst < 1_200,
+        "{worst} of those that answer are probed in one second"
+    );
+    for turn in by_second[first..].chunks(21).take(2) {
+        let asked: BTreeSet<_> = turn.iter().flat_map(|(begun, _)| begun).collect();
+        assert_eq!(asked.len(), COUNT as usize, "each in its turn");
     }
-    let (first, _) = by_second.iter().find(|(_, asked)| *asked > 0).unwrap();
-    assert!(*first >= 17, "each has one TTL, and what telling takes: {first}");
-    let worst = by_second.iter().map(|(_, asked)| *asked).max().unwrap();
-    assert!(worst < 1_200, "{by_second:?}");
-    let once: u32 = by_second[..6 + 21].iter().map(|(_, asked)| asked).sum();
-    assert!(once >= COUNT, "{once} of {COUNT} in their turns");
+}
+
+#[test]
+fn while_the_store_is_lost_who_refuses_stays_in_doubt_and_who_answers_again_does_not() {
+    let mut cluster = beside_many(2_000);
+    cluster.lost(at(10));
+    let by_second = doubts(&mut cluster, 11..40, |_| false);
+    assert_eq!(by_second.last().unwrap().1, 2_000);
+    let by_second = doubts(&mut cluster, 40..60, |_| true);
+    assert!(by_second.last().unwrap().1 <= 1_200, "{:?}", by_second.last());
+}
+
+#[test]
+fn turns_are_of_other_proxies_backends() {
+    let mut cluster = beside_many(900);
+    for n in 0..5_000 {
+        let own = BackendId::parse(&format!("own-{n}")).unwrap();
+        cluster.registered(&own, Incarnation::FIRST, TTL * 100, at(0));
+    }
+    cluster.lost(at(10));
+    let by_second = doubts(&mut cluster, 11..20, |_| true);
+    let first = by_second.iter().find(|(begun, _)| !begun.is_empty()).unwrap();
+    assert_eq!(first.0.len(), 900, "all of the others at once: there are few");
 }
 
 #[test]
