@@ -21,6 +21,8 @@ async fn counted(stage: &Stage, expected: impl Fn(&Traffic) -> bool) -> Traffic 
         loop {
             traffic = stage.running.counted().read();
             if expected(&traffic) {
+                // Cells are read one after the other: what was read before those that were waited for may be older.
+                traffic = stage.running.counted().read();
                 return;
             }
             tokio::task::yield_now().await;
