@@ -1,6 +1,6 @@
 //! Routes that share requests although neither is a part of the other: right, and seldom meant.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{HeaderMatch, HostMatch, Route, order};
 use crate::paths::PathPrefix;
@@ -31,60 +31,105 @@ pub struct Overlap<'r> {
 /// ```
 #[must_use]
 pub fn overlaps(routes: &[Route]) -> Vec<Overlap<'_>> {
+    let mut before = Before::default();
+    among(routes, |loser| {
+        let candidates = before.that_may_share_requests_with(loser);
+        before.push(loser);
+        candidates
+    })
+}
+
+/// `before` gives those that are asked before each route and may have requests in common with it, in their order. It is called with
+/// each route in turn.
+fn among<'r>(routes: &'r [Route], mut before: impl FnMut(&'r Route) -> Vec<&'r Route>) -> Vec<Overlap<'r>> {
     let mut ordered: Vec<&Route> = routes.iter().collect();
     ordered.sort_by_key(|route| std::cmp::Reverse(order::rank(route)));
     let known: HashSet<_> = ordered
         .iter()
         .map(|route| (&route.host, &route.path, route.headers.as_slice()))
         .collect();
-    let mut found = Vec::new();
-    let mut before = Before::default();
-    for loser in &ordered {
-        let winner = before.with_hosts_of(loser).find(|winner| {
+    let overlap = |loser: &&'r Route| {
+        let loser = *loser;
+        let winner = before(loser).into_iter().find(|winner| {
             let same_end = winner.apps == loser.apps && winner.replace_prefix == loser.replace_prefix;
             !same_end
                 && common(winner, loser).is_some_and(|(host, path, headers)| {
                     !is_part(winner, loser) && !known.contains(&(host, path, headers.as_slice()))
                 })
-        });
-        found.extend(winner.map(|winner| Overlap {
+        })?;
+        Some(Overlap {
             winner,
             loser,
             decided_by: decided_by(winner, loser),
-        }));
-        before.push(loser);
-    }
-    found
+        })
+    };
+    ordered.iter().filter_map(overlap).collect()
 }
 
-/// Those that are asked before, by their hosts: most of ten thousand have none in common, and are not compared.
+/// Those that are asked before, by hosts and paths: most of ten thousand have neither in common, and are not compared.
 #[derive(Default)]
 struct Before<'r> {
-    all: Vec<&'r Route>,
-    by_host: HashMap<&'r HostMatch, Vec<&'r Route>>,
+    count: usize,
+    all: ByPath<'r>,
+    by_host: HashMap<&'r HostMatch, ByPath<'r>>,
     /// Those of one host, by what is behind its first label.
-    by_parent: HashMap<&'r str, Vec<&'r Route>>,
+    by_parent: HashMap<&'r str, ByPath<'r>>,
 }
 
 impl<'r> Before<'r> {
     fn push(&mut self, route: &'r Route) {
-        self.all.push(route);
-        self.by_host.entry(&route.host).or_default().push(route);
+        let place = self.count;
+        self.all.push(place, route);
+        self.by_host.entry(&route.host).or_default().push(place, route);
         if let HostMatch::Exact(name) = &route.host
             && let Some((_, parent)) = name.as_str().split_once('.')
         {
-            self.by_parent.entry(parent).or_default().push(route);
+            self.by_parent.entry(parent).or_default().push(place, route);
         }
+        self.count += 1;
     }
 
-    /// Those that may have a host in common with it, in their order: one host comes before a wildcard.
-    fn with_hosts_of(&self, route: &Route) -> impl Iterator<Item = &'r Route> {
+    fn that_may_share_requests_with(&self, route: &Route) -> Vec<&'r Route> {
         let (first, second) = match &route.host {
             HostMatch::Any => (Some(&self.all), None),
             HostMatch::Below(name) => (self.by_parent.get(name.as_str()), self.by_host.get(&route.host)),
             HostMatch::Exact(_) => (self.by_host.get(&route.host), None),
         };
-        first.into_iter().chain(second).flatten().copied()
+        let mut found = Vec::new();
+        for index in first.into_iter().chain(second) {
+            index.gather(&route.path, &mut found);
+        }
+        found.sort_unstable_by_key(|(place, _)| *place);
+        found.into_iter().map(|(_, route)| route).collect()
+    }
+}
+
+/// Routes by their paths, with their places in the order.
+#[derive(Default)]
+struct ByPath<'r>(BTreeMap<&'r str, Vec<(usize, &'r Route)>>);
+
+impl<'r> ByPath<'r> {
+    fn push(&mut self, place: usize, route: &'r Route) {
+        self.0
+            .entry(route.path.as_str())
+            .or_default()
+            .push((place, route));
+    }
+
+    /// Adds those whose path is that one, below it, or above it.
+    fn gather(&self, prefix: &PathPrefix, found: &mut Vec<(usize, &'r Route)>) {
+        let path = prefix.as_str();
+        let below = self
+            .0
+            .range(path..)
+            .take_while(move |(other, _)| other.starts_with(path))
+            .filter(|(other, _)| prefix.covers(other));
+        let above = path
+            .match_indices('/')
+            .map(move |(end, root)| if end == 0 { root } else { &path[..end] })
+            .filter(move |above| *above != path)
+            .filter_map(|above| self.0.get_key_value(above));
+        found.extend(below.chain(above).flat_map(|(_, routes)| routes).copied());
     }
 }
 
@@ -152,5 +197,20 @@ fn decided_by(winner: &Route, loser: &Route) -> &'static str {
         "path"
     } else {
         "fields"
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// The same with each compared to all before it.
+    pub(in crate::route) fn overlaps_of_all_pairs(routes: &[Route]) -> Vec<Overlap<'_>> {
+        let mut before = Vec::new();
+        among(routes, |route| {
+            let all = before.clone();
+            before.push(route);
+            all
+        })
     }
 }
