@@ -322,7 +322,7 @@ impl Exchange<'_> {
             }
             // The place first: a retry that there is nobody for costs nothing.
             place = self.place(Some(failed)).await?;
-            if !self.may_retry() {
+            if !self.worker.may_retry(&self.app, failed) {
                 return Err(self.explain(unanswered));
             }
         }
@@ -339,7 +339,8 @@ impl Exchange<'_> {
         }
         let other = self.pick().ok()?;
         // The place first, as above.
-        self.may_retry().then_some(other)
+        let may = self.worker.may_retry(&self.app, Failed::Unhealthy);
+        may.then_some(other)
     }
 
     /// Adds what the app says by itself to the head that the client gets.
@@ -465,7 +466,7 @@ impl Exchange<'_> {
                 let now = Instant::now();
                 let latency = now.saturating_duration_since(sent);
                 self.responded(place, &response, latency);
-                self.tell(place, place.succeeded(latency, clock::at(now)));
+                self.worker.tell(place, place.succeeded(latency, clock::at(now)));
                 Ok((response, taken))
             }
             Err(unanswered) => {

@@ -127,6 +127,13 @@ impl<C: Keep> Pool<C> {
         });
         cuts
     }
+
+    /// Closes all that is kept.
+    pub(crate) fn let_go(&self) {
+        for upstream in self.upstreams.borrow().values() {
+            upstream.idle.borrow_mut().clear();
+        }
+    }
 }
 
 impl<C> Upstream<C> {

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::sending::{Outgoing, Sending, Stopped};
 use super::{Made, Unanswered, await_response};
 use crate::buffer::Buffer;
+use crate::dialing::Dialing;
 use crate::download::Truncated;
 use crate::http1::body::{Body, BodyError};
 use crate::http1::converse::LARGE_BODY;
@@ -80,18 +81,20 @@ pub(crate) async fn connect(
     (timer, timeout, made): Connecting<'_>,
 ) -> Result<Conn, Failed> {
     timer.arm(Instant::now() + timeout);
-    let mut connecting = std::pin::pin!(wire::connect(endpoint, config, upstream.tally()));
+    let dialing = Dialing::default();
+    let mut connecting = std::pin::pin!(wire::connect(endpoint, config, upstream.tally(), &dialing));
     let connected = poll_fn(|cx| {
         if timer.poll_due(cx).is_ready() {
-            return Poll::Ready(Err(Failed::ConnectTimeout));
+            return Poll::Ready(Err(dialing.late()));
         }
         if upstream.is_cut() {
             return Poll::Ready(Err(Failed::Connect));
         }
         connecting.as_mut().poll(cx)
-    });
-    let wire = made.time(connected).await?;
-    Ok(Conn::fresh(wire, Rc::clone(upstream)))
+    })
+    .await;
+    made.add(dialing.took());
+    Ok(Conn::fresh(connected?, Rc::clone(upstream)))
 }
 
 /// Writes a request and waits for its response's head, as its app's settings have it; `respond` takes interim responses.

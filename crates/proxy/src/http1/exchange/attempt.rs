@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Exchange;
 use crate::counts::{Tally, place_of};
+use crate::dialing::Dialing;
 use crate::http1::body::BodyError;
 use crate::http1::converse::{Conversation, Silence, Unread, Uploaded};
 use crate::http1::response::{self, Delivery, Manner, Persist};
@@ -91,13 +92,7 @@ impl<S: Socket> Exchange<'_, S> {
             let reused = self.wire.is_some();
             if !reused {
                 // Rare, and large.
-                let before = *self.now;
-                let connected = Box::pin(self.connect(place.endpoint(), upstream, settings)).await;
-                *self.now = Instant::now();
-                // One that failed took its time as well.
-                self.account
-                    .connected(Some(self.now.saturating_duration_since(before)));
-                self.wire = Some(connected?);
+                self.wire = Some(Box::pin(self.connect(place.endpoint(), upstream, settings)).await?);
             }
             let answered = self.converse(reused, place, upstream, settings).await;
             if answered.is_err() {
@@ -115,24 +110,29 @@ impl<S: Socket> Exchange<'_, S> {
     }
 
     async fn connect(
-        &self,
+        &mut self,
         endpoint: &Endpoint,
         upstream: &Upstream<Wire>,
         settings: &AppSettings,
     ) -> Result<Wire, Unanswered> {
         let timer = self.timer;
         timer.arm(Instant::now() + settings.connect_timeout);
-        let mut connecting = std::pin::pin!(wire::connect(endpoint, self.worker.config(), upstream.tally()));
-        poll_fn(|cx| {
+        let (config, dialing) = (self.worker.config(), Dialing::default());
+        let mut connecting = std::pin::pin!(wire::connect(endpoint, config, upstream.tally(), &dialing));
+        let connected = poll_fn(|cx| {
             if timer.poll_due(cx).is_ready() {
-                return Poll::Ready(Err(Failed::ConnectTimeout.into()));
+                return Poll::Ready(Err(dialing.late().into()));
             }
             if upstream.is_cut() {
                 return Poll::Ready(Err(Failed::Connect.into()));
             }
             connecting.as_mut().poll(cx).map_err(Unanswered::from)
         })
-        .await
+        .await;
+        *self.now = Instant::now();
+        // One that failed took its time as well.
+        self.account.connected(dialing.took());
+        connected
     }
 
     /// Sends the request on its connection and waits for the final response's head.
@@ -276,6 +276,6 @@ impl<S: Socket> Exchange<'_, S> {
         } else {
             place.succeeded(latency, now)
         };
-        self.tell(place, signal);
+        self.worker.tell(place, signal);
     }
 }
