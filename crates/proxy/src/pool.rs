@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::counts::Tally;
+use crate::scarcity;
 
 /// A connection that can be kept for the next request. Dropping it closes it.
 pub(crate) trait Keep {
@@ -137,10 +138,10 @@ impl<C: Keep> Pool<C> {
 }
 
 impl<C> Upstream<C> {
-    /// Keeps a connection for the next request, unless there are enough or the backend takes no more; `now` is
-    /// the present.
+    /// Keeps a connection for the next request, unless there are enough, the backend takes no more, or somebody waits for
+    /// its descriptor; `now` is the present.
     pub(crate) fn keep(&self, conn: C, now: Instant) {
-        if !is_open(self.meter.gate()) {
+        if !is_open(self.meter.gate()) || scarcity::is_on(now) {
             return;
         }
         let mut idle = self.idle.borrow_mut();

@@ -154,13 +154,21 @@ impl Calls {
     }
 }
 
+/// Whether somebody waits for a descriptor at `now`, so that nothing is kept for later.
+#[inline]
+pub(crate) fn is_on(now: Instant) -> bool {
+    ACCEPTING.is_on(now)
+}
+
 /// Waits until nobody is short of a descriptor, but not for longer than a second.
 #[inline]
 pub(crate) async fn over() {
     ACCEPTING.over().await;
 }
 
-/// Until when nobody is accepted, in microseconds of the workers' clock.
+/// Until when nobody is accepted and nothing kept for later, in microseconds of the workers' clock. In a cache line of its own:
+/// every request reads it, and hardly anybody ever writes to it.
+#[repr(align(64))]
 struct Pause(AtomicU64);
 
 impl Pause {
@@ -170,6 +178,13 @@ impl Pause {
 
     fn prolong(&self, until: Instant) {
         self.0.fetch_max(clock::at(until).as_micros(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn is_on(&self, now: Instant) -> bool {
+        let until = self.0.load(Ordering::Relaxed);
+        // Where there never was a shortage, that is all.
+        until > 0 && clock::at(now).as_micros() < until
     }
 
     #[inline]
@@ -258,7 +273,9 @@ mod tests {
         let (began, pause) = (Instant::now(), Pause::new());
         pause.over().await;
         assert_eq!(began.elapsed(), Duration::ZERO);
+        assert!(!pause.is_on(began));
         pause.prolong(began + 60 * LONGEST);
+        assert!(pause.is_on(began + 59 * LONGEST) && !pause.is_on(began + 60 * LONGEST));
         pause.over().await;
         assert_eq!(began.elapsed(), LONGEST);
         pause.over().await;
