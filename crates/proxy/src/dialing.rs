@@ -25,6 +25,11 @@ impl Dialing {
         self.connect(addr, async || connect(addr).await).await
     }
 
+    /// Whether it waits for what this side lacks. Whoever polls it is woken for each try, and may have something better by then.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waited.get() && self.began.get().is_none()
+    }
+
     /// When connecting began, after whatever it had to wait for. `None`: there was nothing to connect with so far.
     pub(crate) fn began(&self) -> Option<Instant> {
         self.began.get()
@@ -117,6 +122,22 @@ mod tests {
         let connected = dialing.connect(ADDR, async || Err::<(), _>(out_of_descriptors()));
         assert_eq!(connected.await, Err(Failed::OwnFault));
         assert_eq!(dialing.took(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_polls_is_woken_for_each_try_and_knows_that_it_waits() {
+        let (dialing, polls) = (Dialing::default(), Cell::new(0));
+        assert!(!dialing.is_waiting());
+        let mut connecting =
+            std::pin::pin!(dialing.connect(ADDR, async || Err::<(), _>(out_of_descriptors())));
+        let connected = std::future::poll_fn(|cx| {
+            let polled = connecting.as_mut().poll(cx);
+            polls.set(polls.get() + 1);
+            assert!(dialing.is_waiting());
+            polled
+        });
+        assert_eq!(connected.await, Err(Failed::OwnFault));
+        assert_eq!(polls.get(), 1 + 700 / 20);
     }
 
     #[tokio::test(start_paused = true)]

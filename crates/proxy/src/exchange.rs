@@ -482,7 +482,7 @@ impl Exchange<'_> {
     /// Sends the request to one backend, on a kept connection if there is one, and on a fresh one if that
     /// turns out to be dead.
     async fn converse(&self, place: &InFlight) -> Result<Heard, Unanswered> {
-        let (config, endpoint) = (self.worker.config(), &**place.endpoint());
+        let endpoint = &**place.endpoint();
         let upstream = self.worker.upstream(endpoint);
         let connecting = (&self.timer, self.app.settings.connect_timeout, &self.made);
         let conn = http1::connection(self.worker, &upstream, endpoint, connecting).await?;
@@ -490,7 +490,7 @@ impl Exchange<'_> {
             Err(Unanswered::Failed(failed))
                 if retry::next(failed, self.request()) == Next::FreshConnection =>
             {
-                let conn = Box::pin(http1::connect(&upstream, endpoint, config, connecting)).await?;
+                let conn = Box::pin(http1::connect(self.worker, &upstream, endpoint, connecting)).await?;
                 Box::pin(self.send(conn, place)).await
             }
             decided => decided,

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::counts::Tally;
+use crate::dialing::Dialing;
 use crate::scarcity;
 
 /// A connection that can be kept for the next request. Dropping it closes it.
@@ -99,6 +100,16 @@ impl<C: Keep> Pool<C> {
             return None;
         }
         Some(latest.conn)
+    }
+
+    /// The same for who makes a connection and waits for something to make it with, in place of that.
+    #[inline]
+    pub(crate) fn take_instead(&self, upstream: &Upstream<C>, dialing: &Dialing) -> Option<C> {
+        if dialing.is_waiting() {
+            self.take(upstream, Instant::now())
+        } else {
+            None
+        }
     }
 
     /// Drops what is too old, closed, or leads to a backend that takes no requests; ends what is in flight

@@ -88,11 +88,12 @@ impl<S: Socket> Exchange<'_, S> {
             *self.now = Instant::now();
         }
         self.wire = self.worker.wires().take(upstream, *self.now);
+        let mut reused = self.wire.is_some();
         loop {
-            let reused = self.wire.is_some();
-            if !reused {
+            if self.wire.is_none() {
                 // Rare, and large.
-                self.wire = Some(Box::pin(self.connect(place.endpoint(), upstream, settings)).await?);
+                let (wire, kept) = Box::pin(self.connect(place.endpoint(), upstream, settings)).await?;
+                (self.wire, reused) = (Some(wire), kept);
             }
             let answered = self.converse(reused, place, upstream, settings).await;
             if answered.is_err() {
@@ -109,12 +110,13 @@ impl<S: Socket> Exchange<'_, S> {
         }
     }
 
+    /// A fresh connection; or one that was given back while there was nothing to make one with, and `true`.
     async fn connect(
         &mut self,
         endpoint: &Endpoint,
         upstream: &Upstream<Wire>,
         settings: &AppSettings,
-    ) -> Result<Wire, Unanswered> {
+    ) -> Result<(Wire, bool), Unanswered> {
         let timer = self.timer;
         timer.arm(Instant::now() + settings.connect_timeout);
         let (config, dialing) = (self.worker.config(), Dialing::default());
@@ -126,7 +128,13 @@ impl<S: Socket> Exchange<'_, S> {
             if upstream.is_cut() {
                 return Poll::Ready(Err(Failed::Connect.into()));
             }
-            connecting.as_mut().poll(cx).map_err(Unanswered::from)
+            if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+                return Poll::Ready(connected.map(|wire| (wire, false)).map_err(Unanswered::from));
+            }
+            match self.worker.wires().take_instead(upstream, &dialing) {
+                Some(wire) => Poll::Ready(Ok((wire, true))),
+                None => Poll::Pending,
+            }
         })
         .await;
         *self.now = Instant::now();
