@@ -208,6 +208,7 @@ mod keys;
 mod listener;
 #[cfg(all(test, edgeproxy_loom))]
 mod models;
+mod news;
 mod origin;
 mod outbound;
 mod own_fields;

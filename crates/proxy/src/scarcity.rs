@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock;
+use crate::news::News;
 
 /// How long a connection to a backend is waited for, in all. Less than the least time-out for connecting, a second, so
 /// that it is not taken for the backend's failure.
@@ -27,8 +28,6 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How long accepting pauses at the most before one more is let in: each request that waits prolongs the pause, and where
 /// descriptors stay short nobody would ever be.
 const LONGEST: Duration = Duration::from_secs(1);
-/// How long it is at least between two lines of the log.
-const QUIET: Duration = Duration::from_secs(10);
 
 /// One for the process, as the limit is.
 static ACCEPTING: Pause = Pause::new();
@@ -37,7 +36,7 @@ static ACCEPTING: Pause = Pause::new();
 static CALLS: LazyLock<Calls> = LazyLock::new(Calls::default);
 
 thread_local! {
-    static TOLD: Cell<News> = const { Cell::new(News { last: None }) };
+    static TOLD: Cell<News> = const { Cell::new(News::NONE) };
 }
 
 /// What this side may lack to make a connection.
@@ -71,6 +70,11 @@ impl Lack {
             (_, io::ErrorKind::AddrNotAvailable) if has_source() => Some(Self::Ports),
             _ => None,
         }
+    }
+
+    /// Whether whoever is accepted takes some of it.
+    fn is_taken_by_accepting(self) -> bool {
+        self == Self::Descriptors
     }
 
     /// Whether connections that are idle hold some of it. What is closed here keeps its port for a minute more.
@@ -110,7 +114,7 @@ impl Shortage {
         if now - since >= PATIENCE {
             return false;
         }
-        if lack == Lack::Descriptors {
+        if lack.is_taken_by_accepting() {
             ACCEPTING.prolong(now + 2 * PAUSE);
         }
         tokio::time::sleep(PAUSE).await;
@@ -209,24 +213,6 @@ impl Pause {
     }
 }
 
-/// When something that happens again and again was last told.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct News {
-    last: Option<Instant>,
-}
-
-impl News {
-    /// Whether it is to be told now.
-    pub(crate) fn is_due(&mut self) -> bool {
-        let now = Instant::now();
-        let is_due = self.last.is_none_or(|last| now - last >= QUIET);
-        if is_due {
-            self.last = Some(now);
-        }
-        is_due
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,14 +268,10 @@ mod tests {
         assert_eq!(began.elapsed(), 2 * LONGEST);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn only_who_lacks_a_descriptor_has_nobody_accepted() {
-        for lack in [Lack::Memory, Lack::Ports] {
-            let before = ACCEPTING.0.load(Ordering::Relaxed);
-            let mut shortage = Shortage::default();
-            assert!(shortage.wait(lack, &io::ErrorKind::Other.into()).await);
-            assert_eq!(ACCEPTING.0.load(Ordering::Relaxed), before, "{lack:?}");
-        }
+    #[test]
+    fn only_who_lacks_a_descriptor_has_nobody_accepted() {
+        assert!(Lack::Descriptors.is_taken_by_accepting());
+        assert!(!Lack::Memory.is_taken_by_accepting() && !Lack::Ports.is_taken_by_accepting());
     }
 
     #[tokio::test(start_paused = true)]
@@ -310,14 +292,5 @@ mod tests {
     fn what_is_idle_holds_descriptors_and_memory_and_no_port_that_closing_would_give_back() {
         assert!(Lack::Descriptors.is_held_by_idle() && Lack::Memory.is_held_by_idle());
         assert!(!Lack::Ports.is_held_by_idle());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_happens_again_and_again_is_told_each_ten_seconds() {
-        let mut news = News::default();
-        assert!(news.is_due());
-        assert!(!news.is_due());
-        tokio::time::advance(QUIET).await;
-        assert!(news.is_due());
     }
 }

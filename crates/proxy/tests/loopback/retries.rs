@@ -13,7 +13,7 @@ use crate::asking::{Answering, Ask, BACKS, Back, FRONTS, Front, GET, ask, try_as
 use crate::backend::{Backend, Reply, ok};
 use crate::client::Client;
 use crate::http2;
-use crate::stage::{Stage, app, config, endpoint, h2c, settings};
+use crate::stage::{Stage, app, config, endpoint, settings};
 
 const PUT: Ask<'static> = Ask {
     method: "PUT",
@@ -421,38 +421,6 @@ async fn at_most_max_attempts_are_made_and_none_twice_on_one_while_another_is_th
             );
             assert_eq!(tried.iter().max(), Some(&1), "{front:?} {tried:?}");
         }
-    }
-}
-
-#[tokio::test]
-async fn a_backend_that_refuses_is_passed_over_until_one_is_found_that_was_not_tried() {
-    for (front, back) in FRONTS
-        .into_iter()
-        .flat_map(|front| BACKS.map(|back| (front, back)))
-    {
-        let good = Answering::start(back, |_, _| (200, "good".to_owned())).await;
-        let refusing = [
-            endpoint(1, Backend::refusing().await, Limits::NONE),
-            h2c(2, Backend::refusing().await, Limits::NONE),
-        ];
-        let [first, second] = refusing.clone();
-        let generous = AppSettings {
-            retry_budget_per_sec: 100,
-            ..settings()
-        };
-        let stage = stage(generous, &[first, second, good.endpoint(3)]);
-        for _ in 0..6 {
-            let told = ask(front, stage.addr, &PUT).await;
-            assert_eq!(told.body, "good", "{front:?} to {back:?}: {told:?}");
-        }
-        assert_eq!(good.requests(), 6, "{front:?} to {back:?}");
-        for endpoint in &refusing {
-            let (requests, failures) = endpoint.meter.totals();
-            assert!(requests <= 6, "{front:?} to {back:?}: none is tried twice");
-            assert_eq!(requests, failures, "{front:?} to {back:?}");
-        }
-        let tried: u64 = refusing.iter().map(|endpoint| endpoint.meter.totals().0).sum();
-        assert!(tried >= 6, "{front:?} to {back:?}: two in three begin at one");
     }
 }
 
