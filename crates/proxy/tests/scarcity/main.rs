@@ -1,5 +1,5 @@
-//! The data plane where the process has no descriptor left. A program of its own, since the limit is the process's: it would be
-//! the other tests' as well.
+//! The data plane where the process has no descriptor left, or the host no port. A program of its own, since the limit is the
+//! process's: it would be the other tests' as well.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
@@ -24,3 +24,5 @@ mod stage;
 
 mod bound;
 mod idle;
+#[cfg(target_os = "linux")]
+mod ports;
