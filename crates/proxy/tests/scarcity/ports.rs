@@ -17,6 +17,7 @@ use crate::stage::{Stage, config, endpoint, settings};
 const INSIDE: &str = "EDGEPROXY_TEST_NAMESPACE";
 
 /// Runs another test of this program in a namespace of its own, of which `script` is made. Where there can be none, it is skipped.
+#[allow(clippy::print_stderr, reason = "whoever runs it is to know")]
 fn in_a_namespace(script: &str, test: &str) {
     let unshare = |script: &str, args: &[&str]| {
         let script = format!("set -eu; ip link set lo up; {script}; exec \"$@\"");
