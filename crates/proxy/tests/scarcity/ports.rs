@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::backend::{Backend, Reply};
 use crate::client::Client;
-use crate::short::alone;
+use crate::short::{alone, alone_blocking};
 use crate::stage::{Stage, config, endpoint, settings};
 
 /// Set where there is such a namespace, so that nobody's own network is changed.
@@ -19,6 +19,8 @@ const INSIDE: &str = "EDGEPROXY_TEST_NAMESPACE";
 /// Runs another test of this program in a namespace of its own, of which `script` is made. Where there can be none, it is skipped.
 #[allow(clippy::print_stderr, reason = "whoever runs it is to know")]
 fn in_a_namespace(script: &str, test: &str) {
+    // A process can't be started without descriptors.
+    let _alone = alone_blocking();
     let unshare = |script: &str, args: &[&str]| {
         let script = format!("set -eu; ip link set lo up; {script}; exec \"$@\"");
         let program = std::env::current_exe().unwrap();

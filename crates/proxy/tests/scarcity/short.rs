@@ -8,9 +8,16 @@ use tokio::sync::{Mutex, MutexGuard};
 
 /// One test at a time takes descriptors away, and the others of its program have none to lose meanwhile.
 pub(crate) async fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::const_new(());
     ALONE.lock().await
 }
+
+/// The same for one without a runtime.
+#[cfg(target_os = "linux")]
+pub(crate) fn alone_blocking() -> MutexGuard<'static, ()> {
+    ALONE.blocking_lock()
+}
+
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// The process opens nothing more until this is dropped.
 pub(crate) struct Short(Rlimit);
