@@ -3,7 +3,8 @@ use std::str::FromStr;
 
 use edgeproxy_backend::{Country, Region};
 
-use crate::{Key, Own, SlowStart};
+use crate::sticky::kept_of;
+use crate::{Key, Own, SlowStart, Target};
 
 /// How one of several equally near members is picked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -240,6 +241,15 @@ pub struct Client {
     /// [`Bindings`](crate::Bindings) or a cookie. It is asked first, before every tier and algorithm, unless
     /// it is not routable or at its hard limit.
     pub bound: Option<u64>,
+}
+
+impl Client {
+    /// Whether it is bound to that member.
+    #[must_use]
+    pub fn is_bound_to(&self, target: &(impl Target + ?Sized)) -> bool {
+        self.bound
+            .is_some_and(|bound| kept_of(bound) == kept_of(target.identity()))
+    }
 }
 
 #[cfg(test)]

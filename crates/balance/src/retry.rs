@@ -29,7 +29,7 @@ pub enum Failed {
     GoneAway,
     /// The backend takes no such request now, and has not looked at it (RFC 9113 §8.7).
     Refused,
-    /// Whoever asks had nothing left to make a connection with: no descriptor or memory. The backend has no
+    /// Whoever asks had nothing left to make a connection with: no descriptor, memory or port. The backend has no
     /// part in it, so its ledger hears nothing.
     OwnFault,
 }

@@ -1,5 +1,6 @@
 //! Accepting: from every listener of a worker, as long as it has room, and on to what each of them speaks.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -13,15 +14,16 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::clients::Counted;
 use crate::counts::{BY_CLIENT_LIMIT, BY_INTRODUCTION, Entered};
 use crate::headers::forwarded::is_trusted;
+use crate::news::News;
 use crate::proxy_protocol::Named;
-use crate::scarcity::{self, News};
+use crate::scarcity;
 use crate::worker::{Latest, Worker};
 use crate::{Protocol, front, proxy_protocol, sni, tcp, tls};
 
 /// Accepts for as long as it is polled.
 pub(crate) async fn accept_all(latest: &Latest, sockets: &[(usize, TcpListener)]) {
     let (mut pause, mut first) = (PAUSE_MIN, 0);
-    let mut news = News::default();
+    let mut news = News::NONE;
     let slots = latest.slots();
     loop {
         // One slot for all listeners: with one each, a quiet listener would keep what a busy one needs.
@@ -37,6 +39,7 @@ pub(crate) async fn accept_all(latest: &Latest, sockets: &[(usize, TcpListener)]
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
+                scarcity::accepting_failed(&error);
                 if news.is_due() {
                     tracing::warn!(%error, "no connection can be accepted; trying again and again");
                 }
@@ -77,6 +80,11 @@ fn is_of_the_connection(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
     )
+}
+
+thread_local! {
+    /// When a refused introduction was last told.
+    static TOLD: Cell<News> = const { Cell::new(News::NONE) };
 }
 
 /// What the system has accepted for a listener is lost when that is closed, so it is taken first.
@@ -163,7 +171,12 @@ async fn introduce(mut arrival: Arrival, worker: &Worker) -> Option<Arrival> {
     arrival.entered.turned_away(BY_INTRODUCTION);
     let listener = worker.config().listeners.get(arrival.listener);
     let (peer, listener) = (arrival.peer, listener.map(|l| l.name.as_str()));
-    tracing::warn!(%peer, listener, "a connection was refused: {refused}");
+    let mut told = TOLD.get();
+    // A proxy that is set up wrongly does so with each connection. All are counted.
+    if told.is_due() {
+        tracing::warn!(%peer, listener, "a connection was refused: {refused}");
+    }
+    TOLD.set(told);
     None
 }
 

@@ -10,6 +10,7 @@ use http_body_util::Full;
 
 use crate::headers::via::{Circle, MAX_HOPS};
 use crate::http1::response::Persist;
+use crate::retry::Failed;
 
 pub(crate) const WORD: HeaderName = HeaderName::from_static("x-edgeproxy-error");
 
@@ -184,6 +185,21 @@ impl Answer {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "queue_timeout", error).retry_after(delay)
     }
 
+    /// Of a request that got no response.
+    pub(crate) fn of_failure(failed: Failed) -> Self {
+        match failed {
+            Failed::Connect => Self::connect_failed(),
+            Failed::Tls => Self::tls_failed(),
+            Failed::ConnectTimeout => Self::connect_timeout(),
+            Failed::ResponseTimeout => Self::response_timeout(),
+            // An unhealthy one is passed on unless another backend was found for the request, and then that one's failure counts.
+            Failed::Malformed | Failed::Unhealthy => Self::bad_response(),
+            Failed::Refused => Self::refused(),
+            Failed::OwnFault => Self::overloaded(),
+            Failed::NotSent | Failed::Stale | Failed::GoneAway | Failed::NoResponse => Self::no_response(),
+        }
+    }
+
     pub(crate) fn connect_failed() -> Self {
         Self::new(
             StatusCode::BAD_GATEWAY,
@@ -213,7 +229,7 @@ impl Answer {
     }
 
     pub(crate) fn overloaded() -> Self {
-        let error = "this proxy has no descriptor or memory left for a connection to a backend";
+        let error = "this proxy has no descriptor, memory or local port left for a connection to a backend";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error).retry_after(Duration::from_secs(1))
     }
 

@@ -322,7 +322,7 @@ impl Exchange<'_> {
             }
             // The place first: a retry that there is nobody for costs nothing.
             place = self.place(Some(failed)).await?;
-            if !self.may_retry() {
+            if !self.worker.may_retry(&self.app, failed) {
                 return Err(self.explain(unanswered));
             }
         }
@@ -339,7 +339,8 @@ impl Exchange<'_> {
         }
         let other = self.pick().ok()?;
         // The place first, as above.
-        self.may_retry().then_some(other)
+        let may = self.worker.may_retry(&self.app, Failed::Unhealthy);
+        may.then_some(other)
     }
 
     /// Adds what the app says by itself to the head that the client gets.
@@ -465,7 +466,7 @@ impl Exchange<'_> {
                 let now = Instant::now();
                 let latency = now.saturating_duration_since(sent);
                 self.responded(place, &response, latency);
-                self.tell(place, place.succeeded(latency, clock::at(now)));
+                self.worker.tell(place, place.succeeded(latency, clock::at(now)));
                 Ok((response, taken))
             }
             Err(unanswered) => {
@@ -481,7 +482,7 @@ impl Exchange<'_> {
     /// Sends the request to one backend, on a kept connection if there is one, and on a fresh one if that
     /// turns out to be dead.
     async fn converse(&self, place: &InFlight) -> Result<Heard, Unanswered> {
-        let (config, endpoint) = (self.worker.config(), &**place.endpoint());
+        let endpoint = &**place.endpoint();
         let upstream = self.worker.upstream(endpoint);
         let connecting = (&self.timer, self.app.settings.connect_timeout, &self.made);
         let conn = http1::connection(self.worker, &upstream, endpoint, connecting).await?;
@@ -489,7 +490,7 @@ impl Exchange<'_> {
             Err(Unanswered::Failed(failed))
                 if retry::next(failed, self.request()) == Next::FreshConnection =>
             {
-                let conn = Box::pin(http1::connect(&upstream, endpoint, config, connecting)).await?;
+                let conn = Box::pin(http1::connect(self.worker, &upstream, endpoint, connecting)).await?;
                 Box::pin(self.send(conn, place)).await
             }
             decided => decided,

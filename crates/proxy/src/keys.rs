@@ -14,6 +14,7 @@ use ipnet::IpNet;
 
 use crate::http1::request;
 use crate::origin;
+use crate::retry::Failed;
 pub use cookie::{CookieName, CookieNameError, StickyCookie};
 pub(crate) use cookie::{Held, SetCookie};
 pub(crate) use fields::{Fields, RawFields};
@@ -35,9 +36,9 @@ use fields::{cookie, field};
 /// # Bindings
 ///
 /// A client is bound when a backend has answered it, and to whoever has answered: so what wins over a binding (a hard
-/// limit, a drain, an ejection, a failure that is retried elsewhere) moves it. An answer that counts as a failure binds
-/// nobody. A cookie is passed on to the backend as
-/// any other.
+/// limit, a drain, an ejection, a failure that is retried elsewhere) moves it. Nobody is moved because this side had nothing left
+/// to connect with, and an answer that counts as a failure binds nobody. For TCP, to be connected is an answer. A cookie is passed
+/// on to the backend as any other.
 ///
 /// A table of [`Bindings`] is an app's own, is handed on when the app is built anew, and never grows: 65,536 of them, which
 /// the server makes unless it is told otherwise, are 1 MiB. That is a hundred clients a second that are new within a
@@ -90,6 +91,16 @@ pub(crate) enum Standing {
     Known(Key),
     /// To keep it in the cookie.
     Holds(Held),
+}
+
+impl Standing {
+    /// An attempt on that backend `failed`. If this side was to blame, its client stays bound there, whoever answers instead.
+    #[cold]
+    pub(crate) fn failed(&mut self, failed: Failed, client: &Client, endpoint: &Endpoint) {
+        if !failed.is_the_backends() && client.is_bound_to(endpoint) {
+            *self = Self::Unknown;
+        }
+    }
 }
 
 /// Who asks, and what it says.

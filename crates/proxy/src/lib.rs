@@ -159,7 +159,7 @@
 //! | `tls_failed` | 502 | the TLS handshake with the backend failed: its certificate, or something else |
 //! | `protocol_unknown` | 501 | extended CONNECT for another protocol than `websocket` |
 //! | `refused` | 503 | the backend refuses streams of HTTP/2; with `Retry-After` |
-//! | `overloaded` | 503 | this proxy has no descriptor or memory left for a connection to a backend; with `Retry-After` |
+//! | `overloaded` | 503 | this proxy has no descriptor, memory or local port left for a connection to a backend; with `Retry-After` |
 //! | `no_backend` | 503 | none is routable; with `Retry-After` |
 //! | `backends_full`, `queue_timeout` | 503 | all are at their hard limit, and the queue is full, or the time to wait in it is over; with `Retry-After` |
 //! | `connect_timeout`, `response_timeout` | 504 | the backend is too slow |
@@ -186,9 +186,11 @@ mod clock;
 mod config;
 mod counts;
 mod decision;
+mod dialing;
 mod download;
 mod encrypted;
 mod exchange;
+mod failing;
 mod forward;
 mod front;
 #[cfg(any(test, fuzzing))]
@@ -207,6 +209,7 @@ mod leaving;
 mod listener;
 #[cfg(all(test, edgeproxy_loom))]
 mod models;
+mod news;
 mod origin;
 mod outbound;
 mod own_fields;

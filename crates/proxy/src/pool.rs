@@ -11,6 +11,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::counts::Tally;
+use crate::dialing::Dialing;
+use crate::scarcity;
 
 /// A connection that can be kept for the next request. Dropping it closes it.
 pub(crate) trait Keep {
@@ -100,6 +102,16 @@ impl<C: Keep> Pool<C> {
         Some(latest.conn)
     }
 
+    /// The same for who makes a connection and waits for something to make it with, in place of that.
+    #[inline]
+    pub(crate) fn take_instead(&self, upstream: &Upstream<C>, dialing: &Dialing) -> Option<C> {
+        if dialing.is_waiting() {
+            self.take(upstream, Instant::now())
+        } else {
+            None
+        }
+    }
+
     /// Drops what is too old, closed, or leads to a backend that takes no requests; ends what is in flight
     /// where the gate says so. Whether anything in flight was told to end.
     pub(crate) fn prune(&self) -> bool {
@@ -127,13 +139,20 @@ impl<C: Keep> Pool<C> {
         });
         cuts
     }
+
+    /// Closes all that is kept.
+    pub(crate) fn let_go(&self) {
+        for upstream in self.upstreams.borrow().values() {
+            upstream.idle.borrow_mut().clear();
+        }
+    }
 }
 
 impl<C> Upstream<C> {
-    /// Keeps a connection for the next request, unless there are enough or the backend takes no more; `now` is
-    /// the present.
+    /// Keeps a connection for the next request, unless there are enough, the backend takes no more, or somebody waits for
+    /// its descriptor; `now` is the present.
     pub(crate) fn keep(&self, conn: C, now: Instant) {
-        if !is_open(self.meter.gate()) {
+        if !is_open(self.meter.gate()) || scarcity::is_on(now) {
             return;
         }
         let mut idle = self.idle.borrow_mut();

@@ -1,22 +1,20 @@
 //! Connections to backends, in the clear or inside TLS: how they are made, and how they look to a codec.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use edgeproxy_backend::{Endpoint, Protocol};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::Instant;
+use tokio::net::TcpStream;
 
 use crate::Config;
 use crate::counts::{Open, Tally};
+use crate::dialing::Dialing;
 use crate::encrypted::Encrypted;
 use crate::pool::Keep;
 use crate::retry::Failed;
-use crate::scarcity::{self, Shortage};
 use crate::socket::Socket;
 use crate::tls::{BackendTls, Offer, Permit};
 
@@ -33,8 +31,19 @@ enum Stream {
 }
 
 /// Connects to a backend, to speak HTTP/1.1 there. The caller bounds the time.
-pub(crate) async fn connect(endpoint: &Endpoint, config: &Config, tally: &Rc<Tally>) -> Result<Wire, Failed> {
-    connect_for(endpoint, config.backend_tls.as_ref(), Offer::Http1, tally).await
+pub(crate) async fn connect(
+    endpoint: &Endpoint,
+    config: &Config,
+    tally: &Rc<Tally>,
+    dialing: &Dialing,
+) -> Result<Wire, Failed> {
+    connect_for(
+        endpoint,
+        config.backend_tls.as_ref(),
+        Offer::Http1,
+        (tally, dialing),
+    )
+    .await
 }
 
 /// Connects to a backend, inside TLS if it has registered so, where `offer` may be spoken. The caller bounds the time.
@@ -42,12 +51,13 @@ pub(crate) async fn connect_for(
     endpoint: &Endpoint,
     tls: Option<&BackendTls>,
     offer: Offer,
-    tally: &Rc<Tally>,
+    (tally, dialing): (&Rc<Tally>, &Dialing),
 ) -> Result<Wire, Failed> {
     let addr = endpoint.addr.socket_addr();
-    let begun = Instant::now();
-    let stream = dial(addr).await?;
-    endpoint.meter.connected(begun.elapsed());
+    let stream = dialing.dial(addr).await?;
+    if let Some(took) = dialing.took() {
+        endpoint.meter.connected(took);
+    }
     if endpoint.protocol != Protocol::Https {
         return Ok(Wire::plain(stream, Rc::clone(tally)));
     }
@@ -66,41 +76,6 @@ pub(crate) async fn connect_for(
             Err(Failed::Tls)
         }
     }
-}
-
-/// Connects in the clear. The caller bounds the time.
-///
-/// Where this proxy has nothing left to connect with, it waits a little for what others give back, and nobody new is
-/// accepted meanwhile.
-pub(crate) async fn dial(addr: SocketAddr) -> Result<TcpStream, Failed> {
-    let mut shortage = Shortage::default();
-    loop {
-        let error = match connect_once(addr).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => error,
-        };
-        tracing::debug!(%addr, %error, "a backend could not be connected to");
-        if !scarcity::is_own_fault(&error) {
-            return Err(match error.kind() {
-                io::ErrorKind::TimedOut => Failed::ConnectTimeout,
-                _ => Failed::Connect,
-            });
-        }
-        if !shortage.wait(&error).await {
-            return Err(Failed::OwnFault);
-        }
-    }
-}
-
-async fn connect_once(addr: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if addr.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    // A head and a body that leave in two writes would otherwise wait for an acknowledgement between them.
-    socket.set_nodelay(true)?;
-    socket.connect(addr).await
 }
 
 impl Wire {

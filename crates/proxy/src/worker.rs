@@ -1,6 +1,5 @@
 //! One thread of the data plane: its listeners, its connections, its pools, what it counts. It shares nothing that is written to
-//! with the others but the endpoints' meters
-//! and, where that is limited, the count of each client's connections.
+//! with the others but the endpoints' meters and, where that is limited, the count of each client's connections.
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -28,6 +27,7 @@ use crate::inside;
 use crate::origin::{Introduced, Origins};
 use crate::pool::{Pool, Upstream};
 use crate::running::Told;
+use crate::scarcity;
 use crate::slots::Slots;
 use crate::tcp::Supplies;
 use crate::timer::Timers;
@@ -130,6 +130,13 @@ impl Parts {
             *table = Rc::new(Current(Arc::clone(&latest)));
         }
         Rc::clone(&table)
+    }
+
+    /// Gives back what is only kept for later.
+    fn let_go(&self) {
+        self.wires.let_go();
+        self.muxes.let_go();
+        self.supplies.let_go();
     }
 
     /// Goes over to what `config` says of that which no connection has for itself.
@@ -422,12 +429,15 @@ async fn serve(latest: &Latest, mut sockets: Vec<(usize, TcpListener)>, inside: 
     }
 }
 
-/// Goes over to what is in force and prunes the pools when the table has changed, and every so often.
+/// Goes over to what is in force and prunes the pools when the table has changed, and every so often. Empties them when
+/// somebody lacks what they hold.
 async fn keep_up(latest: Rc<Latest>, mut changed: watch::Receiver<u64>) {
+    let mut calls = scarcity::calls();
     loop {
         let every = latest.worker().config().pool_idle_timeout / 2;
         tokio::select! {
             told = changed.changed() => if told.is_err() { return },
+            _ = calls.changed() => latest.parts.let_go(),
             () = tokio::time::sleep(every.max(Duration::from_millis(10))) => {}
         }
         // An idle worker would otherwise hold the table before, and its configuration.

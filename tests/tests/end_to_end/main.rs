@@ -30,6 +30,7 @@ mod reload;
 mod restart;
 mod rolling;
 mod routes;
+mod scarcity;
 mod seed_example;
 mod service;
 mod shutdown;

@@ -15,7 +15,9 @@ use tokio::time::Instant;
 
 use super::sending::{Outgoing, Sending, Stopped};
 use super::{Made, Unanswered, await_response};
+use crate::AppSettings;
 use crate::buffer::Buffer;
+use crate::dialing::Dialing;
 use crate::download::Truncated;
 use crate::http1::body::{Body, BodyError};
 use crate::http1::converse::LARGE_BODY;
@@ -31,7 +33,6 @@ use crate::timer::{Timer, Timers};
 use crate::upload::Upload;
 use crate::wire::{self, Wire};
 use crate::worker::Worker;
-use crate::{AppSettings, Config};
 
 /// A connection, and what is known of it.
 pub(crate) struct Conn {
@@ -65,33 +66,46 @@ pub(crate) async fn connection(
             reused: true,
             upstream: Rc::clone(upstream),
         }),
-        None => Box::pin(connect(upstream, endpoint, worker.config(), connecting)).await,
+        None => Box::pin(connect(worker, upstream, endpoint, connecting)).await,
     }
 }
 
 /// How long a connection may take, and who is told how long it took.
 pub(crate) type Connecting<'a> = (&'a Timer, Duration, &'a Made);
 
-/// A fresh connection.
+/// A fresh connection; or one that was given back while there was nothing to make one with.
 pub(crate) async fn connect(
+    worker: &Worker,
     upstream: &Rc<Upstream<Wire>>,
     endpoint: &Endpoint,
-    config: &Config,
     (timer, timeout, made): Connecting<'_>,
 ) -> Result<Conn, Failed> {
     timer.arm(Instant::now() + timeout);
-    let mut connecting = std::pin::pin!(wire::connect(endpoint, config, upstream.tally()));
+    let (config, dialing) = (worker.config(), Dialing::default());
+    let mut connecting = std::pin::pin!(wire::connect(endpoint, config, upstream.tally(), &dialing));
     let connected = poll_fn(|cx| {
         if timer.poll_due(cx).is_ready() {
-            return Poll::Ready(Err(Failed::ConnectTimeout));
+            return Poll::Ready(Err(dialing.late()));
         }
         if upstream.is_cut() {
             return Poll::Ready(Err(Failed::Connect));
         }
-        connecting.as_mut().poll(cx)
-    });
-    let wire = made.time(connected).await?;
-    Ok(Conn::fresh(wire, Rc::clone(upstream)))
+        if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+            return Poll::Ready(connected.map(|wire| (wire, false)));
+        }
+        match worker.wires().take_instead(upstream, &dialing) {
+            Some(wire) => Poll::Ready(Ok((wire, true))),
+            None => Poll::Pending,
+        }
+    })
+    .await;
+    made.add(dialing.took());
+    let (wire, reused) = connected?;
+    Ok(Conn {
+        wire,
+        reused,
+        upstream: Rc::clone(upstream),
+    })
 }
 
 /// Writes a request and waits for its response's head, as its app's settings have it; `respond` takes interim responses.

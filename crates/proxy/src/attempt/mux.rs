@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::Made;
 use crate::Config;
 use crate::counts::Tally;
+use crate::dialing::Dialing;
 use crate::http2::keep_alive::{KeepAlive, Pace};
 use crate::http2::sections::Sections;
 use crate::retry::Failed;
@@ -90,9 +91,11 @@ struct Line {
 }
 
 /// A connection that is being made, for everybody who waits for one.
+#[derive(Default)]
 struct Opening {
     outcome: Cell<Option<Result<(), Failed>>>,
     done: Notify,
+    dialing: Dialing,
 }
 
 impl Opening {
@@ -104,6 +107,11 @@ impl Opening {
         }
         done.await;
         self.outcome.get().unwrap_or(Err(Failed::Connect))
+    }
+
+    /// How long whoever waits for it since `asked` has waited for the backend.
+    fn took(&self, asked: Instant) -> Option<Duration> {
+        self.dialing.began().map(|began| began.max(asked).elapsed())
     }
 }
 
@@ -171,6 +179,18 @@ impl Muxes {
             knows || !mux.lines.borrow().is_empty() || Rc::strong_count(mux) > 1
         });
     }
+
+    /// Closes what has nothing under way.
+    pub(crate) fn let_go(&self) {
+        for mux in self.muxes.borrow().values() {
+            for line in &*mux.lines.borrow() {
+                if line.streams.get() == 0 {
+                    line.close();
+                }
+            }
+            mux.spare.take();
+        }
+    }
 }
 
 impl Mux {
@@ -191,7 +211,10 @@ impl Mux {
             }
             reused = false;
             let opening = self.opening(endpoint, config, connect_timeout);
-            made.time(opening.opened()).await?;
+            let asked = Instant::now();
+            let opened = opening.opened().await;
+            made.add(opening.took(asked));
+            opened?;
         }
     }
 
@@ -209,17 +232,16 @@ impl Mux {
         if let Some(opening) = &*current {
             return Rc::clone(opening);
         }
-        let opening = Rc::new(Opening {
-            outcome: Cell::new(None),
-            done: Notify::new(),
-        });
+        let opening = Rc::<Opening>::default();
         *current = Some(Rc::clone(&opening));
         let mux = Rc::clone(self);
         let (endpoint, tls) = (Arc::clone(endpoint), config.backend_tls.clone());
         let begun = Rc::clone(&opening);
         tokio::task::spawn_local(async move {
-            let opened = tokio::time::timeout(timeout, open(&endpoint, tls.as_ref(), &mux.tally)).await;
-            let outcome = match opened.unwrap_or(Err(Failed::ConnectTimeout)) {
+            let dialing = &begun.dialing;
+            let opened = open(&endpoint, tls.as_ref(), (&mux.tally, dialing));
+            let opened = tokio::time::timeout(timeout, opened).await;
+            let outcome = match opened.unwrap_or_else(|_| Err(dialing.late())) {
                 Ok(Opened::Http2(connected)) => {
                     mux.add(*connected, endpoint.addr.socket_addr());
                     Ok(())
@@ -382,8 +404,12 @@ enum Opened {
     Http1(Wire),
 }
 
-async fn open(endpoint: &Endpoint, tls: Option<&BackendTls>, tally: &Rc<Tally>) -> Result<Opened, Failed> {
-    let wire = wire::connect_for(endpoint, tls, Offer::Either, tally).await?;
+async fn open(
+    endpoint: &Endpoint,
+    tls: Option<&BackendTls>,
+    counted: (&Rc<Tally>, &Dialing),
+) -> Result<Opened, Failed> {
+    let wire = wire::connect_for(endpoint, tls, Offer::Either, counted).await?;
     if endpoint.protocol == Protocol::Https && !wire.has_chosen_http2() {
         return Ok(Opened::Http1(wire));
     }

@@ -22,17 +22,7 @@ impl Exchange<'_> {
     /// What a client is told whose request got no response.
     pub(super) fn explain(&self, unanswered: Unanswered) -> Answer {
         match unanswered {
-            Unanswered::Failed(Failed::Connect) => Answer::connect_failed(),
-            Unanswered::Failed(Failed::Tls) => Answer::tls_failed(),
-            Unanswered::Failed(Failed::ConnectTimeout) => Answer::connect_timeout(),
-            Unanswered::Failed(Failed::ResponseTimeout) => Answer::response_timeout(),
-            // An unhealthy one is passed on, unless another backend was found.
-            Unanswered::Failed(Failed::Malformed | Failed::Unhealthy) => Answer::bad_response(),
-            Unanswered::Failed(Failed::Refused) => Answer::refused(),
-            Unanswered::Failed(Failed::OwnFault) => Answer::overloaded(),
-            Unanswered::Failed(Failed::NotSent | Failed::Stale | Failed::GoneAway | Failed::NoResponse) => {
-                Answer::no_response()
-            }
+            Unanswered::Failed(failed) => Answer::of_failure(failed),
             Unanswered::Client(Broken::TooLarge) => Answer::body_too_large(self.max_body.unwrap_or(u64::MAX)),
             Unanswered::Client(Broken::Target) => {
                 Answer::bad_request("the request's target has no form in HTTP/2")

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use edgeproxy_backend::{InFlight, Signal};
+use edgeproxy_backend::InFlight;
 use http::Response;
 use http::request::Parts;
 use tokio::time::Instant;
@@ -11,8 +11,6 @@ use super::Exchange;
 use crate::access_log::{Asked, Asker, trace_of};
 use crate::account::Account;
 use crate::answer::Answer;
-use crate::clock;
-use crate::counts::place_of;
 use crate::download::Arriving;
 use crate::headers::trace;
 use crate::http1::request;
@@ -67,37 +65,14 @@ impl Exchange<'_> {
         }
     }
 
-    /// Whether the app's budget has a retry left, which is spent then.
-    pub(super) fn may_retry(&self) -> bool {
-        let granted = self
-            .app
-            .retry_budget
-            .withdraw(self.app.settings.allowance(), clock::now());
-        self.worker.books().app(&self.app.name).retried(granted);
-        granted
-    }
-
     pub(super) fn responded(&self, place: &InFlight, response: &Response<Arriving>, latency: Duration) {
         let tally = self.worker.tally(place.endpoint());
         tally.backend.responded(response.status().as_u16(), latency);
     }
 
-    /// Tells a backend's ledger that it failed the request.
-    pub(super) fn failed(&self, place: &InFlight, failed: Failed) {
-        tracing::debug!(backend = %place.endpoint().id, ?failed, "a backend failed a request");
-        self.worker
-            .tally(place.endpoint())
-            .backend
-            .failures
-            .count(place_of(failed));
-        if failed.is_the_backends() {
-            self.tell(place, place.failed(self.app.settings.max_failures, clock::now()));
-        }
-    }
-
-    pub(super) fn tell(&self, place: &InFlight, signal: Option<Signal>) {
-        if let Some(signal) = signal {
-            self.worker.report(place.report(signal));
-        }
+    /// Notes that an attempt failed.
+    pub(super) fn failed(&mut self, place: &InFlight, failed: Failed) {
+        self.worker.failed(&self.app, place, failed);
+        self.standing.failed(failed, &self.whereabouts, place.endpoint());
     }
 }

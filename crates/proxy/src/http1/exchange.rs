@@ -415,7 +415,7 @@ impl<S: Socket> Exchange<'_, S> {
         };
         if let Some(failed) = self.failed {
             // The place first: a retry that there is nobody for costs nothing.
-            if !self.may_retry(app) {
+            if !self.worker.may_retry(app, failed) {
                 return Err(explain(&failed.into(), None));
             }
             self.restart();
@@ -432,7 +432,8 @@ impl<S: Socket> Exchange<'_, S> {
         }
         let other = self.pick(app).ok()?;
         // The place first, as above.
-        self.may_retry(app).then_some(other)
+        let may = self.worker.may_retry(app, Failed::Unhealthy);
+        may.then_some(other)
     }
 
     /// Throws a response away. If all of it has come already, its connection serves on; it isn't waited for.

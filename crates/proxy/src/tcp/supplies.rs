@@ -95,6 +95,13 @@ impl Supplies {
         unusable
     }
 
+    /// Closes spare carriers, which hold descriptors.
+    pub(crate) fn let_go(&self) {
+        let spare = std::mem::take(&mut *self.bulk.borrow_mut());
+        self.bulk_made
+            .set(self.bulk_made.get().saturating_sub(spare.len()));
+    }
+
     /// Counts a connection until that is dropped.
     pub(super) fn begin(&self) -> Begun<'_> {
         self.connections.set(self.connections.get() + 1);
@@ -110,10 +117,7 @@ impl Drop for Begun<'_> {
         let supplies = self.0;
         supplies.connections.set(supplies.connections.get() - 1);
         if supplies.connections.get() == 0 {
-            let spare = std::mem::take(&mut *supplies.bulk.borrow_mut());
-            supplies
-                .bulk_made
-                .set(supplies.bulk_made.get().saturating_sub(spare.len()));
+            supplies.let_go();
         }
     }
 }
@@ -138,6 +142,19 @@ mod tests {
         drop(other);
         assert!(supplies.bulk.borrow().is_empty());
         assert_eq!(supplies.bulk_made.get(), 0);
+    }
+
+    #[test]
+    fn spare_carriers_are_closed_on_demand_and_others_can_be_had() {
+        let supplies = Supplies::default();
+        let _connection = supplies.begin();
+        let (lent, spare) = (supplies.bulk().unwrap(), supplies.bulk().unwrap());
+        supplies.return_bulk(spare);
+        supplies.let_go();
+        assert!(supplies.bulk.borrow().is_empty());
+        assert_eq!(supplies.bulk_made.get(), 1, "the one that is lent");
+        supplies.return_bulk(lent);
+        assert!(supplies.bulk().is_some());
     }
 
     #[test]

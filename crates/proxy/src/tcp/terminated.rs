@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use edgeproxy_backend::AppName;
 
-use super::{Connected, connected, idle_timeout, tell_end};
+use super::connecting::{Connected, connected};
+use super::{idle_timeout, tell_end};
 use crate::Listener;
 use crate::encrypted::Encrypted;
 use crate::http1::tunnel;

@@ -33,6 +33,7 @@ mod leaves;
 mod limits;
 mod nearest;
 mod outbound;
+mod passed_over;
 mod pauses;
 mod reconfigured;
 mod retries;

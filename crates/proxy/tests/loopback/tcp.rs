@@ -251,6 +251,32 @@ async fn a_refused_connection_is_tried_elsewhere_and_counts_as_a_failure() {
     assert_eq!(endpoints[1].meter.totals(), (6, 0));
 }
 
+#[tokio::test]
+async fn one_that_two_refuse_is_passed_on_to_the_third() {
+    let (listener, addr) = backend().await;
+    let refusing = [
+        endpoint(1, Backend::refusing().await, Limits::NONE),
+        endpoint(2, Backend::refusing().await, Limits::NONE),
+    ];
+    let [first, second] = refusing.clone();
+    let mut route = app("app", &[first, second, endpoint(3, addr, Limits::NONE)]);
+    route.settings.retry_budget_per_sec = 100;
+    let stage = Stage::start(only_tcp(), [route]);
+    for _ in 0..6 {
+        let (mut client, mut server) = through(&stage, &listener).await;
+        client.write_all(b"x").await.unwrap();
+        expect(&mut server, b"x").await;
+    }
+    for endpoint in &refusing {
+        let (connections, failures) = endpoint.meter.totals();
+        assert!(
+            (1..=6).contains(&connections),
+            "none is tried twice: {connections}"
+        );
+        assert_eq!(connections, failures);
+    }
+}
+
 /// Whether a client is reset, be it before it knows that it was connected.
 async fn is_turned_away(addr: SocketAddr) -> bool {
     match TcpStream::connect(addr).await {

@@ -68,7 +68,8 @@ static RESPONSES: Family = Family::counter(
 static FAILED: Family = Family::counter(
     "edgeproxy_backend_failures",
     &["app", "backend", "kind"],
-    "Attempts that a backend failed, by what went wrong. A kind that has not occurred is left out.",
+    "Attempts that a backend failed, by what went wrong. A kind that has not occurred is left out. own_fault speaks against \
+     none: the proxy itself had no descriptor, memory or local port to connect with.",
 );
 static HEADS: Family = Family::histogram(
     "edgeproxy_backend_response_seconds",

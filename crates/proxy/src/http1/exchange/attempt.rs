@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Exchange;
 use crate::counts::{Tally, place_of};
+use crate::dialing::Dialing;
 use crate::http1::body::BodyError;
 use crate::http1::converse::{Conversation, Silence, Unread, Uploaded};
 use crate::http1::response::{self, Delivery, Manner, Persist};
@@ -87,17 +88,12 @@ impl<S: Socket> Exchange<'_, S> {
             *self.now = Instant::now();
         }
         self.wire = self.worker.wires().take(upstream, *self.now);
+        let mut reused = self.wire.is_some();
         loop {
-            let reused = self.wire.is_some();
-            if !reused {
+            if self.wire.is_none() {
                 // Rare, and large.
-                let before = *self.now;
-                let connected = Box::pin(self.connect(place.endpoint(), upstream, settings)).await;
-                *self.now = Instant::now();
-                // One that failed took its time as well.
-                self.account
-                    .connected(Some(self.now.saturating_duration_since(before)));
-                self.wire = Some(connected?);
+                let (wire, kept) = Box::pin(self.connect(place.endpoint(), upstream, settings)).await?;
+                (self.wire, reused) = (Some(wire), kept);
             }
             let answered = self.converse(reused, place, upstream, settings).await;
             if answered.is_err() {
@@ -114,25 +110,37 @@ impl<S: Socket> Exchange<'_, S> {
         }
     }
 
+    /// A fresh connection; or one that was given back while there was nothing to make one with, and `true`.
     async fn connect(
-        &self,
+        &mut self,
         endpoint: &Endpoint,
         upstream: &Upstream<Wire>,
         settings: &AppSettings,
-    ) -> Result<Wire, Unanswered> {
+    ) -> Result<(Wire, bool), Unanswered> {
         let timer = self.timer;
         timer.arm(Instant::now() + settings.connect_timeout);
-        let mut connecting = std::pin::pin!(wire::connect(endpoint, self.worker.config(), upstream.tally()));
-        poll_fn(|cx| {
+        let (config, dialing) = (self.worker.config(), Dialing::default());
+        let mut connecting = std::pin::pin!(wire::connect(endpoint, config, upstream.tally(), &dialing));
+        let connected = poll_fn(|cx| {
             if timer.poll_due(cx).is_ready() {
-                return Poll::Ready(Err(Failed::ConnectTimeout.into()));
+                return Poll::Ready(Err(dialing.late().into()));
             }
             if upstream.is_cut() {
                 return Poll::Ready(Err(Failed::Connect.into()));
             }
-            connecting.as_mut().poll(cx).map_err(Unanswered::from)
+            if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+                return Poll::Ready(connected.map(|wire| (wire, false)).map_err(Unanswered::from));
+            }
+            match self.worker.wires().take_instead(upstream, &dialing) {
+                Some(wire) => Poll::Ready(Ok((wire, true))),
+                None => Poll::Pending,
+            }
         })
-        .await
+        .await;
+        *self.now = Instant::now();
+        // One that failed took its time as well.
+        self.account.connected(dialing.took());
+        connected
     }
 
     /// Sends the request on its connection and waits for the final response's head.
@@ -276,6 +284,6 @@ impl<S: Socket> Exchange<'_, S> {
         } else {
             place.succeeded(latency, now)
         };
-        self.tell(place, signal);
+        self.worker.tell(place, signal);
     }
 }
