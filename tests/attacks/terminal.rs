@@ -82,7 +82,7 @@ async fn top(stage: &Stage) -> Result<Did> {
     let commands = [
         format!("edgeproxy backends --api {api}"),
         format!("edgeproxy apps --api {api}"),
-        format!("edgeproxy explain --app evil --api {api}"),
+        format!("edgeproxy explain evil --api {api}"),
         format!("edgeproxy events --api {api}"),
     ];
     let mut seen = 0;
@@ -176,7 +176,7 @@ async fn json(stage: &Stage) -> Result<Did> {
     for args in [
         &["backends"][..],
         &["apps"],
-        &["explain", "--app", "evil"],
+        &["explain", "evil"],
         &["events"],
     ] {
         let text = printed(args, &api).await?;
