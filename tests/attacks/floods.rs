@@ -141,7 +141,7 @@ pub(crate) const ROWS: &[Row] = &[
         |stage| Box::pin(tiny_windows(stage)),
     )
     .with(|setup| setup.set("SEND_TIMEOUT_SECS", "2"))
-    .twice(),
+    .again(),
     Row::new("http2-trickled-windows", "answers taken byte by byte", |stage| {
         Box::pin(trickled(stage))
     }),

@@ -17,6 +17,7 @@ use tokio::process::Command;
 
 use crate::row::{Did, Row};
 use crate::stage::Stage;
+use crate::vitals::{self, Vitals};
 
 pub(crate) const ROWS: &[Row] = &[
     Row::new(
@@ -51,7 +52,7 @@ pub(crate) const ROWS: &[Row] = &[
         |stage| Box::pin(reload(stage)),
     )
     .with(|setup| setup.toml("[apps.shop]\nmax_failures = 0\n"))
-    .twice(),
+    .again(),
 ];
 
 async fn json(stage: &Stage) -> Result<Did> {
@@ -170,37 +171,56 @@ async fn bodies(stage: &Stage) -> Result<Did> {
             &[400, 415, 422],
         ),
     ];
-    let (mut sent, mut bytes) = (0, 0);
+    let (mut sent, mut bytes, mut slowest, mut most) = (0, 0, Duration::ZERO, 0);
     for (what, head, again, times, statuses) in cases {
-        let mut stream = TcpStream::connect(api).await?;
-        stream.write_all(head.as_bytes()).await?;
-        for _ in 0..times {
-            // Refused in the middle, it may be closed in the middle.
-            if stream.write_all(again.as_bytes()).await.is_err() {
-                break;
+        let before = Vitals::of(&stage.edgeproxy).resident;
+        vitals::forget_peak(&stage.edgeproxy);
+        let begun = Instant::now();
+        let (mut from, mut to) = TcpStream::connect(api).await?.into_split();
+        let sending = async {
+            let mut more = to.write_all(head.as_bytes()).await;
+            for _ in 0..times {
+                // Refused in the middle, it may be closed in the middle.
+                if more.is_err() {
+                    break;
+                }
+                more = to.write_all(again.as_bytes()).await;
+                bytes += again.len();
             }
-            bytes += again.len();
-        }
+        };
         let mut said = [0; 12];
-        let read = within(Duration::from_secs(10), what, stream.read_exact(&mut said)).await;
-        if read.is_ok() {
-            let said = String::from_utf8_lossy(&said).into_owned();
-            let status = said
-                .rsplit(' ')
-                .next()
-                .and_then(|status| status.parse().ok())
-                .context(said)?;
-            ensure!(statuses.contains(&status), "{what}: {status}");
-        } else {
-            ensure!(times > 1, "{what}: closed without a word");
-        }
+        let both = async { tokio::join!(sending, from.read_exact(&mut said)).1 };
+        let read = within(BODY_TIME, what, both).await;
+        let _ = read.with_context(|| format!("{what}: closed without a word"))?;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let status = said.rsplit(' ').next().and_then(|status| status.parse().ok());
+        let status = status.with_context(|| format!("{what}: {said:?}"))?;
+        ensure!(statuses.contains(&status), "{what}: {status}");
+        let took = begun.elapsed();
+        let more = Vitals::of(&stage.edgeproxy).peak.saturating_sub(before);
+        ensure!(
+            more <= BODY_MEMORY,
+            "{what}: {} KiB of memory, at most {} are expected",
+            more / 1024,
+            BODY_MEMORY / 1024
+        );
+        (slowest, most) = (slowest.max(took), most.max(more));
         sent += 1;
     }
     Ok(Did::new(
         sent,
-        format!("413 or 415, after 64 KiB at most; {} MiB were sent", bytes >> 20),
+        format!(
+            "413 or 415 for each, within {:.1} s and {} KiB of memory; {} MiB were sent",
+            slowest.as_secs_f64(),
+            most / 1024,
+            bytes >> 20
+        ),
     ))
 }
+
+/// The longest that a body may take from its first byte to the answer, and the most memory meanwhile, others' included.
+const BODY_TIME: Duration = Duration::from_secs(5);
+const BODY_MEMORY: u64 = 4 << 20;
 
 /// What edgeproxy says of a file, within a gibibyte of address space and thirty seconds.
 async fn said_of(args: &[&str], path: &Path) -> Result<(i32, String)> {

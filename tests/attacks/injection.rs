@@ -1,13 +1,12 @@
-//! Text of strangers, on its way to where somebody, or something, would obey it.
+//! Text of strangers, on its way to where somebody, or something, would obey it. Its way into logs and onto terminals has
+//! files of its own.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use edgeproxy_tests::{PATIENCE, Registration, Tmux, eventually};
-use http::Method;
+use edgeproxy_tests::Registration;
 use serde_json::{Value, json};
 
 use crate::row::{Did, Row};
@@ -26,23 +25,6 @@ pub(crate) const ROWS: &[Row] = &[
         |stage| Box::pin(metrics(stage)),
     ),
     Row::new(
-        "injection-logs",
-        "hosts, paths, agents and tokens that would be further lines of a log, or colours of a terminal",
-        |stage| Box::pin(logs(stage)),
-    )
-    .with(|setup| {
-        setup
-            .set("ACCESS_LOG", "access.jsonl")
-            .set("AUDIT_LOG", "audit.jsonl")
-            .set("LOG_FORMAT", "text")
-    })
-    .quick(),
-    Row::new(
-        "injection-top",
-        "the same in the metadata of a backend, on the screen of `edgeproxy top` and `backends`",
-        |stage| Box::pin(top(stage)),
-    ),
-    Row::new(
         "injection-dashboard",
         "the same on the dashboard, in a real browser",
         |stage| Box::pin(page(stage)),
@@ -50,7 +32,7 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 /// What would run, lead out of a folder, end a line, or be obeyed by a terminal or a shell.
-const PAYLOADS: &[&str] = &[
+pub(crate) const PAYLOADS: &[&str] = &[
     "<script>alert(1)</script>",
     "\"><img src=x onerror=alert(1)>",
     "javascript:alert(1)",
@@ -80,7 +62,7 @@ const PAYLOADS: &[&str] = &[
     "",
 ];
 
-fn evil() -> Registration {
+pub(crate) fn evil() -> Registration {
     Registration::new("evil", "evil", SocketAddr::from(([10, 0, 0, 1], 9)))
 }
 
@@ -136,8 +118,8 @@ async fn names(stage: &Stage) -> Result<Did> {
     ))
 }
 
-/// A backend whose metadata holds all of them.
-async fn registered(stage: &Stage) -> Result<u64> {
+/// A backend whose metadata holds all of them that the API takes.
+pub(crate) async fn registered(stage: &Stage) -> Result<u64> {
     let pairs = PAYLOADS
         .iter()
         .enumerate()
@@ -206,125 +188,6 @@ async fn metrics(stage: &Stage) -> Result<Did> {
     Ok(Did::new(
         sent,
         format!("{lines} lines, each of a family of edgeproxy's own; hosts and metadata are in none"),
-    ))
-}
-
-async fn logs(stage: &Stage) -> Result<Did> {
-    let mut sent = 0;
-    let forged = "\"}\n{\"forged\":true}\n";
-    for payload in PAYLOADS.iter().chain([&forged]) {
-        let text: String = payload
-            .chars()
-            .filter(|c| !matches!(c, '\r' | '\n' | '\0'))
-            .collect();
-        let escaped: String = payload.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        for request in [
-            format!(
-                "GET /{escaped} HTTP/1.1\r\nHost: shop\r\nUser-Agent: {text}\r\nReferer: {text}\r\nX-Request-Id: {text}\r\nConnection: close\r\n\r\n"
-            ),
-            format!("GET /{text} HTTP/1.1\r\nHost: shop\r\n\r\n"),
-            format!("GET / HTTP/1.1\r\nHost: {text}\r\nConnection: close\r\n\r\n"),
-            format!("GET / HTTP/1.1\r\nHost: shop\r\nX: {payload}\r\n\r\n"),
-            format!("{text} / HTTP/1.1\r\nHost: shop\r\n\r\n"),
-        ] {
-            let mut wire = stage.wire().await;
-            wire.send(request.as_bytes()).await;
-            wire.finish().await;
-            let _ = wire.reply().await;
-            sent += 1;
-        }
-        let mut operator = stage.operator();
-        let _ = operator.register(&evil().with("id", *payload)).await?;
-        let _ = operator
-            .call(Method::DELETE, &format!("/api/v1/backends/{escaped}"), "")
-            .await?;
-        let _ = operator
-            .register(&evil().with("metadata", json!({"k": payload})))
-            .await?;
-        sent += 3;
-    }
-    let folder = stage.edgeproxy.config();
-    let folder = folder.parent().context("it lies in a folder")?;
-    let mut lines = 0;
-    for file in ["access.jsonl", "audit.jsonl"] {
-        // Lines are gathered before they are written.
-        let (text, _) = eventually(PATIENCE, file, async || {
-            let text = std::fs::read(folder.join(file)).map_err(|error| error.to_string())?;
-            let text = String::from_utf8(text).map_err(|error| error.to_string())?;
-            if text.lines().count() > 20 {
-                Ok(text)
-            } else {
-                Err("few lines".to_owned())
-            }
-        })
-        .await;
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        for line in whole.lines() {
-            let value: Value = serde_json::from_str(line).with_context(|| format!("{file}: {line:?}"))?;
-            ensure!(value.get("forged").is_none(), "{file}: {line}");
-            ensure!(!line.chars().any(char::is_control), "{file}: {line:?}");
-            ensure!(
-                !line.contains('\u{202e}') && !line.contains('\u{9b}'),
-                "{file}: {line:?}"
-            );
-            lines += 1;
-        }
-    }
-    let own = stage.edgeproxy.logs().text();
-    ensure!(
-        !own.contains("alert(1)</script>\n<") && !own.contains("\u{1b}[2J") && !own.contains("\u{9b}31m"),
-        "the log holds escapes"
-    );
-    ensure!(
-        !own.lines().any(|line| line.starts_with("{\"forged\"")),
-        "a line of the log is forged"
-    );
-    Ok(Did::new(
-        sent,
-        format!("{lines} lines, each one object of JSON, control bytes escaped; no line forged"),
-    ))
-}
-
-async fn top(stage: &Stage) -> Result<Did> {
-    if let Some(missing) = Tmux::missing() {
-        return Ok(Did::skipped(missing));
-    }
-    let sent = registered(stage).await?;
-    // What is in the terminal's title, or bell, was obeyed.
-    let terminal = Tmux::start(120, 40);
-    let api = format!("http://{}", stage.edgeproxy.api_addr());
-    for command in [
-        format!(
-            "edgeproxy backends --api {api}; edgeproxy backends --json --api {api}; edgeproxy explain --app evil --api {api}; echo all told"
-        ),
-        format!("edgeproxy top --api {api}"),
-    ] {
-        terminal.line(&command);
-        let wanted = if command.contains("top") {
-            "evil"
-        } else {
-            "all told"
-        };
-        let screen = terminal
-            .shows(PATIENCE, "it is on the screen", |screen| screen.contains(wanted))
-            .await;
-        ensure!(
-            !screen.contains('\u{1b}') && !screen.contains('\u{9b}'),
-            "{screen}"
-        );
-        let title = terminal.fact("pane_title");
-        ensure!(!title.contains("owned"), "the title was set: {title}");
-    }
-    // It goes on to be what it was.
-    terminal.key("q");
-    terminal
-        .shows(Duration::from_secs(10), "the shell is back", |screen| {
-            screen.contains("all told")
-        })
-        .await;
-    Ok(Did::new(
-        sent,
-        "on the screen as text, or not at all; no title, colour or line is theirs",
     ))
 }
 

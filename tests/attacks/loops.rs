@@ -34,7 +34,7 @@ pub(crate) const ROWS: &[Row] = &[
         "the same, with a hop between them that takes `Via` away",
         |stage| Box::pin(without_via(stage)),
     )
-    .twice(),
+    .again(),
     Row::new(
         "loop-tcp",
         "two proxies, each the other's backend, for TCP",

@@ -22,8 +22,11 @@ mod floods;
 mod forged;
 mod frames;
 mod guessing;
+mod handshakes;
 mod hostile;
 mod injection;
+mod liar;
+mod logs;
 mod loops;
 mod origin;
 mod registrations;
@@ -34,6 +37,7 @@ mod smuggling;
 mod smuggling_http2;
 mod ssrf;
 mod stage;
+mod terminal;
 mod vitals;
 
 use std::path::PathBuf;
@@ -42,12 +46,13 @@ use std::process::ExitCode;
 use crate::report::Report;
 use crate::row::Row;
 
-const FAMILIES: [&[Row]; 14] = [
+const FAMILIES: [&[Row]; 17] = [
     smuggling::ROWS,
     smuggling_http2::ROWS,
     confusion::ROWS,
     floods::ROWS,
     slow::ROWS,
+    handshakes::ROWS,
     bombs::ROWS,
     loops::ROWS,
     forged::ROWS,
@@ -56,6 +61,8 @@ const FAMILIES: [&[Row]; 14] = [
     guessing::ROWS,
     browser::ROWS,
     injection::ROWS,
+    logs::ROWS,
+    terminal::ROWS,
     hostile::ROWS,
 ];
 

@@ -38,7 +38,7 @@ pub(crate) const ROWS: &[Row] = &[
         "one id at 3,000 addresses, each a new incarnation",
         |stage| Box::pin(churn(stage)),
     )
-    .twice(),
+    .again(),
     Row::new(
         "registrations-metadata",
         "metadata, bodies and fields that are too many or too large",
@@ -62,19 +62,19 @@ pub(crate) const ROWS: &[Row] = &[
         "900 connections to the API that say nothing",
         |stage| Box::pin(connections(stage)),
     )
-    .twice(),
+    .again(),
     Row::new(
         "api-slowloris",
         "400 requests to the API, a byte at a time",
         |stage| Box::pin(slowloris(stage)),
     )
-    .twice(),
+    .again(),
     Row::new(
         "api-readers",
         "200 readers of events that read nothing",
         |stage| Box::pin(readers(stage)),
     )
-    .twice(),
+    .again(),
     Row::new(
         "tokens-of-another-app",
         "what a token for one app may do to another",

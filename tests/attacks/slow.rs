@@ -36,7 +36,7 @@ pub(crate) const ROWS: &[Row] = &[
         |stage| Box::pin(reading(stage)),
     )
     .with(|setup| setup.set("SEND_TIMEOUT_SECS", "2"))
-    .twice(),
+    .again(),
     Row::new(
         "idle-connections",
         "5,000 connections on which nothing is said",
@@ -47,14 +47,14 @@ pub(crate) const ROWS: &[Row] = &[
             .set("HEADER_TIMEOUT_SECS", "2")
             .set("IDLE_TIMEOUT_SECS", "2")
     })
-    .twice(),
+    .again(),
     Row::new(
         "idle-after-a-request",
         "2,000 connections that are kept and not used",
         |stage| Box::pin(kept(stage)),
     )
     .with(|setup| setup.set("IDLE_TIMEOUT_SECS", "2"))
-    .twice(),
+    .again(),
     Row::new(
         "half-a-preface",
         "1,000 connections with the first half of HTTP/2's preface",
@@ -76,7 +76,7 @@ pub(crate) const ROWS: &[Row] = &[
         },
     )
     .with(|setup| setup.set("IDLE_TIMEOUT_SECS", "2"))
-    .twice(),
+    .again(),
     Row::new(
         "connections-of-one-client",
         "400 connections of one address, where it may have 100",

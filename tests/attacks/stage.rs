@@ -64,7 +64,7 @@ pub(crate) struct Stage {
     alone: usize,
     /// With the bystanders, before the attack.
     before: Vitals,
-    /// Bytes that were resident after a first time.
+    /// Bytes that were resident after a second time.
     warm: Option<u64>,
 }
 
@@ -84,7 +84,7 @@ impl Stage {
         Caller::new(self.edgeproxy.api_addr(), token)
     }
 
-    /// What is resident now is what a second attack is compared with.
+    /// What is resident now is what a third attack is compared with.
     pub(crate) async fn is_warm(&mut self) {
         // Bystanders go on, so what they have open is there, too.
         closed(&self.edgeproxy, self.before.descriptors + LEEWAY).await;
@@ -135,7 +135,7 @@ fn defaults() -> Setup {
     Edgeproxy::setup()
         // So that idle connections to backends are gone soon after an attack.
         .set("POOL_IDLE_TIMEOUT_SECS", "1")
-        .set("LOG_LEVEL", "warn,edgeproxy=info,edgeproxy_server=info")
+        .set("LOG", "warn,edgeproxy=info,edgeproxy_server=info")
 }
 
 /// How many descriptors come and go with bystanders.

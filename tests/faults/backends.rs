@@ -226,7 +226,7 @@ async fn with_apart() -> (Scene, std::cell::RefCell<Apart>) {
     let registration =
         Registration::new(apart.name(), App::Shop.name(), apart.addr()).with("ttl_secs", 3_600);
     scene.api().register_new(&registration).await;
-    scene = scene.begun();
+    scene = scene.begun().await;
     (scene, apart.into())
 }
 
@@ -402,6 +402,7 @@ async fn all_at_once() -> Told {
     }
     scene
         .begun()
+        .await
         .again_and_again(async |scene| {
             scene.begins(any_of_them);
             let (deaf, refuses) = (&villains[MANNERS.len()], &villains[MANNERS.len() + 1]);

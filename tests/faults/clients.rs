@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use edgeproxy_tests::{PATIENCE, Registration, Wire, eventually, spread, within};
+use edgeproxy_tests::{PATIENCE, Registration, eventually, within};
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -92,14 +91,6 @@ pub(crate) const ROWS: &[Row] = &[
         "every backend of an app is gone, and when they are back 10,000 clients connect and ask at the same moment",
         "each is answered; no backend has more than its hard limit at a time, which is 10 here",
         after_outage()
-    ),
-    row!(
-        "registration-storm",
-        Alone,
-        LIMITS,
-        "20,000 registrations, 10,000 a second if the machine can, by more than `api_rate_per_peer` allows; then they leave",
-        "each is accepted or gets 429; no request to an app is concerned; their memory is used again",
-        storm()
     ),
 ];
 
@@ -321,6 +312,8 @@ async fn send_for_ever() -> Told {
 /// What both ends of a client's connection take, and what else is open here.
 const OTHERS: u64 = 3_000;
 const AFTER_OUTAGE: u64 = 10_000;
+/// What the allocator may keep of what they all took at once.
+const AFTER_OUTAGE_MIB: u64 = 256;
 /// Of each backend: so few that it is reached, and most clients have to wait.
 const HARD_LIMIT: u64 = 10;
 
@@ -346,6 +339,7 @@ async fn after_outage() -> Told {
     };
     let scene = Scene::of_registered(setup, &limited).await.patient(4 * PATIENCE);
     scene
+        .keeps(AFTER_OUTAGE_MIB)
         .again_and_again(async |scene| {
             scene.begins(unreachable);
             for villain in &scene.shop {
@@ -421,95 +415,4 @@ async fn ask_once(addr: SocketAddr) -> String {
 
 fn to_usize(count: u64) -> usize {
     usize::try_from(count).expect("it fits")
-}
-
-/// Backends that register.
-const STORM: usize = 20_000;
-/// Connections that they do it by, and how many ask by one before they look at the answers.
-const REGISTRARS: usize = 16;
-const AHEAD: usize = 25;
-
-/// Asks for all of these, so many at a time, and again for those that got 429; how often that was.
-async fn ask_all(api: SocketAddr, ask: impl Fn(usize) -> String + Clone + Send + 'static) -> u64 {
-    let refused = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&refused);
-    spread(
-        REGISTRARS,
-        STORM / AHEAD,
-        || None,
-        move |wire, batch| {
-            let (ask, refused) = (ask.clone(), Arc::clone(&counted));
-            async move {
-                let mut wire: Wire = match wire {
-                    Some(wire) => wire,
-                    None => Wire::connect(api).await,
-                };
-                let mut left: Vec<_> = (batch * AHEAD..(batch + 1) * AHEAD).collect();
-                while !left.is_empty() {
-                    let requests: String = left.iter().map(|number| ask(*number)).collect();
-                    wire.send(requests.as_bytes()).await;
-                    let mut again = Vec::new();
-                    for number in left {
-                        match wire.reply().await.expect("an answer").status.as_u16() {
-                            200 | 201 => {}
-                            429 => again.push(number),
-                            status => panic!("number {number} got {status}"),
-                        }
-                    }
-                    left = again;
-                    if !left.is_empty() {
-                        refused.fetch_add(left.len() as u64, Ordering::Relaxed);
-                        tokio::time::sleep(Duration::from_millis(50)).await; // as a backend would
-                    }
-                }
-                Some(wire)
-            }
-        },
-    )
-    .await;
-    refused.load(Ordering::Relaxed)
-}
-
-async fn storm() -> Told {
-    let scene = Scene::of(setup().unset("API_RATE_PER_PEER"))
-        .await
-        .patient(3 * PATIENCE);
-    scene
-        .again_and_again(async |scene| {
-            scene.begins(nothing);
-            let (api, backend) = (scene.api_aim.get(), scene.shop[0].addr());
-            let began = Instant::now();
-            let refused = ask_all(api, move |number| {
-                let registration = Registration::new(&format!("storm-{number}"), "storm", backend);
-                let body = registration.with("ttl_secs", 3_600).to_json();
-                let length = body.len();
-                format!(
-                    "POST /api/v1/register HTTP/1.1\r\nHost: {api}\r\nContent-Type: application/json\r\n\
-                     Content-Length: {length}\r\n\r\n{body}"
-                )
-            })
-            .await;
-            let took = began.elapsed();
-            scene.flows().await;
-            let over = scene.is_over();
-            let (_, total) = scene.api().ids().await;
-            assert_eq!(
-                to_usize(total),
-                STORM + scene.shop.len() + scene.other.len(),
-                "all of them are there"
-            );
-            ask_all(api, move |number| {
-                format!("DELETE /api/v1/backends/storm-{number} HTTP/1.1\r\nHost: {api}\r\n\r\n")
-            })
-            .await;
-            scene.flows().await;
-            scene.has_recovered(over);
-            #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-            let rate = STORM as f64 / took.as_secs_f64();
-            scene.note(format!(
-                "{STORM} registered in {}, {rate:.0} a second; {refused} times 429",
-                seconds(took)
-            ));
-        })
-        .await
 }

@@ -97,7 +97,10 @@ impl Figures {
                 mib(told.before.resident),
                 mib(told.after.resident)
             ),
-            descriptors: format!("{} → {}", told.before.descriptors, told.after.descriptors),
+            descriptors: format!(
+                "{}, {} → {}",
+                told.fresh.descriptors, told.before.descriptors, told.after.descriptors
+            ),
         }
     }
 }

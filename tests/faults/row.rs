@@ -100,6 +100,8 @@ pub(crate) struct Told {
     pub(crate) fresh: Vitals,
     pub(crate) before: Vitals,
     pub(crate) after: Vitals,
+    /// How much more may be resident at the end than when it was fresh, in MiB.
+    pub(crate) keeps_mib: u64,
     /// What else was measured.
     pub(crate) notes: Vec<String>,
 }
@@ -121,6 +123,20 @@ impl Told {
                 "memory grew from {} to {} KiB",
                 self.before.resident / 1024,
                 self.after.resident / 1024
+            ));
+        }
+        if self.after.resident > self.fresh.resident + (self.keeps_mib << 20) {
+            wrongs.push(format!(
+                "{} KiB are resident, {} when it was fresh, and it may keep {} MiB",
+                self.after.resident / 1024,
+                self.fresh.resident / 1024,
+                self.keeps_mib
+            ));
+        }
+        if self.after.descriptors > self.fresh.descriptors {
+            wrongs.push(format!(
+                "{} descriptors are open, {} when it was fresh",
+                self.after.descriptors, self.fresh.descriptors
             ));
         }
         if self.account.asked == 0 {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use edgeproxy_tests::{Api, Edgeproxy, PATIENCE, Registration, Setup, Vitals, eventually, settled};
+use edgeproxy_tests::{Api, Edgeproxy, PATIENCE, Registration, Setup, Vitals, closed, eventually, settled};
 
 use crate::beats::Beats;
 use crate::ledger::{Allows, App, Ledger};
@@ -18,8 +18,13 @@ const OTHER: usize = 2;
 /// The shortest lease that there is.
 pub(crate) const TTL: Duration = Duration::from_secs(5);
 
-/// How often a fault is committed again until memory grows no more. Buffers and pools are filled by the first times.
-const ROUNDS: usize = 5;
+/// How often a fault is committed at the least: the first time fills buffers and pools, the second is what the last is held to.
+const ROUNDS_MIN: usize = 3;
+/// And at most, until memory is back. The second stays what it is held to, so that what leaks slowly is found, too.
+const ROUNDS_MAX: usize = 5;
+
+/// How much more may be resident in the end than before anybody had asked anything, in MiB, unless a row says otherwise.
+const KEEPS_MIB: u64 = 16;
 
 pub(crate) struct Scene {
     /// `None` while there is none.
@@ -33,8 +38,9 @@ pub(crate) struct Scene {
     /// The longest that an answer may take.
     patience: Duration,
     load: Option<Load>,
-    /// Before anybody had asked anything.
+    /// Before anybody had asked anything. Descriptors are those of a proxy to which nobody has ever connected.
     empty: Vitals,
+    keeps_mib: u64,
     recovered: Option<Duration>,
     notes: Vec<String>,
 }
@@ -63,7 +69,7 @@ pub(crate) fn setup() -> Setup {
         .set("RESPONSE_BODY_TIMEOUT_SECS", "1")
         .set("POOL_IDLE_TIMEOUT_SECS", "1")
         .set("API_RATE_PER_PEER", "0")
-        .set("LOG_LEVEL", "info")
+        .set("LOG", "info")
 }
 
 /// A backend that sends no heartbeats.
@@ -90,7 +96,8 @@ impl Scene {
                 api.register_new(&more(registration(app, backend))).await;
             }
         }
-        scene.begun()
+        drop(api);
+        scene.begun().await
     }
 
     /// With leases that heartbeats have to prolong, each second.
@@ -106,7 +113,8 @@ impl Scene {
             }
         }
         let beats = Beats::of(ids, &scene.api_aim);
-        (scene.begun(), beats)
+        drop(api);
+        (scene.begun().await, beats)
     }
 
     /// Nobody is registered yet.
@@ -124,6 +132,7 @@ impl Scene {
             ledger: Ledger::new(),
             shop: many("shop", SHOP),
             other: many("other", OTHER),
+            keeps_mib: KEEPS_MIB,
             patience: PATIENCE,
             load: None,
             recovered: None,
@@ -131,9 +140,16 @@ impl Scene {
         }
     }
 
-    /// All have registered.
-    pub(crate) fn begun(mut self) -> Self {
-        self.empty = Vitals::of(self.proxy());
+    /// All have registered, and whoever did has left.
+    pub(crate) async fn begun(mut self) -> Self {
+        closed(self.proxy(), self.empty.descriptors).await;
+        self.empty.resident = Vitals::of(self.proxy()).resident;
+        self
+    }
+
+    /// So much more, in MiB, may be resident in the end than before anybody had asked anything.
+    pub(crate) fn keeps(mut self, mib: u64) -> Self {
+        self.keeps_mib = mib;
         self
     }
 
@@ -225,15 +241,15 @@ impl Scene {
         self.notes.push(note);
     }
 
-    /// Commits a fault, and again until memory grows no more: the first time is the warm-up.
+    /// Commits a fault three times, and again as long as memory is more than after the second; the first time is the warm-up.
     pub(crate) async fn again_and_again(mut self, commit: impl AsyncFn(&mut Self)) -> Told {
-        let mut before = self.round(&commit).await;
+        self.round(&commit).await;
+        let before = self.round(&commit).await;
         let mut after = self.round(&commit).await;
-        for _ in 2..ROUNDS {
+        for _ in ROUNDS_MIN..ROUNDS_MAX {
             if Told::is_back(before, after) {
                 break;
             }
-            before = after;
             after = self.round(&commit).await;
         }
         self.told(before, after)
@@ -267,6 +283,7 @@ impl Scene {
             fresh: self.empty,
             before,
             after,
+            keeps_mib: self.keeps_mib,
             notes: std::mem::take(&mut self.notes),
         }
     }

@@ -180,7 +180,7 @@ pub(crate) async fn edgeproxy() -> Edgeproxy {
         // So that idle connections to backends are gone soon after the traffic.
         .set("POOL_IDLE_TIMEOUT_SECS", "5")
         .set("API_RATE_PER_PEER", "0")
-        .set("LOG_LEVEL", "warn,edgeproxy=info,edgeproxy_server=info")
+        .set("LOG", "warn,edgeproxy=info,edgeproxy_server=info")
         .start()
         .await
 }

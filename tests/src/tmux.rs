@@ -56,6 +56,9 @@ impl Tmux {
         );
         // The status line would take one of them.
         tmux.tell(&["set", "-g", "status", "off"]);
+        let raw = tmux.folder.path().join("raw");
+        std::fs::write(&raw, "").expect("the folder can be written to");
+        tmux.tell(&["pipe-pane", &format!("cat >> '{}'", raw.display())]);
         tmux.resize(columns, lines);
         tmux
     }
@@ -111,6 +114,15 @@ impl Tmux {
     #[must_use]
     pub fn screen_with_colours(&self) -> String {
         self.tell(&["capture-pane", "-p", "-e"])
+    }
+
+    /// Every byte that was written to it so far.
+    ///
+    /// # Panics
+    /// If they can't be read.
+    #[must_use]
+    pub fn raw(&self) -> Vec<u8> {
+        std::fs::read(self.folder.path().join("raw")).expect("tmux writes them down")
     }
 
     /// A word about the window, by tmux's name of it: `alternate_on`, `cursor_flag`.

@@ -126,7 +126,7 @@ pub(crate) fn differ(context: &Context) -> anyhow::Result<Verdict> {
 /// Holds the codec against hyper, with optimisation.
 ///
 /// # Errors
-/// It does not compile, or there is a difference that is not explained.
+/// It does not compile, there is a difference that is not explained, or nothing is compared.
 pub(crate) fn differential(workspace: &Workspace, args: &Differential) -> anyhow::Result<()> {
     let test = [
         "test",
@@ -136,12 +136,25 @@ pub(crate) fn differential(workspace: &Workspace, args: &Differential) -> anyhow
         "--lib",
         "differential",
         "--",
-        "--nocapture",
     ];
-    let mut command = cargo::command(workspace, test);
+    let list = cargo::command(workspace, test.iter().chain(&["--list", "--format", "terse"]));
+    let found = count_tests(&cargo::output(list)?);
+    ensure!(
+        found >= MESSAGES,
+        "found {found} tests of `differential`, expected {MESSAGES}: requests and responses"
+    );
+    let mut command = cargo::command(workspace, test.iter().chain(&["--nocapture"]));
     command.env("EDGEPROXY_DIFFERENTIAL_CASES", args.cases.to_string());
     command.env("EDGEPROXY_DIFFERENTIAL_FIRST", args.first.to_string());
     cargo::run(command)
+}
+
+/// The kinds of messages that are compared, each by a test: requests and responses.
+const MESSAGES: usize = 2;
+
+/// How many tests libtest lists.
+fn count_tests(list: &str) -> usize {
+    list.lines().filter(|line| line.ends_with(": test")).count()
 }
 
 /// The names of the programs in `targets/`.
@@ -268,6 +281,13 @@ fn finding(workspace: &Workspace, target: &str, said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tests_are_counted_and_not_benchmarks_or_the_line_at_the_end() {
+        let list = "a::differential::one: test\na::differential::two: test\na::fast: benchmark\n\n2 tests, 1 benchmark\n";
+        assert_eq!(count_tests(list), 2);
+        assert_eq!(count_tests("0 tests, 0 benchmarks\n"), 0);
+    }
 
     fn workspace(root: &Path) -> Workspace {
         Workspace {

@@ -6,10 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::step::{self, Context, Effort, OnMissing, Shard, Step};
 use crate::workspace::Workspace;
-use crate::{attacks, coverage, faults, fuzz, loom, miri, mutants, pingora, seeds, whole};
+use crate::{attacks, coverage, faults, fuzz, loom, miri, mutants, pingora, seeds, soak, whole};
 
 /// Quick ones first.
-pub(crate) const STEPS: [Step; 13] = [
+pub(crate) const STEPS: [Step; 14] = [
     Step {
         name: "loom",
         about: "what workers share without a lock holds in every interleaving",
@@ -32,7 +32,7 @@ pub(crate) const STEPS: [Step; 13] = [
     },
     Step {
         name: "planted",
-        about: "each of ten broken rules is found by the simulation of the whole within a thousand seeds",
+        about: "each of a list of broken rules is found by the simulation of the whole within a thousand seeds",
         run: whole::mutants::check,
     },
     Step {
@@ -44,6 +44,11 @@ pub(crate) const STEPS: [Step; 13] = [
         name: "attacks",
         about: "every attack on the released binary is held off, and others don't notice",
         run: attacks::check_all,
+    },
+    Step {
+        name: "soak",
+        about: "twenty minutes of mixed traffic while backends come, go, fail and return, by chance",
+        run: soak::check,
     },
     Step {
         name: "repeated",

@@ -3,9 +3,10 @@
 use std::process::{Command, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use crate::cargo;
+use crate::step::{Context, Verdict};
 use crate::workspace::Workspace;
 
 /// How long, and which trouble.
@@ -31,6 +32,31 @@ fn minutes(text: &str) -> Result<f64, String> {
 /// # Errors
 /// They do not build or start.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<ExitCode> {
+    Ok(if soak(workspace, args)? {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// What a night has of it, in minutes, unless it is to be shorter.
+const OF_A_NIGHT: u32 = 20;
+
+/// A step of `cargo xtask nightly`.
+pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
+    let args = Args {
+        minutes: f64::from(context.effort.minutes.clamp(1, OF_A_NIGHT)),
+        seed: None,
+    };
+    ensure!(
+        soak(&context.workspace, &args)?,
+        "something failed without a fault, or is left; the line above says how to have the same trouble again"
+    );
+    Ok(Verdict::Passed)
+}
+
+/// Whether all was well.
+fn soak(workspace: &Workspace, args: &Args) -> anyhow::Result<bool> {
     let build = ["build", "--release"];
     cargo::run_args(workspace, build.iter().chain(&["--package", "edgeproxy"]))?;
     let soak = ["--package", "edgeproxy-tests", "--bin", "soak"];
@@ -45,11 +71,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<ExitCode
         .env_remove("EDGEPROXY_BIN")
         .status()
         .context("the soak could not be started")?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(status.success())
 }
 
 /// Short enough to be typed.

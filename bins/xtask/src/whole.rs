@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Break each of a list of rules in a copy of the source, and see that it is noticed.
     #[arg(long, conflicts_with_all = ["seed", "mix", "from"])]
     mutants: bool,
+    /// Of these, the ones alone whose rule has these words.
+    #[arg(long, value_name = "WORDS", requires = "mutants")]
+    only: Option<String>,
 }
 
 /// Ten thousand seeds, as a step of the nightly tier.
@@ -53,7 +56,7 @@ const RUN: [&str; 6] = [
 /// It does not build, or a rule is broken.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<ExitCode> {
     if args.mutants {
-        mutants::run(workspace)?;
+        mutants::run(workspace, args.only.as_deref())?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut wish = match args.seed {
@@ -68,15 +71,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<ExitCode
     if let Some(mix) = &args.mix {
         wish.extend(["--mix".to_owned(), mix.clone()]);
     }
-    let build = [
-        "run",
-        "--profile",
-        "simulate",
-        "--package",
-        "edgeproxy-whole",
-        "--",
-    ];
-    let build = build.map(str::to_owned);
+    let build = RUN.map(str::to_owned);
     cargo::run_args(workspace, build.iter().chain(&wish))?;
     Ok(ExitCode::SUCCESS)
 }

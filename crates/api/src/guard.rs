@@ -1,5 +1,7 @@
 //! What every request passes, whatever its path.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -39,12 +41,13 @@ pub(crate) async fn guard(State(shared): State<Shared>, mut request: Request, ne
     let outcome = answered.as_ref().map_or(Outcome::Unknown, Outcome::of);
     let response = answered.unwrap_or_else(|| overdue(shared.bounds.request_timeout).into_response());
     let mut response = finish(&method, response);
+    let path = ascii(uri.path());
     shared.requests.count(&response);
     if let Some(audit) = &shared.audit {
         let asked = Asked {
             request_id: &request_id,
             method: &method,
-            path: uri.path(),
+            path: &path,
             peer,
             caller: caller.as_ref(),
         };
@@ -53,7 +56,7 @@ pub(crate) async fn guard(State(shared): State<Shared>, mut request: Request, ne
     if let Ok(request_id) = HeaderValue::try_from(request_id) {
         response.headers_mut().insert(REQUEST_ID, request_id);
     }
-    tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), "API request");
+    tracing::debug!(%method, path = &*path, status = response.status().as_u16(), "API request");
     response
 }
 
@@ -76,6 +79,24 @@ fn admit(terms: &InForce, request: &Request, peer: Option<SocketAddr>) -> Result
             problem,
         }),
     }
+}
+
+/// A path as it is written down. Bytes beyond ASCII are let in as they come, and whoever prints a log on a terminal would obey
+/// some of them.
+fn ascii(path: &str) -> Cow<'_, str> {
+    if path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Cow::Borrowed(path);
+    }
+    let mut written = String::with_capacity(path.len() * 2);
+    for byte in path.bytes() {
+        if byte.is_ascii_graphic() {
+            written.push(char::from(byte));
+        } else {
+            // A String takes everything.
+            let _ = write!(written, "%{byte:02X}");
+        }
+    }
+    Cow::Owned(written)
 }
 
 fn too_many(wait: Duration) -> Problem {

@@ -30,6 +30,7 @@ mod machine;
 mod network;
 mod process;
 mod request;
+mod retries;
 mod rules;
 mod timeline;
 mod trace;
@@ -135,6 +136,10 @@ pub enum Rule {
     Agreement,
     /// Whoever answers gets requests again.
     Returns,
+    /// A request goes to nobody who has had it, as long as somebody else is there.
+    Repeated,
+    /// A request that may be repeated is, as long as somebody else is there, and attempts and budget allow it.
+    GivenUp,
     /// Nothing changes without a cause.
     Flapping,
     /// Counters come to zero.
@@ -194,6 +199,8 @@ pub struct Summary {
     pub full: u64,
     /// Attempts for which nobody was there.
     pub nobody: u64,
+    /// Requests that ended with their process, or with the drain of their backend.
+    pub lost: u64,
     /// Things that happened.
     pub events: u64,
     /// The same for two runs in which the same things happened.
@@ -208,6 +215,7 @@ impl Summary {
         self.failed += other.failed;
         self.full += other.full;
         self.nobody += other.nobody;
+        self.lost += other.lost;
         self.events += other.events;
         self.digest = 0;
     }

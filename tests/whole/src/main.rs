@@ -87,13 +87,14 @@ fn main() -> ExitCode {
     let (runs, sum) = all.into_inner().unwrap_or_default();
     println!(
         "{runs} seeds without a violation in {:.1} s: {} requests, {} answered, {} failed, {} found all full, {} found \
-         nobody; {} events",
+         nobody, {} were cut off; {} events",
         began.elapsed().as_secs_f64(),
         sum.requests,
         sum.answered,
         sum.failed,
         sum.full,
         sum.nobody,
+        sum.lost,
         sum.events
     );
     match first.into_inner().unwrap_or_default() {

@@ -68,6 +68,10 @@ impl World {
             return;
         }
         self.summary.requests += 1;
+        if let Some(process) = self.running(proxy) {
+            process.desk.borrow().budget.count(0);
+        }
+        self.proxies[proxy.0].budget.count();
         self.place(proxy, Vec::new());
     }
 
@@ -80,10 +84,12 @@ impl World {
                 self.trace.note(self.now, What::Full(proxy));
                 self.summary.full += 1;
                 self.check_full(proxy);
+                self.check_room(proxy, &tried);
             }
             Err(_) => {
                 self.trace.note(self.now, What::NobodyFor(proxy));
                 self.check_nobody(proxy, &tried);
+                self.check_left(proxy, &tried);
             }
         }
     }
@@ -118,6 +124,7 @@ impl World {
         let port = endpoint.addr.port();
         self.trace.note(self.now, What::Picked(proxy, machine, life, by));
         self.check_pick(proxy, &place, (machine, life), by, &tried);
+        self.check_repeated(proxy, life, &tried);
         let Some(process) = self.running(proxy) else {
             return;
         };
@@ -233,12 +240,17 @@ impl World {
             idempotent: true,
             replayable: true,
         };
-        let may = tried.len() < MAX_ATTEMPTS
-            && retry::next(failed, is_repeatable) == Next::OtherBackend
+        if tried.len() >= MAX_ATTEMPTS {
+            self.summary.failed += 1;
+            return;
+        }
+        let next = retry::next(failed, is_repeatable);
+        let may = next == Next::OtherBackend
             && self.running(proxy).is_some_and(|process| {
                 let desk = process.desk.borrow();
                 desk.budget.withdraw(Allowance::default(), now)
             });
+        self.check_retry(proxy, &tried, outcome, (next, may), now);
         if may {
             self.place(proxy, tried);
         } else {
@@ -264,7 +276,9 @@ impl World {
 
     /// A process is gone, and its requests with it.
     pub(crate) fn forget_requests(&mut self, proxy: P) {
+        let before = self.requests.len();
         self.requests.retain(|_, request| request.proxy != proxy);
+        self.summary.lost += (before - self.requests.len()) as u64;
     }
 
     /// The workers end what is left in flight where a drain's deadline has passed.
@@ -283,6 +297,7 @@ impl World {
             !ends
         });
         for (proxy, life, began) in ended {
+            self.summary.lost += 1;
             self.gave_back(proxy, life, began);
         }
     }

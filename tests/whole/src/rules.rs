@@ -32,7 +32,7 @@ pub(crate) struct View {
     /// It has been ejected, and has not been on trial since.
     is_ejected: bool,
     trial_since: Option<u64>,
-    in_flight: u32,
+    pub(crate) in_flight: u32,
     in_trial: u32,
     probe_failed: Option<u64>,
     probe_passed: Option<u64>,

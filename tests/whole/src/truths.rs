@@ -356,6 +356,12 @@ impl World {
             let left = self.requests.len();
             self.violate(Rule::Zero, format!("{left} requests have not ended"));
         }
+        let told = &self.summary;
+        let ended = told.answered + told.failed + told.full + told.nobody + told.lost;
+        if ended != told.requests {
+            let what = format!("{} requests came, and {ended} have ended", told.requests);
+            self.violate(Rule::Zero, what);
+        }
         let mut left = Vec::new();
         for (at, proxy) in self.proxies.iter().enumerate() {
             for (life, meter) in &proxy.meters {

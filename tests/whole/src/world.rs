@@ -20,6 +20,7 @@ use crate::machine::{Machine, Power, Truth};
 use crate::network::Network;
 use crate::process::{Inbox, Plan, Process};
 use crate::request::Request;
+use crate::retries::Budget;
 use crate::rules::View;
 use crate::timeline::{Due, Timeline};
 use crate::trace::{B, P, Trace, What};
@@ -59,6 +60,8 @@ pub(crate) struct Proxy {
     /// When it was started, resumed or woken.
     pub(crate) awake_since: u64,
     pub(crate) views: BTreeMap<Incarnation, View>,
+    /// Of this process, for retries.
+    pub(crate) budget: Budget,
     /// Every meter of this process, to see that they come to zero.
     pub(crate) meters: BTreeMap<Incarnation, Arc<Meter>>,
 }
@@ -319,6 +322,7 @@ impl World {
         here.process = Some(process);
         here.awake_since = self.now;
         here.views.clear();
+        here.budget = Budget::default();
         here.meters.clear();
         self.trace.note(self.now, What::Started(proxy));
         self.look_who_is_current();
@@ -358,6 +362,7 @@ impl Proxy {
             current_since: None,
             awake_since: 0,
             views: BTreeMap::new(),
+            budget: Budget::default(),
             meters: BTreeMap::new(),
         }
     }

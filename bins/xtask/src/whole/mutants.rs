@@ -1,4 +1,5 @@
-//! Each rule is broken in a copy of the source, which is built and has to be found out within so many seeds.
+//! Each rule is broken in a copy of the source, which is built and has to be found out within so many seeds. Before that the
+//! same seeds find nothing in the copy as it is: what they find then is the mutant.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -21,15 +22,21 @@ const SEEDS: u64 = 1_000;
 /// # Errors
 /// As [`run`].
 pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
-    run(&context.workspace)?;
+    run(&context.workspace, None)?;
     Ok(Verdict::Passed)
 }
 
-/// Plants them one after the other.
+/// Plants them one after the other, or those alone whose rule has these words.
 ///
 /// # Errors
-/// One can't be planted, doesn't compile, isn't found, or is found by another rule than the one that guards it.
-pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
+/// The source as it is doesn't hold; a mutant can't be planted, doesn't compile, isn't found, or is found by another rule than
+/// the one that guards it; or none has these words.
+pub(crate) fn run(workspace: &Workspace, words: Option<&str>) -> anyhow::Result<()> {
+    let is_wanted = |mutant: &&Mutant| words.is_none_or(|words| mutant.rule.contains(words));
+    ensure!(
+        MUTANTS.iter().any(|mutant| is_wanted(&mutant)),
+        "no mutant's rule has the words {words:?}"
+    );
     let copy = Copy {
         from: workspace.root.clone(),
         to: workspace.target.join("mutants/tree"),
@@ -37,8 +44,20 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     };
     copy.make()?;
     copy.build().context("the source without a mutant")?;
+    let began = Instant::now();
+    if let Some(found) = copy.hunt().context("the source without a mutant")? {
+        bail!(
+            "there is nothing to be planted in: the source as it is breaks {} ({})",
+            found.rule,
+            found.place
+        );
+    }
+    println!(
+        "without a mutant: nothing in {SEEDS} seeds, {} s",
+        began.elapsed().as_secs()
+    );
     let mut faults = Vec::new();
-    for mutant in &MUTANTS {
+    for mutant in MUTANTS.iter().filter(is_wanted) {
         let began = Instant::now();
         let found = copy.with(mutant, |copy| {
             copy.build()?;

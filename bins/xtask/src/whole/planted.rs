@@ -16,7 +16,7 @@ pub(super) struct Change {
     pub(super) to: &'static str,
 }
 
-pub(super) const MUTANTS: [Mutant; 12] = [
+pub(super) const MUTANTS: [Mutant; 16] = [
     Mutant {
         rule: "a backend is ejected at max_failures",
         changes: &[Change {
@@ -138,5 +138,41 @@ pub(super) const MUTANTS: [Mutant; 12] = [
             to: "        for id in ids.iter().take(0) {\n            if let Some(entry) = self.backends.get_mut(id) {\n                entry.renew(now);",
         }],
         noticed_by: &["Lost", "Flapping"],
+    },
+    Mutant {
+        rule: "a request goes to nobody who has had it, as long as somebody else is there",
+        changes: &[Change {
+            file: "crates/balance/src/admissions.rs",
+            from: "if tried.contains(&endpoint.incarnation) {",
+            to: "if tried.len() > 1 && tried.contains(&endpoint.incarnation) {",
+        }],
+        noticed_by: &["Repeated"],
+    },
+    Mutant {
+        rule: "a request that may be repeated is tried elsewhere when no response came in time",
+        changes: &[Change {
+            file: "crates/balance/src/retry.rs",
+            from: "Failed::NoResponse | Failed::ResponseTimeout | Failed::Malformed",
+            to: "Failed::NoResponse | Failed::Malformed",
+        }],
+        noticed_by: &["GivenUp"],
+    },
+    Mutant {
+        rule: "the budget of retries holds what ten seconds bring",
+        changes: &[Change {
+            file: "crates/balance/src/retry/budget.rs",
+            from: "const HELD_SECS: u64 = 10;",
+            to: "const HELD_SECS: u64 = 1;",
+        }],
+        noticed_by: &["GivenUp"],
+    },
+    Mutant {
+        rule: "nobody is full who has a place left",
+        changes: &[Change {
+            file: "crates/backend/src/meter.rs",
+            from: "while count < hard {",
+            to: "while count + 1 < hard {",
+        }],
+        noticed_by: &["GivenUp"],
     },
 ];

@@ -45,6 +45,23 @@ impl Audited {
     }
 }
 
+/// Anybody who can connect can have a path written down: it is refused with 401, and told.
+#[tokio::test(start_paused = true)]
+async fn a_path_that_a_terminal_would_obey_is_told_in_ascii() {
+    let audited = Audited::new(access(&entries(&[("all", Role::Operate, "*")])));
+    let f = &audited.fixture;
+    for path in ["/api/v1/backends/a\u{9b}31m", "/\u{202e}b%1b", "/\u{e9}"] {
+        let _ = f.json("DELETE", path, &Value::Null).await;
+    }
+    let (lines, text) = audited.lines();
+    let paths: Vec<_> = lines.iter().map(|line| line["path"].as_str().unwrap()).collect();
+    assert_eq!(
+        paths,
+        ["/api/v1/backends/a%C2%9B31m", "/%E2%80%AEb%1b", "/%C3%A9"]
+    );
+    assert!(text.is_ascii(), "{text:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_change_is_told_with_who_what_from_where_and_how_it_ended() {
     let audited = Audited::new(access(&entries(&[
