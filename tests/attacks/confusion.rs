@@ -120,7 +120,8 @@ async fn resets(stage: &Stage) -> Result<Did> {
     let mut sent = 0;
     for round in 0..ROUNDS {
         let mut raw = Raw::connect(stage.proxy()).await?;
-        raw.write(&frame(WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes())).await?;
+        raw.write(&frame(WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes()))
+            .await?;
         for n in 0..10 {
             let stream = 2 * n + 1;
             let path = if n % 2 == 0 { "/large/200000" } else { "/early/1" };

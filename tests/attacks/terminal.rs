@@ -173,12 +173,7 @@ async fn json(stage: &Stage) -> Result<Did> {
     let liar = Liar::before(stage.edgeproxy.api_addr()).await?;
     let api = format!("http://{}", liar.addr);
     let mut lies = 0;
-    for args in [
-        &["backends"][..],
-        &["apps"],
-        &["explain", "evil"],
-        &["events"],
-    ] {
+    for args in [&["backends"][..], &["apps"], &["explain", "evil"], &["events"]] {
         let text = printed(args, &api).await?;
         if let Some(c) = text.chars().find(|c| is_obeyed(*c)) {
             bail!("edgeproxy {} --json prints {c:?} as it is", args.join(" "));
