@@ -31,9 +31,11 @@ impl Report {
         self.after.resident > self.warm.resident + LEEWAY
     }
 
-    /// Nothing failed that no fault explains, and memory is back. Descriptors and requests in flight were waited for.
+    /// Nothing failed that no fault explains, something was asked, something was done to a backend, and memory is back.
+    /// Descriptors and requests in flight were waited for.
     pub(crate) fn is_good(&self) -> bool {
-        self.account.unexplained.is_empty() && !self.grew() && self.account.total() > 0
+        let was_trouble = self.account.faults.values().any(|caused| caused.committed > 0);
+        self.account.unexplained.is_empty() && !self.grew() && self.account.total() > 0 && was_trouble
     }
 
     fn failed_of(&self, traffic: &str) -> u64 {
