@@ -312,8 +312,6 @@ async fn send_for_ever() -> Told {
 /// What both ends of a client's connection take, and what else is open here.
 const OTHERS: u64 = 3_000;
 const AFTER_OUTAGE: u64 = 10_000;
-/// What the allocator may keep of what they all took at once.
-const AFTER_OUTAGE_MIB: u64 = 256;
 /// Of each backend: so few that it is reached, and most clients have to wait.
 const HARD_LIMIT: u64 = 10;
 
@@ -339,7 +337,6 @@ async fn after_outage() -> Told {
     };
     let scene = Scene::of_registered(setup, &limited).await.patient(4 * PATIENCE);
     scene
-        .keeps(AFTER_OUTAGE_MIB)
         .again_and_again(async |scene| {
             scene.begins(unreachable);
             for villain in &scene.shop {

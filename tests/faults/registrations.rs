@@ -45,8 +45,8 @@ const PER_PEER: usize = 500;
 /// Registrations a second of a released build, at the least: a fifth of what is asked for, since clients, backends and the
 /// load have the same processors.
 const PER_SEC_MIN: f64 = 2_000.0;
-/// What the allocator may keep of the storm.
-const STORM_MIB: u64 = 128;
+/// Tables that have held so many are kept at that size.
+const STORM_MIB: u64 = 48;
 /// Connections that they do it by, and how many ask by one before they look at the answers.
 const REGISTRARS: usize = 16;
 const AHEAD: usize = 25;
