@@ -151,7 +151,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let began = Instant::now();
     let mut lines = all(beside, arguments.at_once);
     lines.extend(all(alone, 1));
-    lines.sort_by_key(|line| rows().position(|row| std::ptr::eq(row, line.row)));
+    lines.sort_by_key(|line| rows().position(|row| row.name == line.row.name));
 
     println!();
     for line in &lines {
