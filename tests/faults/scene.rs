@@ -143,10 +143,7 @@ impl Scene {
     /// All have registered, and whoever did has left.
     pub(crate) async fn begun(mut self) -> Self {
         closed(self.proxy(), self.empty.descriptors).await;
-        let now = Vitals::of(self.proxy());
-        // What was open for the start alone is closed by now, and a probe may be under way again.
-        let descriptors = now.descriptors.min(self.empty.descriptors);
-        self.empty = Vitals { descriptors, ..now };
+        self.empty.resident = Vitals::of(self.proxy()).resident;
         self
     }
 
