@@ -14,9 +14,6 @@ use crate::cargo;
 use crate::step::{Context, Verdict};
 use crate::workspace::Workspace;
 
-/// By then each is found.
-const SEEDS: u64 = 1_000;
-
 /// As a step of the nightly tier.
 ///
 /// # Errors
@@ -45,7 +42,9 @@ pub(crate) fn run(workspace: &Workspace, words: Option<&str>) -> anyhow::Result<
     copy.make()?;
     copy.build().context("the source without a mutant")?;
     let began = Instant::now();
-    if let Some(found) = copy.hunt().context("the source without a mutant")? {
+    let wanted = || MUTANTS.iter().filter(is_wanted);
+    let seeds = wanted().map(|mutant| mutant.within).max().unwrap_or_default();
+    if let Some(found) = copy.hunt(seeds).context("the source without a mutant")? {
         bail!(
             "there is nothing to be planted in: the source as it is breaks {} ({})",
             found.rule,
@@ -53,15 +52,15 @@ pub(crate) fn run(workspace: &Workspace, words: Option<&str>) -> anyhow::Result<
         );
     }
     println!(
-        "without a mutant: nothing in {SEEDS} seeds, {} s",
+        "without a mutant: nothing in {seeds} seeds, {} s",
         began.elapsed().as_secs()
     );
     let mut faults = Vec::new();
-    for mutant in MUTANTS.iter().filter(is_wanted) {
+    for mutant in wanted() {
         let began = Instant::now();
         let found = copy.with(mutant, |copy| {
             copy.build()?;
-            copy.hunt()
+            copy.hunt(mutant.within)
         });
         let found = found.with_context(|| format!("the mutant of: {}", mutant.rule))?;
         let secs = began.elapsed().as_secs();
@@ -76,7 +75,7 @@ pub(crate) fn run(workspace: &Workspace, words: Option<&str>) -> anyhow::Result<
                 "{}: found by {} ({}) and not by {:?}",
                 mutant.rule, found.rule, found.place, mutant.noticed_by
             )),
-            None => faults.push(format!("{}: not found in {SEEDS} seeds", mutant.rule)),
+            None => faults.push(format!("{}: not found in {} seeds", mutant.rule, mutant.within)),
         }
     }
     ensure!(faults.is_empty(), "{}", faults.join("\n"));
@@ -176,10 +175,10 @@ impl Copy {
         Ok(())
     }
 
-    fn hunt(&self) -> anyhow::Result<Option<Found>> {
+    fn hunt(&self, seeds: u64) -> anyhow::Result<Option<Found>> {
         let program = self.target.join("simulate/simulate-whole");
         let output = Command::new(&program)
-            .args(["--seeds", &SEEDS.to_string()])
+            .args(["--seeds", &seeds.to_string()])
             .stderr(Stdio::null())
             .output()
             .with_context(|| format!("{} could not be started", program.display()))?;

@@ -7,7 +7,14 @@ pub(super) struct Mutant {
     pub(super) changes: &'static [Change],
     /// By which of the simulation's rules it is noticed: the first that is broken in a run is the one that is told.
     pub(super) noticed_by: &'static [&'static str],
+    /// Within how many histories.
+    pub(super) within: u64,
 }
+
+/// Within which nearly each is found.
+const USUAL: u64 = 1_000;
+/// What is reached seldom: most of the time something else keeps the rule, too.
+const SELDOM: u64 = 6_000;
 
 /// In one file, of a text that is there once.
 pub(super) struct Change {
@@ -25,6 +32,7 @@ pub(super) const MUTANTS: [Mutant; 16] = [
             to: "streak >= max_failures + 3 =>",
         }],
         noticed_by: &["Ejected"],
+        within: USUAL,
     },
     Mutant {
         rule: "a lease ends with its TTL",
@@ -34,6 +42,7 @@ pub(super) const MUTANTS: [Mutant; 16] = [
             to: "Leases::Here => Active::NEVER,",
         }],
         noticed_by: &["Expired"],
+        within: USUAL,
     },
     Mutant {
         rule: "a fenced DELETE of an earlier life harms no later one",
@@ -43,6 +52,7 @@ pub(super) const MUTANTS: [Mutant; 16] = [
             to: "Some(found) if found > live =>",
         }],
         noticed_by: &["Lost", "Returns", "Agreement"],
+        within: USUAL,
     },
     Mutant {
         rule: "a mass expiry is distrusted",
@@ -52,6 +62,7 @@ pub(super) const MUTANTS: [Mutant; 16] = [
             to: "missing >= MIN_MISSING && missing > seasoned",
         }],
         noticed_by: &["MassExpiry"],
+        within: USUAL,
     },
     Mutant {
         rule: "a trial is one request",
@@ -61,6 +72,7 @@ pub(super) const MUTANTS: [Mutant; 16] = [
             to: "if trial && self.swap(word, word.with_gate(Gate::Trial)).is_err() {",
         }],
         noticed_by: &["Trial"],
+        within: USUAL,
     },
     Mutant {
         rule: "a hard limit is never exceeded",
@@ -77,6 +89,7 @@ pub(super) const MUTANTS: [Mutant; 16] = [
             },
         ],
         noticed_by: &["HardLimit"],
+        within: USUAL,
     },
     Mutant {
         rule: "one that drains gets nothing new",
@@ -93,6 +106,7 @@ pub(super) const MUTANTS: [Mutant; 16] = [
             },
         ],
         noticed_by: &["Draining"],
+        within: USUAL,
     },
     Mutant {
         rule: "a resync removes who is gone",
@@ -102,6 +116,7 @@ pub(super) const MUTANTS: [Mutant; 16] = [
             to: "let missing: Vec<(BackendId, Incarnation)> = self.missing_from(&records).into_iter().take(0).collect();",
         }],
         noticed_by: &["Draining", "Expired", "Agreement"],
+        within: USUAL,
     },
     Mutant {
         rule: "that an earlier life is gone removes no later one",
@@ -110,7 +125,17 @@ pub(super) const MUTANTS: [Mutant; 16] = [
             from: "if entry.endpoint.incarnation > incarnation {",
             to: "if entry.endpoint.incarnation < incarnation {",
         }],
-        noticed_by: &["Lost", "Agreement", "Returns", "Flapping", "Panic", "Excluded"],
+        noticed_by: &[
+            "Lost",
+            "Agreement",
+            "Returns",
+            "Flapping",
+            "Panic",
+            "Excluded",
+            "Expired",
+            "Ejected",
+        ],
+        within: SELDOM,
     },
     Mutant {
         rule: "in flight comes to zero when a request is dropped, however it ended",
@@ -119,7 +144,8 @@ pub(super) const MUTANTS: [Mutant; 16] = [
             from: "        self.meter().leave();",
             to: "        if !self.trial {\n            self.meter().leave();\n        }",
         }],
-        noticed_by: &["Zero", "Returns"],
+        noticed_by: &["Zero", "Returns", "GivenUp"],
+        within: USUAL,
     },
     Mutant {
         rule: "a store that is back is asked to keep what it doesn't know",
@@ -128,7 +154,8 @@ pub(super) const MUTANTS: [Mutant; 16] = [
             from: "state.registry.handle_not_kept(&batch.writes);",
             to: "state.registry.handle_kept(&batch.writes);",
         }],
-        noticed_by: &["Lost", "Agreement"],
+        noticed_by: &["Lost", "Agreement", "Draining"],
+        within: USUAL,
     },
     Mutant {
         rule: "what one proxy has heard the owner of the lease is told",
@@ -138,6 +165,7 @@ pub(super) const MUTANTS: [Mutant; 16] = [
             to: "        for id in ids.iter().take(0) {\n            if let Some(entry) = self.backends.get_mut(id) {\n                entry.renew(now);",
         }],
         noticed_by: &["Lost", "Flapping"],
+        within: USUAL,
     },
     Mutant {
         rule: "a request goes to nobody who has had it, as long as somebody else is there",
@@ -147,6 +175,7 @@ pub(super) const MUTANTS: [Mutant; 16] = [
             to: "if tried.len() > 1 && tried.contains(&endpoint.incarnation) {",
         }],
         noticed_by: &["Repeated"],
+        within: USUAL,
     },
     Mutant {
         rule: "a request that may be repeated is tried elsewhere when no response came in time",
@@ -156,6 +185,7 @@ pub(super) const MUTANTS: [Mutant; 16] = [
             to: "Failed::NoResponse | Failed::Malformed",
         }],
         noticed_by: &["GivenUp"],
+        within: USUAL,
     },
     Mutant {
         rule: "the budget of retries holds what ten seconds bring",
@@ -165,6 +195,7 @@ pub(super) const MUTANTS: [Mutant; 16] = [
             to: "const HELD_SECS: u64 = 1;",
         }],
         noticed_by: &["GivenUp"],
+        within: USUAL,
     },
     Mutant {
         rule: "nobody is full who has a place left",
@@ -174,5 +205,6 @@ pub(super) const MUTANTS: [Mutant; 16] = [
             to: "while count + 1 < hard {",
         }],
         noticed_by: &["GivenUp"],
+        within: USUAL,
     },
 ];
