@@ -147,6 +147,12 @@ impl Scene {
         self
     }
 
+    /// So many more descriptors may be open in the end than in a proxy to which nobody has ever connected.
+    pub(crate) fn opens(mut self, more: usize) -> Self {
+        self.empty.descriptors += more;
+        self
+    }
+
     /// So much more, in MiB, may be resident in the end than before anybody had asked anything.
     pub(crate) fn keeps(mut self, mib: u64) -> Self {
         self.keeps_mib = mib;
