@@ -340,7 +340,9 @@ fn mend(error: &io::Error) -> &'static str {
         FileTooLarge => "raise the limit of files' sizes (ulimit -f)",
         PermissionDenied => "give edgeproxy's user the right to write there, or choose another data_dir",
         ReadOnlyFilesystem => "mount it for writing, or choose another data_dir",
-        NotFound | NotADirectory => "the folder has been taken away: make it again",
+        NotFound | NotADirectory => {
+            "the folder has been taken away: put it back where it was, or restart edgeproxy with another data_dir"
+        }
         IsADirectory => "a folder is in the file's place: move it away, or choose another data_dir",
         _ => "the system's log may say more about that disk",
     }
