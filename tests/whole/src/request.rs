@@ -222,7 +222,7 @@ impl World {
             What::Ended(proxy, request.machine, request.life, outcome),
         );
         let whose = (request.machine, request.life);
-        self.check_outcome(proxy, whose, request.began_at, outcome);
+        self.check_outcome(proxy, whose, (request.began_at, place.is_trial()), outcome);
         drop(place);
         let failed = match outcome {
             Outcome::Answered => {

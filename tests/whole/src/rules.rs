@@ -29,6 +29,8 @@ pub(crate) struct View {
     /// It has failed often enough.
     may_be_ejected: bool,
     has_failed_trial: bool,
+    /// So has the trial of an ejection that is yet to be told: everybody was asleep in between.
+    has_failed_untold: bool,
     /// It has been ejected, and has not been on trial since.
     is_ejected: bool,
     trial_since: Option<u64>,
@@ -74,6 +76,7 @@ impl View {
             refused: 0,
             may_be_ejected: false,
             has_failed_trial: false,
+            has_failed_untold: false,
             is_ejected: false,
             trial_since: None,
             in_flight: 0,
@@ -324,7 +327,7 @@ impl World {
         &mut self,
         proxy: P,
         (machine, life): (B, Incarnation),
-        began: u64,
+        (began, is_trial): (u64, bool),
         outcome: Outcome,
     ) {
         self.gave_back(proxy, life, began);
@@ -352,6 +355,8 @@ impl World {
             );
             return;
         }
+        // Only what had failed often enough can be on trial already.
+        view.has_failed_untold |= is_trial && view.may_be_ejected;
         // Its registry has decided something in this instant that is yet to be told.
         let is_decided = decided.is_none_or(|state| gate(state) != gate(view.state));
         if began < view.well_since || view.out.is_some() || is_decided {
@@ -437,7 +442,7 @@ impl World {
         } else if view.state != State::Trial || kind == EventKind::TrialStarted {
             view.trial_since = Some(now);
             view.in_trial = 0;
-            view.has_failed_trial = false;
+            view.has_failed_trial = std::mem::take(&mut view.has_failed_untold);
         }
         view.is_gone |= kind.is_last();
         if view.state != state || kind.is_last() {
