@@ -52,8 +52,6 @@ pub(crate) const ROWS: &[Row] = &[
         |stage| Box::pin(reload(stage)),
     )
     .with(|setup| setup.toml("[apps.shop]\nmax_failures = 0\n"))
-    // The largest file that is read, understood beside the one in force.
-    .peak(128)
     .again(),
 ];
 

@@ -27,7 +27,7 @@ pub(crate) const ROWS: &[Row] = &[
         Box::pin(apps(stage))
     })
     .peak(128)
-    .keeps(128),
+    .keeps(96),
     Row::new(
         "registrations-regions",
         "2,000 regions that nobody has configured",

@@ -9,8 +9,6 @@ use crate::row::Row;
 /// processors as well, so this is far above what the proxy itself takes.
 const P99: Duration = Duration::from_secs(1);
 
-/// What the allocator may keep of what is free: its thread doesn't wake for fewer than 1,024 pages.
-const SLACK: u64 = 4 * MIB;
 const MIB: u64 = 1 << 20;
 
 /// Above the lines as they are printed: memory in MiB, at most and left; descriptors left; seconds.
@@ -102,7 +100,7 @@ impl Line {
             ),
         );
         is(
-            self.after > self.before + self.before / 10 + row.keeps_mib * MIB + SLACK,
+            self.after > self.before + self.before / 10 + row.keeps_mib * MIB,
             format!(
                 "{} MiB are resident, {} were before",
                 self.after / MIB,

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use edgeproxy_tests::{Edgeproxy, Registration, Setup, Wire, closed, given_back};
+use edgeproxy_tests::{Edgeproxy, Registration, Setup, Wire, closed};
 use tempfile::TempDir;
 
 use crate::bystander::{Crowd, Ways};
@@ -88,7 +88,6 @@ impl Stage {
     pub(crate) async fn is_warm(&mut self) {
         // Bystanders go on, so what they have open is there, too.
         closed(&self.edgeproxy, self.before.descriptors + LEEWAY).await;
-        given_back(&self.edgeproxy, a_tenth_more(self.before.resident)).await;
         self.warm = Some(Vitals::of(&self.edgeproxy).resident);
     }
 }
@@ -137,6 +136,7 @@ fn defaults() -> Setup {
         // So that idle connections to backends are gone soon after an attack.
         .set("POOL_IDLE_TIMEOUT_SECS", "1")
         .set("LOG", "warn,edgeproxy=info,edgeproxy_server=info")
+        .gives_back_at_once()
 }
 
 /// How many descriptors come and go with bystanders.
@@ -154,11 +154,6 @@ pub(crate) async fn judge(row: &'static Row, mut stage: Stage, crowd: Crowd, out
     // So that what is left is the attack's.
     let mut tally = crowd.end().await;
     let settled = settled(&stage).await;
-    given_back(
-        &stage.edgeproxy,
-        a_tenth_more(stage.warm.unwrap_or(before.resident)),
-    )
-    .await;
     let after = Vitals::of(&stage.edgeproxy);
     if !stage.edgeproxy.is_running() {
         wrong.push("edgeproxy has ended".to_owned());
@@ -194,10 +189,6 @@ pub(crate) async fn judge(row: &'static Row, mut stage: Stage, crowd: Crowd, out
         _ => Verdict::of(wrong),
     };
     line
-}
-
-fn a_tenth_more(bytes: u64) -> u64 {
-    bytes + bytes / 10
 }
 
 fn tail(text: &str) -> String {

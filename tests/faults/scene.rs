@@ -70,6 +70,7 @@ pub(crate) fn setup() -> Setup {
         .set("POOL_IDLE_TIMEOUT_SECS", "1")
         .set("API_RATE_PER_PEER", "0")
         .set("LOG", "info")
+        .gives_back_at_once()
 }
 
 /// A backend that sends no heartbeats.

@@ -4,6 +4,7 @@ import re
 
 import schemathesis
 from hypothesis import strategies as st
+from schemathesis.specs.openapi.checks import use_after_free
 
 # The server is told to take no address beyond these, and no request of a test leaves the machine.
 schemathesis.openapi.format("ipv4", st.integers(1, 250).map(lambda last: f"127.0.0.{last}"))
@@ -63,3 +64,13 @@ def map_case(context, case):
         # The page of events takes no figures.
         query.pop("stats", None)
     return case
+
+
+@schemathesis.check
+def gone_unless_it_drains(ctx, response, case):
+    """What is deleted is gone at once; with `drain` it is out of rotation and still there, until its time is over."""
+    for earlier in ctx.internals.find_related(case_id=case.id):
+        drain = str((earlier.query or {}).get("drain", "0s"))
+        if earlier.operation.method.lower() == "delete" and not re.fullmatch(r"0+(s|ms|m|h)?", drain):
+            return None
+    return use_after_free(ctx, response, case)

@@ -181,6 +181,7 @@ pub(crate) async fn edgeproxy() -> Edgeproxy {
         .set("POOL_IDLE_TIMEOUT_SECS", "5")
         .set("API_RATE_PER_PEER", "0")
         .set("LOG", "warn,edgeproxy=info,edgeproxy_server=info")
+        .gives_back_at_once()
         .start()
         .await
 }

@@ -57,6 +57,12 @@ impl Setup {
         self
     }
 
+    /// What is free goes back to the system at once instead of some seconds later, so that what is resident is in use.
+    #[must_use]
+    pub fn gives_back_at_once(self) -> Self {
+        self.variable("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
+    }
+
     /// Passes a socket on as systemd does, by `LISTEN_FDS`, under that name. At most two.
     #[must_use]
     pub fn activated(mut self, name: &str, socket: TcpListener) -> Self {

@@ -63,7 +63,7 @@ pub use outside::{block_on, outside};
 pub use relay::{Passing, Relay};
 pub use reply::Reply;
 pub use tmux::Tmux;
-pub use vitals::{Vitals, closed, given_back, settled};
+pub use vitals::{Vitals, closed, settled};
 pub use wire::Wire;
 
 /// The path of a binary that was built beside the running test.

@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::{Api, Edgeproxy, PATIENCE, eventually};
 
@@ -68,22 +68,7 @@ pub async fn settled(edgeproxy: &Edgeproxy, before: Vitals) -> Vitals {
     .await;
     drop(api);
     closed(edgeproxy, before.descriptors).await;
-    given_back(edgeproxy, before.resident + before.resident / 10).await
-}
-
-/// How long the allocator keeps what is free before it gives all of it back to the system, and a little more.
-const DECAY: Duration = Duration::from_secs(12);
-
-/// Waits until no more memory than that is resident, or whatever is free has been given back. What is there then.
-pub async fn given_back(edgeproxy: &Edgeproxy, wanted: u64) -> Vitals {
-    let end = Instant::now() + DECAY;
-    loop {
-        let now = Vitals::of(edgeproxy);
-        if now.resident <= wanted || Instant::now() >= end {
-            return now;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    Vitals::of(edgeproxy)
 }
 
 /// Waits until no more descriptors are open than before.
