@@ -1,5 +1,6 @@
 //! What the crate promises, tested from outside.
 
+mod admitted;
 mod allocation;
 mod explanations;
 mod fairness;

@@ -169,15 +169,21 @@ fn a_claim_that_only_looks_has_its_answers_shown() {
 
 #[test]
 fn of_many_it_is_said_who_was_drawn() {
-    let balancer = prepare(&plain(Algorithm::LeastConnections), &weighing(&[1; 50]));
-    let members = &balancer.explain(&ANYONE, NOW, 3).tiers[0].members;
-    let how_many = |verdict| members.iter().filter(|member| member.verdict == verdict).count();
-    assert_eq!(
-        (
-            how_many(Verdict::Picked),
-            how_many(Verdict::MoreLoaded),
-            how_many(Verdict::NotDrawn)
-        ),
-        (1, 1, 48)
-    );
+    for (algorithm, lost) in [
+        (Algorithm::LeastConnections, Verdict::MoreLoaded),
+        (Algorithm::Ewma, Verdict::Slower),
+    ] {
+        let balancer = prepare(&plain(algorithm), &weighing(&[1; 50]));
+        let members = &balancer.explain(&ANYONE, NOW, 3).tiers[0].members;
+        let how_many = |verdict| members.iter().filter(|member| member.verdict == verdict).count();
+        assert_eq!(
+            (
+                how_many(Verdict::Picked),
+                how_many(lost),
+                how_many(Verdict::NotDrawn)
+            ),
+            (1, 1, 48),
+            "{algorithm:?}"
+        );
+    }
 }

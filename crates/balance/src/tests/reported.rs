@@ -90,7 +90,7 @@ fn a_slow_start_and_a_report_are_multiplied() {
     );
 }
 
-fn endpoint(number: u64) -> Arc<Endpoint> {
+pub(super) fn endpoint(number: u64) -> Arc<Endpoint> {
     let backend = Backend::new(
         BackendId::parse(&format!("b{number}")).unwrap(),
         AppName::parse("shop").unwrap(),
