@@ -39,7 +39,6 @@ pub(crate) async fn accept_all(latest: &Latest, sockets: &[(usize, TcpListener)]
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                scarcity::accepting_failed(&error);
                 if news.is_due() {
                     tracing::warn!(%error, "no connection can be accepted; trying again and again");
                 }

@@ -122,15 +122,6 @@ impl Shortage {
     }
 }
 
-/// A client can't be accepted, with that error: has all workers let go of what they keep for later, where that may help.
-#[cold]
-pub(crate) fn accepting_failed(error: &io::Error) {
-    // A local port is nothing that accepting takes.
-    if Lack::judge(error, || false).is_some() {
-        CALLS.call(Instant::now());
-    }
-}
-
 /// Hears when a worker is to let go of what it keeps for later.
 pub(crate) fn calls() -> watch::Receiver<Option<Instant>> {
     CALLS.0.subscribe()

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use edgeproxy_backend::Limits;
 use http::Response;
-use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 
 use crate::backend::{self, Backend, Reply};
@@ -90,19 +89,6 @@ async fn what_is_idle_is_closed_for_a_request_that_needs_a_descriptor_by_every_w
     let mut kept = Kept::new().await;
     let short = Short::of_more();
     let answer = kept.clients[0].get("/").await;
-    drop(short);
-    assert!(is_fresh(&answer), "{answer:?}");
-    kept.all_closed().await;
-}
-
-#[tokio::test]
-async fn what_is_idle_is_closed_for_a_client_that_can_t_be_accepted() {
-    let _alone = alone().await;
-    let kept = Kept::new().await;
-    let socket = TcpSocket::new_v4().unwrap();
-    let short = Short::of_more();
-    let mut client = Client::on(socket.connect(kept.stage.addr).await.unwrap());
-    let answer = client.get("/").await;
     drop(short);
     assert!(is_fresh(&answer), "{answer:?}");
     kept.all_closed().await;
