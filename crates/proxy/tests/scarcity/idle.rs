@@ -18,7 +18,7 @@ const CLIENTS: usize = 16;
 
 /// A proxy that keeps connections to two backends, and has none to a third.
 struct Kept {
-    stage: Stage,
+    _stage: Stage,
     http1: Backend,
     h2c: http2::Backend,
     _fresh: Backend,
@@ -64,7 +64,7 @@ impl Kept {
         }
         assert_eq!(http1.tally().connections, CLIENTS);
         Self {
-            stage,
+            _stage: stage,
             http1,
             h2c,
             _fresh: fresh,
