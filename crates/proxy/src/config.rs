@@ -1,3 +1,7 @@
+pub(crate) mod listener;
+pub(crate) mod prepared;
+pub(crate) mod settings;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,18 @@
 //! One request, from its head to its answer's.
 
+pub(crate) mod account;
+pub(crate) mod answer;
+pub(crate) mod decision;
+pub(crate) mod download;
 mod explained;
+pub(crate) mod failing;
 mod noted;
+pub(crate) mod pause;
+pub(crate) mod pick;
+pub(crate) mod queue;
+pub(crate) mod retry;
 mod routed;
+pub(crate) mod upload;
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -20,31 +30,32 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, respo
 use http_body_util::Full;
 use tokio::time::Instant;
 
-use crate::account::Account;
-use crate::answer::Answer;
-use crate::attempt::http1::{self, Upgrades};
-use crate::attempt::mux::Way;
-use crate::attempt::sending::Outgoing;
-use crate::attempt::{Made, Unanswered, http2};
-use crate::download::{Arriving, Download, Limit};
-use crate::forward::{self, Added};
-use crate::grpc::{self, Call};
+use crate::AppRoute;
+use crate::exchange::account::Account;
+use crate::exchange::answer::Answer;
+use crate::exchange::download::{Arriving, Download, Limit};
+use crate::exchange::pause::Pause;
+use crate::exchange::pick::{Front, Taken};
+use crate::exchange::retry::{Failed, Next};
+use crate::exchange::upload::{Broken, Upload};
+use crate::headers::forward::{self, Added};
+use crate::headers::own_fields;
 use crate::http1::request;
+use crate::http2::interim::Respond;
 use crate::http2::receive::Receive;
-use crate::inbound::{self, Stop};
-use crate::interim::Respond;
-use crate::keys::{self, Standing};
-use crate::own_fields;
-use crate::pause::Pause;
-use crate::phase::Turn;
-use crate::pick::{self, Front, Taken};
-use crate::retry::{self, Failed, Next};
-use crate::timer::Timer;
-use crate::upload::{Broken, Upload};
-use crate::websocket::Handshake;
-use crate::wire::Wire;
+use crate::http2::websocket::Handshake;
+use crate::listen::phase::Turn;
+use crate::request::grpc::{self, Call};
+use crate::request::inbound::{self, Stop};
+use crate::request::keys::{self, Standing};
+use crate::upstream::attempt::http1::{self, Upgrades};
+use crate::upstream::attempt::mux::Way;
+use crate::upstream::attempt::sending::Outgoing;
+use crate::upstream::attempt::{Made, Unanswered, http2};
+use crate::upstream::wire::Wire;
 use crate::worker::Worker;
-use crate::{AppRoute, clock};
+use crate::worker::clock;
+use crate::worker::timer::Timer;
 use noted::{account, refused};
 use routed::Routed;
 

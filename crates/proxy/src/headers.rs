@@ -1,5 +1,7 @@
 //! What happens to the fields of a message on its way through, without any I/O.
 
+pub(crate) mod forward;
+pub(crate) mod own_fields;
 use http::HeaderMap;
 
 use crate::http1::field::Field;

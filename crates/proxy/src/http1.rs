@@ -39,6 +39,7 @@ mod exchange;
 pub(crate) mod field;
 pub(crate) mod framing;
 pub(crate) mod head;
+pub(crate) mod leaving;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod text;

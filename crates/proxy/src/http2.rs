@@ -8,11 +8,13 @@
 pub(crate) mod flood;
 pub(crate) mod frames;
 pub(crate) mod gather;
+pub(crate) mod interim;
 pub(crate) mod keep_alive;
 pub(crate) mod pump;
 pub(crate) mod receive;
 pub(crate) mod sections;
 pub(crate) mod served;
+pub(crate) mod websocket;
 
 use std::net::IpAddr;
 

@@ -166,6 +166,20 @@
 //! | `http_version` | 505 | neither HTTP/1.0, 1.1 nor 2 |
 //! | `loop_detected` | 508 | `Via` names this proxy, or more than 32 |
 //!
+//! # Where things are
+//!
+//! | folder | holds |
+//! |---|---|
+//! | `listen` | sockets bound, connections accepted and counted, the protocol found out |
+//! | `http1`, `http2`, `tcp` | what is particular to one protocol |
+//! | `request`, `headers`, `route` | what a request says, what becomes of its fields, where it goes; no I/O |
+//! | `exchange` | a request from its head to its answer's end: pick, queue, attempts, retries, bodies, the proxy's own answers |
+//! | `upstream` | connections to backends: made, kept, and an attempt on each |
+//! | `transport` | bytes in the clear or inside TLS, and the memory for them |
+//! | `worker` | a thread of the data plane: its time, its timers, what it does when something runs out |
+//! | `telemetry` | access log, counts, spans, reports |
+//! | `config` | what it is told, and how that changes while it runs |
+//!
 //! # What it leaves to the caller
 //!
 //! Which backends there are and whether they are well is decided elsewhere, and comes in as a table and by
@@ -174,92 +188,47 @@
 //! An HTTP/1 client's FIN is taken for the end of its requests, not of its interest (RFC 9112 §9.6 leaves both open), so
 //! one that has left is noticed by its reset, or when there is something to send to it.
 
-mod accept;
-mod access_log;
-mod account;
-mod answer;
-mod attempt;
-mod bind;
-mod buffer;
-mod clients;
-mod clock;
 mod config;
-mod counts;
-mod decision;
-mod dialing;
-mod download;
-mod encrypted;
 mod exchange;
-mod failing;
-mod forward;
-mod front;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod grpc;
 mod headers;
-mod host;
 mod http1;
 mod http2;
-mod inbound;
-mod inside;
-mod interim;
-mod keys;
-mod leaving;
-mod listener;
+mod listen;
 #[cfg(all(test, edgeproxy_loom))]
 mod models;
-mod news;
-mod origin;
 mod outbound;
-mod own_fields;
-mod pause;
-mod phase;
-mod pick;
-mod pool;
-mod prepared;
-mod proxy_protocol;
-mod queue;
-mod report;
-mod retry;
+mod request;
 mod route;
-mod running;
-mod scarcity;
-mod settings;
-mod slots;
-mod sni;
-mod socket;
-mod stream;
 mod sync;
 mod tcp;
-mod timer;
-mod tls;
-mod traces;
-mod upload;
-mod websocket;
-mod wire;
+mod telemetry;
+mod transport;
+mod upstream;
 mod worker;
 
-pub use access_log::{AccessLog, LineFormat, LineSink};
-pub use bind::{BindError, Bound, bind, bind_with, without_listeners};
 pub use config::Config;
-pub use counts::{
-    AppTotals, AppTraffic, BREACHES, BackendTotals, BackendTraffic, CLASSES, Counted, FAILURES,
-    ListenerTraffic, REASONS, TURNED_AWAY, Traffic, WorkerTraffic,
-};
-pub use keys::{Brought, CookieName, CookieNameError, HashKey, Keys, Sticky, StickyCookie};
-pub use listener::{Listener, Protocol, ProxyVersion};
-pub use origin::Locate;
+pub use config::listener::{Listener, Protocol, ProxyVersion};
+pub use config::prepared::{PrepareError, Prepared};
+pub use config::settings::{AppSettings, Statuses};
+pub use exchange::queue::Queue;
+pub use exchange::retry::RetryBudget;
+pub use listen::bind::{BindError, Bound, bind, bind_with, without_listeners};
 pub use outbound::{BoxError, CalledFrom, Outbound, OutboundBody, OutboundError};
-pub use prepared::{PrepareError, Prepared};
-pub use queue::Queue;
-pub use report::Reporter;
-pub use retry::RetryBudget;
+pub use request::keys::{Brought, CookieName, CookieNameError, HashKey, Keys, Sticky, StickyCookie};
+pub use request::origin::Locate;
 pub use route::{
     AppRoute, BodyLimit, FieldPattern, HostPattern, PathPrefix, PathPrefixError, Route, RouteTable, Routes,
     SharedTable,
 };
-pub use running::{Running, SpawnError};
-pub use settings::{AppSettings, Statuses};
-pub use tls::{BackendTls, Tls};
-pub use traces::{AttemptSpan, Follow, RequestSpan, SpanSink, Tracing};
+pub use telemetry::access_log::{AccessLog, LineFormat, LineSink};
+pub use telemetry::counts::{
+    AppTotals, AppTraffic, BREACHES, BackendTotals, BackendTraffic, CLASSES, Counted, FAILURES,
+    ListenerTraffic, REASONS, TURNED_AWAY, Traffic, WorkerTraffic,
+};
+pub use telemetry::report::Reporter;
+pub use telemetry::traces::{AttemptSpan, Follow, RequestSpan, SpanSink, Tracing};
+pub use transport::tls::{BackendTls, Tls};
+pub use worker::running::{Running, SpawnError};

@@ -10,9 +10,9 @@ use edgeproxy_backend::{
 };
 use loom::thread;
 
-use crate::clients::Clients;
+use crate::exchange::queue::{Queue, Returned, Waiting};
 use crate::http2::served::Served;
-use crate::queue::{Queue, Returned, Waiting};
+use crate::listen::clients::Clients;
 use crate::sync::{AtomicBool, Ordering};
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

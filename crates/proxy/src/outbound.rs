@@ -21,7 +21,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::{mpsc, oneshot};
 use tower_service::Service;
 
-use crate::inside::Asking;
+use crate::listen::inside::Asking;
 use body::Exchange;
 
 pub use body::OutboundBody;

@@ -15,7 +15,7 @@ use edgeproxy_backend::{AppName, Endpoint, MonoTime};
 use edgeproxy_balance::{Balancer, Policy};
 use hashbrown::HashMap;
 
-use crate::answer::Answer;
+use crate::exchange::answer::Answer;
 use crate::{AppSettings, Config, Keys, Prepared, Queue, RetryBudget};
 pub(crate) use path::Rewrite;
 pub use path::{PathPrefix, PathPrefixError};

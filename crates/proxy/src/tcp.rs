@@ -12,6 +12,7 @@ mod bounds;
 mod connecting;
 mod direction;
 mod relay;
+pub(crate) mod sni;
 mod supplies;
 mod terminated;
 
@@ -28,9 +29,9 @@ use std::time::Duration;
 use edgeproxy_backend::{AppName, InFlight};
 use tokio::net::TcpStream;
 
-use crate::counts::Open;
-use crate::encrypted::Encrypted;
-use crate::proxy_protocol::{self, Named};
+use crate::listen::proxy_protocol::{self, Named};
+use crate::telemetry::counts::Open;
+use crate::transport::encrypted::Encrypted;
 use crate::worker::Worker;
 use crate::{AppRoute, Listener, Protocol};
 use connecting::{Connected, connected};

@@ -1,6 +1,12 @@
 //! One thread of the data plane: its listeners, its connections, its pools, what it counts. It shares nothing that is written to
 //! with the others but the endpoints' meters and, where that is limited, the count of each client's connections.
 
+pub(crate) mod clock;
+pub(crate) mod news;
+pub(crate) mod running;
+pub(crate) mod scarcity;
+pub(crate) mod timer;
+
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -15,24 +21,23 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::accept::{accept_all, accept_queued};
-use crate::access_log::{Asked, Asker, Entry, Gathered};
-use crate::attempt::mux::{Mux, Muxes};
-use crate::buffer::Buffers;
-use crate::clients::Clients;
-use crate::counts::{Books, Counted, Tally, Unopened};
 use crate::headers::via::Pseudonym;
 use crate::http1::request::{Client, Rules};
-use crate::inside;
-use crate::origin::{Introduced, Origins};
-use crate::pool::{Pool, Upstream};
-use crate::running::Told;
-use crate::scarcity;
-use crate::slots::Slots;
+use crate::listen::accept::{accept_all, accept_queued};
+use crate::listen::clients::Clients;
+use crate::listen::inside;
+use crate::listen::slots::Slots;
+use crate::request::origin::{Introduced, Origins};
 use crate::tcp::Supplies;
-use crate::timer::Timers;
-use crate::traces::Sampling;
-use crate::wire::Wire;
+use crate::telemetry::access_log::{Asked, Asker, Entry, Gathered};
+use crate::telemetry::counts::{Books, Counted, Tally, Unopened};
+use crate::telemetry::traces::Sampling;
+use crate::transport::buffer::Buffers;
+use crate::upstream::attempt::mux::{Mux, Muxes};
+use crate::upstream::pool::{Pool, Upstream};
+use crate::upstream::wire::Wire;
+use crate::worker::running::Told;
+use crate::worker::timer::Timers;
 use crate::{AppRoute, Config, Reporter, RouteTable, SharedTable};
 
 /// What all workers have in common.

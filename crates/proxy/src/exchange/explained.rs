@@ -3,10 +3,10 @@
 use edgeproxy_balance::PickError;
 
 use super::Exchange;
-use crate::answer::Answer;
-use crate::attempt::Unanswered;
-use crate::retry::Failed;
-use crate::upload::Broken;
+use crate::exchange::answer::Answer;
+use crate::exchange::retry::Failed;
+use crate::exchange::upload::Broken;
+use crate::upstream::attempt::Unanswered;
 
 impl Exchange<'_> {
     /// What a client is told whose request no backend may take, or no other than the one that `failed`.

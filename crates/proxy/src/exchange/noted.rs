@@ -8,14 +8,14 @@ use http::request::Parts;
 use tokio::time::Instant;
 
 use super::Exchange;
-use crate::access_log::{Asked, Asker, trace_of};
-use crate::account::Account;
-use crate::answer::Answer;
-use crate::download::Arriving;
+use crate::exchange::account::Account;
+use crate::exchange::answer::Answer;
+use crate::exchange::download::Arriving;
+use crate::exchange::retry::Failed;
 use crate::headers::trace;
 use crate::http1::request;
-use crate::retry::Failed;
-use crate::traces::Traced;
+use crate::telemetry::access_log::{Asked, Asker, trace_of};
+use crate::telemetry::traces::Traced;
 use crate::worker::Worker;
 
 /// Opens the account of a request that has just come; and whether it is traced.

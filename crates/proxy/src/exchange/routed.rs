@@ -8,8 +8,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 
 use crate::AppRoute;
-use crate::answer::Answer;
-use crate::inbound::{self, Inbound};
+use crate::exchange::answer::Answer;
+use crate::request::inbound::{self, Inbound};
 use crate::route::{self, Destination, Lines};
 use crate::worker::Worker;
 

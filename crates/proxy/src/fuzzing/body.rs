@@ -2,10 +2,10 @@ use std::rc::Rc;
 
 use super::pieces::divisions;
 use super::reference::{self, Chunked, Field};
-use crate::buffer::Buffers;
 use crate::http1::body::{Body, BodyError};
 use crate::http1::framing::Length;
 use crate::http1::response::Delivery;
+use crate::transport::buffer::Buffers;
 
 /// Of trailers.
 const MAX_TRAILERS: (usize, usize) = (8 * 1024, 100);

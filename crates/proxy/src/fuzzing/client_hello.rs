@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::pieces;
-use crate::sni::{MAX_HELLO, Refused, hello};
+use crate::tcp::sni::{MAX_HELLO, Refused, hello};
 
 /// Stands before what comes, as a header of the PROXY protocol does.
 const BEFORE: &[u8] = b"before ";

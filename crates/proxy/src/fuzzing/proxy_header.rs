@@ -1,5 +1,5 @@
 use crate::ProxyVersion;
-use crate::proxy_protocol::{HeaderError, Named, header, parse};
+use crate::listen::proxy_protocol::{HeaderError, Named, header, parse};
 
 /// What came of some bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,7 +4,7 @@ use super::reference;
 use crate::headers::forwarded::is_chain;
 use crate::headers::trace;
 use crate::headers::via::Pseudonym;
-use crate::host::Authority;
+use crate::request::host::Authority;
 
 /// Bytes as an authority, a trace's parent, a request's id, a chain of addresses, a list of hops, and the address
 /// of a backend: what is taken is what the specifications permit, and can't be taken for anything else.

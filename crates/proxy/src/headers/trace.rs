@@ -6,7 +6,7 @@ use http::header::HeaderName;
 use super::Present;
 use crate::http1::field::Field;
 use crate::http1::text::push_hex;
-use crate::traces::Traced;
+use crate::telemetry::traces::Traced;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

@@ -4,7 +4,7 @@ use super::chunked::{At, ChunkError, Decoder, Keep};
 use super::framing::Length;
 use super::response::Delivery;
 use super::trailers::trailers;
-use crate::buffer::Buffer;
+use crate::transport::buffer::Buffer;
 
 /// One body. Bytes come into its [`Buffer`], which may hold the end of the head before it and the beginning of
 /// the message behind it.
@@ -282,7 +282,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::buffer::Buffers;
+    use crate::transport::buffer::Buffers;
 
     /// What leaves of bytes that come in pieces, and what is left behind them.
     fn pass(

@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use super::head::is_due;
 use super::request::{self, Client, Stop};
 use super::response::Persist;
-use crate::access_log::{Asked, Asker};
-use crate::account::Account;
-use crate::answer::Answer;
-use crate::buffer::{Buffer, HeadBuffer};
-use crate::socket::{Socket, poll_read, write_all};
-use crate::timer::Timer;
+use crate::exchange::account::Account;
+use crate::exchange::answer::Answer;
+use crate::telemetry::access_log::{Asked, Asker};
+use crate::transport::buffer::{Buffer, HeadBuffer};
+use crate::transport::socket::{Socket, poll_read, write_all};
+use crate::worker::timer::Timer;
 use crate::worker::{Current, Worker};
 
 /// A client's connection. It holds no buffer while it waits for a request.

@@ -9,10 +9,10 @@ use tokio::io::AsyncWrite as _;
 use super::body::BodyError;
 use super::response::{self, Asked, Head, Manner, ResponseError};
 use super::upload::Upload;
-use crate::buffer::{Buffer, HeadBuffer};
-use crate::retry::Failed;
-use crate::socket::{Socket, poll_read};
-use crate::wire::Wire;
+use crate::exchange::retry::Failed;
+use crate::transport::buffer::{Buffer, HeadBuffer};
+use crate::transport::socket::{Socket, poll_read};
+use crate::upstream::wire::Wire;
 
 /// Why there is no response.
 #[derive(Debug)]

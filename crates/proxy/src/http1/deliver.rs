@@ -5,8 +5,8 @@ use std::task::{Context, Poll};
 use super::body::{Body, BodyError};
 use super::converse::{LARGE_BODY, Listening, Silence, fill};
 use super::upload::Upload;
-use crate::socket::{Socket, poll_read, poll_write};
-use crate::wire::Wire;
+use crate::transport::socket::{Socket, poll_read, poll_write};
+use crate::upstream::wire::Wire;
 
 /// A response under way.
 pub(super) struct Delivery<'a, 'c, S> {

@@ -13,11 +13,11 @@ use super::framing::{Framing, Length};
 use super::head::{self, Fields, HeadError, tokens};
 use super::text::push_hex;
 use crate::RouteTable;
-use crate::answer::Answer;
+use crate::exchange::answer::Answer;
 use crate::headers::via::Pseudonym;
-use crate::host::{self, Authority};
-use crate::origin::{Introduced, Origins};
-use crate::traces::{Sampling, Traced};
+use crate::request::host::{self, Authority};
+use crate::request::origin::{Introduced, Origins};
+use crate::telemetry::traces::{Sampling, Traced};
 
 /// What holds for every request on a connection.
 #[derive(Clone, Copy)]

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::buffer::Buffer;
-use crate::socket::{Socket, poll_read, poll_write};
 use crate::tcp::Ended;
-use crate::timer::Timer;
-use crate::wire::Wire;
+use crate::transport::buffer::Buffer;
+use crate::transport::socket::{Socket, poll_read, poll_write};
+use crate::upstream::wire::Wire;
+use crate::worker::timer::Timer;
 
 /// One direction.
 struct Flow {

@@ -105,7 +105,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::buffer::Buffers;
+    use crate::transport::buffer::Buffers;
 
     fn upload(length: u64, keep_max: usize) -> Upload {
         let length = Length::Known(length);

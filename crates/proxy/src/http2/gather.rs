@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::buffer::{Buffer, Buffers};
-use crate::phase::Phase;
-use crate::socket::Socket;
+use crate::listen::phase::Phase;
+use crate::transport::buffer::{Buffer, Buffers};
+use crate::transport::socket::Socket;
 
 /// A socket of which writes leave together: when whoever drives the connection says so, or when a buffer is full.
 ///
@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
     use crate::Config;
-    use crate::phase::Overdue;
+    use crate::listen::phase::Overdue;
 
     struct Pair {
         near: Gathering<TcpStream>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use h2::{Ping, PingPong};
 use tokio::time::Instant;
 
-use crate::timer::Timer;
+use crate::worker::timer::Timer;
 
 /// When a silent peer is asked whether it is there.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +104,7 @@ mod tests {
     use std::pin::Pin;
 
     use super::*;
-    use crate::timer::Timers;
+    use crate::worker::timer::Timers;
 
     const PACE: Pace = Pace {
         first: Duration::from_secs(30),

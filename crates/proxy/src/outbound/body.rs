@@ -14,9 +14,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Collected};
 
 use super::{BoxError, OutboundError};
-use crate::answer::WORD;
-use crate::grpc;
+use crate::exchange::answer::WORD;
 use crate::http2::pump::{Pump, Stopped};
+use crate::request::grpc;
 
 /// A request that is under way.
 pub(super) struct Exchange {

@@ -11,14 +11,15 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::counts::Tally;
-use crate::dialing::Dialing;
-use crate::keys::Standing;
-use crate::pick::{self, Front, Taken};
-use crate::queue::Waiting;
-use crate::retry::Failed;
+use crate::AppRoute;
+use crate::exchange::pick::{self, Front, Taken};
+use crate::exchange::queue::Waiting;
+use crate::exchange::retry::Failed;
+use crate::request::keys::Standing;
+use crate::telemetry::counts::Tally;
+use crate::upstream::dialing::Dialing;
 use crate::worker::Worker;
-use crate::{AppRoute, clock};
+use crate::worker::clock;
 
 /// A connection to a backend.
 pub(super) struct Connected {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::direction::Direction;
 use super::supplies::Supplies;
-use crate::counts::Tally;
+use crate::telemetry::counts::Tally;
 
 /// How a connection ended.
 #[derive(Debug)]

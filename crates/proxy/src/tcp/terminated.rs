@@ -9,10 +9,10 @@ use edgeproxy_backend::AppName;
 use super::connecting::{Connected, connected};
 use super::{idle_timeout, tell_end};
 use crate::Listener;
-use crate::encrypted::Encrypted;
 use crate::http1::tunnel;
-use crate::socket::Socket;
-use crate::wire::Wire;
+use crate::transport::encrypted::Encrypted;
+use crate::transport::socket::Socket;
+use crate::upstream::wire::Wire;
 use crate::worker::Worker;
 
 /// Passes a connection on to a backend of `app`, which gets `lead` first, until it ends. Broken off, it is reset

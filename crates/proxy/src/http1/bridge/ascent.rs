@@ -11,7 +11,7 @@ use crate::http1::chunked::{At, Decoder, Keep};
 use crate::http1::converse::{Listening, Silence, Uploaded, fill};
 use crate::http1::trailers;
 use crate::http1::upload::Upload;
-use crate::socket::Socket;
+use crate::transport::socket::Socket;
 
 /// Sends a body as fast as the backend takes it. Nothing is asked of the client before there is room for it. Dropped
 /// before its end it has the stream reset.

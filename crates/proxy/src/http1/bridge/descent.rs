@@ -9,13 +9,13 @@ use http_body::Body as _;
 
 use super::ascent::Ascent;
 use super::response::{self, Framing};
-use crate::buffer::HeadBuffer;
 use crate::http1::converse::{Listening, Silence};
 use crate::http1::deliver::{Broken, Step, WaitsFor};
+use crate::http1::leaving::{CHUNK_AND_LAST, LAST_CHUNK, LINE_END, Leaving};
 use crate::http1::upload::Upload;
 use crate::http2::receive::Receive;
-use crate::leaving::{CHUNK_AND_LAST, LAST_CHUNK, LINE_END, Leaving};
-use crate::socket::Socket;
+use crate::transport::buffer::HeadBuffer;
+use crate::transport::socket::Socket;
 
 /// A response under way. Nothing is taken of it before the client has taken what came last.
 pub(crate) struct Descent<'a, 'c, S> {

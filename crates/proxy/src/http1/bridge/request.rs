@@ -6,7 +6,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
-use crate::forward;
+use crate::headers::forward;
 use crate::http1::field::Field;
 use crate::http1::head;
 

@@ -7,11 +7,11 @@ use super::Verdict;
 use super::generate::Response;
 use super::peer::AFTER;
 use crate::RouteTable;
-use crate::buffer::Buffers;
 use crate::headers::via::Pseudonym;
 use crate::http1::body::Body;
 use crate::http1::request::{self, Client, Method, Rules, Stop};
 use crate::http1::response::{self, Asked, Delivery, Manner, Persist};
+use crate::transport::buffer::Buffers;
 
 /// What is passed on of a message.
 pub(super) struct Passed {

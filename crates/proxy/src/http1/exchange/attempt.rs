@@ -7,17 +7,18 @@ use edgeproxy_backend::{Endpoint, InFlight};
 use tokio::time::Instant;
 
 use super::Exchange;
-use crate::counts::{Tally, place_of};
-use crate::dialing::Dialing;
+use crate::AppSettings;
+use crate::exchange::retry::{self, Failed};
 use crate::http1::body::BodyError;
 use crate::http1::converse::{Conversation, Silence, Unread, Uploaded};
 use crate::http1::response::{self, Delivery, Manner, Persist};
-use crate::interim::MAX_INTERIM;
-use crate::pool::Upstream;
-use crate::retry::{self, Failed};
-use crate::socket::{Socket, write_all};
-use crate::wire::{self, Wire};
-use crate::{AppSettings, clock};
+use crate::http2::interim::MAX_INTERIM;
+use crate::telemetry::counts::{Tally, place_of};
+use crate::transport::socket::{Socket, write_all};
+use crate::upstream::dialing::Dialing;
+use crate::upstream::pool::Upstream;
+use crate::upstream::wire::{self, Wire};
+use crate::worker::clock;
 
 /// Of the interim responses, the one that asks for the body.
 pub(super) const CONTINUE: u16 = 100;

@@ -14,10 +14,9 @@ use tokio::time::Instant;
 use super::attempt::{CONTINUE, Unanswered};
 use super::{After, Exchange, note_delivery};
 use crate::AppSettings;
-use crate::attempt::Made;
-use crate::attempt::http2::{self, poll_interim};
-use crate::attempt::mux::{Slot, Way};
-use crate::forward;
+use crate::exchange::pick::Taken;
+use crate::exchange::retry::{self, Failed};
+use crate::headers::forward;
 use crate::headers::via::Pseudonym;
 use crate::http1::bridge::ascent::Ascent;
 use crate::http1::bridge::descent::{Descent, Moved};
@@ -25,13 +24,14 @@ use crate::http1::bridge::request::{Translated, translate};
 use crate::http1::bridge::response::{self, Framing};
 use crate::http1::converse::{Unread, Uploaded};
 use crate::http1::deliver::{Broken, Step, WaitsFor};
+use crate::http1::leaving::Leaving;
 use crate::http1::response::Persist;
+use crate::http2::interim::MAX_INTERIM;
 use crate::http2::receive::Receive;
-use crate::interim::MAX_INTERIM;
-use crate::leaving::Leaving;
-use crate::pick::Taken;
-use crate::retry::{self, Failed};
-use crate::socket::{Socket, write_all};
+use crate::transport::socket::{Socket, write_all};
+use crate::upstream::attempt::Made;
+use crate::upstream::attempt::http2::{self, poll_interim};
+use crate::upstream::attempt::mux::{Slot, Way};
 
 /// A response that has begun, its head written already, and what it holds until the backend has said everything.
 pub(super) struct Crossing {

@@ -5,12 +5,12 @@ use edgeproxy_backend::InFlight;
 use super::attempt::Unanswered;
 use super::{After, Exchange};
 use crate::AppRoute;
-use crate::account::Account;
-use crate::answer::Answer;
+use crate::exchange::account::Account;
+use crate::exchange::answer::Answer;
+use crate::exchange::retry::Failed;
 use crate::http1::body::BodyError;
 use crate::http1::deliver::Broken;
-use crate::retry::Failed;
-use crate::socket::Socket;
+use crate::transport::socket::Socket;
 
 impl<S: Socket> Exchange<'_, S> {
     /// Counts what comes of a request that no backend's response ends.

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::{After, Exchange, Served};
 use crate::AppRoute;
-use crate::answer::Answer;
-use crate::queue::Waiting;
-use crate::socket::Socket;
+use crate::exchange::answer::Answer;
+use crate::exchange::queue::Waiting;
+use crate::transport::socket::Socket;
 
 impl<S: Socket> Exchange<'_, S> {
     /// Waits in the queue of `app` for a place, and is served then.

@@ -4,7 +4,7 @@
 use http::header::HeaderName;
 
 use super::{Facts, Head, Method, Rules, Seen, Stop, Told, Traceparent, may_be_spoken};
-use crate::answer::{ALLOWED, Answer};
+use crate::exchange::answer::{ALLOWED, Answer};
 use crate::headers::{forwarded, trace};
 use crate::http1::field::Field;
 use crate::http1::framing::Length;

@@ -1,7 +1,7 @@
 //! The four forms of a request's target (RFC 9112 §3.2).
 
 use super::{Method, Stop};
-use crate::answer::Answer;
+use crate::exchange::answer::Answer;
 
 /// What a request is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

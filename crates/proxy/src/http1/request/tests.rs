@@ -4,7 +4,7 @@ use std::sync::Arc;
 use edgeproxy_backend::AppName;
 
 use super::*;
-use crate::access_log::Asked;
+use crate::telemetry::access_log::Asked;
 use crate::{AppRoute, AppSettings};
 
 fn pseudonym() -> Pseudonym {
