@@ -1,19 +1,18 @@
-//! Who may use the API, and for what: a file names tokens and clients' certificates, each with a role and the apps
-//! that it is for.
+//! Who may use the API, and for what. A file lists tokens and client certificates, each with a role and the apps that it
+//! is for; this crate parses that file and answers what a token or a certificate grants.
 //!
 //! # The key decision: a token is looked up by its digest
 //!
-//! The file holds digests, `sha256:` and 64 hex digits, and no token. What a client shows is hashed before anything is
-//! compared, so that no comparison ever sees a byte of a token: the table is keyed by a hash of the digest that is
-//! made with a random key of this process, and the one entry that it proposes is compared with the whole digest in
-//! constant time. How long that takes depends on the length of what was shown, and on nothing else of it. It costs the
-//! same with one token and with ten thousand.
+//! The file holds digests (`sha256:` and 64 hex digits), never tokens. Whatever a client shows is hashed before anything is
+//! compared, so no comparison ever sees a byte of a token. The digest is looked up in a hash table that is keyed at random
+//! for each process, and the one entry found is compared with the whole digest in constant time. How long that takes depends
+//! on the length of what was shown and on nothing else about it, and it costs the same with ten thousand tokens as with one.
 //!
-//! A plain SHA-256 is enough because tokens are random: there is no dictionary to try, and 2^128 guesses are none. That is
-//! why [`Token::parse`] refuses short ones, and why none is derived from a password. The digest has a prefix of its
-//! own, so that the digest of the same text in another system's file is worth nothing here.
+//! Plain SHA-256 is enough because tokens are random: there is no dictionary to try, and nobody makes 2^128 guesses. That is
+//! why [`Token::parse`] refuses short tokens, and why none is derived from a password. A prefix of our own goes into the
+//! digest, so that the digest of the same text in another system's file is worthless here.
 //!
-//! No I/O and no clock: text comes in, and the caller says what time it is.
+//! There is no I/O and no clock: the caller passes in the text of the file, and the time.
 //!
 //! ```
 //! use edgeproxy_access::{AppPattern, Entry, Grants, Role, Token};
@@ -32,8 +31,8 @@
 //!
 //! # What it leaves to the caller
 //!
-//! Reading the file and noticing that it has changed; what an endpoint needs; verifying certificates; slowing down who
-//! guesses.
+//! Reading the file and noticing when it changes, deciding which role an endpoint needs, verifying certificates, and
+//! slowing down whoever guesses.
 
 mod digest;
 mod entry;

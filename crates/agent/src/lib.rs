@@ -1,5 +1,5 @@
-//! For backends: registers one with edgeproxy, keeps its lease alive with heartbeats, and takes it out again before it
-//! stops.
+//! For backends: registers a service with edgeproxy, keeps its lease alive with heartbeats, and takes it out of rotation
+//! before it stops.
 //!
 #![cfg_attr(feature = "driver", doc = "```no_run")]
 #![cfg_attr(not(feature = "driver"), doc = "```ignore")]
@@ -25,11 +25,11 @@
 //!
 //! # The key decision: what decides holds no socket
 //!
-//! To send a heartbeat is easy; to do the right thing when it fails is not. Which answers are to be tried again, where
-//! and when; what to do when the API has forgotten the backend, when somebody else has its id, when a registration is
-//! under way and the process is to stop. [`Session`] decides that, as a state machine that is told the time and the
-//! answers. A test runs an outage of five minutes in a millisecond, and a simulation finds the order of events that
-//! breaks it. The driver (feature `driver`) only sends what the session says, and so can anybody's:
+//! Sending a heartbeat is easy. Doing the right thing when it fails is not: which answers to try again, where and when;
+//! what to do when the API has forgotten the backend, when somebody else has its id, or when the process has to stop in the
+//! middle of a registration. [`Session`] decides all that, as a state machine that is told the time and the answers. So a
+//! test plays an outage of five minutes in a millisecond, and a simulation finds the order of events that breaks it. The
+//! driver (feature `driver`) only sends what the session says. One of your own can do the same:
 //!
 //! ```
 //! use std::num::NonZeroU16;
@@ -63,19 +63,19 @@
 //!
 //! # What it leaves to the caller
 //!
-//! - To begin when the backend serves: a registered backend gets requests.
-//! - To [leave](Agent::leave) before it stops. A dropped `Agent` sends no more heartbeats and says nothing: the lease
-//!   runs out, a minute later unless told otherwise. Only `leave` can wait for an answer, which a destructor can't.
-//! - One runtime of tokio for the driver, of either flavour.
+//! - Starting it only once the backend can serve: a registered backend gets requests at once.
+//! - Calling [`leave`](Agent::leave) before the backend stops. Dropping an `Agent` only ends its heartbeats, and the lease
+//!   runs out (after a minute by default): a destructor can't wait for an answer, `leave` can.
+//! - A tokio runtime for the driver, of either flavour.
 //!
 //! # Features
 //!
 //! | feature | default | |
 //! |---|---|---|
-//! | `driver` | yes | `Agent` on tokio, with hyper. Without it the session alone, and what is read and written |
+//! | `driver` | yes | `Agent` on tokio, with hyper. Without it there is only the session, and what it reads and writes |
 //! | `tls` | no | APIs at `https://`, by rustls with aws-lc, which needs a C compiler |
 //!
-//! The binary `edgeproxy-agent` does all this for a server in whatever language.
+//! The binary `edgeproxy-agent` does all this for a server written in any language.
 
 mod answer;
 mod api_url;

@@ -1,34 +1,31 @@
-//! The discovery API: backends register over HTTP, keep a lease alive with heartbeats, and leave;
-//! operators list, change and drain them, and ask why a request would go where it goes, and what is in force.
+//! The discovery API, and the dashboard. Backends register over HTTP, keep a lease alive with heartbeats, and leave.
+//! Operators list, change and drain them, ask why a request would go where it goes, and read which configuration is in
+//! force.
 //!
-//! # The key decision: nothing of the wire reaches the core
+//! # The key decision: the wire format never reaches the core
 //!
-//! A request is parsed into the vocabulary of `edgeproxy-backend`, whose values are valid by their type,
-//! or it is refused: there is no half-checked registration to pass on, and the registry needs no second
-//! check. Parsing is our own code over JSON values, not a derived `Deserialize`, because a derived one
-//! stops at the first bad field, and whoever writes a backend deserves to hear of all of them at once,
-//! misspelt names included. Replies are types of this crate that borrow from the registry's.
+//! A request is either parsed into the vocabulary of `edgeproxy-backend`, whose values are valid by their type, or refused.
+//! No half-checked registration is passed on, and the registry needs no second check. The parser is written by hand over
+//! JSON values: a derived `Deserialize` stops at the first bad field, and the author of a backend deserves to hear of all of
+//! them at once, misspelt names included. Replies are types of this crate that borrow from the registry's.
 //!
-//! Every refusal is `application/problem+json` (RFC 9457) with a sentence that says what was found and
-//! what to do. None changes anything.
+//! Every refusal is `application/problem+json` (RFC 9457), with a sentence that says what was found and what to do. A refused
+//! request changes nothing.
 //!
 //! # Who is served
 //!
-//! Without tokens: peers on loopback and private networks. The address is the socket's, and no
-//! forwarding header changes it, so a reverse proxy in front makes all of its clients private. With
-//! [`Granted`]: whoever shows a token or a certificate, for what its role and its apps allow; nobody else, on loopback
-//! either, sees more than that the process answers. What each endpoint takes is a list (`endpoint`) of which the router is
-//! made, so that none can be without its need. Changing requests must be addressed to the listener's own name and must not
-//! come from another site's page, whoever sends them.
+//! Without tokens, peers on loopback and in private networks may do everything. The peer's address is that of the socket, and
+//! no forwarding header changes it: behind a reverse proxy in a private network, all of its clients count as private.
 //!
-//! # What it says of itself
+//! With [`Granted`], a peer needs a token or a certificate and may do what its role and its apps allow. Everybody else,
+//! loopback included, learns only that the process answers. The router is made from one list of endpoints (`endpoint`) that
+//! names what each requires, so no endpoint can be without it. Changing requests must also be addressed to the
+//! listener's own name and must not come from another site's page, whoever sends them.
 //!
-//! [`openapi`] is its description, made of the same list and of the kinds of refusals; `GET /openapi.json` answers it, and a
-//! page at `/docs` shows it.
+//! # Its description and its audit log
 //!
-//! # What is written down
-//!
-//! Every change, and every attempt that was refused, can be written down ([`Audit`]).
+//! [`openapi`] describes the API, and is made from the same list and from the kinds of refusals. `GET /openapi.json` serves it,
+//! and a page at `/docs` shows it. [`Audit`] writes down every change and every attempt that was refused.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -63,10 +60,12 @@
 //!
 //! # What it leaves to the caller
 //!
-//! Where to listen, when to stop ([`Handle::stop`](edgeproxy_control::Handle::stop) and
-//! [`Readiness::drain`] first, then `shutdown`), what a pick is ([`Explain`]), what the
-//! configuration is ([`Configured`]), reading the files of tokens and of TLS, and noticing that they have changed. Heads
-//! that are no HTTP at all are refused by hyper, with a bare 400 or 431 and a closed connection.
+//! - Where to listen, and when to stop: [`Handle::stop`](edgeproxy_control::Handle::stop) and [`Readiness::drain`] first,
+//!   then `shutdown`.
+//! - What a pick is ([`Explain`]), and what the configuration is ([`Configured`]).
+//! - Reading the files of tokens and certificates, and noticing when they change.
+//!
+//! A head that is not HTTP at all is refused by hyper itself, with a bare 400 or 431 and a closed connection.
 
 mod accept;
 mod access;

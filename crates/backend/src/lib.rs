@@ -1,13 +1,11 @@
-//! The vocabulary that every other crate of edgeproxy speaks: names, places, weights and limits that are
-//! valid by construction, the [`Backend`] they describe, and the [`Meter`] that counts what one is doing
-//! right now.
+//! The vocabulary that all crates of edgeproxy share: names, places, weights and limits that are valid by construction; the
+//! [`Backend`] that they describe; and the [`Meter`] that counts what a backend is doing right now.
 //!
 //! # The key decision: one small crate
 //!
-//! The registry decides who may be routed to, the balancer picks, the data plane forwards. They meet in
-//! two types only: an [`Endpoint`] (one incarnation of a backend, immutable) and the [`Meter`] inside it
-//! (atomics that outlive every snapshot of the routing table). Everything else about them can change
-//! without the others noticing.
+//! The registry decides who may be routed to, the balancer picks, the data plane forwards. They meet in two types only: an
+//! [`Endpoint`] (one incarnation of a backend, immutable) and the [`Meter`] inside it (atomics that outlive every snapshot of
+//! the routing table). Everything else about each of them can change without the others noticing.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -41,9 +39,9 @@
 //!
 //! # What it leaves to the caller
 //!
-//! Which regions exist, which networks may register, and what time it is: all of that is policy, and comes
-//! in as an argument ([`MonoTime`]) or is checked where the policy is known. Opening a gate again, too: a [`Meter`] closes its
-//! own after failures, and whoever keeps the ledgers decides for how long.
+//! Policy: which regions exist and which networks may register is checked where that is known, and the time comes in as an
+//! argument ([`MonoTime`]). So does reopening a gate: a [`Meter`] shuts its own gate after failures, and whoever keeps the
+//! ledgers decides for how long.
 //!
 //! # Features
 //!

@@ -1,34 +1,34 @@
-//! Load-balancing algorithms that pick a backend without a lock, an allocation, a clock or a random source.
+//! Load balancing that picks a backend without a lock, an allocation, a clock or a random source, over any type that
+//! implements [`Target`].
 //!
-//! # The key decision: decide early, pick blindly
+//! # The key decision: decide early, pick fast
 //!
-//! Picks outnumber changes of the membership by many thousands to one, and a change happens off the request
-//! path. So [`Balancer::prepare`] decides all that can be decided before a pick: who may be picked at all,
-//! who is near to whom, and, for the algorithms that take turns, in which order. What is left for
-//! [`Balancer::pick`] is one shared counter or two loads to compare, whether there are three backends or
-//! ten thousand. Filtering while picking would be easier to write and wrong: whoever comes after an
-//! unavailable backend would get its share, too.
+//! There are many thousands of picks for each change of the membership, and changes happen off the request path. So
+//! [`Balancer::prepare`] decides everything that can be decided before a pick: who may be picked at all, who is near to whom,
+//! and, for algorithms that take turns, in which order. What is left for [`Balancer::pick`] is one shared counter, or two
+//! loads to compare, whether there are three backends or ten thousand. Skipping unavailable backends during the pick would be
+//! easier to write, and wrong: the next one in the order would get their share on top of its own.
 //!
-//! All algorithms are one mechanism: **tiers**, and **inside a tier an inner algorithm**. An algorithm
-//! without affinity has one tier. In each, those below their soft limit come first; then the one least beyond
-//! it; nobody at the hard limit. [`Spill`] says when the next tier is asked. Which region is nearer than which
-//! comes from the configuration or from [`RoundTrips`].
+//! The balancer **proposes**, and a closure **decides**. Only the code that counts requests can take the last place on a
+//! backend atomically. So a pick is given a `claim` that does this, and goes on to the next candidate if the claim refuses.
+//! [`Balancer::explain`] runs the same code with a claim that only looks.
 //!
-//! What members report of their load moves their weights ([`Candidate::load`]) and counts where loads are compared
-//! ([`Target::elsewhere`]). Weights that grow ([`SlowStart`]) grow in steps, and a step is one more preparation, announced by
-//! [`Balancer::next_change`]: so a pick works out nobody's age. Clients that stay with a member come bound to it
-//! ([`Client::bound`]), be it by a cookie or by [`Bindings`], one bounded table for all threads; why these two, and
-//! why `hash` is what it is, is in `docs/decisions/0009`.
+//! # One mechanism
 //!
-//! When fewer of an app's members are well than [`Policy::panic_permille`] asks for, those are proposed too that are
-//! excluded for their health alone ([`Barred::Unwell`]); [`Balancer::ignores_health`] tells the claim.
+//! Every algorithm is a list of **tiers** with an **inner algorithm** inside each; one without affinity has a single tier. In a
+//! tier, members below their soft limit come first, then the one that is least above it, and never one at its hard limit.
+//! [`Spill`] says when the next tier is asked. Which regions are near each other comes from the configuration or from
+//! [`RoundTrips`].
 //!
-//! Where none of the algorithms will do, a [`Cost`] of one's own stands in the place of the inner one ([`Policy::own`]): it says what a
-//! request would cost on each member, and all the rest holds around it.
-//!
-//! The balancer **proposes**, and a closure **decides**. Only whoever counts requests can take the last place
-//! on a backend in one step, so a pick takes a `claim` that does so, and goes on to the next candidate if it
-//! refuses. [`Balancer::explain`] runs the same code with a claim that only looks.
+//! - **Load reports** move a member's weight ([`Candidate::load`]), and count where loads are compared ([`Target::elsewhere`]).
+//! - **Slow start** ([`SlowStart`]) raises weights in steps. Each step is one more preparation, due at
+//!   [`Balancer::next_change`], so a pick never works out anybody's age.
+//! - **Stickiness**: a client comes bound to a member ([`Client::bound`]), by a cookie or by [`Bindings`], one bounded table
+//!   for all threads. Why these two, and why `hash` is as it is, is in `docs/decisions/0009`.
+//! - **Panic**: when fewer members are well than [`Policy::panic_permille`] asks for, those that are out for their health alone
+//!   ([`Barred::Unwell`]) are proposed as well; [`Balancer::ignores_health`] tells the claim so.
+//! - **An algorithm of your own** is a [`Cost`] in [`Policy::own`]: it says what one more request would cost on each member, and
+//!   replaces the inner algorithm. All the rest holds around it.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -64,8 +64,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A request that failed may be picked for again: [`retry`] has the rules and the budget, and
-//! [`Balancer::by_admission`] the order in which whoever counts by [`Endpoint`](edgeproxy_backend::Endpoint)s lets it in.
+//! A request that failed may be picked for again: [`retry`] has the rules and the budget, and [`Balancer::by_admission`] the
+//! order in which a caller that counts by [`Endpoint`](edgeproxy_backend::Endpoint)s lets it in.
 //!
 //! # How exact it is
 //!
@@ -81,9 +81,11 @@
 //!
 //! # What it leaves to the caller
 //!
-//! Counting requests and timing responses ([`Target::in_flight`] and [`Target::expected`] read, the claim writes),
-//! time and randomness, the client's place in the world and its [`Key`], when to prepare again, and who is routable. Picks that are made on a balancer after its successor was prepared are not
-//! carried over: publish soon after preparing.
+//! - Counting requests and timing responses: [`Target::in_flight`] and [`Target::expected`] read, the claim writes.
+//! - Time and randomness.
+//! - Where the client is, and its [`Key`].
+//! - Who is routable, and when to prepare again. Picks on a balancer whose successor has been prepared are not carried over:
+//!   publish soon after preparing.
 
 mod admissions;
 mod balancer;

@@ -1,20 +1,20 @@
-//! What edgeproxy is told: flags over `EDGEPROXY_*` over `edgeproxy.toml` over defaults.
+//! The configuration of edgeproxy: flags win over `EDGEPROXY_*` variables, those over `edgeproxy.toml`, and that over the
+//! defaults.
 //!
 //! # The key decision: one list
 //!
-//! [`Settings::ALL`] is the only place where a setting is defined. Its key, its variable, its flag, its
-//! default, its help text, its parser and the field of [`Settings`] that holds it come from one entry, so
-//! they can't drift apart; `--help` and the reference are printed from the same list. The price is a small
-//! macro; what it replaces is five lists that must agree.
+//! [`Settings::ALL`] is the only place where a setting is defined. Its key, variable, flag, default, help text and parser,
+//! and the field of [`Settings`] that holds it, come from one entry and can't drift apart. `--help` and the reference are
+//! printed from the same list. The price is a small macro; it replaces five lists that would have to agree.
 //!
-//! What the file alone can say ([`Topology`]: apps, routes, backends, regions) is tables, and each kind of table is a
-//! list of keys, too. A setting that an app may have differently ([`Scope::App`]) is a key of `[apps.NAME]` by the same
-//! entry. [`reference`](fn@reference) and [`schema`](fn@schema) are made of these lists.
+//! What only the file can say ([`Topology`]: apps, routes, backends, regions) is in tables, and each kind of table is a list of
+//! keys as well. A setting that an app may override ([`Scope::App`]) becomes a key of `[apps.NAME]` by the same entry.
+//! [`reference`](fn@reference) and [`schema`](fn@schema) are made from these lists.
 //!
 //! # All problems at once
 //!
-//! Reading never stops at the first fault, and a faulty file is refused whole: see [`ConfigError`].
-//! Everything but [`load`] is pure. What is allowed but risky is a [`Finding`] of [`check`], not an error.
+//! Reading never stops at the first fault, and a faulty file is refused as a whole: see [`ConfigError`]. What is allowed but
+//! risky is not an error but a [`Finding`] of [`check`]. Everything except [`load`] is pure.
 //!
 //! ```
 //! use edgeproxy_config::{ConfigFile, Layers};
@@ -33,8 +33,7 @@
 //!
 //! # What it leaves to the caller
 //!
-//! Parsing the command line (it takes what was given as text), applying the settings, and telling anybody
-//! about the findings.
+//! Parsing the command line (values come in as text), applying the settings, and reporting the findings.
 
 mod apigee;
 mod app;

@@ -1,25 +1,24 @@
-//! The running registry: one cloneable [`Handle`], and the [`Driver`] that feeds the state machine time
-//! and reports, and publishes what changes.
+//! The registry, running on tokio: a cloneable [`Handle`] for callers, and a [`Driver`] that gives the state machine the time
+//! and the reports of traffic, and publishes what changes.
 //!
-//! # The key decision: a mutex and not a channel
+//! # The key decision: a mutex, not a channel
 //!
-//! The registry answers in well under a microsecond and is called from the control thread alone, so its
-//! lock is never waited for; the request path doesn't know that it exists. A channel would add two hops
-//! and a copy to every heartbeat, and an answer that arrives later than the question.
+//! The registry answers in well under a microsecond and is called from the control thread alone, so nobody waits for its lock;
+//! the request path doesn't know that it exists. A channel would add two hops and a copy to every heartbeat.
 //!
 //! # Publishing
 //!
-//! A change is published as soon as the tasks that are ready have had their turn, so that a burst shares
-//! one snapshot; and no sooner after the last publication than that one took, so that publishing never
-//! takes more than half of the thread, however large the table. [`Handle::register`] resolves once its
-//! endpoint has been published: whoever reads the reply may rely on being routed to.
+//! A change is published once the tasks that are ready have had their turn, so that a burst of changes shares one snapshot. The
+//! next publication waits for at least as long as the last one took, so that publishing never takes more than half of the
+//! thread, however large the table. [`Handle::register`] resolves once its endpoint has been published: whoever reads the reply
+//! is already routed to.
 //!
 //! # Keeping
 //!
-//! With a store ([`kept_registry`]) a registration also resolves only once it is kept: what has changed is committed in
-//! one batch, and what changes meanwhile is the next one, so a storm shares its writes to the disk. A store that fails
-//! stops nobody: callers are told by [`Acknowledged::unkept`], and it is tried again until it can be written. A heartbeat
-//! waits for no store.
+//! With a store ([`kept_registry`]) a registration resolves only once it is stored as well. Changes are committed in one
+//! batch, and what changes meanwhile goes into the next, so a storm of registrations shares its writes to the disk. A store
+//! that fails stops nobody: callers learn of it by [`Acknowledged::unkept`], and the commit is retried until it succeeds.
+//! Heartbeats never wait for the store.
 //!
 //! ```
 //! use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, Region};
@@ -47,7 +46,7 @@
 //!
 //! # What it leaves to the caller
 //!
-//! Parsing and admission of registrations, probing, and what a snapshot is turned into.
+//! Parsing registrations and deciding whether to admit them, probing, and making something of the snapshots.
 
 mod clock;
 mod driver;

@@ -1,10 +1,10 @@
-//! Where a client is: its country by a MaxMind database, and the region that serves that country.
+//! Where a client is: its country, from a MaxMind database, and the region that serves that country.
 //!
 //! # The key decision: a lookup can't fail
 //!
-//! A database is checked whole when it is read ([`Database::read`]), and refused with what was found. After that an
-//! address has a country or has none. No I/O: bytes come in, so whoever watches the file decides when to read it again,
-//! and compares a new database that is sound with an old one that serves.
+//! A database is checked as a whole when it is read ([`Database::read`]), and refused with the reason if anything is wrong.
+//! After that, an address has a country or it has none. There is no I/O: the caller passes in bytes. So whoever watches the
+//! file decides when to read it again, and replaces a database in use only by one that is sound.
 //!
 //! ```
 //! use edgeproxy_backend::{Country, Region};
@@ -19,8 +19,8 @@
 //!
 //! # What it leaves to the caller
 //!
-//! Which address is the client's; reading files and noticing that they have changed; what to do with a client that is
-//! nowhere.
+//! Finding out which address is the client's, reading the file and noticing when it changes, and what to do with a client
+//! whose place is unknown.
 
 mod database;
 mod regions;

@@ -1,15 +1,14 @@
-//! Health checks: when to probe which backend, and, behind the feature `driver`, the tokio driver that
-//! does it with TCP, HTTP and gRPC probes.
+//! Health checks: a schedule that says when to probe which backend and, behind the feature `driver`, a tokio driver that does
+//! it, with TCP, HTTP and gRPC probes.
 //!
 //! # The key decision: the schedule holds no socket
 //!
-//! What is hard about health checks is not to connect but to keep the order: a hundred thousand backends
-//! spread evenly, at most 64 probes under way, a slow one in nobody's way, a result that comes after its
-//! backend has left heard by nobody, and all of that while the set changes. [`Schedule`] decides it as a
-//! state machine that is told the time and the results, so a test runs a day in a millisecond and a
-//! property test finds the order of events that breaks it. `Driver` only does what the schedule says; an
-//! embedder with another runtime writes his own in its place. Without the feature there is neither a
-//! runtime nor an HTTP engine in the dependency tree, and a test sees to that.
+//! The hard part of health checks is not connecting but scheduling: spread a hundred thousand backends evenly, keep at most so
+//! many probes under way, let a slow one delay nobody, ignore a result whose backend has left, and all of that while the set
+//! of backends changes. [`Schedule`] decides this as a state machine that is told the time and the results. So a test runs a
+//! day in a millisecond, and a property test finds the order of events that breaks it. `Driver` only does what the schedule
+//! says; with another runtime, write your own in its place. Without the feature the dependency tree holds neither a runtime
+//! nor an HTTP engine, and CI checks that.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -48,15 +47,15 @@
 //!
 //! # What it leaves to the caller
 //!
-//! - What a result means: how many failures take a backend out, and how many successes bring it back. The
-//!   caller counts, and answers with a [`Pace`].
-//! - Who is probed, and how many that may be: the schedule holds whatever it is given, one entry for each.
-//! - The clock and the seed of the schedule, and, for probes that speak TLS, whom to trust.
+//! - What a result means: how many failures take a backend out, and how many successes bring it back. The caller counts,
+//!   and answers with a [`Pace`].
+//! - How many backends there may be: the schedule holds one entry for each that it is given.
+//! - The clock and the seed of the schedule and, for probes that speak TLS, whom to trust.
 //!
 //! # Features
 //!
-//! `driver` (not by default): `Driver` on tokio, with TCP, HTTP (hyper) and gRPC (h2) probes, in the clear and inside TLS. Without it
-//! the schedule and the settings of a probe, which are checked as they are made.
+//! `driver` (not by default): `Driver` on tokio, with TCP, HTTP (hyper) and gRPC (h2) probes, in the clear and inside TLS.
+//! Without it there are the schedule, and the settings of probes, which are checked when they are made.
 
 #[cfg(feature = "driver")]
 mod driver;

@@ -1,12 +1,11 @@
-//! Logs of lines that somebody reads later, such as the audit log and the access log: written by a thread of its own,
-//! behind a queue that never makes anybody wait.
+//! Line-based logs, such as an audit log or an access log, written by a thread of their own behind a bounded queue that never
+//! makes a caller wait.
 //!
-//! # The key decision: a log loses lines rather than time
+//! # The key decision: lose lines rather than time
 //!
-//! What doesn't fit into the queue, or can't be written, is lost and counted, and the log itself says how many lines are
-//! missing.
-//! Whoever serves requests can't be held up by a disk that is full or by a pipe that nobody reads. A file may be moved away at any time, as those do who rotate logs: the next lines go to the one that has its
-//! name, without a signal.
+//! A full disk, or a pipe that nobody reads, must not hold up whoever serves requests. Lines that don't fit into the queue or
+//! can't be written are dropped and counted, and the log itself says how many are missing. A file may be moved away at any time,
+//! as log rotation does: the next lines go into a new file of the same name, without a signal.
 //!
 //! ```no_run
 //! use edgeproxy_lines::{Log, Target, open};
@@ -27,7 +26,7 @@
 //!
 //! # What it leaves to the caller
 //!
-//! What a line is, and what of it must not be in it.
+//! What a line looks like, and what must not be in it.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};

@@ -1,12 +1,12 @@
-//! Numbers that a program tells of itself: counters that cost a request next to nothing, and their exposition in the
-//! formats of Prometheus and OpenMetrics.
+//! Metrics: counters and histograms that cost a request next to nothing, and their exposition in the formats of Prometheus and
+//! OpenMetrics.
 //!
 //! # The key decision: one writer for each number
 //!
-//! A [`Count`] is written by one thread alone, so that an addition is a load and a store, without the `lock` prefix that
-//! an atomic addition takes, and its cache line stays with the core that counts. Whoever wants the sum reads the numbers
-//! of all threads. That keeps the price on the side of the one who asks, which is once in fifteen seconds, not ten
-//! thousand times a second.
+//! A [`Count`] is written by a single thread. So an addition is a plain load and store, without the `lock` prefix of an atomic
+//! addition, and the cache line stays with the core that counts. Whoever wants the sum adds up the numbers of all threads. The
+//! cost is on the side of the scrape, which comes every few seconds, and not of the requests, of which there are thousands in
+//! each.
 //!
 //! ```
 //! use edgeproxy_metrics::{Count, Exposition, Family, Format};
@@ -29,7 +29,7 @@
 //!
 //! # What it leaves to the caller
 //!
-//! Who adds what up, how many label values there are, and who is served. It does no I/O.
+//! Adding up the numbers of several threads, bounding the number of label values, and serving the text: it does no I/O.
 
 mod count;
 mod exposition;

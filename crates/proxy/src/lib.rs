@@ -1,16 +1,15 @@
-//! The data plane: it accepts clients' connections, picks a backend for every request, forwards the request
-//! and streams the answer back.
+//! The data plane: accepts clients' connections, picks a backend for every request, forwards it and streams the answer back.
 //!
-//! # The key decision: a worker is a thread that shares nothing
+//! # The key decision: workers share nothing but a table and counters
 //!
-//! Each worker is an OS thread with a current-thread tokio runtime, its own `SO_REUSEPORT` sockets, its own
-//! pools of upstream connections. A request lives and dies on the thread that
-//! accepted its connection: no lock, no work stealing, no wake-up across threads, and `Rc` instead of `Arc`
-//! for everything that a request holds. What workers do share is read-only (the [`RouteTable`], behind one
-//! [`ArcSwap`](arc_swap::ArcSwap)) or made of atomics (an endpoint's
-//! [`Meter`](edgeproxy_backend::Meter), an app's [`RetryBudget`]), which is what keeps a hard limit exact whatever their
-//! number. The price: a connection stays with its worker, however busy that is, and idle upstream connections are not
-//! shared.
+//! Each worker is an OS thread with a current-thread tokio runtime, its own `SO_REUSEPORT` sockets and its own pools of
+//! upstream connections. A request lives and dies on the thread that accepted its connection: no lock, no work stealing, no
+//! wake-up across threads, and `Rc` instead of `Arc` for everything that a request holds.
+//!
+//! What workers share is either read-only (the [`RouteTable`], behind one [`ArcSwap`](arc_swap::ArcSwap)) or made of atomics (an
+//! endpoint's [`Meter`](edgeproxy_backend::Meter), an app's [`RetryBudget`]). That keeps a hard limit exact, however many
+//! workers there are. The price: a connection stays with its worker, however busy that is, and idle upstream connections are
+//! not shared.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -55,91 +54,91 @@
 //!
 //! # One request
 //!
-//! Its head is checked, an app is found by the [`Routes`] or, where there are none, by its host
-//! ([`RouteTable::route`]), its balancer proposes endpoints, and the
-//! first whose meter admits the request gets it. The place is held until the answer's body has come to its end. The
-//! outcome goes to the meter: an answer of any status is a success, and no answer (refused, timed out, reset,
-//! malformed) a failure, and so is one with a status of
-//! [`unhealthy_responses`](AppSettings::unhealthy_responses); what the client broke off counts for neither. What that means for the backend, if
-//! anything, goes to the [`Reporter`].
+//! The head is checked. The [`Routes`], or the host where there are none, name the app ([`RouteTable::route`]). The app's
+//! balancer proposes endpoints, and the first whose meter admits the request gets it. The request holds that place until the
+//! answer's body has ended.
+//!
+//! The outcome goes to the meter. An answer is a success, whatever its status, unless that is one of
+//! [`unhealthy_responses`](AppSettings::unhealthy_responses). No answer (refused, timed out, reset, malformed) is a failure. A
+//! request that the client broke off counts as neither. What that means for the backend, if anything, goes to the
+//! [`Reporter`].
 //!
 //! | what failed | tried again |
 //! |---|---|
 //! | connecting, TLS included, before a byte was sent | elsewhere, any method |
 //! | a kept connection that was closed before the answer's first byte | once, on a fresh connection, if the request can be repeated |
-//! | a stream that the backend refuses or did not look at (RFC 9113 §8.7) | elsewhere, or on a fresh connection; any method |
+//! | a stream that the backend refused or did not process (RFC 9113 §8.7) | elsewhere, or on a fresh connection; any method |
 //! | sent, no answer | elsewhere, if the request can be repeated |
-//! | an answer with a status of `unhealthy_responses` | as no answer; where nobody else is there at once, the client gets it |
+//! | an answer with a status of `unhealthy_responses` | as for no answer; if no other backend is free at once, the client gets it |
 //! | the answer has begun | never: the client's connection (or HTTP/2 stream) is broken off |
 //!
 //! A request can be repeated if its method is idempotent and its body is within
-//! [`replay_max_bytes`](AppSettings::replay_max_bytes), whatever its framing: the body is streamed at once and
-//! kept as it passes, so a request that succeeds at once waits for nothing.
+//! [`replay_max_bytes`](AppSettings::replay_max_bytes), whatever its framing. The body is streamed at once and kept as it
+//! passes, so a request that succeeds at the first attempt waits for nothing.
 //!
 //! # Routes
 //!
-//! With routes, a request goes where the narrowest one says that is for it, or nowhere: the names of apps play no part
-//! then. What is looked at is the host, the path in whole segments, byte by byte as it was sent, and fields. The route may
-//! share its requests among apps, put another prefix in the place of its own, and bound bodies; the app may put a prefix
-//! before everything. The query and what is encoded stay as they are. Where paths matter, one with a segment `.` or `..`,
-//! in any disguise, is refused, since a backend could take it for another path than the one that was routed. Targets in
-//! absolute form are rewritten as the path that they name; `OPTIONS *` belongs to the root and keeps its asterisk.
-//! Connections passed on by their server name, and TCP, follow no route.
+//! Where there are routes, the narrowest one that matches decides, and a request that matches none is refused; the names of
+//! apps play no part. Routes match the host, the path (whole segments, byte by byte as sent) and fields. A route may share its
+//! requests among apps, replace its path prefix by another, and limit bodies; an app may add a prefix to every path. The query
+//! and percent-encoding stay as they are. Where paths matter, one with a `.` or `..` segment in any disguise is refused, since
+//! a backend could read it as another path than the one that was routed. Targets in absolute form are rewritten to the path
+//! that they name; `OPTIONS *` belongs to the root and keeps its asterisk. TCP, and connections passed on by server name, follow
+//! no route.
 //!
-//! # Clients that are known
+//! # Hashing and stickiness
 //!
-//! An app may have [`Keys`]: what of a request `hash` goes by, and by what its client stays with its backend: its address,
-//! a header, or a cookie that the proxy sets. A client is bound to whoever has answered it. See there for what counts where a
-//! request says several things.
+//! An app may have [`Keys`]: what of a request `hash` uses, and what keeps a client with its backend: its address, a header, or
+//! a cookie that the proxy sets. A client is bound to the backend that answered it. [`Keys`] says what counts where a request
+//! carries several.
 //!
-//! [`decision_percent`](AppRoute::decision_percent) of an app's answers say by `X-Edgeproxy-Decision` whom the request went
-//! to and why, as a dictionary of structured fields (RFC 9651), such as `backend="b1", attempt=1,
+//! [`decision_percent`](AppRoute::decision_percent) of an app's answers carry `X-Edgeproxy-Decision`, which says which backend
+//! got the request and why, as a dictionary of structured fields (RFC 9651), such as `backend="b1", attempt=1,
 //! algorithm=region_affinity, inner=least_connections, tier=0, why=below_soft`. `why` is `bound`, `below_soft` or
-//! `above_soft`, and `health` is there if that was passed over: `last_resort` or `panic`.
+//! `above_soft`; `health` is `last_resort` or `panic`, and is there only if health was ignored.
 //!
 //! # TLS
 //!
-//! A [`Listener`] with [`Tls`] ends it: the handshake comes before everything, within
-//! [`handshake_timeout`](Config::handshake_timeout), and the codecs work on what is inside as they do on a socket.
-//! Of [`Protocol::Sni`] it passes TLS on unopened, by the server name of the first message. Backends of protocol
-//! `https` are connected to by [`BackendTls`]; what comes by HTTP/2 goes on so if they choose it. The
-//! configurations are rustls' own, made by the caller, and can be replaced while they are in use. The end of a
-//! connection without `close_notify` is a failure.
+//! A [`Listener`] with [`Tls`] terminates it: the handshake comes first, within
+//! [`handshake_timeout`](Config::handshake_timeout), and the codecs work on what is inside as they do on a socket. With
+//! [`Protocol::Sni`] TLS is passed on unopened, by the server name in its first message. Backends of protocol `https` are
+//! connected to with [`BackendTls`]; requests that came by HTTP/2 go on as HTTP/2 if the backend chooses it. The configurations
+//! are rustls' own, made by the caller, and can be replaced while they are in use. A connection that ends without
+//! `close_notify` has failed.
 //!
 //! # Interim responses
 //!
-//! Responses of 1xx pass, up to 32 for each attempt, as they come and before the final one; never to HTTP/1.0.
-//! `Expect: 100-continue` is passed on and answered as the backend does.
+//! 1xx responses are passed on as they come, before the final one and up to 32 for each attempt, but never to HTTP/1.0.
+//! `Expect: 100-continue` is passed on, and answered as the backend answers it.
 //!
 //! # HTTP/2
 //!
-//! A request goes to a backend that has registered as `h2c` as a stream of a connection that many share, and to one of
-//! HTTP/1.1 on a connection of its own, whatever the client speaks. A backend is sent streams only once its settings
-//! have come: so what doesn't speak HTTP/2 is found out before anything was sent to it, and no request is refused for
-//! being one too many. To switch the protocol (`Upgrade`, extended CONNECT) is asked of HTTP/1.1 backends alone.
+//! Whatever the client speaks, a request to a backend that registered as `h2c` is a stream on a connection that many requests
+//! share, and a request to an HTTP/1.1 backend has a connection to itself. Streams are opened only once the backend's settings
+//! have arrived. So a backend that doesn't speak HTTP/2 is found out before anything is sent to it, and no request is refused
+//! for being one too many. Only HTTP/1.1 backends are asked to switch protocols (`Upgrade`, extended CONNECT).
 //!
-//! A call of gRPC (`content-type: application/grpc`) is told of the proxy's own errors as gRPC tells them: status 200,
-//! `grpc-status` and `grpc-message` and no body. UNAVAILABLE is where 502, 503 and a connection that could not be made
-//! would be, DEADLINE_EXCEEDED where the client's `grpc-timeout` or a time-out of the proxy has passed, UNIMPLEMENTED
-//! where there is no app. The word in `X-Edgeproxy-Error` is the one of the table below. A call may be silent for as
-//! long as its own deadline allows; any other answer is broken off when its backend pauses for longer than
-//! [`response_body_timeout`](AppSettings::response_body_timeout).
+//! A gRPC call (`content-type: application/grpc`) gets the proxy's own errors in gRPC's form: status 200, `grpc-status`,
+//! `grpc-message` and no body. UNAVAILABLE stands for 502, 503 and a connection that could not be made, DEADLINE_EXCEEDED for
+//! the client's `grpc-timeout` or a time-out of the proxy, UNIMPLEMENTED for a missing app. `X-Edgeproxy-Error` has the words
+//! of the table below. A call may be silent for as long as its own deadline allows; any other answer is broken off when its
+//! backend pauses for longer than [`response_body_timeout`](AppSettings::response_body_timeout).
 //!
-//! Extended CONNECT with the protocol `websocket` (RFC 8441) becomes an upgrade of HTTP/1.1.
+//! Extended CONNECT with the protocol `websocket` (RFC 8441) becomes an HTTP/1.1 upgrade.
 //!
-//! What a client may cost: [`max_streams`](Config::max_streams) at a time;
-//! [`max_reset_streams`](Config::max_reset_streams) resets each second; 10,000 frames that ask for nothing and 1,000
-//! more each second, where a PING counts as 8 and SETTINGS as 16, besides those that answer what was written; a head
-//! as of HTTP/1; and [`send_timeout`](Config::send_timeout) without taking anything. Beyond that its connection is
-//! closed, mostly with ENHANCE_YOUR_CALM.
+//! A client is limited to [`max_streams`](Config::max_streams) at a time;
+//! [`max_reset_streams`](Config::max_reset_streams) resets each second; 10,000 frames that ask for nothing and 1,000 more each
+//! second, where a PING counts as 8 and SETTINGS as 16, not counting those that answer what the proxy wrote; a head as in
+//! HTTP/1; and [`send_timeout`](Config::send_timeout) without reading. Beyond any of these its connection is closed, mostly with
+//! ENHANCE_YOUR_CALM.
 //!
 //! # One TCP connection
 //!
-//! A [`Listener`] of [`Protocol::Tcp`] goes to one app. A backend is picked as for a request, connecting is
-//! tried again elsewhere as for a request, and from then on bytes go both ways: through a small buffer that is
-//! held only while there is something in it, and by `splice(2)` once a direction has proven bulky. The end of
-//! one side is passed on and the other direction goes on; a reset of one side resets the other. So does
-//! whatever else cuts the connection short, since an end in peace would say that all had been said.
+//! A [`Listener`] of [`Protocol::Tcp`] belongs to one app. A backend is picked, and connecting is tried again elsewhere, as for
+//! a request. From then on bytes go both ways: through a small buffer that is held only while there is something in it, and by
+//! `splice(2)` once a direction has proven bulky. When one side ends, that is passed on, and the other direction continues. A
+//! reset of one side resets the other. So does anything else that cuts the connection short, since an orderly end would claim
+//! that everything had been sent.
 //!
 //! # What clients are told
 //!
@@ -149,10 +148,10 @@
 //! | word | status | |
 //! |---|---|---|
 //! | `bad_request` | 400 | the head, the framing, `Host`, the target or `Max-Forwards` is malformed or ambiguous, a routed path has dot segments, or the body broke off |
-//! | `no_route` | 404 | no route is for it; without routes: no app of that name |
+//! | `no_route` | 404 | no route matches; without routes: no app of that name |
 //! | `method_not_allowed` | 405 | CONNECT |
 //! | `request_timeout` | 408 | the head, or the body, came too slowly |
-//! | `deadline_exceeded` | – | a gRPC call's own deadline has passed; `grpc-status` is 4 |
+//! | `deadline_exceeded` | – | the own deadline of a gRPC call has passed; `grpc-status` is 4 |
 //! | `expectation_failed` | 417 | `Expect` is not `100-continue` |
 //! | `body_too_large`, `target_too_long`, `head_too_large` | 413, 414, 431 | a limit |
 //! | `connect_failed`, `no_response`, `bad_response` | 502 | the backend refused, hung up, or sent nonsense |
@@ -161,7 +160,7 @@
 //! | `refused` | 503 | the backend refuses streams of HTTP/2; with `Retry-After` |
 //! | `overloaded` | 503 | this proxy has no descriptor, memory or local port left for a connection to a backend; with `Retry-After` |
 //! | `no_backend` | 503 | none is routable; with `Retry-After` |
-//! | `backends_full`, `queue_timeout` | 503 | all are at their hard limit, and the queue is full, or the time to wait in it is over; with `Retry-After` |
+//! | `backends_full`, `queue_timeout` | 503 | all are at their hard limit, and the queue is full, or no place became free in time; with `Retry-After` |
 //! | `connect_timeout`, `response_timeout` | 504 | the backend is too slow |
 //! | `http_version` | 505 | neither HTTP/1.0, 1.1 nor 2 |
 //! | `loop_detected` | 508 | `Via` names this proxy, or more than 32 |
@@ -182,11 +181,13 @@
 //!
 //! # What it leaves to the caller
 //!
-//! Which backends there are and whether they are well is decided elsewhere, and comes in as a table and by
-//! gates. Reading certificates, and noticing that they have changed, is the caller's as well.
+//! Deciding which backends there are and whether they are well: that comes in as a table, and by the gates of the meters. Reading
+//! certificates, and noticing when they change.
 //!
-//! An HTTP/1 client's FIN is taken for the end of its requests, not of its interest (RFC 9112 §9.6 leaves both open), so
-//! one that has left is noticed by its reset, or when there is something to send to it.
+//! # Clients that leave
+//!
+//! A FIN from an HTTP/1 client means that it sends no more requests, not that it has lost interest in the answer (RFC 9112 §9.6
+//! leaves both open). So a client that has left is noticed by its reset, or when there is something to send to it.
 
 mod config;
 mod exchange;

@@ -1,25 +1,23 @@
-//! Which backends exist and which of them may be routed to: leases, ledgers, incarnations and snapshots.
+//! Which backends exist, and which of them may be routed to: leases, ledgers, incarnations and snapshots.
 //!
-//! # The key decision: a state machine that waits for nobody
+//! # The key decision: a state machine without a clock
 //!
-//! The [`Registry`] is *sans-IO*: inputs come in by `handle_*` with the time at which they arrived, and
-//! what follows from them goes out by `poll_*`. It has no clock, lock, thread or random source. Expiry is
-//! where such a component goes wrong, at a deadline that meets a renewal, in the second after a laptop
-//! wakes, when half a site falls silent; here all of that is a matter of arguments, so a day of it runs in
-//! a millisecond, a million times over, from a seed that can be replayed.
+//! The [`Registry`] is *sans-IO*: inputs go in by `handle_*`, with the time at which they arrived, and what follows from them
+//! comes out by `poll_*`. It holds no clock, lock, thread or random source. Such a component goes wrong around expiry: when a
+//! deadline meets a renewal, in the second after a laptop wakes, when half a site falls silent. Here all of these are
+//! arguments, so a test runs a day in a millisecond, a million times over, from a seed that can be replayed.
 //!
-//! What keeps a backend out of rotation is in one of four *ledgers*: its lease, its traffic, its probes,
-//! its operator. Each has rules of its own, and no good news of one erases bad news of another. One
-//! function derives the [`State`] from all of them and moves the gate of the backend's
-//! [`Meter`](edgeproxy_backend::Meter), so the two can't disagree, and a backend that is out gets no
-//! request from that instant, before any table is published.
+//! Four *ledgers* can keep a backend out of rotation: its lease, its traffic, its probes and its operator. Each has rules of
+//! its own, and good news in one never erases bad news in another. One function derives the [`State`] from all four and moves
+//! the gate of the backend's [`Meter`](edgeproxy_backend::Meter). So the two can't disagree, and a backend that is taken out
+//! gets no request from that instant on, before any table is published.
 //!
-//! Backends that stand in a configuration file are in the same ledgers but for the lease: they need no
-//! heartbeat, and stay until the file says otherwise.
+//! Backends from a configuration file have the same ledgers except the lease: they need no heartbeat, and stay until the file
+//! says otherwise.
 //!
-//! A heartbeat is O(1): it moves a number in the backend's entry and touches no timer. A timer that
-//! surfaces too early is set again; a million leases of 60 s cost 17,000 such looks a second, and no scan.
-//! A pause of the process extends every deadline by one addition.
+//! A heartbeat is O(1): it changes a number in the backend's entry and touches no timer. A timer that fires too early is set
+//! again; a million leases of 60 s cost 17,000 such looks a second, and no scan. A pause of the process extends every deadline
+//! by one addition.
 //!
 //! ```
 //! use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, MonoTime, Region};
@@ -55,11 +53,12 @@
 //!
 //! # What it leaves to the caller
 //!
-//! Time, and to call in time: an expiry is late by as much as the caller is. Sending probes, and telling
-//! their results. Counting failed requests, which the data plane does in the meter. Which addresses may
-//! register, and who may ask. Keeping what
-//! [`take_writes`](Registry::take_writes) gives, so that it survives a restart. Turning a [`Snapshot`] into a routing
-//! table.
+//! - Time, and calling in time: an expiry is as late as the caller.
+//! - Sending probes, and reporting their results.
+//! - Counting failed requests, which the data plane does in the meter.
+//! - Deciding which addresses may register, and who may ask.
+//! - Storing what [`take_writes`](Registry::take_writes) yields, so that it survives a restart.
+//! - Turning a [`Snapshot`] into a routing table.
 
 mod apps;
 mod clock;

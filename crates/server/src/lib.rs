@@ -1,13 +1,13 @@
-//! Joins the crates of edgeproxy into a running server: [`App::build`] binds the listeners,
-//! [`App::spawn`] starts the workers and the control thread, [`Running::reload`] has them go over to another
-//! configuration, [`Running::drain`] ends them. Another process can take their place without a refused connection:
-//! [`App::build_with`] takes the [sockets](Running::sockets) of the one that [leaves](Running::leave).
+//! Joins the crates of edgeproxy into a running server. [`App::build`] binds the listeners, [`App::spawn`] starts the workers
+//! and the control thread, [`Running::reload`] puts another configuration in force, and [`Running::drain`] ends it all.
+//! Another process can take over without a refused connection: [`App::build_with`] takes the [sockets](Running::sockets) of
+//! the one that [leaves](Running::leave).
 //!
 //! # The key decision: they meet nowhere else
 //!
-//! This is the one place where the data plane, the registry and the API meet. The registry's snapshots
-//! become the proxy's routing table; the proxy's reports go into the registry's queue; the API asks the
-//! table in force to explain itself. None of the three knows another.
+//! This is the only place where the data plane, the registry and the API meet. The registry's snapshots become the proxy's
+//! routing table, the proxy's reports go into the registry's queue, and the API asks the table in force to explain itself. None
+//! of the three knows another.
 //!
 //! ```
 //! use edgeproxy_backend::{AppName, Backend, BackendAddr, BackendId, Country, Region};
@@ -44,15 +44,15 @@
 //!
 //! # What it leaves to the caller
 //!
-//! Reading the settings, logging, signals, and the process's limits. When a configuration is to be read again, too: what
-//! was read then goes to [`Running::reload`].
+//! Reading the settings, logging, signals, and the limits of the process. Also when to read the configuration again; the result
+//! goes to [`Running::reload`].
 //!
 //! # Features
 //!
 //! | feature | default | |
 //! |---|---|---|
-//! | `etcd` | no | `store = "etcd"`, which several proxies share |
-//! | `otlp` | no | requests told of as spans, to a collector of OpenTelemetry |
+//! | `etcd` | no | `store = "etcd://…"`, which several proxies share |
+//! | `otlp` | no | requests as spans, sent to an OpenTelemetry collector |
 
 mod app;
 mod build_error;

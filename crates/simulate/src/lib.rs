@@ -1,15 +1,15 @@
-//! A fleet in virtual time: the real picking, ledgers and health checks, against backends and clients that are made up.
+//! A fleet in virtual time: the real balancing, ledgers and health checks, with made-up backends and clients.
 //!
-//! # Nothing is decided twice
+//! # The key decision: it decides nothing by itself
 //!
-//! A simulation that decides by itself would show what its author believes. Here [`edgeproxy_balance`] picks, retries and
-//! bounds retries, [`edgeproxy_registry`] keeps the ledgers and leases of every proxy, [`edgeproxy_health`] says who is probed
-//! when, and [`edgeproxy_backend`]'s meters count: the very code that serves. What is made up is everything around
-//! them: how long a backend takes, when one fails, when requests come. What joins the crates in a server is joined again in
-//! [`wiring`], and a test of the server holds that to its own.
+//! A simulation with decisions of its own would only show what its author believes. Here the code that serves decides:
+//! [`edgeproxy_balance`] picks and retries, [`edgeproxy_registry`] keeps the ledgers and leases of every proxy,
+//! [`edgeproxy_health`] schedules the probes, and [`edgeproxy_backend`]'s meters count. What is made up is around them: how
+//! long a backend takes, when it fails, when requests come. What a server does to join these crates is repeated in
+//! [`wiring`], and a test of the server compares the two.
 //!
-//! All of it is arithmetic on a clock that is a number: there is no thread, no socket and no clock, and the only random source
-//! is a seed. So an hour of a fleet takes seconds, and the same [`Fleet`] gives the same [`Report`], to the byte.
+//! All of it is arithmetic on a number that stands for the time. There is no thread, socket or clock, and the only random
+//! source is a seed. So an hour of a fleet takes seconds, and the same [`Fleet`] gives the same [`Report`], to the byte.
 //!
 //! ```
 //! use std::time::Duration;
@@ -53,10 +53,12 @@
 //!
 //! # What it leaves out
 //!
-//! Connections, bytes and processors: a proxy takes no time, and a request is its backend's time and the way there. A table is
-//! published in the instant in which it changes. Several proxies hear every heartbeat themselves, where in use they hear
-//! of each other's through a store. An answer is over when its head is there. [`svg`](fn@svg) draws reports; reading fleets from
-//! files is for the caller, as `edgeproxy simulate` does.
+//! - Connections, bytes and processors: a proxy takes no time, so a request takes its backend's time and the way there.
+//! - Delays of publishing: a table is in force in the instant in which it changes.
+//! - The store: each of several proxies hears every heartbeat itself.
+//! - Bodies: an answer is over when its head is there.
+//!
+//! [`svg`](fn@svg) draws reports. Reading fleets from files is up to the caller, as `edgeproxy simulate` does.
 
 mod arrivals;
 mod fleet;

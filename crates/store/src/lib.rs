@@ -1,16 +1,16 @@
-//! Where registrations live, so that a restart forgets none: one trait, and the stores that keep its contract.
+//! Where registrations live, so that a restart forgets none: one trait, [`Store`], and the stores that keep its contract.
 //!
-//! # What is kept
+//! # What is stored
 //!
-//! Of each backend its registration, its incarnation and the length of its lease; of each id what an operator has set
-//! on it, whether a backend of that id is registered or not. Heartbeats, ledgers, meters and what is left of a lease
-//! are not: a heartbeat writes nothing.
+//! For each backend: its registration, its incarnation and the length of its lease. For each id: what an operator has set on
+//! it, whether or not a backend of that id is registered. Not stored are heartbeats, ledgers, meters, and what is left of a
+//! lease: a heartbeat writes nothing.
 //!
-//! # The key decision: the caller keeps the truth, and the store its copy
+//! # The key decision: the caller holds the truth, the store a copy
 //!
-//! A write says what is, not what is to be changed, and names one life of a backend. So it can be committed twice, a batch can be tried
-//! again whole, and what comes late harms nothing. No store has to answer a question while requests are served: it is read
-//! once, and one that fails stops nobody.
+//! A write says what *is*, not what is to be changed, and names one incarnation of a backend. So it can be committed twice, a
+//! whole batch can be tried again, and a late write harms nothing. A store is read once, at the start; after that no request
+//! depends on it, and one that fails stops nobody.
 //!
 //! ```
 //! use std::time::Duration;
@@ -43,20 +43,20 @@
 //!
 //! # Who calls it
 //!
-//! One caller: it [loads](Store::load) once, before anything else, and then [commits](Store::commit) one batch after
-//! the other. The next batch is gathered while one is written, so a storm of registrations shares its fsyncs. A batch
-//! that failed is committed again, with what has changed since: writes tell what is, so that harms nothing.
+//! One caller. It [loads](Store::load) once, before anything else, and then [commits](Store::commit) one batch after the
+//! other. The next batch is gathered while one is written, so a storm of registrations shares its fsyncs. A batch that failed
+//! is committed again, together with what has changed since.
 //!
-//! # Which ones there are
+//! # Which stores there are
 //!
-//! [`Memory`] for as long as the process lives, [`FileStore`] in a folder, and, behind the feature `etcd`, `Etcd` for several
-//! proxies. A store of one's own has the contract's
-//! tests at hand: the module `testing`, behind the feature of that name.
+//! [`Memory`] for as long as the process lives; [`FileStore`] in a folder; and `Etcd`, behind the feature `etcd`, for several
+//! proxies. If you write one of your own, the module `testing`, behind the feature of that name, has the tests of the contract.
 //!
 //! # What it leaves to the caller
 //!
-//! When to commit what, in which batches, and to try again; what to make of what was loaded (it may be older than the
-//! configuration allows by now); to tell somebody of [findings](Loaded::findings).
+//! - When to commit what, in which batches, and trying again.
+//! - What to make of what was loaded: the configuration may no longer allow it.
+//! - Reporting the [findings](Loaded::findings).
 //!
 //! # Features
 //!

@@ -1,14 +1,14 @@
-//! Certificates: read, checked, and made into what rustls works with, for both sides of a connection.
+//! Certificates: parsed, checked, chosen by server name, and made into rustls configurations for both sides of a connection.
 //!
 //! # The key decision: everything is checked before any of it is used
 //!
-//! A pair of files is an [`Identity`] only if it parses and the key belongs to the certificate, and a
-//! [`Server`] becomes a configuration whole or not at all. So whoever reloads files at run time compares two
-//! finished configurations, and keeps the old one when the new one can't be made.
+//! A certificate and a key make an [`Identity`] only if they parse and belong together, and a [`Server`] becomes a
+//! configuration either as a whole or not at all. So whoever reloads files at run time has two finished configurations to
+//! choose from, and keeps the old one when the new one can't be made.
 //!
-//! No I/O and no runtime: bytes come in, an `Arc` of rustls' own configuration comes out. The one exception is
-//! [`Trust::system`], which reads the certificate authorities that the system trusts. The crypto provider is
-//! aws-lc-rs, named in every configuration, so that the process-wide default of rustls is never asked for.
+//! There is no I/O and no runtime: bytes go in, an `Arc` of rustls' own configuration comes out. The one exception is
+//! [`Trust::system`], which reads the authorities that the system trusts. The crypto provider is aws-lc-rs, named in every
+//! configuration, so that the process-wide default of rustls plays no part.
 //!
 //! ```
 //! use edgeproxy_tls::{Alpn, Identity, Server};
@@ -23,7 +23,7 @@
 //!
 //! # What it leaves to the caller
 //!
-//! Reading files and noticing that they have changed; sockets; what a refused peer is told.
+//! Reading files and noticing when they change, sockets, and what a refused peer is told.
 
 mod anybody;
 mod choice;

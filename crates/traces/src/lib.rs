@@ -1,11 +1,11 @@
-//! Spans for an [OpenTelemetry](https://opentelemetry.io/docs/specs/otlp/) collector: sent as OTLP over HTTP, in
-//! protobuf, by a thread of its own, behind a queue that never makes anybody wait.
+//! Spans for an [OpenTelemetry](https://opentelemetry.io/docs/specs/otlp/) collector, sent as OTLP over HTTP in protobuf, by a
+//! thread of their own behind a bounded queue that never makes a caller wait.
 //!
-//! # The key decision: spans are lost rather than time
+//! # The key decision: lose spans rather than time
 //!
-//! A collector that is slow, away, or says no costs spans, which are counted, and nothing else: what doesn't fit into the
-//! queue is dropped there, and what can't be delivered after a few tries as well. One request is under way at a time, so the
-//! collector is never asked for more than it can do.
+//! A collector that is slow, away, or refuses costs spans and nothing else. Spans that don't fit into the queue, or can't be
+//! delivered after a few tries, are dropped and counted. Only one request to the collector is under way at a time, so it is
+//! never asked for more than it can take.
 //!
 //! ```no_run
 //! use edgeproxy_traces::{Collector, Origin, open, otlp};
@@ -35,7 +35,7 @@
 //!
 //! # What it leaves to the caller
 //!
-//! Which spans there are, what they are called and what is told of them.
+//! Which spans there are, their names and their attributes.
 
 mod client;
 mod export;

@@ -45,7 +45,7 @@ fn beginning<'a>(readme: &'a str, heading: &str) -> &'a str {
 #[tokio::test]
 async fn the_readme_s_commands_put_a_server_of_one_s_own_behind_the_proxy() {
     let beginnings = [
-        beginning(README, "\n## A server of yours behind it\n"),
+        beginning(README, "\n## Put your own server behind it\n"),
         beginning(LEIAME, "\n## Um servidor seu atrás dele\n"),
     ];
     for commands in beginnings {
