@@ -121,12 +121,10 @@ pub(crate) const STEPS: [Step; 23] = [
 
 fn fmt(context: &Context) -> anyhow::Result<Verdict> {
     let verdict = with(Tool::FMT, context, &["fmt", "--all", "--check"])?;
-    if verdict == Verdict::Passed && bench::exist(&context.workspace) {
+    if verdict == Verdict::Passed {
         let mut args = vec!["fmt", "--manifest-path", bench::MANIFEST, "--check"];
         args.extend(bench::PACKAGES.iter().flat_map(|package| ["--package", package]));
         cargo::run_args(&context.workspace, args)?;
-    }
-    if verdict == Verdict::Passed {
         let args = ["fmt", "--manifest-path", pingora::MANIFEST, "--check"];
         cargo::run_args(&context.workspace, args)?;
         let args = [
