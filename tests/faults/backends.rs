@@ -452,7 +452,7 @@ async fn all_gone() -> Told {
             for villain in &scene.shop {
                 villain.listen();
             }
-            let over = scene.is_over();
+            let over = scene.is_over_once_probed().await;
             scene.flows().await;
             for villain in &scene.shop {
                 until_back(scene, villain.name()).await;

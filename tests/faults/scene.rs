@@ -78,6 +78,9 @@ pub(crate) fn registration(app: App, backend: &Villain) -> Registration {
     Registration::new(backend.name(), app.name(), backend.addr()).with("ttl_secs", 3_600)
 }
 
+/// Within what time each backend is probed: the interval above, a tenth more, and the probe itself.
+const PROBED: Duration = Duration::from_millis(1_500);
+
 impl Scene {
     /// The usual one.
     pub(crate) async fn usual() -> Self {
@@ -236,6 +239,27 @@ impl Scene {
     pub(crate) fn is_over(&self) -> Over {
         self.ledger.is_over();
         Over(Instant::now())
+    }
+
+    /// All faults are over now, but had its probes taken out every backend of the shop, then nobody could know of it before
+    /// the next one. Failures are allowed until somebody is answered again.
+    pub(crate) async fn is_over_once_probed(&self) -> Over {
+        let over = Over(Instant::now());
+        let answers = || {
+            self.shop
+                .iter()
+                .map(|one| self.ledger.answers_of(one.name()))
+                .sum::<u64>()
+        };
+        let before = answers();
+        eventually(PROBED, "the shop answers", async || {
+            (answers() > before)
+                .then_some(())
+                .ok_or_else(|| "not yet".to_owned())
+        })
+        .await;
+        self.ledger.is_over();
+        over
     }
 
     /// All is as before: that was the recovery.

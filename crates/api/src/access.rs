@@ -1,3 +1,7 @@
+pub(crate) mod admission;
+pub(crate) mod caller;
+pub(crate) mod failures;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -9,11 +13,11 @@ use edgeproxy_access::{Grant, Grants, UnixSecs, Unusable};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue};
 
-use crate::caller::{Caller, told};
+use crate::access::caller::{Caller, told};
+use crate::access::failures::Failures;
 use crate::endpoint::Endpoint;
-use crate::failures::Failures;
 use crate::problem::{Kind, Problem};
-use crate::tls::ClientNames;
+use crate::serve::tls::ClientNames;
 
 /// Who may use the API.
 #[derive(Clone, Debug, Default)]

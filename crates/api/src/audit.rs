@@ -16,10 +16,10 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::caller::Caller;
-use crate::host::is_changing;
+use crate::access::caller::Caller;
+use crate::guard::host::is_changing;
+use crate::guard::rate::RateLimit;
 use crate::problem::Refused;
-use crate::rate::RateLimit;
 
 /// The audit log. Cheap to clone; a clone is the same.
 #[derive(Clone)]

@@ -1,6 +1,18 @@
 //! Every endpoint, what it takes to use it, and its description. The router is made of this list, so none can be without
 //! either.
 
+pub(crate) mod apps;
+pub(crate) mod backends;
+pub(crate) mod configuration;
+pub(crate) mod explain;
+pub(crate) mod health;
+pub(crate) mod heartbeat;
+pub(crate) mod metrics;
+pub(crate) mod page;
+pub(crate) mod patch;
+pub(crate) mod readiness;
+pub(crate) mod register;
+
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
@@ -8,13 +20,11 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use edgeproxy_access::Role;
 
-use crate::caller::Caller;
+use crate::access::caller::Caller;
 use crate::openapi::{Operation, operations as described};
 use crate::requests::AnsweredBy;
 use crate::state::Shared;
-use crate::{
-    apps, backends, configuration, events, explain, health, heartbeat, metrics, openapi, page, register,
-};
+use crate::{events, openapi};
 
 /// What an endpoint takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,7 +124,7 @@ impl Endpoint {
             "PATCH",
             BACKEND,
             OPERATE,
-            || patch(crate::patch::patch),
+            || patch(patch::patch),
             described::patch_backend,
         ),
         endpoint(

@@ -1,5 +1,10 @@
 //! What handlers take: each refuses with a problem of this API's own instead of axum's plain text.
 
+pub(crate) mod fields;
+pub(crate) mod if_match;
+pub(crate) mod json;
+pub(crate) mod query;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::response::IntoResponse;
@@ -11,8 +16,7 @@ use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use crate::fields::{Fields, excerpt};
-use crate::json;
+use crate::extract::fields::{Fields, excerpt};
 use crate::problem::{Kind, Problem};
 use crate::state::Shared;
 

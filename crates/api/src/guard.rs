@@ -1,5 +1,8 @@
 //! What every request passes, whatever its path.
 
+pub(crate) mod host;
+pub(crate) mod rate;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -12,11 +15,11 @@ use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, HeaderName, X_CONTENT_TY
 use http::{HeaderValue, Method, StatusCode};
 use tokio::time::timeout;
 
-use crate::accept;
+use crate::access::caller::{Caller, Peer};
 use crate::access::{Denied, secs_up};
 use crate::audit::{Asked, Outcome};
-use crate::caller::{Caller, Peer};
 use crate::problem::{Kind, Problem};
+use crate::serve::accept;
 use crate::state::Shared;
 use crate::terms::InForce;
 

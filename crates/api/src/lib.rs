@@ -67,62 +67,39 @@
 //!
 //! A head that is not HTTP at all is refused by hyper itself, with a bare 400 or 431 and a closed connection.
 
-mod accept;
 mod access;
-mod admission;
-mod apps;
 mod audit;
-mod backends;
-mod caller;
-mod configuration;
-mod connection;
 mod dto;
 mod endpoint;
 mod events;
-mod explain;
 mod extract;
-mod failures;
-mod fields;
 mod figures;
 mod guard;
-mod health;
-mod heartbeat;
-mod host;
-mod if_match;
-mod json;
-mod metrics;
-mod networks;
 mod openapi;
-mod page;
-mod patch;
 mod problem;
-mod query;
-mod rate;
-mod readiness;
-mod refusal;
-mod register;
 mod request_id;
 mod requests;
 mod router;
 mod serve;
 mod state;
 mod terms;
-mod tls;
 
+pub use access::admission::{Admission, Source};
 pub use access::{Access, Granted};
-pub use admission::{Admission, Source};
 pub use audit::Audit;
-pub use configuration::{Configuration, Configured, LastReload, Layer, ReloadProblem, SettingInForce};
-pub use events::Events;
-pub use explain::{
+pub use endpoint::configuration::{
+    Configuration, Configured, LastReload, Layer, ReloadProblem, SettingInForce,
+};
+pub use endpoint::explain::{
     Balancing, ClientQuery, Explain, ExplainedCandidate, ExplainedClient, ExplainedTier, Explanation,
 };
+pub use endpoint::readiness::{Phase, Readiness};
+pub use events::Events;
 pub use figures::{AppFigures, BackendFigures, Figures, Metrics};
 pub use openapi::openapi;
-pub use readiness::{Phase, Readiness};
 pub use requests::{Answered, Requests};
 pub use router::router;
+pub use serve::tls::Tls;
 pub use serve::{serve, serve_until_left};
 pub use state::{Bounds, State};
 pub use terms::Terms;
-pub use tls::Tls;

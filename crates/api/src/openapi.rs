@@ -17,11 +17,11 @@ use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
-use crate::accept::JSON;
-use crate::configuration::is_known;
 use crate::endpoint::Endpoint;
-use crate::page::fnv1a;
+use crate::endpoint::configuration::is_known;
+use crate::endpoint::page::fnv1a;
 use crate::problem::Kind;
+use crate::serve::accept::JSON;
 pub(crate) use operation::Operation;
 use operation::{Refusals, Tag};
 

@@ -1,4 +1,5 @@
 mod kind;
+pub(crate) mod refusal;
 
 use axum::response::{IntoResponse, Response};
 use edgeproxy_backend::BackendId;

@@ -1,3 +1,8 @@
+pub(crate) mod accept;
+pub(crate) mod connection;
+pub(crate) mod networks;
+pub(crate) mod tls;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -10,10 +15,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::connection::Acceptor;
-use crate::networks::Network;
+use crate::serve::connection::Acceptor;
+use crate::serve::networks::Network;
+use crate::serve::tls::Handshakes;
 use crate::state::State;
-use crate::tls::Handshakes;
 
 /// Serves the API on `listener` until `shutdown` resolves, and then until requests under way have ended,
 /// or [`Bounds::drain_timeout`](crate::Bounds::drain_timeout) has passed. Runs on any tokio runtime; one

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::failures::Failures;
-use crate::host::Hosts;
-use crate::rate::Rates;
+use crate::access::failures::Failures;
+use crate::guard::host::Hosts;
+use crate::guard::rate::Rates;
 use crate::{Access, Admission, Bounds};
 
 /// Which backends may register, who may use the API, and how often: the part that can be replaced while it is served,

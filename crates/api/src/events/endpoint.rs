@@ -12,11 +12,11 @@ use super::id::EventId;
 use super::licence::Licence;
 use super::view::{PageView, block};
 use super::{Events, Read, Told};
-use crate::accept::{self, EVENT_STREAM, JSON};
-use crate::caller::{Caller, Peer};
-use crate::fields::excerpt;
+use crate::access::caller::{Caller, Peer};
+use crate::extract::fields::excerpt;
+use crate::extract::query::Params;
 use crate::problem::{Kind, Problem};
-use crate::query::Params;
+use crate::serve::accept::{self, EVENT_STREAM, JSON};
 use crate::state::Shared;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");

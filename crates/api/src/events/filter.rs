@@ -1,9 +1,9 @@
 use edgeproxy_backend::{AppName, BackendId};
 use edgeproxy_registry::EventKind;
 
-use crate::caller::Caller;
-use crate::fields::excerpt;
-use crate::query::Params;
+use crate::access::caller::Caller;
+use crate::extract::fields::excerpt;
+use crate::extract::query::Params;
 
 /// Which events somebody wants, of those that are theirs.
 pub(super) struct Filter {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use edgeproxy_access::{Grants, UnixSecs};
 
 use crate::Terms;
-use crate::caller::{Caller, Peer};
+use crate::access::caller::{Caller, Peer};
 
 /// What somebody was let in by, who stays. A token is looked at when a request comes; here no other one does.
 pub(super) struct Licence {

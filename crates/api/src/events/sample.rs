@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::filter::Filter;
 use super::quantile::quantile_ms;
 use super::view::time;
-use crate::caller::Caller;
+use crate::access::caller::Caller;
 use crate::dto::latency_ms;
 use crate::{Metrics, Phase, Readiness};
 

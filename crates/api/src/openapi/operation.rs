@@ -4,9 +4,9 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::schema::{component, names};
-use crate::accept::JSON;
 use crate::endpoint::{Endpoint, Need};
 use crate::problem::Kind;
+use crate::serve::accept::JSON;
 
 /// What one endpoint takes and answers. What every request passes (`guard`), what the endpoint needs, and what comes with
 /// its parameters is added when it is written, so that a description says no more than what is its own.

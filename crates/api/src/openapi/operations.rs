@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use super::examples as example;
 use super::operation::{Answer, Operation, Tag};
 use super::schema::{component, names};
-use crate::accept::{EVENT_STREAM, JSON};
-use crate::backends::{DEFAULT_LIMIT, MAX_LIMIT};
+use crate::endpoint::backends::{DEFAULT_LIMIT, MAX_LIMIT};
+use crate::endpoint::page;
 use crate::events;
 use crate::extract::MERGE_PATCH;
-use crate::page;
 use crate::problem::Kind;
+use crate::serve::accept::{EVENT_STREAM, JSON};
 
 const BY_ID: &str = "The backend.";
 

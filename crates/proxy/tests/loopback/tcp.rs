@@ -360,7 +360,7 @@ impl InLine {
         let endpoints = [endpoint(1, addr, one), endpoint(2, refusing, one)];
         let app = AppRoute {
             settings: AppSettings {
-                queue_max: 8,
+                queue_max: 2,
                 queue_timeout: Duration::from_secs(60),
                 ..settings
             },
@@ -375,7 +375,11 @@ impl InLine {
             assert!(app.retry_budget.withdraw(all, MonoTime::ZERO));
         }
         let queue = Arc::clone(&app.queue);
-        let stage = Stage::start(only_tcp(), [app]);
+        let one_worker = Config {
+            workers: 1,
+            ..only_tcp()
+        };
+        let stage = Stage::start(one_worker, [app]);
         let [first, second] = endpoints;
         let held = second.admit(Admission::Regular).unwrap();
         let served = through(&stage, &listener).await;
@@ -387,6 +391,8 @@ impl InLine {
         while queue.len() < 2 || second.meter.totals().1 < 1 {
             tokio::task::yield_now().await;
         }
+        // Whoever joins tries once more. The worker comes to this one only after that.
+        assert!(is_turned_away(stage.addr).await, "the queue is full");
         Self {
             stage,
             first: (listener, first),

@@ -138,8 +138,8 @@ mod tests {
             prop_assert_eq!(Region::parse(&region).is_ok(), region.len() <= Region::MAX_LEN);
             prop_assert!(crate::events::is_id(&event), "{}", event);
             prop_assert!(cursor.parse::<u64>().is_ok());
-            prop_assert!(crate::backends::drain(&drain, Config::default().drain_max).is_ok(), "{}", drain);
-            prop_assert!(crate::if_match::IfMatch::parse(&tags).is_some(), "{}", tags);
+            prop_assert!(crate::endpoint::backends::drain(&drain, Config::default().drain_max).is_ok(), "{}", drain);
+            prop_assert!(crate::extract::if_match::IfMatch::parse(&tags).is_some(), "{}", tags);
         }
 
         #[test]
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn the_longest_drain_of_the_pattern_is_the_longest_that_there_is() {
         let longest = Config::default().drain_max;
-        assert_eq!(crate::backends::drain("1h", longest), Ok(longest));
+        assert_eq!(crate::endpoint::backends::drain("1h", longest), Ok(longest));
         assert_eq!(longest, Duration::from_secs(3_600));
     }
 }

@@ -6,7 +6,7 @@ use edgeproxy_access::{AppPattern, Entry, Grants, Role, Token};
 
 use super::*;
 use crate::Granted;
-use crate::tls::ClientNames;
+use crate::serve::tls::ClientNames;
 
 /// A token whose text is known, so that tests can show it.
 pub(crate) fn token(name: &str) -> Token {

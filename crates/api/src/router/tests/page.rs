@@ -1,6 +1,7 @@
 //! The dashboard's files, as a browser gets them.
 
 use super::*;
+use crate::endpoint::page;
 
 /// Every place that a text names in quotes or brackets as a part of the page.
 fn named(text: &str) -> Vec<String> {
@@ -66,7 +67,7 @@ async fn the_page_is_whole_and_names_nothing_that_is_not_here() {
         waiting.extend(named(&text));
     }
     // Each part is somebody's.
-    let all: std::collections::BTreeSet<String> = crate::page::part_names().map(str::to_owned).collect();
+    let all: std::collections::BTreeSet<String> = page::part_names().map(str::to_owned).collect();
     assert_eq!(seen, all);
     for inline in ["<style", "style=", " onclick", "javascript:"] {
         assert!(!html.contains(inline) && !reference.contains(inline), "{inline}");

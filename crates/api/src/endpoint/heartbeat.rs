@@ -3,15 +3,16 @@ use axum::response::{IntoResponse, Json, Response};
 use edgeproxy_registry::LoadReport;
 use serde_json::{Map, Value};
 
+use crate::access::caller::Caller;
 use crate::audit::Change;
-use crate::caller::Caller;
 use crate::dto::{RenewedView, heartbeat_interval_secs};
+use crate::endpoint::register;
+use crate::extract::fields::{Fields, flag, permille, whole_u32};
+use crate::extract::if_match::IfMatch;
 use crate::extract::{OptionalJson, PathId};
-use crate::fields::{Fields, flag, permille, whole_u32};
-use crate::if_match::IfMatch;
 use crate::problem::Problem;
+use crate::problem::refusal;
 use crate::state::Shared;
-use crate::{refusal, register};
 
 /// The members that a load report has.
 const MEMBERS: [&str; 4] = ["in_flight", "utilization", "draining", "weight"];

@@ -1,7 +1,7 @@
 use http::HeaderMap;
 use http::header::ACCEPT;
 
-use crate::metrics;
+use crate::endpoint::metrics;
 use crate::problem::{Kind, Problem};
 
 /// What the API speaks.
@@ -16,7 +16,7 @@ pub(crate) fn check(path: &str, headers: &HeaderMap) -> Result<(), Problem> {
         // Metrics are told in another format to whoever asks for it.
         metrics::PATH => return Ok(()),
         // A page and its parts have one form each, which a browser takes whatever it says.
-        _ if crate::page::is_part(path) => return Ok(()),
+        _ if crate::endpoint::page::is_part(path) => return Ok(()),
         _ => &[JSON],
     };
     if spoken.iter().any(|media| quality(headers, media) > 0.0) {

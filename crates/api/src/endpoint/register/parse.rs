@@ -7,7 +7,7 @@ use edgeproxy_registry::{Config, Registration};
 use serde_json::Value;
 
 use crate::Admission;
-use crate::fields::{Fields, excerpt, flag, text, whole, whole_u32};
+use crate::extract::fields::{Fields, excerpt, flag, text, whole, whole_u32};
 use crate::problem::Problem;
 
 /// The members that a registration has.

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-use crate::json::Text;
+use crate::extract::json::Text;
 use crate::problem::Problems;
 
 /// The members of one JSON object, and what was found wrong with them so far.

@@ -10,7 +10,7 @@ use http::Extensions;
 use http::request::Parts;
 
 use crate::endpoint::{Endpoint, Need};
-use crate::if_match::IfMatch;
+use crate::extract::if_match::IfMatch;
 use crate::problem::{Kind, Problem};
 
 /// Who asks.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use edgeproxy_backend::{BackendAddr, Country, Region};
 use ipnet::IpNet;
 
-use crate::caller::Peer;
+use crate::access::caller::Peer;
 use crate::problem::{Kind, Problem};
 
 /// Which backends may register: what is valid by its type may still be no place of ours.

@@ -1,7 +1,7 @@
 use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
 
-use crate::fields::{did_you_mean, excerpt};
+use crate::extract::fields::{did_you_mean, excerpt};
 use crate::problem::{Problem, Problems};
 
 /// The parameters of a query, each at most once.

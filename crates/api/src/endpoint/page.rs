@@ -53,7 +53,7 @@ const SVG: &str = "image/svg+xml";
 /// A text of the folder `ui`.
 macro_rules! ui {
     ($name:literal, $media:expr) => {
-        part($name, $media, include_str!(concat!("../ui/", $name)))
+        part($name, $media, include_str!(concat!("../../ui/", $name)))
     };
 }
 

@@ -6,12 +6,12 @@ use edgeproxy_backend::{AppName, BackendId, Country, Region, Weight};
 use edgeproxy_registry::{AppPolicy, Initial, LastBackend, Monitoring, Status};
 use serde::Serialize;
 
-use crate::backends::{DEFAULT_LIMIT, MAX_LIMIT};
-use crate::caller::Caller;
-use crate::explain::Balancing;
+use crate::access::caller::Caller;
+use crate::endpoint::backends::{DEFAULT_LIMIT, MAX_LIMIT};
+use crate::endpoint::explain::Balancing;
 use crate::extract::PathApp;
+use crate::extract::query::Params;
 use crate::problem::{Kind, Problem};
-use crate::query::Params;
 use crate::state::Shared;
 
 /// `GET /api/v1/apps`, sorted by name; the cursor is the last name of the page before.

@@ -7,12 +7,13 @@ use http::StatusCode;
 use http::header::LOCATION;
 use serde_json::{Map, Value};
 
+use crate::access::caller::{Caller, Peer};
 use crate::audit::Change;
-use crate::caller::{Caller, Peer};
 use crate::dto::{RegisteredView, heartbeat_interval_secs};
+use crate::extract;
 use crate::problem::Problem;
+use crate::problem::refusal;
 use crate::state::Shared;
-use crate::{extract, refusal};
 pub(crate) use parse::weight;
 
 /// `POST /api/v1/register`. Resolves once the backend is routed to, so that whoever reads the reply may

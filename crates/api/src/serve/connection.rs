@@ -24,12 +24,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tower::Service;
 
-use crate::networks::{Closings, Network, Share, Shares, TooMany};
-use crate::rate::RateLimit;
+use crate::guard::rate::RateLimit;
 use crate::router::router;
+use crate::serve::networks::{Closings, Network, Share, Shares, TooMany};
+use crate::serve::tls::{ClientNames, Tls, UnderWay};
 use crate::state::{Bounds, State};
 use crate::terms::Terms;
-use crate::tls::{ClientNames, Tls, UnderWay};
 use heads::Heads;
 use watched::Watched;
 

@@ -3,9 +3,9 @@ use axum::response::{IntoResponse, Json, Response};
 use edgeproxy_control::StoreStatus;
 use serde::Serialize;
 
-use crate::caller::Caller;
+use crate::access::caller::Caller;
+use crate::endpoint::readiness::Phase;
 use crate::problem::{Kind, Problem};
-use crate::readiness::Phase;
 use crate::state::Shared;
 
 #[derive(Serialize)]

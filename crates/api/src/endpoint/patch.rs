@@ -3,14 +3,16 @@ use axum::response::Response;
 use edgeproxy_registry::{Change, Patch};
 use serde_json::{Map, Value};
 
-use crate::backends::one;
-use crate::caller::Caller;
+use crate::access::caller::Caller;
+use crate::audit;
+use crate::endpoint::backends::one;
+use crate::endpoint::register;
+use crate::extract::fields::{Fields, did_you_mean, excerpt, flag, whole_u32};
+use crate::extract::if_match::IfMatch;
 use crate::extract::{MergePatch, PathId};
-use crate::fields::{Fields, did_you_mean, excerpt, flag, whole_u32};
-use crate::if_match::IfMatch;
 use crate::problem::Problem;
+use crate::problem::refusal;
 use crate::state::Shared;
-use crate::{audit, refusal, register};
 
 /// The members that an operator can change.
 const MEMBERS: [&str; 4] = ["enabled", "weight", "soft_limit", "hard_limit"];

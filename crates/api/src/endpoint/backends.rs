@@ -7,15 +7,15 @@ use edgeproxy_registry::{State as BackendState, Status};
 use http::HeaderValue;
 use http::header::ETAG;
 
+use crate::access::caller::Caller;
 use crate::audit::Change;
-use crate::caller::Caller;
 use crate::dto::{BackendView, DeregisteredView, OneView, PageView};
 use crate::extract::PathId;
-use crate::fields::excerpt;
-use crate::if_match::IfMatch;
+use crate::extract::fields::excerpt;
+use crate::extract::if_match::IfMatch;
+use crate::extract::query::Params;
 use crate::problem::Problem;
-use crate::query::Params;
-use crate::refusal;
+use crate::problem::refusal;
 use crate::state::Shared;
 
 /// Backends in one reply, unless `limit` says otherwise.

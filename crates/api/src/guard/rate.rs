@@ -8,7 +8,7 @@ use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use http::Method;
 
-use crate::host::is_changing;
+use crate::guard::host::is_changing;
 
 /// How many requests each peer may send: counted apart for those that change something and those that don't, so that a
 /// page that is looked at too often costs no heartbeat.

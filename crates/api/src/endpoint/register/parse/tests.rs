@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::json::Text;
+use crate::extract::json::Text;
 
 /// The seed's example.
 fn valid() -> Value {

@@ -5,10 +5,10 @@ use axum::response::{IntoResponse, Json, Response};
 use edgeproxy_backend::{AppName, BackendId, Country, Region};
 use serde::Serialize;
 
-use crate::caller::Caller;
-use crate::fields::excerpt;
+use crate::access::caller::Caller;
+use crate::extract::fields::excerpt;
+use crate::extract::query::Params;
 use crate::problem::{Kind, Problem};
-use crate::query::Params;
 use crate::state::Shared;
 
 /// Who knows how the next request would be balanced. Implemented where the routing table is.

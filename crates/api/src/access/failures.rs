@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::rate::network;
+use crate::guard::rate::network;
 
 /// How often each peer has shown a token that is none, so that whoever tries one after the other is told to wait. Bounded in
 /// memory.

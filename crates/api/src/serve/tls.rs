@@ -13,8 +13,8 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::networks::Network;
 use crate::problem::{Kind, Problem};
+use crate::serve::networks::Network;
 
 /// TLS around the API: the configuration in force, which can be replaced at any time. Cheap to clone; a clone is the same.
 #[derive(Clone)]
