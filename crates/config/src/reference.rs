@@ -30,18 +30,19 @@ const INTRODUCTION: &str = "\
 
 <!-- Made by `edgeproxy_config::reference`; a test compares it. -->
 
-Flags win over variables, those over `edgeproxy.toml`, and that over the defaults. A setting has one name in three
-spellings: `max_failures` in the file, `EDGEPROXY_MAX_FAILURES` as a variable, `--max-failures` as a flag; where a variable
-is called otherwise, the table says so. The file is that of `--config` or `EDGEPROXY_CONFIG`, or `edgeproxy.toml` in the
-folder that the process is started in. A file with any fault is refused whole, and every fault is told at once.
+Flags win over environment variables, those over `edgeproxy.toml`, and that over the defaults. Each setting has the same name
+in all three: `max_failures` in the file, `EDGEPROXY_MAX_FAILURES` as a variable, `--max-failures` as a flag; where a variable is
+called otherwise, the table says so. The file is the one that `--config` or `EDGEPROXY_CONFIG` names, or else `edgeproxy.toml` in
+the folder that the process was started in. A file with any fault is refused as a whole, and all of its faults are reported at
+once.
 
-A running process reads all of it again on SIGHUP, and within a few seconds of a change to the file; flags and variables
-are those that it was started with. What has no fault is in force at once and as a whole, without a connection dropped: for
-the next request, or, where it is about a client's connection, for the next connection. With a fault nothing changes. Where
-a table says *Takes a restart*, and of `[[listeners]]` for what listens where, another value is such a fault. What is in
-force, where it was said, and what became of the last reload is at `GET /api/v1/config`.
+**Reload.** A running process reads the configuration again on SIGHUP, and within a few seconds of a change to the file. Flags and
+variables stay as they were at its start. If there is no fault, everything takes effect at once and without dropping a connection:
+for the next request or, for settings of client connections, for the next connection. If there is a fault, nothing changes. It is
+a fault to change what the tables mark *Takes a restart*, or what the `[[listeners]]` listen on.
 
-What is allowed and risky is in [Rules](rules.md). An editor that knows JSON Schema completes and checks the file by
+`GET /api/v1/config` shows what is in force, where each value came from, and what became of the last reload. Settings that are
+allowed but risky are listed in [Rules](rules.md). Editors that know JSON Schema can complete and check the file with
 [edgeproxy.schema.json](edgeproxy.schema.json).
 
 ## An example
