@@ -83,14 +83,14 @@ struct Cli {
 enum TaskArgs {
     /// Serve until a signal comes; what happens without a subcommand.
     Run(RunFlags),
-    /// Tell what is wrong with the configuration, or risky: the place, what follows, and what to write instead.
+    /// Report what is wrong with the configuration, or risky: the place, what follows, and what to write instead.
     ///
     /// It takes the flags and the environment of `run`. Exit codes: 0 nothing, 1 findings, 2 what can't be used.
     Check(CheckOptions),
-    /// Make a configuration of another system's files.
+    /// Make a configuration from another system's files.
     #[command(subcommand)]
     Import(Import),
-    /// Tell which backend the next request would go to, and why not to the others.
+    /// Say which backend would get the next request, and why not the others.
     Explain(ExplainOptions),
     /// List the backends of a running edgeproxy.
     Backends(BackendsOptions),
@@ -102,14 +102,14 @@ enum TaskArgs {
     Events(EventsOptions),
     /// Watch the apps and backends of a running edgeproxy, live, on the whole terminal.
     Top(TopOptions),
-    /// Tell whether a running edgeproxy takes traffic, for whoever looks at exit codes, such as a container's health check.
+    /// Say by the exit code whether a running edgeproxy takes traffic, as a container's health check asks.
     Health(HealthOptions),
     /// Make tokens for the API, and their entries in the file of tokens.
     #[command(subcommand)]
     Token(TokenTask),
     /// Show it at work: a proxy, seven backends in three regions, and a little traffic, all on this machine.
     Demo(DemoOptions),
-    /// Tell what a fleet would do, in virtual time: real picking, ledgers and health checks, made-up backends and clients.
+    /// Simulate a fleet in virtual time: real balancing, ledgers and health checks, made-up backends and clients.
     ///
     /// The same file and seed give the same result. Exit codes: 0 done, 2 what can't be used.
     Simulate(SimulateOptions),
