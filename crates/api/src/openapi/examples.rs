@@ -156,8 +156,8 @@ pub(super) const EVENTS: &str = "retry: 2000\nid: 644c1d2e3f4a5-16\n\nid: 644c1d
     \"app\":\"myapp\",\"region\":\"eu\",\"state\":\"ejected\",\"reason\":\"3 consecutive requests failed; on trial in 30 s at \
     the latest\",\"incarnation\":7}\n\n";
 
-pub(super) const METRICS: &str = "# HELP edgeproxy_leases Backends that keep a lease.\n# TYPE edgeproxy_leases gauge\n\
-    edgeproxy_leases 5\n";
+pub(super) const METRICS: &str = "# HELP edgeproxy_registry_backends Backends that are listed, in any state.\n\
+    # TYPE edgeproxy_registry_backends gauge\nedgeproxy_registry_backends 5\n";
 
 pub(super) fn configuration() -> Value {
     json!({

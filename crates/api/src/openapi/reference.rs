@@ -156,3 +156,19 @@ fn every_problem_is_documented_where_it_can_be_met() {
         assert_eq!(met(kind), !elsewhere.contains(kind), "{kind:?}");
     }
 }
+
+/// The example of an exposition is copied into queries: what it names is there.
+#[test]
+fn the_example_of_metrics_names_such_as_there_are() {
+    let documented = include_str!("../../../../docs/metrics.md");
+    let named = super::examples::METRICS
+        .lines()
+        .filter(|line| !line.starts_with('#'));
+    let mut count = 0;
+    for line in named {
+        let name = line.split([' ', '{']).next().unwrap_or_default();
+        assert!(documented.contains(&format!("| `{name}` | ")), "{name}");
+        count += 1;
+    }
+    assert!(count > 0);
+}
