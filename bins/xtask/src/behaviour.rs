@@ -140,9 +140,10 @@ fn tests(text: &str) -> BTreeSet<String> {
 
 fn text(book: &Book) -> String {
     let mut page = "\
-# What it does, and the tests that hold it to that
+# Behaviour
 
-Made of `rows.toml` beside it by `cargo xtask behaviour`; CI sees to it that each of these tests is there.
+Everything that edgeproxy promises to do, row by row, with the tests that hold it to that. `cargo xtask behaviour` makes this page from
+`rows.toml` beside it, and CI checks that every row has tests and that each of them exists.
 "
     .to_owned();
     for chapter in &book.chapter {
@@ -151,7 +152,7 @@ Made of `rows.toml` beside it by `cargo xtask behaviour`; CI sees to it that eac
         for section in &chapter.section {
             let _ = write!(
                 page,
-                "\n### {}\n\n| it | held to it by |\n|---|---|\n",
+                "\n### {}\n\n| behaviour | tests |\n|---|---|\n",
                 section.title
             );
             for row in &section.row {
