@@ -114,6 +114,10 @@ fn main() -> ExitCode {
         report.add(line);
     }
     println!("\n{report}");
+    if asked.markdown.is_some() && !report.is_whole() {
+        eprintln!("the table is not written: an attack came through, or was skipped");
+        return ExitCode::FAILURE;
+    }
     if let Some(file) = &asked.markdown
         && let Err(error) = std::fs::write(file, report.markdown())
     {
