@@ -53,17 +53,50 @@ const ABSENCES: [(&str, &[&str]); 10] = [
     ("api", &["balance", "proxy", "config", "server"]),
 ];
 
+/// The section that names files of the data plane, and where those are.
+const REQUEST: &str = "One request";
+const REQUEST_SOURCE: &str = "crates/proxy/src";
+
 /// Crates by name, and for each those that it imports.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
 pub(crate) fn check(context: &Context) -> anyhow::Result<Verdict> {
     let workspace = &context.workspace;
-    let rules = rules(&source::text(&workspace.root.join(DOCUMENT))?)?;
-    let mut faults = differences(&rules, &imports(&workspace.packages, &[Kind::Product]));
+    let document = source::text(&workspace.root.join(DOCUMENT))?;
+    let mut faults = differences(
+        &rules(&document)?,
+        &imports(&workspace.packages, &[Kind::Product]),
+    );
+    let is_there = |name: &str| {
+        workspace
+            .root
+            .join(format!("{REQUEST_SOURCE}/{name}.rs"))
+            .exists()
+    };
+    faults.extend(unknown_files(&document, is_there)?);
     let with_tests = imports(&workspace.packages, &[Kind::Product, Kind::Development]);
     faults.extend(forbidden(&with_tests));
     ensure!(faults.is_empty(), "{}", faults.join("\n"));
     Ok(Verdict::Passed)
+}
+
+/// Files in a folder that the way of a request names, and that aren't there.
+fn unknown_files(document: &str, is_there: impl Fn(&str) -> bool) -> anyhow::Result<Vec<String>> {
+    let (_, rest) = document
+        .split_once(&format!("## {REQUEST}\n"))
+        .with_context(|| format!("{DOCUMENT} has no section \"## {REQUEST}\""))?;
+    let section = rest.split("\n## ").next().unwrap_or_default();
+    let is_path = |name: &&str| {
+        let of_name =
+            |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_' || char == '/';
+        name.contains('/') && *name != REQUEST_SOURCE && name.chars().all(of_name)
+    };
+    let unknown = backquoted(section).filter(is_path).filter(|name| !is_there(name));
+    Ok(unknown
+        .map(|name| {
+            format!("{DOCUMENT} names `{name}` in \"{REQUEST}\", which is no file of {REQUEST_SOURCE}")
+        })
+        .collect())
 }
 
 /// Reads the table: the first cell of a row names the crate, the last cell what it imports, both in backquotes.
@@ -208,6 +241,20 @@ mod tests {
                 .to_string()
                 .contains("no row")
         );
+    }
+
+    #[test]
+    fn a_file_that_the_way_of_a_request_names_has_to_be_there() {
+        let document = "## Other\n\n`gone/away`\n\n## One request\n\n1. **Read** (`http1/request`, `gone`). `GET`, \
+                        `http1/gone`.\n\n## One registration\n\n`also/gone`\n";
+        let is_there = |name: &str| name == "http1/request";
+        assert_eq!(
+            unknown_files(document, is_there).unwrap(),
+            [
+                "docs/architecture.md names `http1/gone` in \"One request\", which is no file of crates/proxy/src"
+            ]
+        );
+        assert!(unknown_files("## Other\n", is_there).is_err());
     }
 
     #[test]

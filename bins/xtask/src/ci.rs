@@ -37,7 +37,7 @@ pub(crate) const STEPS: [Step; 23] = [
     },
     Step {
         name: "boundaries",
-        about: "crates import each other as docs/architecture.md says",
+        about: "crates import each other as docs/architecture.md says, and the files that it names are there",
         run: boundaries::check,
     },
     Step {
