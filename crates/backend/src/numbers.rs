@@ -107,10 +107,14 @@ impl Limits {
         self.hard
     }
 
-    /// Whether a backend with `in_flight` requests is still comfortable.
+    /// Whether a backend with `in_flight` requests is still comfortable: never at its hard limit, even without a soft one.
     #[must_use]
     pub const fn below_soft(self, in_flight: u32) -> bool {
-        self.soft == 0 || in_flight < self.soft
+        if self.soft == 0 {
+            self.below_hard(in_flight)
+        } else {
+            in_flight < self.soft
+        }
     }
 
     /// Whether a backend with `in_flight` requests may take another.
@@ -153,5 +157,11 @@ mod tests {
         let limits = Limits::new(2, 3).unwrap();
         assert!(limits.below_soft(1) && !limits.below_soft(2));
         assert!(limits.below_hard(2) && !limits.below_hard(3));
+    }
+
+    #[test]
+    fn without_a_soft_limit_the_hard_one_ends_comfort() {
+        let limits = Limits::new(0, 3).unwrap();
+        assert!(limits.below_soft(2) && !limits.below_soft(3));
     }
 }

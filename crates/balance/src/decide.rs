@@ -5,7 +5,7 @@ mod least;
 mod spill;
 mod turns;
 
-use edgeproxy_backend::{Country, MonoTime};
+use edgeproxy_backend::MonoTime;
 
 use crate::balancer::{Balancer, Claim, Compared, Entry, Grounds, PickError};
 use crate::group::{Group, Picker};
@@ -109,6 +109,22 @@ impl Watch for Telling {
     }
 }
 
+/// Whose members below soft are not asked, though they belong to a farther tier as well: their own tier spills over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Avoided {
+    /// The client's.
+    country: bool,
+    /// The client's.
+    region: bool,
+}
+
+impl Avoided {
+    const NOBODY: Self = Self {
+        country: false,
+        region: false,
+    };
+}
+
 /// One pick under way.
 pub(crate) struct Decision<'a, T, W, F> {
     balancer: &'a Balancer<T>,
@@ -121,9 +137,7 @@ pub(crate) struct Decision<'a, T, W, F> {
     by_load_alone: bool,
     /// The latency of those that have not answered yet.
     unknown: u64,
-    /// A country whose members below soft are not asked, though they belong to a farther tier as well: their
-    /// own tier spills over.
-    avoided: Option<Country>,
+    avoided: Avoided,
     pub(crate) watch: W,
     claim: F,
     full: bool,
@@ -153,7 +167,7 @@ where
             by_latency: balancer.compared == Compared::Latency,
             by_load_alone: balancer.compared == Compared::Load,
             unknown: 1,
-            avoided: None,
+            avoided: Avoided::NOBODY,
             watch,
             claim,
             full: false,
@@ -264,12 +278,14 @@ where
     /// Whether it may be picked before all of its tier are at soft.
     #[inline]
     fn is_below_soft(&self, entry: &Entry<T>, in_flight: u32) -> bool {
-        entry.limits.below_soft(in_flight) && (self.avoided.is_none() || self.is_elsewhere(entry))
+        entry.limits.below_soft(in_flight) && (self.avoided == Avoided::NOBODY || self.is_elsewhere(entry))
     }
 
     #[cold]
     fn is_elsewhere(&self, entry: &Entry<T>) -> bool {
-        self.avoided != Some(entry.target.country())
+        let is_in_country = self.avoided.country && self.client.country == Some(entry.target.country());
+        let is_in_region = self.avoided.region && self.client.region == Some(entry.target.region());
+        !is_in_country && !is_in_region
     }
 
     /// What is compared where that is not just what is in flight; `None` for those that are avoided.
@@ -279,7 +295,7 @@ where
         if room == Room::BelowHard {
             return Some(0);
         }
-        if self.avoided.is_some() && !self.is_elsewhere(entry) {
+        if self.avoided != Avoided::NOBODY && !self.is_elsewhere(entry) {
             return None;
         }
         let everybodys = || in_flight.saturating_add(entry.elsewhere());

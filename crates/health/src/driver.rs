@@ -287,10 +287,7 @@ impl<S: Sink> Driver<S> {
             return;
         }
         self.complained = Some(Instant::now());
-        tracing::warn!(
-            "a health check can't be made: {fault}; its backend keeps the state it has. \
-             Raise the limit on open files, or lower the load"
-        );
+        tracing::warn!("a health check can't be made, and its backend keeps the state it has: {fault}");
     }
 
     fn now(&self) -> MonoTime {

@@ -1,11 +1,11 @@
 //! When a tier's traffic goes on to the next.
 
-use super::{Decision, Watch};
+use super::{Avoided, Decision, Watch};
 use crate::balancer::Compared;
 use crate::group::Group;
 use crate::rank::{Draw, below, drawn};
 use crate::sync::Ordering;
-use crate::tiers::Step;
+use crate::tiers::{Scope, Step};
 use crate::{Claim, Target};
 
 /// A spill ends at so many percent of a tier's soft limits together; it begins at all of them.
@@ -39,22 +39,29 @@ where
     #[inline(never)]
     pub(super) fn spill_soft(&mut self) -> Option<L> {
         let steps = || self.balancer.tiers.steps(self.client);
-        let mut passed_over = false;
+        let (mut passed_over, mut region_spills) = (false, false);
         for step in steps() {
             if self.spills(step) {
                 passed_over = true;
-                if step.tier == 0 {
-                    self.avoided = self.client.country;
-                    self.by_load_alone = false;
+                match step.tier {
+                    0 => self.avoided.country = true,
+                    1 => region_spills = true,
+                    _ => {}
                 }
+                self.by_load_alone &= self.avoided == Avoided::NOBODY;
                 continue;
+            }
+            // Of the tiers behind a region only this one may hold its members.
+            if region_spills && self.balancer.tiers.group(step).scope == Scope::Elsewhere {
+                self.avoided.region = true;
+                self.by_load_alone = false;
             }
             if let Some(granted) = self.below_soft(step) {
                 return Some(granted);
             }
             self.begin_spill(step);
         }
-        self.avoided = None;
+        self.avoided = Avoided::NOBODY;
         self.by_load_alone = self.balancer.compared == Compared::Load;
         if passed_over {
             for step in steps() {

@@ -108,7 +108,8 @@ fn naive(policy: &Policy, client: Client, members: &[Member]) -> Result<Vec<usiz
     let below_soft = |tier: &[usize]| -> Vec<usize> {
         let with_room = tier.iter().copied().filter(|index| {
             let member = &members[*index];
-            willing(member) && member.limits.below_soft(member.load)
+            let (soft, hard) = (member.limits.soft(), member.limits.hard());
+            willing(member) && (soft == 0 || member.load < soft) && (hard == 0 || member.load < hard)
         });
         let with_room: Vec<usize> = with_room.collect();
         // Above the threshold, and where a tier is asked together with a nearer one, any of them may be drawn.

@@ -90,6 +90,40 @@ fn a_spilling_tier_is_not_used_through_a_farther_one_that_holds_its_members_too(
 }
 
 #[test]
+fn a_spilling_region_is_not_used_as_one_of_those_elsewhere() {
+    for policy in policies() {
+        // Neither the proxy's own nor listed: the region's members are among those elsewhere, too.
+        let policy = Policy {
+            region_order: Vec::new(),
+            ..policy
+        };
+        let at = |key| match key {
+            0..10 => ("sa", "AR"),
+            10..20 => ("eu", "DE"),
+            _ => ("ap", "JP"),
+        };
+        let servers: Vec<_> = (0..30)
+            .map(|key| {
+                let (region, country) = at(key);
+                Arc::new(Server::new(key, 2).at(region, country).limits(10, 20))
+            })
+            .collect();
+        let balancer = prepare(&policy, &servers);
+        load(&servers[..20], 200);
+        assert_eq!(tier(&balancer), Some(2));
+        // Below soft again, but above 85 %.
+        load(&servers[..10], 88);
+        load(&servers[20..], 90);
+        assert_eq!(tier(&balancer), Some(2), "{}", policy.algorithm.inner());
+        load(&servers[20..], 100);
+        assert_eq!(tier(&balancer), Some(0), "nobody else is below soft");
+        load(&servers[..10], 85);
+        load(&servers[20..], 0);
+        assert_eq!(tier(&balancer), Some(0), "it has come down");
+    }
+}
+
+#[test]
 fn when_no_tier_has_any_below_soft_it_comes_back_nearest_first() {
     for policy in policies() {
         let servers = fleet();

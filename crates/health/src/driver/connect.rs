@@ -1,5 +1,5 @@
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -23,8 +23,9 @@ pub(super) async fn tcp(
     port: Option<NonZeroU16>,
     limit: Duration,
 ) -> Result<TcpStream, Stop> {
-    match timeout(limit, TcpStream::connect(address(backend, port))).await {
-        Ok(connected) => judge(connected),
+    let address = address(backend, port);
+    match timeout(limit, TcpStream::connect(address)).await {
+        Ok(connected) => judge(connected, || has_source(address)),
         Err(_) => Err(Failure::ConnectTimeout { limit }.into()),
     }
 }
@@ -57,12 +58,17 @@ pub(super) async fn tls(
 }
 
 /// What the system's answer says about the backend.
-pub(super) fn judge(connected: io::Result<TcpStream>) -> Result<TcpStream, Stop> {
+pub(super) fn judge(
+    connected: io::Result<TcpStream>,
+    has_source: impl FnOnce() -> bool,
+) -> Result<TcpStream, Stop> {
     match connected {
         Ok(stream) if met_itself(&stream) => Err(Failure::SelfConnect.into()),
         Ok(stream) => Ok(stream),
-        Err(error) if is_own_fault(&error) => Err(Stop::OwnFault(OwnFault(error))),
-        Err(error) => Err(Failure::Connect { what: words(&error) }.into()),
+        Err(error) => Err(match own_fault(&error, has_source) {
+            Some(fault) => Stop::OwnFault(fault(error)),
+            None => Failure::Connect { what: words(&error) }.into(),
+        }),
     }
 }
 
@@ -87,17 +93,31 @@ fn met_itself(stream: &TcpStream) -> bool {
     matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
 }
 
-/// Whether a connection failed for want of something on this side: descriptors, memory, buffers or local
-/// ports.
-fn is_own_fault(error: &io::Error) -> bool {
+/// What on this side a connection failed for want of, if anything.
+///
+/// To have no local port and to have no local address is the same error. Where no address of this host leads to a backend,
+/// traffic fails there as well, and it is to be taken out.
+fn own_fault(error: &io::Error, has_source: impl FnOnce() -> bool) -> Option<fn(io::Error) -> OwnFault> {
     /// The same numbers on every Unix.
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
-    matches!(
-        error.kind(),
-        io::ErrorKind::OutOfMemory | io::ErrorKind::AddrNotAvailable
-    ) || matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOBUFS))
+    match (error.raw_os_error(), error.kind()) {
+        (Some(ENFILE | EMFILE | ENOBUFS), _) | (_, io::ErrorKind::OutOfMemory) => Some(OwnFault::NothingLeft),
+        (_, io::ErrorKind::AddrNotAvailable) if has_source() => Some(OwnFault::NoPort),
+        _ => None,
+    }
+}
+
+/// Whether this host has an address from which `address` can be reached. UDP is asked: its ports are others, and to connect
+/// sends nothing.
+pub(super) fn has_source(address: SocketAddr) -> bool {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let connected = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(address));
+    !matches!(connected, Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 /// What an error is, in words alone where the standard library has some.

@@ -10,14 +10,14 @@ use crate::StatusCodes;
 pub enum Outcome {
     /// It did what its monitor asks for.
     Passed {
-        /// From its beginning to the verdict.
+        /// From its beginning to the end of its connection, which is waited for up to a second after the verdict.
         took: Duration,
     },
     /// It didn't.
     Failed {
         /// Why; `Display` says it in words.
         reason: Failure,
-        /// From its beginning to the verdict.
+        /// From its beginning to the end of its connection, which is waited for up to a second after the verdict.
         took: Duration,
     },
 }

@@ -15,8 +15,19 @@ use crate::{Encryption, GrpcProbe, HttpProbe, Kind, Target, Ticket, Version};
 
 /// A fault of this process or host, which says nothing about the backend.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct OwnFault(pub(super) io::Error);
+pub(super) enum OwnFault {
+    /// No descriptor, memory or buffer is left.
+    #[error("{0}. Raise the limit on open files, or lower the load")]
+    NothingLeft(io::Error),
+    /// No local port is left.
+    #[error("no local port is left: {0}. Widen the range of local ports, or lower the load")]
+    NoPort(io::Error),
+    /// There is no TLS for it to speak.
+    #[error(
+        "no TLS is set up for it, such as where the system trusts no authority. Install its certificates"
+    )]
+    NoTls,
+}
 
 /// What ends a probe early.
 #[derive(Debug)]
@@ -131,8 +142,7 @@ impl Prober {
     ) -> Result<TlsStream<TcpStream>, Stop> {
         let client = self.tls.as_ref().and_then(|tls| tls.client(encryption));
         let Some(client) = client else {
-            let error = io::Error::new(io::ErrorKind::Unsupported, "no TLS is set up for it");
-            return Err(Stop::OwnFault(OwnFault(error)));
+            return Err(Stop::OwnFault(OwnFault::NoTls));
         };
         let name = client.server_name.clone().unwrap_or_else(|| whom.name());
         connect::tls((whom.target.addr, whom.port), limit, client, name, protocols).await

@@ -8,6 +8,7 @@ mod leases;
 mod ledgers;
 mod limits;
 mod loads;
+mod ordered;
 mod overdue;
 mod publishing;
 mod restored;

@@ -3,8 +3,8 @@
 use edgeproxy_backend::{Gate, Signal, TrafficReport};
 
 use super::Registry;
+use crate::State;
 use crate::entry::gate_of;
-use crate::{LastBackend, State};
 
 impl Registry {
     pub(super) fn traffic(&mut self, report: &TrafficReport) {
@@ -36,12 +36,8 @@ impl Registry {
         if meter.gate() != Gate::Excluded || !matches!(gate_of(entry.state), Gate::Open | Gate::Trial) {
             return;
         }
-        let app = self.apps.get(entry.app);
-        let may = match gate_of(entry.state) {
-            Gate::Open => app.may_eject(),
-            // Where nobody is left, one on trial would have been rescued.
-            _ => app.policy.last_backend == LastBackend::Eject || app.routable() > 0,
-        };
+        // One on trial is out of the traffic already: where nobody is left, it would have been rescued.
+        let may = gate_of(entry.state) == Gate::Trial || self.apps.get(entry.app).may_eject();
         if !may {
             meter.open();
             self.stats.ejections_refused += 1;

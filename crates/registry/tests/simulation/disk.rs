@@ -1,6 +1,6 @@
 //! A store as simple as can be, and a machine that fails at any time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use edgeproxy_backend::{BackendId, Incarnation, MonoTime};
 use edgeproxy_registry::{
@@ -19,6 +19,8 @@ pub struct Disk {
     overrides: BTreeMap<BackendId, Overridden>,
     /// The latest life of every id that was ever there.
     lives: BTreeMap<BackendId, Incarnation>,
+    /// Numbers that others have given.
+    given: BTreeSet<u64>,
     /// What is being written.
     pub under_way: Option<Vec<Write>>,
 }
@@ -74,6 +76,16 @@ impl Disk {
             }
         }
         refused
+    }
+
+    /// The latest life that it ever had there.
+    pub fn life(&self, id: &BackendId) -> Option<Incarnation> {
+        self.lives.get(id).copied()
+    }
+
+    /// Another one gives that number, unless it was given before.
+    pub fn give(&mut self, number: u64) -> bool {
+        self.given.insert(number)
     }
 
     pub fn record(&self, id: &BackendId) -> Option<&Record> {

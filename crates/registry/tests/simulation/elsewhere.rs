@@ -84,18 +84,29 @@ impl World {
         self.model.heard_elsewhere(&id);
     }
 
-    /// As another one would give it: later than all that it knows of, and none of this one's.
-    fn their_number(&self) -> Incarnation {
+    /// As another one would give it: none of this one's, and later than every life of that id. Every other time it is
+    /// heard of late: this one, or a third, has given later ones meanwhile.
+    fn their_number(&mut self, id: &BackendId) -> Incarnation {
         let known = self.disk.latest().map_or(0, Incarnation::get);
-        let known = known.max(self.model.next_incarnation);
-        Incarnation::new((known / STRIDE + 1) * STRIDE + 7).unwrap()
+        let next = known.max(self.model.next_incarnation) / STRIDE + 1;
+        let here = self.model.listed(id).map(|i| self.model.all[i].incarnation);
+        let least = here.max(self.disk.life(id)).map_or(0, Incarnation::get) / STRIDE + 1;
+        let mut turn = if self.rng.bool() {
+            next
+        } else {
+            self.rng.u64(least..=next)
+        };
+        while !self.disk.give(turn * STRIDE + 7) {
+            turn += 1;
+        }
+        Incarnation::new(turn * STRIDE + 7).unwrap()
     }
 
     fn they_register(&mut self, now: Micros) {
         let asking = self.asking();
         let record = Record {
+            incarnation: self.their_number(&asking.id),
             backend: backend(&asking),
-            incarnation: self.their_number(),
             ttl: Duration::from_micros(self.rng.u64(5 * SECOND..60 * SECOND)),
         };
         self.they_write(&Write::Registered(record), EventKind::Registered, now);

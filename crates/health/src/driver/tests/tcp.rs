@@ -3,7 +3,7 @@ use std::io;
 use super::*;
 use crate::TcpProbe;
 use crate::driver::connect;
-use crate::driver::probe::Stop;
+use crate::driver::probe::{OwnFault, Stop};
 
 #[tokio::test]
 async fn a_listener_passes_and_is_left_with_a_fin() {
@@ -59,18 +59,18 @@ async fn a_connection_that_hangs_fails_after_the_connect_timeout() {
 #[tokio::test]
 async fn a_connection_that_met_itself_is_no_backend() {
     let (socket, addr) = refusing();
-    let judged = connect::judge(socket.connect(addr).await);
+    let judged = connect::judge(socket.connect(addr).await, || true);
     assert!(
         matches!(judged, Err(Stop::Failed(Failure::SelfConnect))),
         "{judged:?}"
     );
     let (_listener, addr) = listen().await;
-    assert!(connect::judge(TcpStream::connect(addr).await).is_ok());
+    assert!(connect::judge(TcpStream::connect(addr).await, || true).is_ok());
 }
 
 #[test]
 fn what_this_side_lacks_is_no_fault_of_the_backend() {
-    let judge = |number| connect::judge(Err(io::Error::from_raw_os_error(number)));
+    let judge = |number| connect::judge(Err(io::Error::from_raw_os_error(number)), || true);
     for own in [23, 24, 99, 105, 12] {
         assert!(matches!(judge(own), Err(Stop::OwnFault(_))), "{own}");
     }
@@ -81,6 +81,28 @@ fn what_this_side_lacks_is_no_fault_of_the_backend() {
             "{theirs}"
         );
     }
+}
+
+/// To have no local port and to have no local address is the same error.
+#[test]
+fn a_backend_that_no_address_of_this_host_leads_to_fails_its_probe() {
+    let nowhere = || Err(io::Error::from_raw_os_error(99));
+    assert!(matches!(
+        connect::judge(nowhere(), || false),
+        Err(Stop::Failed(Failure::Connect { .. }))
+    ));
+    assert!(connect::has_source(([127, 0, 0, 1], 9).into()));
+}
+
+#[test]
+fn what_this_side_lacks_is_said_with_what_to_do() {
+    let advice = |number| match connect::judge(Err(io::Error::from_raw_os_error(number)), || true) {
+        Err(Stop::OwnFault(fault)) => fault.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(advice(24).ends_with("Raise the limit on open files, or lower the load"));
+    assert!(advice(99).ends_with("Widen the range of local ports, or lower the load"));
+    assert!(!OwnFault::NoTls.to_string().contains("open files"));
 }
 
 #[test]
