@@ -3,6 +3,7 @@
 mod agent;
 mod client;
 mod detect;
+mod reach;
 #[cfg(feature = "tls")]
 mod trust;
 

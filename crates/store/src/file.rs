@@ -30,6 +30,9 @@ const WAITING: usize = 64;
 /// Changes that are written with one sync, at most.
 const SHARED: usize = 50_000;
 
+/// How often it is looked whether what was written is still there, while nothing is.
+const LOOK: Duration = Duration::from_secs(10);
+
 /// How long dropping a store waits for a disk that doesn't answer.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -75,6 +78,7 @@ impl FileStore {
         let writer = Writer {
             folder: folder.clone(),
             journal: None,
+            has_told: false,
         };
         // Without a thread the channel has no end that listens, and every call says so.
         let thread = Thread::start(move || writer.run(&queue));
@@ -201,12 +205,26 @@ impl Thread {
 struct Writer {
     folder: PathBuf,
     journal: Option<Journal<Folder>>,
+    /// Whether it has been told that what was written is gone, and can't be written anew.
+    has_told: bool,
 }
 
 impl Writer {
     fn run(mut self, queue: &Receiver<Job>) {
-        let mut next = queue.recv().ok();
-        while let Some(job) = next.take() {
+        let mut next = None;
+        loop {
+            let job = match next.take() {
+                Some(job) => Ok(job),
+                None => queue.recv_timeout(LOOK),
+            };
+            let job = match job {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.look();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             match job {
                 // Nobody waits for it any more: then nobody is told.
                 Job::Load(done) => drop(done.send(self.load())),
@@ -216,15 +234,17 @@ impl Writer {
                 }
                 Job::Commit(first) => next = self.commit_with_those_that_wait(first, queue),
             }
-            next = next.or_else(|| queue.recv().ok());
         }
     }
 
     fn load(&mut self) -> Result<Loaded, LoadError> {
         // The lock of the one before ends with it.
         self.journal = None;
-        let (folder, unlocked) =
-            Folder::take(&self.folder).map_err(|error| not_taken(&self.folder, error))?;
+        let (folder, unlocked) = Folder::take(&self.folder).map_err(|error| LoadError {
+            message: not_taken(&self.folder, &error),
+            // The message has said it already.
+            source: None,
+        })?;
         let (journal, mut loaded) =
             Journal::open(folder, clock()).map_err(|error| not_opened(&self.folder, error))?;
         if let Some(error) = unlocked {
@@ -270,8 +290,40 @@ impl Writer {
     }
 
     fn commit(&mut self, writes: Vec<Write>) -> Result<(), Failure> {
+        self.held()?.commit(writes).map_err(Failure::Io)
+    }
+
+    /// The journal, in a folder that is this process's.
+    fn held(&mut self) -> Result<&mut Journal<Folder>, Failure> {
         let journal = self.journal.as_mut().ok_or(Failure::NotLoaded)?;
-        journal.commit(writes).map_err(Failure::Io)
+        if journal.disk().hold().map_err(Failure::Folder)? {
+            tracing::warn!(
+                "{}, or the lock in it, has been removed or replaced while it was in use: all that is kept is written \
+                 there anew",
+                self.folder.display()
+            );
+            journal.distrust();
+        }
+        Ok(journal)
+    }
+
+    /// Whether what was written is still there, though there is nothing to be written.
+    fn look(&mut self) {
+        if self.journal.is_none() {
+            return;
+        }
+        let looked = self
+            .held()
+            .and_then(|journal| journal.look().map_err(Failure::Io));
+        let is_first = !std::mem::replace(&mut self.has_told, looked.is_err());
+        if let Err(failure) = looked
+            && is_first
+        {
+            tracing::error!(
+                "{}; a restart would forget what was registered, and it is tried again",
+                failure.told(&self.folder).message
+            );
+        }
     }
 
     fn compact_if_worth_it(&mut self) {
@@ -292,21 +344,30 @@ impl Writer {
 /// Why a commit failed; told to each whose changes were in it.
 enum Failure {
     NotLoaded,
+    Folder(FolderError),
     Io(io::Error),
 }
 
 impl Failure {
     fn told(&self, folder: &Path) -> CommitError {
-        let folder = folder.display();
         match self {
             Self::NotLoaded => CommitError {
                 message: format!(
-                    "{folder}: nothing was loaded from there yet, or that has failed; load first"
+                    "{}: nothing was loaded from there yet, or that has failed; load first",
+                    folder.display()
                 ),
                 source: None,
             },
+            Self::Folder(error) => CommitError {
+                message: not_taken(folder, error),
+                source: None,
+            },
             Self::Io(error) => CommitError {
-                message: format!("{folder}/{LOG} can't be written to: {error}; {}", mend(error)),
+                message: format!(
+                    "{}/{LOG} can't be written to: {error}; {}",
+                    folder.display(),
+                    mend(error)
+                ),
                 source: Some(Box::new(same(error))),
             },
         }
@@ -359,25 +420,20 @@ fn not_opened(folder: &Path, error: io::Error) -> LoadError {
     }
 }
 
-fn not_taken(folder: &Path, error: FolderError) -> LoadError {
+fn not_taken(folder: &Path, error: &FolderError) -> String {
     let folder = folder.display();
-    let message = match error {
-        FolderError::Make(source) => format!("{folder} can't be made: {source}; {}", mend_folder(&source)),
+    match error {
+        FolderError::Make(source) => format!("{folder} can't be made: {source}; {}", mend_folder(source)),
         FolderError::Open(source) => {
-            format!("{folder} can't be written to: {source}; {}", mend_folder(&source))
+            format!("{folder} can't be written to: {source}; {}", mend_folder(source))
         }
         FolderError::Taken { process } => {
-            let process = if process.is_empty() { "one" } else { &process };
+            let process = if process.is_empty() { "one" } else { process };
             format!(
                 "{folder} is in use by another edgeproxy (process {process}); stop that one first, or choose another \
                  data_dir for this one"
             )
         }
-    };
-    // The message has said it already.
-    LoadError {
-        message,
-        source: None,
     }
 }
 
@@ -410,6 +466,45 @@ mod tests {
         }
         let full = io::Error::from(io::ErrorKind::StorageFull);
         assert_eq!(mend_folder(&full), mend(&full));
+    }
+
+    #[test]
+    fn what_was_taken_away_is_written_anew_though_nothing_changes() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().join("edgeproxy");
+        let mut writer = Writer {
+            folder: folder.clone(),
+            journal: None,
+            has_told: false,
+        };
+        writer.look();
+        assert!(!folder.exists(), "nothing is touched before it is loaded");
+        writer.load().unwrap();
+        writer
+            .commit(vec![crate::testing::registered(1, 1)])
+            .ok()
+            .unwrap();
+        for removed in [folder.clone(), folder.join(LOG)] {
+            if removed.is_dir() {
+                std::fs::remove_dir_all(&removed).unwrap();
+            } else {
+                std::fs::remove_file(&removed).unwrap();
+            }
+            writer.look();
+            assert!(removed.exists());
+        }
+        writer.look();
+        assert!(!writer.has_told && !folder.join("registrations.damaged-1").exists());
+
+        // Where it can't be, that is told once, until it can.
+        std::fs::remove_dir_all(&folder).unwrap();
+        std::fs::write(&folder, "").unwrap();
+        writer.look();
+        assert!(writer.has_told);
+        std::fs::remove_file(&folder).unwrap();
+        writer.look();
+        assert!(!writer.has_told);
+        assert_eq!(writer.load().unwrap().records.len(), 1);
     }
 
     #[test]

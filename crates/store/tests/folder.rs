@@ -126,6 +126,118 @@ async fn damage_on_a_real_disk_is_told_with_its_folder_and_set_aside() {
     assert!(loaded.next_incarnation.unwrap().get() > 1_700_000_000_000);
 }
 
+/// What somebody does to a folder that a process uses.
+type Meddling = fn(&Path);
+
+#[tokio::test]
+async fn what_is_kept_is_written_anew_with_the_next_change_when_it_has_been_taken_away_or_replaced() {
+    let meddlings: [(&str, Meddling, bool); 6] = [
+        (
+            "the file is removed",
+            |folder| std::fs::remove_file(folder.join(LOG)).unwrap(),
+            false,
+        ),
+        (
+            "another file is in its place",
+            |folder| {
+                std::fs::write(folder.join("other"), "something else\n").unwrap();
+                std::fs::rename(folder.join("other"), folder.join(LOG)).unwrap();
+            },
+            true,
+        ),
+        (
+            "it is emptied",
+            |folder| std::fs::write(folder.join(LOG), "").unwrap(),
+            true,
+        ),
+        (
+            "somebody else has added to it",
+            |folder| {
+                use std::io::Write as _;
+                let log = std::fs::OpenOptions::new().append(true).open(folder.join(LOG));
+                log.unwrap().write_all(b"something else\n").unwrap();
+            },
+            true,
+        ),
+        (
+            "the folder is removed",
+            |folder| std::fs::remove_dir_all(folder).unwrap(),
+            false,
+        ),
+        (
+            "another folder is in its place",
+            |folder| {
+                std::fs::rename(folder, folder.with_extension("before")).unwrap();
+                std::fs::create_dir(folder).unwrap();
+            },
+            false,
+        ),
+    ];
+    for (what, meddle, is_set_aside) in meddlings {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().join("edgeproxy");
+        let store = FileStore::open(&folder);
+        store.load().await.unwrap();
+        store.commit(&[registered(1, 1)]).await.unwrap();
+        meddle(&folder);
+        store.commit(&[registered(2, 2)]).await.unwrap();
+        store.commit(&[registered(3, 3)]).await.unwrap();
+        let second = FileStore::open(&folder).load().await.unwrap_err().to_string();
+        assert!(
+            second.contains("is in use by another edgeproxy"),
+            "{what}: {second}"
+        );
+
+        // As it is found after `kill -9`.
+        let found = temporary.path().join("found");
+        std::fs::create_dir(&found).unwrap();
+        std::fs::copy(folder.join(LOG), found.join(LOG)).unwrap();
+        let loaded = FileStore::open(&found).load().await.unwrap();
+        assert_eq!(
+            (loaded.records.len(), loaded.findings.len()),
+            (3, 0),
+            "{what}: {loaded:?}"
+        );
+        assert_eq!(
+            folder.join("registrations.damaged-1").exists(),
+            is_set_aside,
+            "{what}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_lost_a_folder_to_another_process_writes_nothing_there_as_long_as_that_one_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = FileStore::open(folder.path());
+    first.load().await.unwrap();
+    first.commit(&[registered(1, 1)]).await.unwrap();
+    std::fs::remove_file(folder.path().join("registrations.lock")).unwrap();
+    let second = FileStore::open(folder.path());
+    second.load().await.unwrap();
+    second.commit(&[registered(2, 2)]).await.unwrap();
+    let before = std::fs::read(folder.path().join(LOG)).unwrap();
+
+    let refused = first.commit(&[registered(3, 3)]).await.unwrap_err().to_string();
+    assert!(refused.contains("is in use by another edgeproxy"), "{refused}");
+    assert_eq!(std::fs::read(folder.path().join(LOG)).unwrap(), before);
+
+    // What the other one has left is for people to look at: nobody has told this one of it.
+    drop(second);
+    first.commit(&[registered(3, 3)]).await.unwrap();
+    drop(first);
+    let loaded = FileStore::open(folder.path()).load().await.unwrap();
+    assert_eq!(
+        (loaded.records.len(), loaded.findings.len()),
+        (2, 0),
+        "{loaded:?}"
+    );
+    assert_eq!(
+        std::fs::read(folder.path().join("registrations.damaged-1")).unwrap(),
+        before
+    );
+}
+
 /// Files of this process must not exceed 64 KiB, which is how a full disk looks to one file.
 #[test]
 fn a_file_that_may_not_grow_any_more_refuses_changes_and_keeps_what_it_has() {

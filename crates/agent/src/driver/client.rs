@@ -12,10 +12,11 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::lookup_host;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
+use super::reach::Reach;
 use crate::answer::{Answer, Body, Reply};
 use crate::api_url::{ApiUrl, Scheme};
 use crate::registration::{Registration, heartbeat_body};
@@ -45,6 +46,8 @@ pub(super) struct Terms {
 pub(super) struct Client {
     terms: Arc<Terms>,
     kept: Option<Kept>,
+    /// By API.
+    reaches: Vec<Reach>,
 }
 
 struct Kept {
@@ -57,8 +60,13 @@ struct Kept {
 }
 
 impl Client {
-    pub(super) const fn new(terms: Arc<Terms>) -> Self {
-        Self { terms, kept: None }
+    pub(super) fn new(terms: Arc<Terms>) -> Self {
+        let reaches = terms.apis.iter().map(|_| Reach::default()).collect();
+        Self {
+            terms,
+            kept: None,
+            reaches,
+        }
     }
 
     /// Sends a request and reads the answer. A heartbeat is given up when the next one is due.
@@ -139,13 +147,12 @@ impl Client {
         })
     }
 
-    async fn connect(&self, api: usize) -> io::Result<Kept> {
-        let url = self
-            .terms
-            .apis
-            .get(api)
-            .ok_or_else(|| io::Error::other("no such API"))?;
-        let stream = TcpStream::connect((url.host(), url.port())).await?;
+    async fn connect(&mut self, api: usize) -> io::Result<Kept> {
+        let (Some(url), Some(reach)) = (self.terms.apis.get(api), self.reaches.get_mut(api)) else {
+            return Err(io::Error::other("no such API"));
+        };
+        let addrs: Vec<_> = lookup_host((url.host(), url.port())).await?.collect();
+        let stream = reach.connect(&addrs).await?;
         stream.set_nodelay(true)?;
         let ip = stream.local_addr()?.ip().to_canonical();
         let (sender, task) = match url.scheme() {

@@ -1,13 +1,14 @@
 //! Calls to whichever member of the cluster answers.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::HeaderValue;
 use prost::Message;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -141,7 +142,10 @@ impl Client {
         Q: Message,
         A: Message + Default,
     {
-        let line = self.line().await?;
+        let Ok(line) = timeout_at(deadline, self.line()).await else {
+            return Err(Fault::Unreachable("no connection in time".to_owned()));
+        };
+        let line = line?;
         let left = deadline.saturating_duration_since(Instant::now());
         self.ask_on(&line, path, question, left.min(self.settings.request_timeout))
             .await
@@ -243,16 +247,17 @@ impl Client {
             return Ok(line);
         }
         let members = &self.settings.address.endpoints;
-        let at = {
+        let count = members.len().max(1);
+        let (at, turn) = {
             let mut current = self.lock();
             current.next = current.next.wrapping_add(1);
-            current.next % members.len().max(1)
+            (current.next % count, current.next / count)
         };
         let Some(member) = members.get(at) else {
             return Err(Fault::Unreachable("no member is known".to_owned()));
         };
         let limit = self.settings.connect_timeout;
-        let (channel, token) = match timeout(limit, self.connect(member)).await {
+        let (channel, token) = match timeout(limit, self.connect(member, turn)).await {
             Ok(connected) => connected.map_err(|fault| at_member(member, fault))?,
             Err(_) => {
                 let what = format!("no connection within {} ms", limit.as_millis());
@@ -279,10 +284,10 @@ impl Client {
             .cloned()
     }
 
-    async fn connect(&self, member: &Endpoint) -> Result<(Channel, Option<HeaderValue>), Fault> {
-        let stream = TcpStream::connect((member.host.as_str(), member.port))
-            .await
-            .map_err(|e| Fault::of_io(&e))?;
+    async fn connect(&self, member: &Endpoint, turn: usize) -> Result<(Channel, Option<HeaderValue>), Fault> {
+        let addrs = lookup_host((member.host.as_str(), member.port)).await;
+        let addrs = in_turn(addrs.map_err(|e| Fault::of_io(&e))?.collect(), turn);
+        let stream = TcpStream::connect(&*addrs).await.map_err(|e| Fault::of_io(&e))?;
         stream.set_nodelay(true).map_err(|e| Fault::of_io(&e))?;
         let authority = member.to_string();
         let channel = match &self.settings.tls {
@@ -302,6 +307,14 @@ impl Client {
         };
         Ok((channel, token))
     }
+}
+
+/// A name's addresses, with another one first each time: one of a machine that is gone says nothing, and takes all the time
+/// that a connection has.
+fn in_turn(mut addrs: Vec<SocketAddr>, turn: usize) -> Vec<SocketAddr> {
+    let first = turn % addrs.len().max(1);
+    addrs.rotate_left(first);
+    addrs
 }
 
 /// A connection that is refused by one member may be granted by another one, but wrong passwords are wrong everywhere.
@@ -340,4 +353,49 @@ async fn authenticate(channel: &Channel, user: &EtcdUser) -> Result<HeaderValue,
 /// users.
 pub(super) fn is_stale_token(code: u16, message: &str) -> bool {
     code == code::UNAUTHENTICATED || message.contains("auth: revision in header is old")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::super::EtcdPassword;
+    use super::super::message::{LeaseId, LeaseKeepAliveResponse};
+    use super::*;
+    use crate::ProxyName;
+
+    #[test]
+    fn each_attempt_begins_with_another_of_a_name_s_addresses() {
+        let addrs = || ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"].map(|addr| addr.parse().unwrap());
+        let [a, b, c] = addrs();
+        assert_eq!(in_turn(addrs().into(), 3), [a, b, c]);
+        assert_eq!(in_turn(addrs().into(), 4), [b, c, a]);
+        assert_eq!(in_turn(addrs().into(), 5), [c, a, b]);
+        assert_eq!(in_turn(Vec::new(), 5), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_waited_for_no_longer_than_was_said_though_connections_take_longer() {
+        // It takes a connection, and says nothing.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("etcd://{}", silent.local_addr().unwrap());
+        let mut settings = EtcdSettings::new(address.parse().unwrap(), ProxyName::parse("a").unwrap(), 1);
+        settings.user = Some(EtcdUser {
+            name: "u".to_owned(),
+            password: EtcdPassword::Text("p".to_owned()),
+        });
+        settings.connect_timeout = Duration::from_secs(2);
+        let client = Client::new(settings);
+        let limit = Duration::from_secs(5);
+        let began = Instant::now();
+        let ask =
+            || client.ask::<_, LeaseKeepAliveResponse>(path::LEASE_KEEP_ALIVE, &LeaseId { id: 1 }, limit);
+        // Each waits for the one that connects, and then it is its own turn.
+        let (a, b, c, d) = tokio::join!(ask(), ask(), ask(), ask());
+        for answer in [a, b, c, d] {
+            assert!(matches!(answer, Err(Fault::Unreachable(_))), "{answer:?}");
+        }
+        let took = began.elapsed();
+        assert!(took <= limit + Duration::from_millis(1), "{took:?}");
+    }
 }

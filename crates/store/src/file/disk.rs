@@ -3,9 +3,9 @@
 #[cfg(test)]
 pub(super) mod model;
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The files of one folder, by name. Small enough to be modelled, with each of its operations failing in turn.
@@ -17,6 +17,8 @@ pub(super) trait Disk {
     fn open(&self, name: &str) -> io::Result<Self::File>;
     /// Makes an empty file, in place of what has that name.
     fn create(&self, name: &str) -> io::Result<Self::File>;
+    /// How long the file is; `None`: it doesn't have that name any more.
+    fn len_as(&self, name: &str, file: &Self::File) -> io::Result<Option<u64>>;
     /// All of it. Sectors that can't be read any more come as question marks.
     fn read(&self, file: &Self::File) -> io::Result<Vec<u8>>;
     /// Writes all of `bytes`, or some of them and fails.
@@ -42,8 +44,8 @@ pub(super) trait Disk {
 pub(super) struct Folder {
     path: PathBuf,
     folder: File,
-    // Its lock ends with it.
-    _lock: File,
+    // Its lock ends with it. None where another process has taken it meanwhile.
+    lock: Option<File>,
 }
 
 /// Holds the lock, and the number of the process that has it.
@@ -107,10 +109,40 @@ impl Folder {
         let folder = Self {
             path,
             folder,
-            _lock: lock,
+            lock: Some(lock),
         };
         Ok((folder, unlocked))
     }
+
+    /// Sees to it that it still is this process's. If it was removed, or replaced, or its lock was, it is
+    /// [taken](Self::take) once more; says whether it was.
+    pub(super) fn hold(&mut self) -> Result<bool, FolderError> {
+        if self.is_held().map_err(FolderError::Open)? {
+            return Ok(false);
+        }
+        // Should its file be there after all, by whatever name, it must not keep this process itself out.
+        self.lock = None;
+        let path = self.path.clone();
+        (*self, _) = Self::take(&path)?;
+        Ok(true)
+    }
+
+    fn is_held(&self) -> io::Result<bool> {
+        let Some(lock) = &self.lock else { return Ok(false) };
+        Ok(leads_to(&self.path, &self.folder)?.is_some() && leads_to(&self.path.join(LOCK), lock)?.is_some())
+    }
+}
+
+/// What is known of that file, if it is the one that the path leads to.
+fn leads_to(path: &Path, file: &File) -> io::Result<Option<Metadata>> {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    let found = match fs::metadata(path) {
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(None),
+        found => found?,
+    };
+    let own = file.metadata()?;
+    let is_same = (found.dev(), found.ino()) == (own.dev(), own.ino());
+    Ok(is_same.then_some(own))
 }
 
 /// Makes the name of a folder durable, and of those above it as far as `made` of them were made just now. Its own may
@@ -171,6 +203,10 @@ impl Disk for Folder {
             }
         }
         Ok(bytes)
+    }
+
+    fn len_as(&self, name: &str, file: &File) -> io::Result<Option<u64>> {
+        Ok(leads_to(&self.path.join(name), file)?.map(|found| found.len()))
     }
 
     fn write(&self, file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {

@@ -221,6 +221,7 @@ impl<D: Disk> Journal<D> {
         if writes.is_empty() {
             return Ok(());
         }
+        self.compare()?;
         let mut bytes = Vec::new();
         let sizes: Vec<_> = writes.iter().map(|write| put_write(write, &mut bytes)).collect();
         let appended = self.file.as_mut().map(|file| file.append(&self.disk, bytes));
@@ -243,6 +244,53 @@ impl<D: Disk> Journal<D> {
         }
         self.file = None;
         self.rewrite()
+    }
+
+    /// Sees to it that all that is kept is where the next start looks for it.
+    ///
+    /// # Errors
+    /// When it isn't, and can't be written there.
+    pub(super) fn look(&mut self) -> io::Result<()> {
+        self.compare()?;
+        match self.file {
+            Some(_) => Ok(()),
+            None => self.rewrite(),
+        }
+    }
+
+    /// The folder, which may have to be taken again.
+    pub(super) const fn disk(&mut self) -> &mut D {
+        &mut self.disk
+    }
+
+    /// What is there may be somebody else's: it is set aside, and all that is kept is written anew.
+    pub(super) fn distrust(&mut self) {
+        self.file = None;
+        if self.aside == Aside::Needless {
+            self.aside = Aside::Wished;
+        }
+    }
+
+    /// Whether the file is as it was left. What is appended to one that has been removed would be lost with it.
+    fn compare(&mut self) -> io::Result<()> {
+        let Some(Appended {
+            file,
+            end,
+            has_excess,
+            ..
+        }) = &self.file
+        else {
+            return Ok(());
+        };
+        let found = self.disk.len_as(LOG, file)?;
+        if found.is_none_or(|len| len < *end || (len > *end && !has_excess)) {
+            tracing::warn!(
+                "{LOG} has been removed, replaced or changed by somebody else while it was in use: it is written anew, \
+                 with all that is kept"
+            );
+            self.distrust();
+        }
+        Ok(())
     }
 
     /// Whether so much of the file says nothing any more that it is worth writing it anew.
@@ -268,7 +316,10 @@ impl<D: Disk> Journal<D> {
         let new = match self.aside {
             Aside::Needless => self.put_new()?,
             Aside::Wished | Aside::Needed => match self.exchange() {
-                Ok((_, new)) => new,
+                Ok((aside, new)) => {
+                    tracing::warn!("the file that was there as {LOG} is kept as {aside}");
+                    new
+                }
                 // Unless somebody has taken it away by hand.
                 Err(error) if self.aside == Aside::Needed && error.kind() != io::ErrorKind::NotFound => {
                     return Err(error);

@@ -212,6 +212,13 @@ impl Disk for Model {
         Ok(file)
     }
 
+    fn len_as(&self, name: &str, file: &usize) -> io::Result<Option<u64>> {
+        let mut state = self.0.borrow_mut();
+        fails(state.begin(false))?;
+        let is_same = state.names.get(name) == Some(file);
+        Ok(is_same.then(|| state.files[*file].bytes.len() as u64))
+    }
+
     fn read(&self, file: &usize) -> io::Result<Vec<u8>> {
         let mut state = self.0.borrow_mut();
         fails(state.begin(false))?;

@@ -183,8 +183,8 @@ fn a_sync_that_failed_is_never_trusted_again() {
     let (journal, _) = opened(&disk);
     let mut run = Run::of(journal);
     run.commit(&[registered(1, 1)]);
-    // A write is the first operation of an append, its sync the second.
-    disk.set_fault(Fault::Once(1, ErrorKind::Other));
+    // A look at the file is the first operation of an append, a write the second, its sync the third.
+    disk.set_fault(Fault::Once(2, ErrorKind::Other));
     run.commit(&[registered(2, 2)]);
     assert!(
         run.refused.is_empty(),
@@ -214,7 +214,7 @@ fn what_was_read_is_durable_though_whoever_wrote_it_was_killed_before_it_was() {
         // Between a write and its sync.
         let disk = Model::new(seed);
         let (mut journal, _) = opened(&disk);
-        disk.set_fault(Fault::PowerCut(1));
+        disk.set_fault(Fault::PowerCut(2));
         journal.commit(vec![registered(1, 1)]).unwrap_err();
         disk.mend();
         let loaded = reopened(&disk);
