@@ -205,14 +205,10 @@ impl<S: Socket> Exchange<'_, S> {
         let framing = response::framing(&parts, self.asked, http_body::Body::is_end_stream(&body));
         let unread = self.unread(&ascent, granted);
         let goes_on = matches!(unread, Unread::Nothing | Unread::Coming) && framing != Framing::UntilClose;
-        let persist = match (
+        let persist = Persist::of(
             goes_on && self.keep && !self.worker.is_draining(),
             self.asked.minor,
-        ) {
-            (false, _) => Persist::Close,
-            (true, 0) => Persist::KeepAlive,
-            (true, _) => Persist::Open,
-        };
+        );
         if unread == Unread::Withheld {
             // What a client sends that has waited for 100 in vain may be its body or its next request.
             ascent.stop();
