@@ -53,8 +53,6 @@ pub(super) enum Unanswered {
     Stalled,
     /// The client has gone.
     Gone,
-    /// The backend has been cut, or the client can't be written to: nobody is to blame.
-    Ended,
 }
 
 impl From<Failed> for Unanswered {
@@ -170,7 +168,7 @@ impl<S: Socket> Exchange<'_, S> {
             deaf: false,
             reused,
         };
-        let (mut sending, mut first, mut interim) = (true, true, 0);
+        let (mut sending, mut first) = (true, true);
         let (expects, mut granted) = (self.expects, false);
         let date = || worker.date();
         let (head, persist) = loop {
