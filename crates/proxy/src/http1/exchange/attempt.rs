@@ -164,6 +164,7 @@ impl<S: Socket> Exchange<'_, S> {
             head_sent: 0,
             heard: &mut self.download.buffer,
             seen: 0,
+            interim: 0,
             asked_before: false,
             deaf: false,
             reused,
@@ -175,7 +176,7 @@ impl<S: Socket> Exchange<'_, S> {
             let answer = &mut self.answer;
             let (head, persist) = poll_fn(|cx| {
                 if upstream.is_cut() {
-                    return Poll::Ready(Err(Unanswered::Ended));
+                    return Poll::Ready(Err(Failed::NoResponse.into()));
                 }
                 while sending {
                     match conversation.poll_send(cx) {
@@ -226,8 +227,8 @@ impl<S: Socket> Exchange<'_, S> {
                 break (head, persist);
             }
             granted |= head.status == CONTINUE;
-            interim += 1;
-            if interim > MAX_INTERIM {
+            conversation.interim += 1;
+            if conversation.interim > MAX_INTERIM {
                 return Err(Failed::Malformed.into());
             }
             if asked.minor > 0 {
