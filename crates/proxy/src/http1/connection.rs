@@ -177,7 +177,9 @@ impl<S: Socket> Connection<S> {
             }
             if self.worker.is_draining() && !draining {
                 draining = true;
-                if let Some(patience) = self.worker.patience(self.served) {
+                // Whoever has begun to ask is as one who is about to.
+                let idle = self.served && self.began.is_none();
+                if let Some(patience) = self.worker.patience(idle) {
                     self.timer.arm(due.min(Instant::now() + patience));
                 }
             }

@@ -48,6 +48,32 @@ async fn a_drain_lets_what_is_in_flight_finish_and_accepts_no_more() {
 }
 
 #[tokio::test]
+async fn a_request_whose_head_is_on_its_way_when_a_drain_begins_is_still_answered() {
+    let backend = Backend::start(|_, _| ok("x")).await;
+    let one_worker = Config {
+        workers: 1,
+        ..config()
+    };
+    let (stage, _) = Stage::with(one_worker, &[backend.addr]);
+    let (mut half, mut idle) = (
+        Client::connect(stage.addr).await,
+        Client::connect(stage.addr).await,
+    );
+    assert_eq!(half.get("/").await.status, 200);
+    half.write("GET / HTTP/1.1\r\nho").await;
+    // What came before has been read when this one is answered.
+    assert_eq!(idle.get("/").await.status, 200);
+    stage.running.drain();
+    // Its end shows that the worker has begun to drain.
+    assert!(idle.end().await.is_empty());
+    half.write("st: app\r\n\r\n").await;
+    let response = half.read().await;
+    assert_eq!((response.status, response.one("connection")), (200, "close"));
+    assert!(half.end().await.is_empty());
+    stage.stopped().await;
+}
+
+#[tokio::test]
 async fn an_answer_that_begins_in_a_drain_says_connection_close() {
     let permits = Arc::new(Semaphore::new(0));
     let held = Arc::clone(&permits);
