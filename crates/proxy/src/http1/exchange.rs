@@ -311,6 +311,8 @@ impl<S: Socket> Exchange<'_, S> {
             )
             .await;
         }
+        // Before its place is free.
+        self.wire = None;
         *self.now = Instant::now();
         After::Ended
     }
