@@ -10,7 +10,8 @@ use tokio::sync::Semaphore;
 
 use crate::backend::{Backend, Reply, ok};
 use crate::client::Client;
-use crate::stage::{Stage, app, config, endpoint, settings};
+use crate::retries::crowded;
+use crate::stage::{Stage, app, config, endpoint, h2c, settings};
 
 #[tokio::test]
 async fn connect_refused_before_any_byte_was_sent_is_retried_with_any_method() {
@@ -265,6 +266,46 @@ async fn a_response_that_breaks_off_breaks_off_the_clients_and_is_no_failure() {
             1,
             "a response that has begun is never retried"
         );
+    }
+}
+
+#[tokio::test]
+async fn whoever_leaves_while_a_connection_is_made_gives_its_place_back_and_blames_nobody() {
+    let (_socket, addr, _crowd) = crowded().await;
+    let patient = AppSettings {
+        connect_timeout: Duration::from_secs(60),
+        ..settings()
+    };
+    let one_worker = Config {
+        workers: 1,
+        ..config()
+    };
+    for backend in [endpoint(1, addr, Limits::NONE), h2c(1, addr, Limits::NONE)] {
+        let mut app = app("app", std::slice::from_ref(&backend));
+        app.settings = patient.clone();
+        let stage = Stage::start(one_worker.clone(), [app]);
+        let place = |taken| {
+            let meter = Arc::clone(&backend.meter);
+            let moved = async move {
+                while (meter.in_flight() > 0) != taken {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), moved)
+        };
+        for request in [
+            "GET / HTTP/1.1\r\nhost: app\r\n\r\n",
+            "POST / HTTP/1.1\r\nhost: app\r\ncontent-length: 4\r\n\r\nbody",
+        ] {
+            let mut client = Client::connect(stage.addr).await;
+            client.write(request).await;
+            place(true).await.unwrap();
+            client.stream.set_zero_linger().unwrap();
+            drop(client);
+            place(false).await.expect(request);
+        }
+        assert_eq!(backend.meter.totals().1, 0);
+        assert_eq!(stage.running.counted().read().apps[0].totals.abandoned, 2);
     }
 }
 

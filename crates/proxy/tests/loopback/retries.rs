@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use edgeproxy_backend::{Endpoint, Gate, Limits, Signal};
@@ -10,7 +9,7 @@ use edgeproxy_proxy::{AppSettings, Config, Statuses};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 
-use crate::asking::{Answering, Ask, BACKS, Back, FRONTS, Front, GET, Told, ask, try_ask};
+use crate::asking::{Answering, Ask, BACKS, Back, FRONTS, Front, GET, ask, try_ask};
 use crate::backend::{Backend, Reply, ok};
 use crate::client::Client;
 use crate::http2;
@@ -93,7 +92,7 @@ async fn connect_refused_is_retried_with_any_method() {
 }
 
 /// An address that answers no SYN: as many connections as it holds are there, and nobody accepts them.
-async fn crowded() -> (Socket, SocketAddr, Vec<TcpStream>) {
+pub(crate) async fn crowded() -> (Socket, SocketAddr, Vec<TcpStream>) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket
         .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
@@ -197,55 +196,6 @@ async fn a_kept_connection_closed_behind_an_interim_response_is_not_replaced() {
         }
         assert_eq!(backend.tally().requests, 2, "{front:?}");
         assert_eq!(endpoints[0].meter.totals(), (2, 1), "{front:?}");
-    }
-}
-
-/// What becomes of a request under way on a backend that is cut, beside another that would answer.
-async fn cut(front: Front, asked: &Ask<'static>) -> Told {
-    let first = Arc::new(AtomicBool::new(true));
-    let start = || {
-        let first = Arc::clone(&first);
-        Backend::start(move |_, _| {
-            if first.swap(false, Ordering::SeqCst) {
-                Reply::Hang
-            } else {
-                ok("other")
-            }
-        })
-    };
-    let backends = [start().await, start().await];
-    let (stage, endpoints) = Stage::with(one_worker(), &[backends[0].addr, backends[1].addr]);
-    let asking = tokio::spawn({
-        let (addr, asked) = (stage.addr, asked.clone());
-        async move { try_ask(front, addr, &asked).await }
-    });
-    let hanging = loop {
-        let hangs = |backend: &Backend| backend.tally().in_flight == 1;
-        if let Some(hanging) = backends.iter().position(hangs) {
-            break &endpoints[hanging];
-        }
-        tokio::task::yield_now().await;
-    };
-    hanging.meter.cut();
-    stage.running.table_changed();
-    let told = asking.await.unwrap().expect("nobody was told anything");
-    while hanging.meter.in_flight() > 0 {
-        tokio::task::yield_now().await;
-    }
-    let counted = stage.running.counted().read();
-    assert_eq!(
-        counted.apps[0].totals.abandoned, 0,
-        "{front:?}: no client has left"
-    );
-    told
-}
-
-#[tokio::test]
-async fn a_request_whose_backend_is_cut_got_no_response_and_is_retried_as_any_such() {
-    for front in FRONTS {
-        assert_eq!(cut(front, &GET).await.body, "other", "{front:?}");
-        assert_eq!(cut(front, &PUT).await.body, "other", "{front:?}");
-        assert_eq!(cut(front, &POST).await.own(), (502, "no_response"), "{front:?}");
     }
 }
 

@@ -116,9 +116,11 @@ impl<S: Socket> Exchange<'_, S> {
         upstream: &Upstream<Wire>,
         settings: &AppSettings,
     ) -> Result<(Wire, bool), Unanswered> {
-        let timer = self.timer;
+        // So that it is known whether all of it has come.
+        self.upload.body.decode().map_err(Unanswered::Body)?;
+        let (timer, worker) = (self.timer, self.worker);
         timer.arm(Instant::now() + settings.connect_timeout);
-        let (config, dialing) = (self.worker.config(), Dialing::default());
+        let (config, dialing) = (worker.config(), Dialing::default());
         let mut connecting = std::pin::pin!(wire::connect(endpoint, config, upstream.tally(), &dialing));
         let connected = poll_fn(|cx| {
             if timer.poll_due(cx).is_ready() {
@@ -130,10 +132,10 @@ impl<S: Socket> Exchange<'_, S> {
             if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
                 return Poll::Ready(connected.map(|wire| (wire, false)).map_err(Unanswered::from));
             }
-            match self.worker.wires().take_instead(upstream, &dialing) {
-                Some(wire) => Poll::Ready(Ok((wire, true))),
-                None => Poll::Pending,
+            if let Some(wire) = worker.wires().take_instead(upstream, &dialing) {
+                return Poll::Ready(Ok((wire, true)));
             }
+            self.poll_gone(cx).map(|()| Err(Unanswered::Gone))
         })
         .await;
         *self.now = Instant::now();
