@@ -217,7 +217,9 @@ impl<S: Socket> Exchange<'_, S> {
                     return Poll::Ready(Err(Unanswered::Gone));
                 }
                 timer.poll_due(cx).map(|()| {
-                    Err(if conversation.waits_for_client() {
+                    // Who waits for a 100 waits for the backend.
+                    let withheld = conversation.unread(expects && !granted) == Unread::Withheld;
+                    Err(if conversation.waits_for_client() && !withheld {
                         Unanswered::Stalled
                     } else {
                         Failed::ResponseTimeout.into()

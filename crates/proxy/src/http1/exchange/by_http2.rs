@@ -173,7 +173,9 @@ impl<S: Socket> Exchange<'_, S> {
                     return Poll::Ready(Err(Unanswered::Gone));
                 }
                 timer.poll_due(cx).map(|()| {
-                    let giving = !stream.ascent.is_over() && self.upload.outgoing().is_empty();
+                    // Who waits for a 100 waits for the backend.
+                    let withheld = self.unread(&stream.ascent, granted) == Unread::Withheld;
+                    let giving = !stream.ascent.is_over() && self.upload.outgoing().is_empty() && !withheld;
                     Err(if giving {
                         Unanswered::Stalled
                     } else {
