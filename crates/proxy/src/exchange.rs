@@ -40,6 +40,7 @@ use crate::exchange::retry::{Failed, Next};
 use crate::exchange::upload::Upload;
 use crate::headers::forward::{self, Added};
 use crate::headers::own_fields;
+use crate::http1::field::Field;
 use crate::http1::request;
 use crate::http2::interim::Respond;
 use crate::http2::receive::Receive;
@@ -104,9 +105,12 @@ pub(crate) async fn serve(
     let added = forward::to_backend(&mut parts, &inbound, asked_by, worker.pseudonym(), || {
         worker.random()
     });
-    let idempotent = app.settings.retry_non_idempotent || retry::is_idempotent(&parts.method);
     // Of any method, since a backend may refuse a stream that it has not looked at.
-    let keep_max = app.settings.keep_max();
+    let upload = Upload::new(body, app.settings.keep_max(), max_body);
+    if inbound.present.has(Field::Expect) {
+        upload.withhold();
+    }
+    let idempotent = app.settings.retry_non_idempotent || retry::is_idempotent(&parts.method);
     let pause = app.settings.response_body_timeout;
     let mut exchange = Exchange {
         worker,
@@ -118,7 +122,7 @@ pub(crate) async fn serve(
         max_body,
         host: inbound.host,
         idempotent,
-        upload: Upload::new(body, keep_max, max_body),
+        upload,
         handshake: None,
         timer: worker.timers().timer(),
         tried: Vec::new(),

@@ -291,11 +291,7 @@ impl Answer {
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             out.push_str(&format!("allow: {ALLOWED}\r\n"));
         }
-        out.push_str(match persist {
-            Persist::Open => "",
-            Persist::KeepAlive => "connection: keep-alive\r\n",
-            Persist::Close => "connection: close\r\n",
-        });
+        out.push_str(persist.line());
         out.push_str("\r\n");
         if with_body {
             out.push_str(&body);

@@ -50,7 +50,7 @@ pub(crate) enum Stall {
     Until(Instant),
     /// The client: it doesn't send.
     Client,
-    /// The backend: it doesn't read, or has everything and doesn't answer.
+    /// The backend: it doesn't read, doesn't say that it would, or has everything and doesn't answer.
     Backend,
 }
 
@@ -64,6 +64,8 @@ struct State<B> {
     ended: bool,
     broken: Option<Broken>,
     waits_for_client: bool,
+    /// The client waits to be told to send it (RFC 9110 §10.1.1).
+    withheld: bool,
     moved: Instant,
 }
 
@@ -90,6 +92,7 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
             ended,
             broken: None,
             waits_for_client: false,
+            withheld: false,
             moved: Instant::now(),
         })))
     }
@@ -124,6 +127,16 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
         }
     }
 
+    /// The client sends nothing before it is told to.
+    pub(crate) fn withhold(&self) {
+        self.0.borrow_mut().withheld = true;
+    }
+
+    /// The client is told to send it.
+    pub(crate) fn grant(&self) {
+        self.0.borrow_mut().withheld = false;
+    }
+
     pub(crate) fn watch(&self) -> Watch<B> {
         Watch(Rc::downgrade(&self.0))
     }
@@ -139,7 +152,7 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
         let due = state.moved.max(sent) + timeout;
         if due > Instant::now() {
             Stall::Until(due)
-        } else if state.waits_for_client && !state.ended {
+        } else if state.waits_for_client && !state.ended && !state.withheld {
             Stall::Client
         } else {
             Stall::Backend
@@ -198,7 +211,7 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
         let Poll::Ready(polled) = polled else {
             return Poll::Pending;
         };
-        self.moved = Instant::now();
+        (self.withheld, self.moved) = (false, Instant::now());
         match polled {
             Some(Ok(frame)) => Poll::Ready(Some(self.take(frame))),
             Some(Err(_)) => Poll::Ready(Some(Err(self.fail(Broken::Client)))),

@@ -93,7 +93,15 @@ fn read_by(table: &RouteTable, bytes: &[u8], pseudonym: &str, trusted: bool) -> 
         Ok(None) => Outcome::Part,
         Ok(Some(head)) => Outcome::Read(Read { head, out }),
         Err(Stop::Refused(answer)) => Outcome::Refused(answer.status.as_u16()),
-        Err(Stop::LastHop { answer, len }) => Outcome::LastHop(answer, len),
+        Err(Stop::LastHop(last)) => {
+            let (len, keep) = (last.len, last.keep);
+            let framing = reference::head(bytes)
+                .expect("what is answered is beyond doubt")
+                .framing();
+            let is_bodiless = matches!(framing, Framing::None | Framing::Length(0));
+            assert!(is_bodiless || !keep, "its body would be the next request");
+            Outcome::LastHop(last.into_bytes(keep, &[b'd'; 29]), len)
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::head::is_due;
-use super::request::{self, Client, Stop};
+use super::request::{self, Client, LastHop, Stop};
 use super::response::Persist;
 use crate::exchange::account::Account;
 use crate::exchange::answer::Answer;
@@ -125,9 +125,9 @@ impl<S: Socket> Connection<S> {
                         Ok(Come::Head(request, head, table)) => {
                             Box::pin(self.exchange(request, inbound, head, table))
                         }
-                        Err(Stop::LastHop { answer, len }) => {
-                            inbound.consume(len);
-                            Box::pin(self.answer_as_last(answer, inbound))
+                        Err(Stop::LastHop(last)) => {
+                            inbound.consume(last.len);
+                            Box::pin(self.answer_as_last(last, inbound))
                         }
                         Err(Stop::Refused(answer)) => Box::pin(async {
                             self.refuse(answer).await;
@@ -177,7 +177,9 @@ impl<S: Socket> Connection<S> {
             }
             if self.worker.is_draining() && !draining {
                 draining = true;
-                if let Some(patience) = self.worker.patience(self.served) {
+                // Whoever has begun to ask is as one who is about to.
+                let idle = self.served && self.began.is_none();
+                if let Some(patience) = self.worker.patience(idle) {
                     self.timer.arm(due.min(Instant::now() + patience));
                 }
             }
@@ -267,13 +269,17 @@ impl<S: Socket> Connection<S> {
         write_all(&mut self.socket, &self.timer, until, bytes).await
     }
 
-    /// Answers a request that goes no further, behind which `rest` has come.
-    async fn answer_as_last(&mut self, answer: Vec<u8>, rest: Buffer) -> Next {
+    /// Answers a request that goes no further, behind whose head `rest` has come.
+    async fn answer_as_last(&mut self, last: LastHop, rest: Buffer) -> Next {
         (self.served, self.began) = (true, None);
+        self.account().answered_as_last(last.status);
+        let keep = last.keep && !self.worker.is_draining();
+        let answer = last.into_bytes(keep, &self.worker.date());
         let written = self.write_all(&answer).await;
         self.since = Instant::now();
         match written {
-            Ok(()) => Next::Request(rest),
+            Ok(()) if keep => Next::Request(rest),
+            Ok(()) => Next::Linger,
             Err(_) => Next::End,
         }
     }
@@ -282,6 +288,15 @@ impl<S: Socket> Connection<S> {
     async fn refuse(&mut self, answer: Answer) {
         tracing::debug!(client = %self.client.ip, answer.word, %answer.error, "a request is refused");
         self.worker.books().own.refuse(&answer);
+        self.account().refused(&answer);
+        let bytes = answer.into_bytes(Persist::Close, true);
+        if self.write_all(&bytes).await.is_ok() {
+            self.linger().await;
+        }
+    }
+
+    /// Of a request that goes to nobody.
+    fn account(&self) -> Account {
         let from = Asker {
             client: self.client.ip,
             tls: self.client.tls,
@@ -292,11 +307,7 @@ impl<S: Socket> Connection<S> {
             protocol: "HTTP/1.1",
             ..Asked::default()
         });
-        Account::new(now, entry).refused(&answer);
-        let bytes = answer.into_bytes(Persist::Close, true);
-        if self.write_all(&bytes).await.is_ok() {
-            self.linger().await;
-        }
+        Account::new(now, entry)
     }
 
     /// Ends the connection's own side, and takes what the client is still sending: closing on it would make the

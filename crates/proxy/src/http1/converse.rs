@@ -109,6 +109,8 @@ pub(super) struct Conversation<'a, 'c, S> {
     /// What has come from the backend, and how much of it has been looked at.
     pub(super) heard: &'a mut Buffer,
     pub(super) seen: usize,
+    /// Interim responses that have come.
+    pub(super) interim: u32,
     /// Whether it has been asked for an answer before.
     pub(super) asked_before: bool,
     /// Writing has failed; the backend may have answered before.
@@ -245,7 +247,7 @@ impl<S: Socket> Conversation<'_, '_, S> {
 
     /// The backend's connection has ended without a response.
     fn silent(&self, error: Option<&io::Error>) -> Failed {
-        let heard = !self.heard.is_empty();
+        let heard = !self.heard.is_empty() || self.interim > 0;
         tracing::debug!(
             error = error.map(tracing::field::display),
             heard,

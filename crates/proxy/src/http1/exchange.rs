@@ -280,11 +280,7 @@ impl<S: Socket> Exchange<'_, S> {
             body.has_left()
         };
         let keep = self.keep && whole && !answer.closes() && !self.worker.is_draining();
-        let persist = match (keep, self.asked.minor) {
-            (false, _) => Persist::Close,
-            (true, 0) => Persist::KeepAlive,
-            (true, _) => Persist::Open,
-        };
+        let persist = Persist::of(keep, self.asked.minor);
         let bytes = answer.into_bytes(persist, self.asked.method != request::Method::Head);
         self.account.passed(bytes.len() as u64);
         let until = Instant::now() + self.worker.config().send_timeout;
@@ -315,6 +311,8 @@ impl<S: Socket> Exchange<'_, S> {
             )
             .await;
         }
+        // Before its place is free.
+        self.wire = None;
         *self.now = Instant::now();
         After::Ended
     }

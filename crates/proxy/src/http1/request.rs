@@ -11,6 +11,7 @@ use httparse::{Error, Status};
 use super::field::Field;
 use super::framing::{Framing, Length};
 use super::head::{self, Fields, HeadError, tokens};
+use super::response::Persist;
 use super::text::push_hex;
 use crate::RouteTable;
 use crate::exchange::answer::Answer;
@@ -155,8 +156,36 @@ impl Method {
 pub(crate) enum Stop {
     /// It is refused.
     Refused(Answer),
-    /// `Max-Forwards: 0`: this proxy is the last recipient (RFC 9110 §7.6.2), and answers with these bytes.
-    LastHop { answer: Vec<u8>, len: usize },
+    /// `Max-Forwards: 0`: this proxy is the last recipient (RFC 9110 §7.6.2), and answers.
+    LastHop(LastHop),
+}
+
+/// What this proxy answers as the last recipient.
+#[derive(Debug)]
+pub(crate) struct LastHop {
+    pub(crate) status: u16,
+    /// Up to what is said of the connection.
+    head: Vec<u8>,
+    body: Vec<u8>,
+    /// Bytes of the request's head in the buffer.
+    pub(crate) len: usize,
+    minor: u8,
+    /// Whether the client would send another request right behind that head. A body there is read by nobody.
+    pub(crate) keep: bool,
+}
+
+impl LastHop {
+    /// As the bytes of a whole response; `keep`: the connection goes on.
+    pub(crate) fn into_bytes(self, keep: bool, date: &[u8; 29]) -> Vec<u8> {
+        let mut out = self.head;
+        out.extend_from_slice(b"date: ");
+        out.extend_from_slice(date);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(Persist::of(keep, self.minor).line().as_bytes());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&self.body);
+        out
+    }
 }
 
 impl From<Answer> for Stop {

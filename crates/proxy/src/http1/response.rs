@@ -85,11 +85,7 @@ impl Head {
     /// What a client is told about its connection, which would be kept if it were for the client alone.
     pub(crate) fn persist(&self, asked: Asked, keep: bool) -> Persist {
         let ends = matches!(self.delivery(asked.minor), Delivery::Bare | Delivery::UntilClose);
-        match (keep && !ends, asked.minor) {
-            (false, _) => Persist::Close,
-            (true, 0) => Persist::KeepAlive,
-            (true, _) => Persist::Open,
-        }
+        Persist::of(keep && !ends, asked.minor)
     }
 
     /// 1xx: another head follows.
@@ -132,6 +128,26 @@ pub(crate) enum Persist {
     KeepAlive,
     /// That it ends.
     Close,
+}
+
+impl Persist {
+    /// Of a client that speaks HTTP/1.`minor`.
+    pub(crate) fn of(keep: bool, minor: u8) -> Self {
+        match (keep, minor) {
+            (false, _) => Self::Close,
+            (true, 0) => Self::KeepAlive,
+            (true, _) => Self::Open,
+        }
+    }
+
+    /// The field that says so, if any does.
+    pub(crate) fn line(self) -> &'static str {
+        match self {
+            Self::Open => "",
+            Self::KeepAlive => "connection: keep-alive\r\n",
+            Self::Close => "connection: close\r\n",
+        }
+    }
 }
 
 /// Reads the head at the beginning of `buf`, of which `seen` bytes have been looked at before, and hands it with
@@ -321,11 +337,7 @@ impl Head {
         if self.is_interim() {
             return;
         }
-        match manner.persist {
-            Persist::Open => {}
-            Persist::KeepAlive => out.extend_from_slice(b"connection: keep-alive\r\n"),
-            Persist::Close => out.extend_from_slice(b"connection: close\r\n"),
-        }
+        out.extend_from_slice(manner.persist.line().as_bytes());
         let chunked =
             self.length == Length::Chunked || self.delivery(manner.asked.minor) == Delivery::Chunked;
         if chunked && manner.asked.minor > 0 {

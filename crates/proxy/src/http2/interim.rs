@@ -9,6 +9,7 @@ use h2::Reason;
 use h2::server::SendResponse;
 use http::{HeaderMap, Response, StatusCode, Version, header};
 
+use crate::exchange::upload::Upload;
 use crate::headers::hop;
 use crate::headers::via::Pseudonym;
 use crate::http2::sections::Sections;
@@ -40,8 +41,11 @@ impl Respond {
         &self.sections
     }
 
-    /// Passes an interim response on, if the client is still there.
-    pub(crate) fn pass(&self, cx: &mut Context<'_>, interim: Response<()>) {
+    /// Passes an interim response on, if the client is still there, which may ask for the rest of its request.
+    pub(crate) fn pass(&self, cx: &mut Context<'_>, interim: Response<()>, upload: &Upload) {
+        if interim.status() == StatusCode::CONTINUE {
+            upload.grant();
+        }
         let mut stream = self.stream.borrow_mut();
         // A head behind a reset would end the whole connection.
         if stream.poll_reset(cx).is_pending()

@@ -1,5 +1,6 @@
 //! Backends that leave, and the proxy that stops.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use edgeproxy_proxy::{AccessLog, Config, LineFormat, LineSink, RouteTable};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use crate::asking::{Ask, FRONTS, Front, GET, Told, try_ask};
 use crate::backend::{Backend, Reply, ok};
 use crate::client::Client;
 use crate::http2;
@@ -45,6 +47,32 @@ async fn a_drain_lets_what_is_in_flight_finish_and_accepts_no_more() {
     assert!(busy.end().await.is_empty());
     stage.stopped().await;
     assert!(TcpStream::connect(stage.addr).await.is_err());
+}
+
+#[tokio::test]
+async fn a_request_whose_head_is_on_its_way_when_a_drain_begins_is_still_answered() {
+    let backend = Backend::start(|_, _| ok("x")).await;
+    let one_worker = Config {
+        workers: 1,
+        ..config()
+    };
+    let (stage, _) = Stage::with(one_worker, &[backend.addr]);
+    let (mut half, mut idle) = (
+        Client::connect(stage.addr).await,
+        Client::connect(stage.addr).await,
+    );
+    assert_eq!(half.get("/").await.status, 200);
+    half.write("GET / HTTP/1.1\r\nho").await;
+    // What came before has been read when this one is answered.
+    assert_eq!(idle.get("/").await.status, 200);
+    stage.running.drain();
+    // Its end shows that the worker has begun to drain.
+    assert!(idle.end().await.is_empty());
+    half.write("st: app\r\n\r\n").await;
+    let response = half.read().await;
+    assert_eq!((response.status, response.one("connection")), (200, "close"));
+    assert!(half.end().await.is_empty());
+    stage.stopped().await;
 }
 
 #[tokio::test]
@@ -165,6 +193,68 @@ async fn a_deregistered_backend_gets_nothing_more_and_finishes_what_it_has_until
     );
     old.until(|t| t.closed == 2).await;
     assert_eq!(leaving.meter.in_flight(), 0);
+}
+
+/// What becomes of a request under way on a backend that is cut, beside another that would answer.
+async fn cut(front: Front, asked: &Ask<'static>) -> Told {
+    let first = Arc::new(AtomicBool::new(true));
+    let start = || {
+        let first = Arc::clone(&first);
+        Backend::start(move |_, _| {
+            if first.swap(false, Ordering::SeqCst) {
+                Reply::Hang
+            } else {
+                ok("other")
+            }
+        })
+    };
+    let backends = [start().await, start().await];
+    let one_worker = Config {
+        workers: 1,
+        ..config()
+    };
+    let (stage, endpoints) = Stage::with(one_worker, &[backends[0].addr, backends[1].addr]);
+    let asking = tokio::spawn({
+        let (addr, asked) = (stage.addr, asked.clone());
+        async move { try_ask(front, addr, &asked).await }
+    });
+    let hanging = loop {
+        let hangs = |backend: &Backend| backend.tally().in_flight == 1;
+        if let Some(hanging) = backends.iter().position(hangs) {
+            break &endpoints[hanging];
+        }
+        tokio::task::yield_now().await;
+    };
+    hanging.meter.cut();
+    stage.running.table_changed();
+    let told = asking.await.unwrap().expect("nobody was told anything");
+    while hanging.meter.in_flight() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let counted = stage.running.counted().read();
+    assert_eq!(
+        counted.apps[0].totals.abandoned, 0,
+        "{front:?}: no client has left"
+    );
+    told
+}
+
+#[tokio::test]
+async fn a_request_whose_backend_is_cut_got_no_response_and_is_retried_as_any_such() {
+    let with_body = |method| Ask {
+        method,
+        body: b"body",
+        ..GET
+    };
+    for front in FRONTS {
+        assert_eq!(cut(front, &GET).await.body, "other", "{front:?}");
+        assert_eq!(cut(front, &with_body("PUT")).await.body, "other", "{front:?}");
+        assert_eq!(
+            cut(front, &with_body("POST")).await.own(),
+            (502, "no_response"),
+            "{front:?}"
+        );
+    }
 }
 
 #[tokio::test]

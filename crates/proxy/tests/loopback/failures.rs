@@ -1,16 +1,22 @@
 //! Backends that fail, and what becomes of the request.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use edgeproxy_backend::{Gate, Limits, Signal};
 use edgeproxy_proxy::{AppSettings, Config};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::asking::{FRONTS, Front};
 use crate::backend::{Backend, Reply, ok};
 use crate::client::Client;
-use crate::stage::{Stage, app, config, endpoint, settings};
+use crate::http2;
+use crate::retries::crowded;
+use crate::stage::{Stage, app, config, endpoint, h2c, settings};
 
 #[tokio::test]
 async fn connect_refused_before_any_byte_was_sent_is_retried_with_any_method() {
@@ -269,6 +275,46 @@ async fn a_response_that_breaks_off_breaks_off_the_clients_and_is_no_failure() {
 }
 
 #[tokio::test]
+async fn whoever_leaves_while_a_connection_is_made_gives_its_place_back_and_blames_nobody() {
+    let (_socket, addr, _crowd) = crowded().await;
+    let patient = AppSettings {
+        connect_timeout: Duration::from_secs(60),
+        ..settings()
+    };
+    let one_worker = Config {
+        workers: 1,
+        ..config()
+    };
+    for backend in [endpoint(1, addr, Limits::NONE), h2c(1, addr, Limits::NONE)] {
+        let mut app = app("app", std::slice::from_ref(&backend));
+        app.settings = patient.clone();
+        let stage = Stage::start(one_worker.clone(), [app]);
+        let place = |taken| {
+            let meter = Arc::clone(&backend.meter);
+            let moved = async move {
+                while (meter.in_flight() > 0) != taken {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), moved)
+        };
+        for request in [
+            "GET / HTTP/1.1\r\nhost: app\r\n\r\n",
+            "POST / HTTP/1.1\r\nhost: app\r\ncontent-length: 4\r\n\r\nbody",
+        ] {
+            let mut client = Client::connect(stage.addr).await;
+            client.write(request).await;
+            place(true).await.unwrap();
+            client.stream.set_zero_linger().unwrap();
+            drop(client);
+            place(false).await.expect(request);
+        }
+        assert_eq!(backend.meter.totals().1, 0);
+        assert_eq!(stage.running.counted().read().apps[0].totals.abandoned, 2);
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_in_the_middle_of_an_answer_gives_its_place_back_and_blames_nobody() {
     let never = Arc::new(Semaphore::new(0));
     let permits = Arc::clone(&never);
@@ -325,6 +371,86 @@ async fn a_stalled_upload_is_the_clients_408() {
     assert_eq!(endpoints[0].meter.totals(), (1, 0));
 }
 
+/// A backend that reads a request's head, says that its body may come or nothing, and never answers.
+async fn mute(says: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(says).await.unwrap();
+        // Until the proxy closes.
+        let _ = stream.read_u8().await;
+    });
+    addr
+}
+
+/// What a client is told that waits to be told to send its body, and then sends none.
+async fn withheld(front: Front, addr: SocketAddr, granted: bool) -> (u16, String) {
+    match front {
+        Front::Http1 => {
+            let mut client = Client::connect(addr).await;
+            client
+                .write("PUT / HTTP/1.1\r\nhost: app\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
+                .await;
+            if granted {
+                assert_eq!(client.head().await.unwrap().status, 100);
+            }
+            let response = client.read().await;
+            (response.status, response.one("x-edgeproxy-error").to_owned())
+        }
+        Front::Http2 => {
+            let (sender, _conn) = http2::connect(addr).await;
+            let mut sender = sender.ready().await.unwrap();
+            let mut put = http2::request("PUT", "/");
+            put.headers_mut().insert("content-length", "4".parse().unwrap());
+            put.headers_mut()
+                .insert("expect", "100-continue".parse().unwrap());
+            let (response, _body) = sender.send_request(put, false).unwrap();
+            let response = http2::within(response).await.unwrap();
+            let word = response.headers()["x-edgeproxy-error"].to_str().unwrap();
+            (response.status().as_u16(), word.to_owned())
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_does_not_say_whether_a_body_may_come_is_to_blame_and_not_who_waits_for_that() {
+    const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let short = AppSettings {
+        response_header_timeout: Duration::from_millis(50),
+        ..settings()
+    };
+    let h2c_mute = http2::Backend::start(|_, _, reply| async move {
+        std::future::pending::<()>().await;
+        drop(reply);
+    })
+    .await;
+    for front in FRONTS {
+        for (backend, granted) in [
+            (endpoint(1, mute(b"").await, Limits::NONE), false),
+            (endpoint(1, mute(CONTINUE).await, Limits::NONE), true),
+            (h2c(1, h2c_mute.addr, Limits::NONE), false),
+        ] {
+            let mut app = app("app", std::slice::from_ref(&backend));
+            app.settings = short.clone();
+            let stage = Stage::start(config(), [app]);
+            let (expected, failures) = if granted {
+                ((408, "request_timeout"), 0)
+            } else {
+                ((504, "response_timeout"), 1)
+            };
+            let (status, word) = withheld(front, stage.addr, granted).await;
+            let about = format!("{front:?} {:?} {granted}", backend.protocol);
+            assert_eq!((status, word.as_str()), expected, "{about}");
+            assert_eq!(backend.meter.totals(), (1, failures), "{about}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn without_retries_the_first_failure_is_the_answer() {
     let bad = Backend::start(|_, _| Reply::Close).await;
@@ -377,7 +503,7 @@ async fn the_budget_bounds_retries() {
 
 #[tokio::test]
 async fn a_backend_that_closes_what_it_accepts_is_passed_over() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let closing = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {

@@ -124,6 +124,39 @@ async fn a_request_waits_in_the_queue_until_a_place_is_given_back_and_the_next_i
 }
 
 #[tokio::test]
+async fn whoever_leaves_while_its_whole_request_waits_gives_its_place_in_the_queue_up() {
+    let permits = Arc::new(Semaphore::new(0));
+    let (stage, backend) = one_place(Duration::from_secs(60), &permits).await;
+    let queue = Arc::clone(&stage.table.load().apps().next().unwrap().queue);
+    let mut first = Client::connect(stage.addr).await;
+    first.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    backend.until(|t| t.in_flight == 1).await;
+    for request in [
+        "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+    ] {
+        let mut leaves = Client::connect(stage.addr).await;
+        leaves.write(request).await;
+        while queue.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        leaves.stream.set_zero_linger().unwrap();
+        drop(leaves);
+        let left = async {
+            while !queue.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let left = tokio::time::timeout(Duration::from_secs(10), left).await;
+        left.unwrap_or_else(|_| panic!("it still waits: {request}"));
+    }
+    permits.add_permits(1);
+    assert_eq!(first.read().await.status, 200);
+    assert_eq!(backend.tally().requests, 1, "nobody was served who had left");
+}
+
+#[tokio::test]
 async fn a_request_that_waited_too_long_is_503() {
     let permits = Arc::new(Semaphore::new(0));
     let (stage, backend) = one_place(Duration::from_millis(100), &permits).await;

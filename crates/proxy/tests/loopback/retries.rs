@@ -92,7 +92,7 @@ async fn connect_refused_is_retried_with_any_method() {
 }
 
 /// An address that answers no SYN: as many connections as it holds are there, and nobody accepts them.
-async fn crowded() -> (Socket, SocketAddr, Vec<TcpStream>) {
+pub(crate) async fn crowded() -> (Socket, SocketAddr, Vec<TcpStream>) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket
         .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
@@ -168,6 +168,34 @@ async fn a_kept_connection_is_replaced_by_one_fresh_one_and_not_by_more() {
             (2, 3),
             "{front:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_closed_behind_an_interim_response_is_not_replaced() {
+    let hint = "HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n";
+    for front in FRONTS {
+        let backend = Backend::start(move |n, _| match n {
+            1 => Reply::SendAndClose(hint.into()),
+            _ => ok("x"),
+        })
+        .await;
+        let (stage, endpoints) = Stage::with(one_worker(), &[backend.addr]);
+        assert_eq!(ask(front, stage.addr, &GET).await.body, "x", "{front:?}");
+        match front {
+            Front::Http1 => {
+                let mut client = Client::connect(stage.addr).await;
+                client.write("GET / HTTP/1.1\r\nhost: app\r\n\r\n").await;
+                assert_eq!(client.head().await.unwrap().status, 103);
+                assert_eq!(client.read().await.own().1, "no_response");
+            }
+            Front::Http2 => {
+                let told = ask(front, stage.addr, &GET).await;
+                assert_eq!(told.own(), (502, "no_response"));
+            }
+        }
+        assert_eq!(backend.tally().requests, 2, "{front:?}");
+        assert_eq!(endpoints[0].meter.totals(), (2, 1), "{front:?}");
     }
 }
 

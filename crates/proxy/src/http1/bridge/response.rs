@@ -62,11 +62,7 @@ pub(crate) fn write(
     if framing == Framing::Chunked {
         push(out, "transfer-encoding", b"chunked");
     }
-    match persist {
-        Persist::Open => {}
-        Persist::KeepAlive => push(out, "connection", b"keep-alive"),
-        Persist::Close => push(out, "connection", b"close"),
-    }
+    out.extend_from_slice(persist.line().as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 

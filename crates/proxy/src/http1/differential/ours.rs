@@ -51,7 +51,7 @@ pub(super) fn request(bytes: &[u8]) -> Result<Passed, Verdict> {
         Ok(Some(head)) => head,
         Ok(None) => return Err(Verdict::Waits),
         Err(Stop::Refused(answer)) => return Err(Verdict::Refused(answer.error.into_owned())),
-        Err(Stop::LastHop { .. }) => return Err(Verdict::Refused("it is the last recipient".to_owned())),
+        Err(Stop::LastHop(_)) => return Err(Verdict::Refused("it is the last recipient".to_owned())),
     };
     if head.host.is_none() {
         out.splice(head.host_at..head.host_at, *b"host: backend\r\n");

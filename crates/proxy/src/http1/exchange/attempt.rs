@@ -53,8 +53,6 @@ pub(super) enum Unanswered {
     Stalled,
     /// The client has gone.
     Gone,
-    /// The backend has been cut, or the client can't be written to: nobody is to blame.
-    Ended,
 }
 
 impl From<Failed> for Unanswered {
@@ -118,9 +116,11 @@ impl<S: Socket> Exchange<'_, S> {
         upstream: &Upstream<Wire>,
         settings: &AppSettings,
     ) -> Result<(Wire, bool), Unanswered> {
-        let timer = self.timer;
+        // So that it is known whether all of it has come.
+        self.upload.body.decode().map_err(Unanswered::Body)?;
+        let (timer, worker) = (self.timer, self.worker);
         timer.arm(Instant::now() + settings.connect_timeout);
-        let (config, dialing) = (self.worker.config(), Dialing::default());
+        let (config, dialing) = (worker.config(), Dialing::default());
         let mut connecting = std::pin::pin!(wire::connect(endpoint, config, upstream.tally(), &dialing));
         let connected = poll_fn(|cx| {
             if timer.poll_due(cx).is_ready() {
@@ -132,10 +132,10 @@ impl<S: Socket> Exchange<'_, S> {
             if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
                 return Poll::Ready(connected.map(|wire| (wire, false)).map_err(Unanswered::from));
             }
-            match self.worker.wires().take_instead(upstream, &dialing) {
-                Some(wire) => Poll::Ready(Ok((wire, true))),
-                None => Poll::Pending,
+            if let Some(wire) = worker.wires().take_instead(upstream, &dialing) {
+                return Poll::Ready(Ok((wire, true)));
             }
+            self.poll_gone(cx).map(|()| Err(Unanswered::Gone))
         })
         .await;
         *self.now = Instant::now();
@@ -166,18 +166,19 @@ impl<S: Socket> Exchange<'_, S> {
             head_sent: 0,
             heard: &mut self.download.buffer,
             seen: 0,
+            interim: 0,
             asked_before: false,
             deaf: false,
             reused,
         };
-        let (mut sending, mut first, mut interim) = (true, true, 0);
+        let (mut sending, mut first) = (true, true);
         let (expects, mut granted) = (self.expects, false);
         let date = || worker.date();
         let (head, persist) = loop {
             let answer = &mut self.answer;
             let (head, persist) = poll_fn(|cx| {
                 if upstream.is_cut() {
-                    return Poll::Ready(Err(Unanswered::Ended));
+                    return Poll::Ready(Err(Failed::NoResponse.into()));
                 }
                 while sending {
                     match conversation.poll_send(cx) {
@@ -216,7 +217,9 @@ impl<S: Socket> Exchange<'_, S> {
                     return Poll::Ready(Err(Unanswered::Gone));
                 }
                 timer.poll_due(cx).map(|()| {
-                    Err(if conversation.waits_for_client() {
+                    // Who waits for a 100 waits for the backend.
+                    let withheld = conversation.unread(expects && !granted) == Unread::Withheld;
+                    Err(if conversation.waits_for_client() && !withheld {
                         Unanswered::Stalled
                     } else {
                         Failed::ResponseTimeout.into()
@@ -228,8 +231,8 @@ impl<S: Socket> Exchange<'_, S> {
                 break (head, persist);
             }
             granted |= head.status == CONTINUE;
-            interim += 1;
-            if interim > MAX_INTERIM {
+            conversation.interim += 1;
+            if conversation.interim > MAX_INTERIM {
                 return Err(Failed::Malformed.into());
             }
             if asked.minor > 0 {

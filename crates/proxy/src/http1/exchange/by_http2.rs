@@ -1,7 +1,7 @@
 //! One attempt on a backend that speaks HTTP/2, and the delivery of its response.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -101,18 +101,25 @@ impl<S: Socket> Exchange<'_, S> {
         place: &InFlight,
         settings: &AppSettings,
     ) -> Result<Crossing, Unanswered> {
+        // So that it is known whether all of it has come.
+        self.upload.body.decode().map_err(Unanswered::Body)?;
         let (endpoint, config) = (place.endpoint(), self.worker.config());
         let Translated { request, chunked } =
             translate(&self.head, endpoint.addr).ok_or(Unanswered::Target)?;
         let mux = self.worker.mux(endpoint);
         let made = Made::default();
-        let way = http2::way(&mux, endpoint, config, (settings.connect_timeout, &made)).await;
+        let connecting = (settings.connect_timeout, &made);
+        let mut way = pin!(http2::way(&mux, endpoint, config, connecting));
+        let way = poll_fn(|cx| match way.as_mut().poll(cx) {
+            Poll::Ready(way) => Poll::Ready(way.map_err(Unanswered::from)),
+            Poll::Pending => self.poll_gone(cx).map(|()| Err(Unanswered::Gone)),
+        })
+        .await;
         self.account.connected(made.take());
         // In the clear there is nothing to choose.
         let Way::Stream(mut slot) = way? else {
             return Err(Failed::Connect.into());
         };
-        self.upload.body.decode().map_err(Unanswered::Body)?;
         let (sent, ended) = (Instant::now(), self.upload.has_left());
         let reused = slot.reused;
         let (response, stream) = slot
@@ -166,7 +173,9 @@ impl<S: Socket> Exchange<'_, S> {
                     return Poll::Ready(Err(Unanswered::Gone));
                 }
                 timer.poll_due(cx).map(|()| {
-                    let giving = !stream.ascent.is_over() && self.upload.outgoing().is_empty();
+                    // Who waits for a 100 waits for the backend.
+                    let withheld = self.unread(&stream.ascent, granted) == Unread::Withheld;
+                    let giving = !stream.ascent.is_over() && self.upload.outgoing().is_empty() && !withheld;
                     Err(if giving {
                         Unanswered::Stalled
                     } else {
@@ -205,14 +214,10 @@ impl<S: Socket> Exchange<'_, S> {
         let framing = response::framing(&parts, self.asked, http_body::Body::is_end_stream(&body));
         let unread = self.unread(&ascent, granted);
         let goes_on = matches!(unread, Unread::Nothing | Unread::Coming) && framing != Framing::UntilClose;
-        let persist = match (
+        let persist = Persist::of(
             goes_on && self.keep && !self.worker.is_draining(),
             self.asked.minor,
-        ) {
-            (false, _) => Persist::Close,
-            (true, 0) => Persist::KeepAlive,
-            (true, _) => Persist::Open,
-        };
+        );
         if unread == Unread::Withheld {
             // What a client sends that has waited for 100 in vain may be its body or its next request.
             ascent.stop();

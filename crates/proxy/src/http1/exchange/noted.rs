@@ -53,6 +53,6 @@ pub(super) fn explain(unanswered: &Unanswered, max: Option<u64>) -> After {
         Unanswered::Body(BodyError::Chunk(error)) => Answer::bad_request(error.to_string()),
         Unanswered::Target => Answer::bad_request("the request's target has no form in HTTP/2"),
         Unanswered::Stalled => Answer::request_timeout("the request's body did not arrive in time"),
-        Unanswered::Gone | Unanswered::Ended => return After::Ended,
+        Unanswered::Gone => return After::Ended,
     })
 }

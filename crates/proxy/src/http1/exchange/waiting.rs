@@ -2,12 +2,13 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use edgeproxy_backend::AppName;
 use tokio::time::Instant;
 
-use super::{After, Exchange, Served};
+use super::attempt::Unanswered;
+use super::{After, Exchange, Served, explain};
 use crate::AppRoute;
 use crate::exchange::answer::Answer;
 use crate::exchange::queue::Waiting;
@@ -56,6 +57,9 @@ impl<S: Socket> Exchange<'_, S> {
     async fn wait(&mut self, waiting: &mut Waiting, until: Instant, app: &AppName) -> Result<(), After> {
         let timer = self.timer;
         timer.arm(until);
+        // So that it is known whether all of it has come.
+        let decoded = self.upload.body.decode().map_err(Unanswered::Body);
+        decoded.map_err(|unanswered| explain(&unanswered, self.max_body))?;
         poll_fn(|cx| {
             if waiting.poll_turn(cx).is_ready() {
                 return Poll::Ready(Ok(()));
@@ -64,12 +68,18 @@ impl<S: Socket> Exchange<'_, S> {
                 let late = Answer::queue_timeout(app.as_str(), self.worker.config().retry_after);
                 return Poll::Ready(Err(late.into()));
             }
-            let body = &mut self.upload.body;
-            if body.has_left() && self.client.poll_gone(cx, &mut body.buffer).is_ready() {
-                return Poll::Ready(Err(After::Ended));
-            }
-            Poll::Pending
+            self.poll_gone(cx).map(|()| Err(After::Ended))
         })
         .await
+    }
+
+    /// Notices a client that leaves, if nothing more of its request is to be read.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let body = &mut self.upload.body;
+        if body.has_come() {
+            self.client.poll_gone(cx, &mut body.buffer)
+        } else {
+            Poll::Pending
+        }
     }
 }

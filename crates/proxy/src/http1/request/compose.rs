@@ -3,7 +3,7 @@
 
 use http::header::HeaderName;
 
-use super::{Facts, Head, Method, Rules, Seen, Stop, Told, Traceparent, may_be_spoken};
+use super::{Facts, Head, LastHop, Method, Rules, Seen, Stop, Told, Traceparent, may_be_spoken};
 use crate::exchange::answer::{ALLOWED, Answer};
 use crate::headers::{forwarded, trace};
 use crate::http1::field::Field;
@@ -27,14 +27,10 @@ impl Facts<'_> {
         out: &mut Vec<u8>,
         mut random: impl FnMut() -> u64,
     ) -> Result<Head, Stop> {
-        if self.max_forwards == Some(0) {
-            let answer = self.last_hop(head, fields);
-            return Err(Stop::LastHop {
-                answer,
-                len: head.len(),
-            });
-        }
         let length = self.framing.decide(self.line.minor).map_err(super::ambiguous)?;
+        if self.max_forwards == Some(0) {
+            return Err(Stop::LastHop(self.last_hop(head, fields, length)));
+        }
         // Behind the framing: whoever can't be trusted with that is told so first.
         let expects = |value: &[u8]| value.eq_ignore_ascii_case(b"100-continue");
         if self.expect.is_there() && !self.expect.is(expects) {
@@ -78,7 +74,7 @@ impl Facts<'_> {
             host_at,
             app: destination.map(|destination| destination.place),
             max_body,
-            keep_alive: !self.close && (self.line.minor > 0 || self.keep_alive),
+            keep_alive: self.would_go_on(),
             upgrade,
             expects: self.expect.is_there() && self.line.minor > 0,
             introduced: self.introduced,
@@ -93,10 +89,14 @@ impl Facts<'_> {
         })
     }
 
+    /// Whether the client would send another request on this connection.
+    fn would_go_on(&self) -> bool {
+        !self.close && (self.line.minor > 0 || self.keep_alive)
+    }
+
     /// Whether another protocol is asked for, and may be: behind a body nobody could tell where it begins.
     fn upgrade(&self, length: Option<Length>) -> bool {
-        let bodiless = length.unwrap_or(Length::NONE) == Length::NONE;
-        self.connection.upgrade && self.upgrade && self.line.minor > 0 && bodiless
+        self.connection.upgrade && self.upgrade && self.line.minor > 0 && is_bodiless(length)
     }
 
     fn destination<'t>(
@@ -282,34 +282,45 @@ impl Facts<'_> {
         }
     }
 
-    /// What this proxy answers as the last recipient: a whole response.
-    fn last_hop(&self, head: &[u8], fields: &Fields<'_, '_>) -> Vec<u8> {
-        let mut out = Vec::new();
-        if self.method == Method::Options {
+    /// What this proxy answers as the last recipient.
+    fn last_hop(&self, head: &[u8], fields: &Fields<'_, '_>, length: Option<Length>) -> LastHop {
+        let (mut out, mut body) = (Vec::new(), Vec::new());
+        let status = if self.method == Method::Options {
             push_line(
                 &mut out,
                 b"HTTP/1.1 204 No Content\r\nallow: ",
                 ALLOWED.as_bytes(),
             );
+            204
+        } else {
+            body.extend_from_slice(head.get(..fields.start()).unwrap_or_default());
+            // RFC 9110 §9.3.8: what is secret is not sent back.
+            let secret = ["authorization", "cookie", "proxy-authorization"];
+            let open = fields
+                .iter()
+                .filter(|line| !secret.iter().any(|name| name.eq_ignore_ascii_case(line.name)));
+            for line in open {
+                body.extend_from_slice(head.get(line.start..line.end).unwrap_or_default());
+            }
+            body.extend_from_slice(b"\r\n");
+            out.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: message/http\r\ncontent-length: ");
+            push_decimal(&mut out, body.len() as u64);
             out.extend_from_slice(b"\r\n");
-            return out;
+            200
+        };
+        LastHop {
+            status,
+            head: out,
+            body,
+            len: head.len(),
+            minor: self.line.minor,
+            keep: self.would_go_on() && is_bodiless(length),
         }
-        let mut body = head.get(..fields.start()).unwrap_or_default().to_vec();
-        // RFC 9110 §9.3.8: what is secret is not sent back.
-        let secret = ["authorization", "cookie", "proxy-authorization"];
-        let open = fields
-            .iter()
-            .filter(|line| !secret.iter().any(|name| name.eq_ignore_ascii_case(line.name)));
-        for line in open {
-            body.extend_from_slice(head.get(line.start..line.end).unwrap_or_default());
-        }
-        body.extend_from_slice(b"\r\n");
-        out.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: message/http\r\ncontent-length: ");
-        push_decimal(&mut out, body.len() as u64);
-        out.extend_from_slice(b"\r\n\r\n");
-        out.extend_from_slice(&body);
-        out
     }
+}
+
+fn is_bodiless(length: Option<Length>) -> bool {
+    length.unwrap_or(Length::NONE) == Length::NONE
 }
 
 impl Lines for Fields<'_, '_> {

@@ -138,7 +138,7 @@ pub(crate) async fn send(
     let pass = |cx: &mut Context<'_>, head, headers| {
         let (status, version) = line(head);
         let interim = interim::interim(status, version, headers, worker.pseudonym());
-        respond.pass(cx, interim.ok_or(Failed::Malformed)?);
+        respond.pass(cx, interim.ok_or(Failed::Malformed)?, upload);
         Ok(())
     };
     let response = poll_fn(|cx| conversation.poll(cx, pass));

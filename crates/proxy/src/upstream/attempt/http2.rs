@@ -68,7 +68,7 @@ pub(crate) async fn send(
     let mut left = MAX_INTERIM;
     let response = poll_fn(|cx| {
         while let Some(interim) = poll_interim(cx, &mut response, &mut left, pseudonym)? {
-            respond.pass(cx, interim);
+            respond.pass(cx, interim, upload);
         }
         Pin::new(&mut response).poll(cx).map_err(|error| failed(&error))
     });
