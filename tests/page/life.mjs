@@ -70,6 +70,16 @@ export async function goes_on_where_it_was_after_the_connection_was_lost({ api }
   check();
   assert.deepEqual(await page.evaluate(answersOfBefore), { gone: [], again: ["b"], failed: ["c"], former: [] });
   assert.deepEqual(await page.evaluate(neverAnswered), { error: "Unreachable", words: "the server didn't answer within 30 s" });
+  assert.deepEqual(await page.evaluate(whetherDone), ["Not done", "Perhaps not done", "Perhaps not done"]);
+}
+
+/** In the page: what is said of a change that was refused, of one that may still take effect, and of one without an answer. */
+async function whetherDone() {
+  const { explainRefusal } = await import("/ui/actions.js");
+  const { refusal, Unreachable } = await import("/ui/api.js");
+  const answer = (kind) => new Response(JSON.stringify({ type: `/docs#problem-${kind}`, error: "words" }), { status: 503 });
+  const errors = [await refusal(answer("stopping")), await refusal(answer("overdue")), new Unreachable("words")];
+  return errors.map((error) => explainRefusal(error).split(":")[0]);
 }
 
 /** In the page: what comes of a question whose answer never comes, on a connection that nobody closes. */

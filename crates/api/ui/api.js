@@ -25,10 +25,12 @@ export function headers(more = {}) {
 
 /** What the server refused, in its own words. */
 export class Refused extends Error {
-  constructor(status, words, fields = []) {
+  constructor(status, words, fields = [], type = "") {
     super(words);
     this.status = status;
     this.fields = fields;
+    /** Whether it may have been done all the same. */
+    this.isOverdue = type.endsWith("#problem-overdue");
   }
 }
 
@@ -45,7 +47,7 @@ export async function refusal(response) {
   }
   const words = typeof body?.error === "string" ? body.error : `the server answered ${response.status}`;
   const fields = Array.isArray(body?.fields) ? body.fields.map(({ field, problem }) => `${field} ${problem}`) : [];
-  return new Refused(response.status, fields.length > 1 ? `${words}: ${fields.join("; ")}` : words, fields);
+  return new Refused(response.status, fields.length > 1 ? `${words}: ${fields.join("; ")}` : words, fields, String(body?.type ?? ""));
 }
 
 async function ask(method, path, body, more = {}) {
