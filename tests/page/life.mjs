@@ -69,6 +69,32 @@ export async function goes_on_where_it_was_after_the_connection_was_lost({ api }
   assert.deepEqual(log, ["removed", "registered", "registered"]);
   check();
   assert.deepEqual(await page.evaluate(answersOfBefore), { gone: [], again: ["b"], failed: ["c"], former: [] });
+  assert.deepEqual(await page.evaluate(neverAnswered), { error: "Unreachable", words: "the server didn't answer within 30 s" });
+  assert.deepEqual(await page.evaluate(whetherDone), ["Not done", "Perhaps not done", "Perhaps not done"]);
+}
+
+/** In the page: what is said of a change that was refused, of one that may still take effect, and of one without an answer. */
+async function whetherDone() {
+  const { explainRefusal } = await import("/ui/actions.js");
+  const { refusal, Unreachable } = await import("/ui/api.js");
+  const answer = (kind) => new Response(JSON.stringify({ type: `/docs#problem-${kind}`, error: "words" }), { status: 503 });
+  const errors = [await refusal(answer("stopping")), await refusal(answer("overdue")), new Unreachable("words")];
+  return errors.map((error) => explainRefusal(error).split(":")[0]);
+}
+
+/** In the page: what comes of a question whose answer never comes, on a connection that nobody closes. */
+async function neverAnswered() {
+  const api = await import("/ui/api.js");
+  const { fetch: before, setTimeout: later } = window;
+  let due = null;
+  window.setTimeout = (call) => ((due = call), 0);
+  window.fetch = (path, { signal }) =>
+    new Promise((resolve, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+  const asked = api.backends();
+  Object.assign(window, { fetch: before, setTimeout: later });
+  if (!due) return "it is waited for without end";
+  due();
+  return asked.catch((error) => ({ error: error.constructor.name, words: error.message }));
 }
 
 /** In the page: which backends are there after answers that are late, are lost, or are for a token of before. */

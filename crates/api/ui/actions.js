@@ -24,8 +24,9 @@ export function tell(words) {
 export function explainRefusal(error) {
   if (error instanceof api.Refused && error.status === 401) return `Not done: the server doesn't know who you are. ${error.message}`;
   if (error instanceof api.Refused && error.status === 403) return `Not done: your token doesn't allow it. ${error.message}`;
-  if (error instanceof api.Refused) return `Not done: ${error.message}`;
-  return `Not done: ${error.message || "the server can't be reached"}`;
+  if (error instanceof api.Refused && !error.isOverdue) return `Not done: ${error.message}`;
+  // The answer is missing; what was asked may have arrived.
+  return `Perhaps not done: ${error.message || "the server can't be reached"}`;
 }
 
 /**

@@ -1,6 +1,8 @@
 // The API, with the token of this tab.
 
 const KEY = "edgeproxy.token";
+/** For each answer, in ms: longer than the server takes at most. A network that goes away need not say so. */
+const PATIENCE = 30_000;
 
 /** The token, or null. It lives as long as this tab does, and is in no address. */
 export function token() {
@@ -23,10 +25,12 @@ export function headers(more = {}) {
 
 /** What the server refused, in its own words. */
 export class Refused extends Error {
-  constructor(status, words, fields = []) {
+  constructor(status, words, fields = [], type = "") {
     super(words);
     this.status = status;
     this.fields = fields;
+    /** Whether it may have been done all the same. */
+    this.isOverdue = type.endsWith("#problem-overdue");
   }
 }
 
@@ -43,7 +47,7 @@ export async function refusal(response) {
   }
   const words = typeof body?.error === "string" ? body.error : `the server answered ${response.status}`;
   const fields = Array.isArray(body?.fields) ? body.fields.map(({ field, problem }) => `${field} ${problem}`) : [];
-  return new Refused(response.status, fields.length > 1 ? `${words}: ${fields.join("; ")}` : words, fields);
+  return new Refused(response.status, fields.length > 1 ? `${words}: ${fields.join("; ")}` : words, fields, String(body?.type ?? ""));
 }
 
 async function ask(method, path, body, more = {}) {
@@ -52,14 +56,21 @@ async function ask(method, path, body, more = {}) {
     asked.body = JSON.stringify(body);
     asked.headers["Content-Type"] = "application/json";
   }
-  let response;
+  const limit = new AbortController();
+  const overdue = new Unreachable(`the server didn't answer within ${PATIENCE / 1_000} s`);
+  const timer = setTimeout(() => limit.abort(overdue), PATIENCE);
   try {
-    response = await fetch(path, asked);
-  } catch {
-    throw new Unreachable("the server can't be reached");
+    let response;
+    try {
+      response = await fetch(path, { ...asked, signal: limit.signal });
+    } catch {
+      throw limit.signal.reason ?? new Unreachable("the server can't be reached");
+    }
+    if (!response.ok) throw await refusal(response);
+    return await response.json();
+  } finally {
+    clearTimeout(timer);
   }
-  if (!response.ok) throw await refusal(response);
-  return response.json();
 }
 
 const one = (id) => `/api/v1/backends/${encodeURIComponent(id)}`;

@@ -37,7 +37,7 @@ export class Explain {
     try {
       this.show(await api.explain(query));
     } catch (error) {
-      at("explained").replaceChildren(el("p", { class: "answer bad" }, explainRefusal(error).replace("Not done", "No answer")));
+      at("explained").replaceChildren(el("p", { class: "answer bad" }, explainRefusal(error).replace(/^[^:]*/, "No answer")));
     }
   }
 

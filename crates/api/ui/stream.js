@@ -96,10 +96,12 @@ export class Stream {
   async follow(is) {
     const abort = new AbortController();
     this.abort = abort;
-    let watch = setTimeout(() => abort.abort(), SILENCE);
+    let watch;
     try {
+      // Takes as long as it takes: each of its requests has a limit of its own.
       const id = await this.begin();
       if (!is()) return;
+      watch = setTimeout(() => abort.abort(), SILENCE);
       const more = id ? { "Last-Event-ID": id } : {};
       const response = await fetch("/api/v1/events?stats=true", {
         headers: headers({ Accept: "text/event-stream", ...more }),
