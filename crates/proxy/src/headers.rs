@@ -1,15 +1,15 @@
 //! What happens to the fields of a message on its way through, without any I/O.
 
 pub(crate) mod forward;
+pub(crate) mod forwarded;
+pub(crate) mod hop;
 pub(crate) mod own_fields;
+pub(crate) mod trace;
+pub(crate) mod via;
+
 use http::HeaderMap;
 
 use crate::http1::field::Field;
-
-pub(crate) mod forwarded;
-pub(crate) mod hop;
-pub(crate) mod trace;
-pub(crate) mod via;
 
 /// Which of the fields that mean something to a proxy a head has. Found out in one pass: nearly all that would be
 /// looked for, and removed, is not there.

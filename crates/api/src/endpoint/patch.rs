@@ -32,14 +32,17 @@ pub(crate) async fn patch(
         .patch(&id, fence, &patch)
         .await
         .map_err(|error| refusal::of_patch(error, &id, contradicting(&patch)))?;
-    tracing::info!(%id, ?patch, "an operator changed a backend");
+    let fields = changes(&patch);
+    if !fields.is_empty() {
+        tracing::info!(%id, changes = %Value::from(fields.clone()), "an operator changed a backend");
+    }
     let warnings = status.unkept.iter().map(ToString::to_string).collect();
     let mut response = one(&status, warnings);
     response.extensions_mut().insert(audit::Change {
         id,
         app: status.endpoint.backend.app.clone(),
         incarnation: status.endpoint.incarnation,
-        fields: changes(&patch),
+        fields,
     });
     Ok(response)
 }

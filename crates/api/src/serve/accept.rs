@@ -78,7 +78,10 @@ impl Range {
         Some(Self {
             precision,
             // A quality that can't be read is no reason to refuse.
-            quality: quality.flatten().unwrap_or(1.0),
+            quality: quality
+                .flatten()
+                .filter(|quality| (0.0..=1.0).contains(quality))
+                .unwrap_or(1.0),
         })
     }
 }
@@ -107,6 +110,8 @@ mod tests {
             "",
             "text/html,application/xhtml+xml,*/*;q=0.8",
             "application/json;q=bad",
+            "application/json;q=nan",
+            "application/json;q=-1",
             "text/html;q=0, */*",
         ] {
             assert!(accepts(&[good]), "{good}");
