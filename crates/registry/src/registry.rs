@@ -39,8 +39,8 @@ use crate::timers::Timers;
 use crate::unwritten::Unwritten;
 use crate::{
     AppPolicy, Bounds, Config, Configuration, DeregisterError, Deregistered, Event, FencedError, Hold, Kept,
-    LoadReport, Overrides, Pace, Patch, PatchError, Probe, Reconciled, RegisterError, Registered,
-    Registration, Renewed, Share, Snapshot, StaticError, Stats, Status, Unrestored, Write,
+    LoadReport, Pace, Patch, PatchError, Probe, Reconciled, RegisterError, Registered, Registration, Renewed,
+    Share, Snapshot, StaticError, Stats, Status, Unrestored, Write,
 };
 use configure::Listed;
 use drain::Drains;
@@ -292,12 +292,6 @@ impl Registry {
     /// would have been next: this registry has become another one to those that it shares a store with.
     pub fn number_from(&mut self, first: Incarnation) {
         self.number(first);
-    }
-
-    /// What an operator has set on an id, whether a backend of that id is registered or not.
-    #[must_use]
-    pub fn overrides(&self, id: &BackendId) -> Overrides {
-        self.overridden(id).overrides
     }
 
     /// Takes in what somebody else has changed in the store that both keep theirs in.

@@ -21,6 +21,24 @@ fn a_lease_ends_at_its_deadline_and_not_before() {
 }
 
 #[test]
+fn no_lease_loses_time_while_nobody_can_renew_it_and_each_does_afterwards() {
+    let mut world = World::new();
+    world.add("a");
+    world.pass(20 * SEC);
+    world.registry.stand_still(world.now);
+    // More than the lease has left.
+    for _ in 0..10 {
+        world.pass(10 * SEC);
+    }
+    world.registry.go_on(world.now);
+    assert_eq!(world.expires_in("a"), TTL - 20 * SEC);
+    world.pass(TTL - 20 * SEC - Duration::from_micros(1));
+    assert!(world.get("a").is_some());
+    world.pass(Duration::from_micros(1));
+    assert!(world.get("a").is_none());
+}
+
+#[test]
 fn a_lease_for_ever_is_a_lease_all_the_same() {
     let mut world = World::with(Config {
         ttl_max: Duration::MAX,

@@ -389,3 +389,20 @@ fn of_two_lives_the_later_one_wins_and_what_was_changed_here_stays() {
     assert_eq!(status(&world, "c").state, State::Disabled);
     world.registry.audit().unwrap();
 }
+
+#[test]
+fn what_an_operator_has_set_ends_when_it_is_not_kept_any_more() {
+    let mut world = kept_world();
+    let kept = |overrides| Kept {
+        records: vec![record("here", 1)],
+        overrides,
+        leaving: Vec::new(),
+    };
+    let both = vec![set("here", "shop", off()), set("elsewhere", "shop", off())];
+    let _ = world.registry.restore(kept(both), |_| Ok(()), world.now);
+    assert_eq!(world.state("here"), Some(State::Disabled));
+    world.registry.handle_resync(kept(Vec::new()), world.now);
+    world.add("elsewhere");
+    assert_eq!(world.state("here"), Some(State::Routable));
+    assert_eq!(world.state("elsewhere"), Some(State::Routable));
+}
