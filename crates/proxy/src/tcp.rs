@@ -39,7 +39,7 @@ pub(crate) use relay::Ended;
 use relay::relay;
 pub(crate) use supplies::Supplies;
 
-/// Serves a connection until it ends. `named` is what a proxy said of it. Nothing is done for a listener that
+/// Serves a connection until it ends. `peer` is the client, `named` what a proxy said of it. Nothing is done for a listener that
 /// doesn't speak TCP.
 pub(crate) async fn serve(
     worker: &Worker,

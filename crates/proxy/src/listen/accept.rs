@@ -193,10 +193,10 @@ fn admit(worker: &Rc<Worker>, arrival: Arrival) {
     let Arrival {
         listener,
         stream,
-        peer,
         ends,
         slot,
         entered,
+        ..
     } = arrival;
     let Some(entrance) = worker.config().listeners.get(listener) else {
         return;
@@ -220,19 +220,19 @@ fn admit(worker: &Rc<Worker>, arrival: Arrival) {
             drop(hold);
         })),
         (Protocol::Tcp { .. }, None) => drop(tokio::task::spawn_local(async move {
-            tcp::serve(&worker, listener, stream, peer, ends).await;
+            tcp::serve(&worker, listener, stream, client, ends).await;
             drop(hold);
         })),
         (Protocol::Tcp { .. }, Some(tls)) => drop(tokio::task::spawn_local(async move {
             let shaken = tls::accept(&worker, &tls, stream, client).await;
             hold.2.shook_hands(shaken.is_some());
             if let Some(stream) = shaken {
-                tcp::serve_tls(&worker, listener, stream, peer, ends).await;
+                tcp::serve_tls(&worker, listener, stream, client, ends).await;
             }
             drop(hold);
         })),
         (Protocol::Sni { .. }, _) => drop(tokio::task::spawn_local(async move {
-            sni::serve(&worker, listener, stream, peer, ends).await;
+            sni::serve(&worker, listener, stream, client, ends).await;
             drop(hold);
         })),
     }

@@ -160,7 +160,8 @@ const SEND_BUFFER: usize = 256 * 1024;
 
 async fn http2<S: Socket>(worker: Rc<Worker>, stream: S, first: Vec<u8>, client: Client, guest: Guest) {
     let config = worker.config();
-    let phase = Rc::new(Phase::new(config, worker.draining().is_cancelled()));
+    let hurries = worker.is_draining() && worker.patience(false).is_some();
+    let phase = Rc::new(Phase::new(config, hurries));
     let heard = Arc::new(AtomicBool::new(false));
     let flood = guest.flood(config);
     let sections = Rc::<Sections>::default();
@@ -381,10 +382,14 @@ async fn drive<S: Socket>(
         loop {
             if !draining && drained.as_mut().poll(cx).is_ready() {
                 draining = true;
-                phase.drain();
+                // Where somebody else has the sockets, nobody waits for the end.
+                if worker.patience(false).is_some() {
+                    phase.drain();
+                }
             }
             if draining && !told && phase.has_served() {
                 told = true;
+                phase.drain();
                 front.conn.graceful_shutdown();
             }
             if let Poll::Ready(ended) = front.poll(cx) {

@@ -26,7 +26,7 @@ pub(crate) const MAX_HELLO: usize = 16 * 1024;
 /// As much as is read in one go. Most of them fit.
 const CHUNK: usize = 2 * 1024;
 
-/// Serves a connection until it ends. `named` is what a proxy said of it. Nothing is done for a listener that
+/// Serves a connection until it ends. `peer` is the client, `named` what a proxy said of it. Nothing is done for a listener that
 /// doesn't pass TLS on.
 pub(crate) async fn serve(
     worker: &Worker,

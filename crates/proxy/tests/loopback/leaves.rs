@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::backend::{Backend, ok};
 use crate::client::Client;
+use crate::http2;
 use crate::stage::{Stage, app, config, endpoint};
 
 async fn accepts_no_more(addr: SocketAddr) {
@@ -36,6 +37,7 @@ async fn whoever_leaves_the_sockets_to_another_waits_for_idle_clients_and_tells_
     let mut silent = Client::connect(stage.addr).await;
     let mut half = Client::connect(stage.addr).await;
     half.write("GET / HTTP/1.1\r\n").await;
+    let (by_http2, _connection) = http2::connect(stage.addr).await;
     // Whoever came before has been accepted when this one is answered.
     assert_eq!(Client::connect(stage.addr).await.get("/").await.status, 200);
     stage.running.leave(&[]);
@@ -48,6 +50,7 @@ async fn whoever_leaves_the_sockets_to_another_waits_for_idle_clients_and_tells_
     }
     half.write("host: a\r\n\r\n").await;
     assert_eq!(half.read().await.one("connection"), "close");
+    assert_eq!(http2::get(&by_http2, "/").await.status, 200);
     drop((served, silent, half));
     stage.stopped().await;
 }

@@ -173,7 +173,13 @@ async fn the_address_of_a_proxy_protocol_header_counts_over_http_and_tcp() {
     };
     let (stage, _br, _de) = stage(config).await;
     for addr in &stage.addrs {
-        for (address, expected) in [("192.0.2.1", "BR"), ("198.51.100.1", "DE")] {
+        // Each twice: those that take turns would do for one of each.
+        for (address, expected) in [
+            ("192.0.2.1", "BR"),
+            ("192.0.2.1", "BR"),
+            ("198.51.100.1", "DE"),
+            ("198.51.100.1", "DE"),
+        ] {
             let mut client = Client::connect(*addr).await;
             let header = format!("PROXY TCP4 {address} 203.0.113.9 4711 80\r\n");
             client

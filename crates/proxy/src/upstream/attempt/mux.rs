@@ -442,6 +442,9 @@ where
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(RESPONSE_HEAD)
+        // What is still on its way for a request that was given up counts as an error there, over the whole life of a
+        // connection, and beyond the number all other requests on it would fail.
+        .max_local_error_reset_streams(None)
         .enable_push(false)
         .handshake(io)
         .await?;
@@ -456,4 +459,78 @@ where
     })
     .await?;
     Ok((sender, conn))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+    use super::*;
+
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    const SETTINGS: u8 = 4;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = length[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        frame
+    }
+
+    /// Reads as many frames of that kind, and what is in between. The streams that they are of.
+    async fn read(backend: &mut DuplexStream, kind: u8, count: usize) -> Vec<u32> {
+        let mut streams = Vec::new();
+        while streams.len() < count {
+            let mut head = [0; 9];
+            backend.read_exact(&mut head).await.unwrap();
+            let [a, b, c, found, _, stream @ ..] = head;
+            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+            backend.read_exact(&mut payload).await.unwrap();
+            if found == kind {
+                streams.push(u32::from_be_bytes(stream));
+            }
+        }
+        streams
+    }
+
+    #[tokio::test]
+    async fn what_is_on_its_way_for_requests_that_were_given_up_ends_no_other_request() {
+        let (near, mut backend) = tokio::io::duplex(1 << 20);
+        backend.write_all(&frame(SETTINGS, 0, 0, b"")).await.unwrap();
+        let (sender, conn) = handshake(near).await.unwrap();
+        let conn = tokio::spawn(conn);
+        let ask = || {
+            let request = Request::get("http://a/").body(()).unwrap();
+            sender.clone().send_request(request, true).unwrap().0
+        };
+        backend.read_exact(&mut [0; 24]).await.unwrap();
+        // h2 remembers fifty at a time that were given up; of each of the others one frame is an error, of which it takes
+        // 1,024 by itself.
+        for _ in 0..12 {
+            let asked: Vec<_> = (0..MAX_STREAMS).map(|_| ask()).collect();
+            let streams = read(&mut backend, HEADERS, asked.len()).await;
+            drop(asked);
+            read(&mut backend, RST_STREAM, streams.len()).await;
+            for stream in streams {
+                backend.write_all(&frame(DATA, 0, stream, b"late")).await.unwrap();
+            }
+        }
+        let answer = ask();
+        let answering = async {
+            let asked = read(&mut backend, HEADERS, 1).await;
+            // END_STREAM and END_HEADERS; 200 of the static table.
+            backend
+                .write_all(&frame(HEADERS, 5, asked[0], &[0x88]))
+                .await
+                .unwrap();
+        };
+        let (answer, ()) = tokio::join!(answer, answering);
+        assert_eq!(answer.unwrap().status(), 200);
+        assert!(!conn.is_finished());
+    }
 }
