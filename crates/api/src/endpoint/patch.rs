@@ -34,7 +34,8 @@ pub(crate) async fn patch(
         .map_err(|error| refusal::of_patch(error, &id, contradicting(&patch)))?;
     let fields = changes(&patch);
     if !fields.is_empty() {
-        tracing::info!(%id, changes = %Value::from(fields.clone()), "an operator changed a backend");
+        let told = Value::from(fields.clone());
+        tracing::info!(%id, changes = %told, "an operator changed a backend");
     }
     let warnings = status.unkept.iter().map(ToString::to_string).collect();
     let mut response = one(&status, warnings);
