@@ -58,6 +58,17 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! # Where things are
+//!
+//! | folder | holds |
+//! |---|---|
+//! | `endpoint` | the list of endpoints, and a file for each |
+//! | `access`, `guard` | who a caller is and what it may do; what every request passes |
+//! | `extract`, `problem` | what is read of a request; what it is told where it can't be served |
+//! | `serve` | connections: accepted, shared out among networks, TLS around them |
+//! | `events` | what has happened, as a stream |
+//! | `openapi` | the description, made of the list |
+//!
 //! # What it leaves to the caller
 //!
 //! - Where to listen, and when to stop: [`Handle::stop`](edgeproxy_control::Handle::stop) and [`Readiness::drain`] first,
